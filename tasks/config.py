@@ -1,0 +1,228 @@
+"""The configuration file: one YAML file, checked here, shown by Prefect as a form.
+
+What a result *is* stands in the sections `data` to `gate`; where it runs stands in
+`resources` and never enters a job key. A default appears once, here. This module
+imports nothing heavy: the command line reads it before it loads torch or Ray.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ColumnConfig(Section):
+    """What the user knows better than the inference about one column."""
+
+    kind: Literal["binary", "categorical", "integer", "real", "timestamp", "leave_out"]
+
+
+class SplitConfig(Section):
+    """How rows are divided; what the three shares leave is for training."""
+
+    by: Literal["hash", "time"] = "hash"
+    column: str | None = Field(None, description="time column, for by: time")
+    valid: Share = 0.1
+    calibration: Share = 0.1
+    test: Share = 0.1
+    seed: int = 0
+
+
+class DataConfig(Section):
+    """The dataset and how its columns are to be read."""
+
+    path: str = Field(
+        description="Parquet file, folder, glob or hive dataset, local or s3://"
+    )
+    id: tuple[str, ...] = Field(
+        (), description="columns carried to the output, not modelled"
+    )
+    exclude: tuple[str, ...] = Field((), description="columns neither used nor carried")
+    columns: dict[str, ColumnConfig] = Field(
+        {}, description="overrides of the inferred kinds"
+    )
+    split: SplitConfig = SplitConfig()
+    on_bad_file: Literal["stop", "quarantine"] = "stop"
+    max_categories: PositiveInt = Field(
+        10_000, description="a string column with more distinct values is left out"
+    )
+    min_category_count: PositiveInt = Field(
+        2, description="rarer categories share the place of never-seen ones"
+    )
+
+
+class MadeConfig(Section):
+    """A masked network; every key is an argument of `ar_models.made.MADE`."""
+
+    family: Literal["made"] = "made"
+    hidden: PositiveInt = Field(512, description="units per hidden layer")
+    layers: PositiveInt = Field(2, description="hidden layers, or residual blocks")
+    residual: bool = True
+    orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
+    ordering: Literal["natural", "random"] = "natural"
+    components: PositiveInt = Field(8, description="components of each mixture")
+    embedding: PositiveInt = Field(
+        16, description="width in which vocabularies larger than 64 are embedded"
+    )
+    dropout: Share = 0.0
+    seed: int = Field(0, description="of random orderings and masks")
+
+
+ModelConfig = MadeConfig
+
+
+class TrainConfig(Section):
+    """For how long and how to train."""
+
+    epochs: PositiveInt = 30
+    batch_size: PositiveInt = Field(
+        1024, description="rows per step, over all workers together"
+    )
+    learning_rate: PositiveFloat = 2e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: Share = Field(0.02, description="share of the steps with a rising rate")
+    weight_decay: NonNegativeFloat = 1e-4
+    clip: PositiveFloat = Field(1.0, description="greatest norm of the gradient")
+    ema: Share = Field(
+        0.0, description="decay of the averaged weights that are kept; 0 is off"
+    )
+    patience: PositiveInt = Field(
+        5, description="epochs without a better valid NLL before training stops"
+    )
+    max_seconds: PositiveFloat | None = Field(
+        None, description="time budget; a run that reaches it is not reproducible"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = 0
+
+
+class EvaluateConfig(Section):
+    """How the held-out rows are judged."""
+
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    bootstrap: PositiveInt = Field(1000, description="resamples of an interval")
+    baseline_rows: PositiveInt = Field(
+        200_000, description="train rows that fit the independent columns, at most"
+    )
+
+
+class ScoreConfig(Section):
+    """What is written for each scored row, and what counts as an anomaly."""
+
+    input: str | None = Field(None, description="dataset to score; data.path if none")
+    output: str | None = Field(None, description="folder; below the storage if none")
+    statistic: Literal["surprisal", "excess"] = "excess"
+    threshold: Annotated[float, Field(gt=0, lt=100)] = Field(
+        99.9, description="severity (percentile of calibration rows) of an anomaly"
+    )
+    explain: Literal["all", "flagged", "none"] = "all"
+    explain_columns: PositiveInt = Field(3, description="columns named per row")
+    column_log_prob: bool = Field(False, description="write each column's log_prob")
+    rows_per_fragment: PositiveInt = 100_000
+
+
+class SampleConfig(Section):
+    """How many rows are drawn, and from which random stream."""
+
+    rows: PositiveInt = 10_000
+    output: str | None = Field(None, description="folder; below the storage if none")
+    seed: int = 0
+    rows_per_shard: PositiveInt = 50_000
+    log_prob: bool = Field(False, description="write each row's log_prob")
+
+
+class GateConfig(Section):
+    """What a challenger must show before it becomes champion."""
+
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    min_improvement: float = Field(
+        0.0, description="nats per row that the interval must lie above"
+    )
+
+
+class Resources(Section):
+    """Where the work runs; never a part of what a result is."""
+
+    storage: str = Field(
+        ".chainrule", description="root of all artifacts, local or s3://"
+    )
+    workers: PositiveInt = Field(1, description="training processes")
+    gpus_per_worker: NonNegativeInt = 0
+    cpus_per_worker: PositiveInt | None = Field(
+        None, description="threads per training process; all, shared out, if none"
+    )
+    max_failures: NonNegativeInt = Field(
+        3, description="how often a dead training worker is replaced"
+    )
+    checkpoint_seconds: PositiveFloat = Field(
+        60.0, description="training that a crash may cost; epochs end with one too"
+    )
+
+
+class Config(Section):
+    """A dataset and what to do with it."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = Field(
+        description="of the registered model and of the folders of results"
+    )
+    data: DataConfig
+    model: ModelConfig = MadeConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    gate: GateConfig = GateConfig()
+    score: ScoreConfig = ScoreConfig()
+    sample: SampleConfig = SampleConfig()
+    resources: Resources = Resources()
+
+
+def load(path: Path) -> Config:
+    """The checked configuration in a YAML file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not YAML or breaks the rules; the message names file, key,
+            value and what would do.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: a mapping with the keys name and data is needed")
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(describe(path, error)) from error
+
+
+def describe(path: Path, error: ValidationError) -> str:
+    """One line per mistake: the key, what was wrong with it, what was given."""
+    lines = [f"{path}:"]
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        given: Any = problem["input"]
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"  {key}: no such key; see chainrule --help-config")
+        elif problem["type"] == "missing":
+            lines.append(f"  {key}: is required")
+        else:
+            lines.append(f"  {key}: {problem['msg'].lower()}, got {given!r}")
+    return "\n".join(lines)

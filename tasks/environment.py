@@ -1,0 +1,33 @@
+"""Environment defaults that must stand before Prefect, Ray and MLflow are imported."""
+
+import os
+from pathlib import Path
+
+
+def configure(storage: str) -> None:
+    """Sets what the user has not set: telemetry off, state below `storage`.
+
+    Call it before the first import of prefect, ray or mlflow. A user's own setting
+    always wins. Embedded state (Prefect's database, MLflow's, its artifacts) lives in
+    the local folder `storage`, or in `.chainrule` when `storage` is remote.
+    """
+    root = Path(".chainrule" if "://" in storage else storage).resolve()
+    defaults = {
+        "PREFECT_HOME": str(root / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "60",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        # MLflow honours "true" only, not "1".
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # The default of 2 s blocks every quick `ray.train.report` for that long.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    }
+    if "RAY_ADDRESS" not in os.environ:
+        # Token authentication guards real clusters; a local Ray would only write a
+        # token file into the user's home.
+        defaults["RAY_AUTH_MODE"] = "disabled"
+    for key, value in defaults.items():
+        os.environ.setdefault(key, value)
