@@ -61,9 +61,10 @@ class Variable:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Variable":
         """The variable that `to_dict` described."""
-        return cls(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        )
+        arguments: dict[str, Any] = {  # JSON knows lists, a frozen class wants tuples
+            k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()
+        }
+        return cls(**arguments)
 
 
 def binary(dim: int) -> tuple[Variable, ...]:

@@ -9,4 +9,6 @@ def report(logger: logging.Logger, what: str, done: int, total: int) -> None:
     The record carries `progress = (what, done, total)`: the command line draws a bar
     from it, other handlers write the plain line.
     """
-    logger.info("%s %d of %d", what, done, total, extra={"progress": (what, done, total)})
+    logger.info(
+        "%s %d of %d", what, done, total, extra={"progress": (what, done, total)}
+    )

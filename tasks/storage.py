@@ -44,14 +44,13 @@ def exists(path: str) -> bool:
 
 
 def list_files(folder: str) -> list[str]:
-    """Sorted names of the finished files in `folder`, without those below; may be []."""
+    """Sorted names of the finished files in `folder`, not of those below."""
     filesystem, inner = resolve(folder)
     selector = pafs.FileSelector(inner, allow_not_found=True)
     return sorted(
         info.base_name
         for info in filesystem.get_file_info(selector)
-        if info.type == pafs.FileType.File
-        and not info.base_name.startswith(TEMPORARY)
+        if info.type == pafs.FileType.File and not info.base_name.startswith(TEMPORARY)
     )
 
 
@@ -67,7 +66,7 @@ def delete(path: str) -> None:
 
 @contextmanager
 def publish(path: str) -> Iterator[Path]:
-    """A local path to write to; its content appears at `path` only if the block ends well.
+    """A local path to write to, which appears at `path` if the block ends well.
 
     Local files are written beside their goal, flushed to disk and renamed; others are
     written to a temporary file and uploaded in one piece.
@@ -84,9 +83,7 @@ def publish(path: str) -> Iterator[Path]:
                 os.fsync(file.fileno())
             os.replace(unfinished, inner)
         else:
-            pafs.copy_files(
-                str(unfinished), inner, destination_filesystem=filesystem
-            )
+            pafs.copy_files(str(unfinished), inner, destination_filesystem=filesystem)
     finally:
         unfinished.unlink(missing_ok=True)
 

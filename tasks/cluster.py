@@ -1,0 +1,224 @@
+"""Ray: started once and quietly, and bounded parallel calls in order."""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+import ray
+import torch
+from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
+
+from tasks.config import Resources
+from tasks.progress import report
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+RETRIES = 3
+"""How often a call is repeated whose worker process died under it."""
+
+CANCEL_SECONDS = 10.0
+"""How long to wait for cancelled calls that remove their unfinished files."""
+
+
+def connect(resources: Resources, *, cpus: int | None = None) -> None:
+    """Starts Ray in this process, or joins the cluster at `RAY_ADDRESS`.
+
+    Does nothing when Ray runs already. A local Ray counts the processors by itself;
+    when more training workers are asked for than there are, it lets them share.
+
+    Args:
+        resources: Says how many training workers must find a place.
+        cpus: What a local Ray takes for the number of processors.
+    """
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {}  # whatever ray.init takes
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    if address == "local":
+        wanted = resources.workers * (resources.cpus_per_worker or 1)
+        if cpus is None and wanted > (os.cpu_count() or 1):
+            cpus = wanted
+        options = {"num_cpus": cpus, "include_dashboard": False}
+    ray.init(
+        address=address, log_to_driver=False, logging_level=logging.ERROR, **options
+    )
+
+
+def stream(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    what: str,
+    units: Callable[[Item], int] = lambda item: 1,
+    done: int = 0,
+    parallel: int | None = None,
+) -> Iterator[Result]:
+    """Calls `function` on every item in Ray tasks; yields the results in item order.
+
+    A call whose worker process died is repeated, so it must not matter whether it ran
+    before. If a call raises, that exception rises here as it was, and the calls under
+    way are stopped; so they are when the iterator is closed.
+
+    Args:
+        function: Anything that pickles; shipped to the workers once.
+        items: Small descriptions of work, such as fragments.
+        what: Names the units in reports of progress, such as "score: rows".
+        units: How much work an item is.
+        done: Units that were done before, for the reports.
+        parallel: Calls under way at a time; two per processor if None, so that
+            workers need not wait for the driver. Results wait in memory for earlier
+            ones, four times as many at most.
+    """
+    items = list(items)
+    shipped = ray.put(function)
+    call: Any = ray.remote(_call).options(max_retries=RETRIES)  # Ray's types are loose
+    yield from _in_order(
+        lambda item, place: call.remote(shipped, item),
+        items,
+        what=what,
+        units=units,
+        done=done,
+        parallel=parallel or 2 * processors(),
+    )
+
+
+def stream_actors(
+    make: Callable[[], Callable[[Item], Result]],
+    items: Iterable[Item],
+    *,
+    what: str,
+    units: Callable[[Item], int] = lambda item: 1,
+    done: int = 0,
+    actors: int | None = None,
+) -> Iterator[Result]:
+    """Like `stream`, with functions that are costly to make, such as loaded models.
+
+    Args:
+        make: Makes the function; called once in every actor, in which torch has an
+            even share of the processors as threads.
+        items: As for `stream`.
+        what: As for `stream`.
+        units: As for `stream`.
+        done: As for `stream`.
+        actors: Processes at work; one per processor if None. Never more than items.
+    """
+    items = list(items)
+    count = actors or processors()
+    threads = max(1, processors() // count)
+    shipped = ray.put(make)
+    holder: Any = ray.remote(_Holder).options(  # Ray's types are loose
+        num_cpus=threads, max_restarts=RETRIES, max_task_retries=RETRIES
+    )
+    # The reference travels in a list: Ray would replace a bare one by its value,
+    # which may be large, in the arguments it keeps for restarting the actor.
+    holders = [holder.remote([shipped], threads) for _ in range(min(count, len(items)))]
+    try:
+        yield from _in_order(
+            lambda item, place: holders[place % len(holders)].call.remote(item),
+            items,
+            what=what,
+            units=units,
+            done=done,
+            parallel=2 * len(holders),
+        )
+    finally:
+        for each in holders:
+            ray.kill(each)
+
+
+def processors() -> int:
+    """The processors that Ray counts in the whole cluster."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]  # Ray's
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
+
+
+class _Holder:
+    """An actor with a function that it makes at the first call.
+
+    It is not made in the constructor, since Ray reports what a constructor raises as
+    the death of the actor.
+    """
+
+    def __init__(self, make: list[Any], threads: int) -> None:  # holds an ObjectRef
+        self.make = make
+        self.threads = threads
+
+    @cached_property
+    def function(self) -> Callable[[Any], Any]:
+        torch.set_num_threads(self.threads)
+        made: Callable[[Any], Any] = ray.get(self.make[0])()
+        return made
+
+    def call(self, item: Any) -> Any:  # whatever the function takes and gives
+        return self.function(item)
+
+
+def _in_order(
+    submit: Callable[[Item, int], "ray.ObjectRef[Any]"],
+    items: Sequence[Item],
+    *,
+    what: str,
+    units: Callable[[Item], int],
+    done: int,
+    parallel: int,
+) -> Iterator[Any]:
+    """Keeps `parallel` calls under way, each in a numbered place; yields in order."""
+    total = done + sum(units(item) for item in items)
+    report(logger, what, done, total)
+    places = list(range(parallel))
+    waiting: dict[ray.ObjectRef[Any], tuple[int, int]] = {}
+    finished: dict[int, Any] = {}
+    submitted = yielded = 0
+    try:
+        while yielded < len(items):
+            limit = min(len(items), yielded + 4 * parallel)
+            while places and submitted < limit:
+                place = places.pop(0)
+                waiting[submit(items[submitted], place)] = submitted, place
+                submitted += 1
+            ready, _ = ray.wait(list(waiting), num_returns=1)
+            index, place = waiting.pop(ready[0])
+            places.append(place)
+            finished[index] = _result(ready[0], items[index], what)
+            done += units(items[index])
+            report(logger, what, done, total)
+            while yielded in finished:
+                yield finished.pop(yielded)
+                yielded += 1
+    finally:
+        _cancel(list(waiting))
+
+
+def _result(
+    reference: "ray.ObjectRef[Any]", item: object, what: str
+) -> Any:  # a result
+    """The value, or what the call raised, in its own type and words."""
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        cause: BaseException = error.cause
+        trace = re.sub(r"\x1b\[\d+m", "", str(error))
+        cause.add_note(f"It was raised in a Ray worker:\n{trace}")
+        raise cause from None
+    except (WorkerCrashedError, OutOfMemoryError) as error:
+        raise RuntimeError(
+            f"{what}: worker processes died {RETRIES + 1} times on {item!r}; if "
+            "memory ran out, make its parts smaller or the number of processors less"
+        ) from error
+
+
+def _cancel(waiting: "list[ray.ObjectRef[Any]]") -> None:
+    """Stops calls and gives them time to remove their unfinished files."""
+    for reference in waiting:
+        ray.cancel(reference)
+    if waiting:
+        ray.wait(waiting, num_returns=len(waiting), timeout=CANCEL_SECONDS)
