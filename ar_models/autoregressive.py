@@ -1,0 +1,296 @@
+"""The contract of a family of models, orderings, and the plain ancestral sampler."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ar_models.conditionals import Conditionals
+from ar_models.variables import Variable, check
+
+SAMPLE_ROWS = 4096
+"""Rows that are drawn together; the stream of noise depends on it."""
+
+Ordering = Literal["natural", "random"] | Sequence[Sequence[int]]
+"""Natural, random, or the sequence of groups of each ordering."""
+
+
+class AutoregressiveModel(nn.Module):
+    r"""A density over vectors of `dim` variables, taken one variable at a time.
+
+    .. math:: p(x) = \prod_i p(x_i \mid x_1, \dots, x_{i-1})
+
+    A family gives `conditionals`, `features` and `config`; the rest follows from them.
+    With several orderings the density is the mean of theirs. A family that can draw
+    faster than one pass per variable overrides `draw`, with equal results.
+
+    Args:
+        variables: What each column of `x` is.
+        orderings: How many orderings.
+        ordering: "natural": groups as they come (one ordering only). "random":
+            permutations from `seed`. Or the sequence of groups of every ordering. The
+            variables of a group stay together and keep their order.
+        seed: Of random orderings.
+
+    Attributes:
+        variables: The same, as a tuple.
+        dim: Their number.
+        orderings: Number of orderings.
+        turn: Which ordering the next training step takes, modulo their number. Every
+            `log_prob` in train mode advances it; set it to the step when resuming.
+    """
+
+    ordering_table: Tensor
+
+    def __init__(
+        self,
+        variables: Sequence[Variable],
+        *,
+        orderings: int = 1,
+        ordering: Ordering = "natural",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check(variables)
+        self.variables = tuple(variables)
+        self.dim = len(self.variables)
+        self.orderings = orderings
+        self.turn = 0
+        table = torch.tensor(make_orderings(variables, orderings, ordering, seed))
+        self.register_buffer("ordering_table", table)
+
+    def ordering(self, which: int = 0) -> Tensor:
+        """The variables in the order in which ordering `which` takes them, (dim,)."""
+        return self.ordering_table[which]
+
+    def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
+        """The conditional of every variable given those before it.
+
+        Args:
+            x: Observations (batch, dim), NaN where absent.
+            which: The ordering that says what is before.
+
+        Returns:
+            Conditionals of which that of variable i ignores x at i and all after it.
+        """
+        raise NotImplementedError
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the model makes of a row, for other models: (batch, n)."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able arguments; `MODELS[family](variables, **config)` rebuilds it."""
+        raise NotImplementedError
+
+    def variable_log_prob(self, x: Tensor) -> Tensor:
+        """Each variable's share of `log_prob`, in nats: (batch, dim).
+
+        With several orderings: the mean weighted by how much each ordering counts for
+        the row; the small rest is divided in proportion to the shares' sizes.
+        """
+        if self.training or self.orderings == 1:
+            return self.conditionals(x, self._take_turn()).log_prob(x)
+        each = torch.stack(
+            [self.conditionals(x, k).log_prob(x) for k in range(self.orderings)]
+        )
+        rows = each.sum(-1)
+        mean = (rows.softmax(0).unsqueeze(-1) * each).sum(0)
+        total = rows.logsumexp(0) - math.log(self.orderings)
+        size = mean.abs()
+        share = size / size.sum(-1, keepdim=True).clamp(min=1e-30)
+        return mean + (total - mean.sum(-1)).unsqueeze(-1) * share
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """The log-likelihood of each row, in nats: (batch, dim) -> (batch,).
+
+        In eval mode that of the mean over orderings. In train mode of one ordering,
+        in turn.
+        """
+        if self.training or self.orderings == 1:
+            return self.conditionals(x, self._take_turn()).log_prob(x).sum(-1)
+        rows = [
+            self.conditionals(x, k).log_prob(x).sum(-1) for k in range(self.orderings)
+        ]
+        return torch.stack(rows).logsumexp(0) - math.log(self.orderings)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Training calls the module itself: DistributedDataParallel averages gradients
+        # for `forward` only, and has no `log_prob`.
+        return self.log_prob(x)
+
+    def _take_turn(self) -> int:
+        if not self.training:
+            return 0
+        which = self.turn % self.orderings
+        self.turn += 1
+        return which
+
+    @torch.no_grad()
+    def sample(
+        self,
+        count: int,
+        *,
+        given: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draws `count` vectors, (count, dim), NaN where a variable is absent.
+
+        Rows take the orderings in turn, or those that fit what is given. Switches
+        dropout off only if the model is in eval mode.
+
+        Args:
+            count: Number of rows.
+            given: Known values (count, dim), NaN where free. In each row they must
+                come first in an ordering.
+            generator: On the CPU; equal generators give equal samples.
+
+        Raises:
+            ValueError: The given variables do not come first.
+        """
+        device = self.ordering_table.device
+        dtype = next(self.parameters()).dtype
+        if given is None:
+            given = torch.full((count, self.dim), torch.nan)
+        which = choose_orderings(self, given)
+        drawn = torch.empty(count, self.dim, dtype=dtype, device=device)
+        for start in range(0, count, SAMPLE_ROWS):
+            rows = slice(start, min(start + SAMPLE_ROWS, count))
+            noise = torch.rand(rows.stop - start, self.dim, 2, generator=generator).to(
+                device, dtype
+            )
+            known = given[rows].to(device, dtype)
+            for k in which[rows].unique().tolist():
+                mine = (which[rows] == k).to(device)
+                drawn[rows][mine] = self.draw(noise[mine], known[mine], k)
+        return drawn
+
+    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+        """Samples as a pure function of the model and uniform noise.
+
+        Args:
+            noise: Uniform numbers (batch, dim, 2).
+            given: Known values (batch, dim), NaN where free.
+            which: The ordering.
+
+        Returns:
+            (batch, dim), NaN where a variable is absent.
+        """
+        return draw_plainly(self, noise, given, which)
+
+
+@torch.no_grad()
+def draw_plainly(
+    model: AutoregressiveModel, noise: Tensor, given: Tensor, which: int = 0
+) -> Tensor:
+    """`AutoregressiveModel.draw` by one full pass per variable."""
+    x = torch.full_like(given, torch.nan)
+    for i in model.ordering(which).tolist():
+        free = model.conditionals(x, which).sample(noise)[:, i]
+        x[:, i] = settle(model.variables[i], free, given[:, i], x)
+    return x
+
+
+def settle(variable: Variable, drawn: Tensor, given: Tensor, x: Tensor) -> Tensor:
+    """A variable's values: given, else drawn; NaN where its parent rules it out.
+
+    Args:
+        variable: The variable.
+        drawn: Its samples (batch,).
+        given: Its known values (batch,), NaN where free.
+        x: All variables (batch, dim), complete at least up to this one.
+    """
+    value = torch.where(given.isnan(), drawn, given)
+    if variable.parent is None:
+        return value
+    present = x[:, variable.parent] == variable.parent_code
+    return value.masked_fill(~present, torch.nan)
+
+
+def make_orderings(
+    variables: Sequence[Variable], orderings: int, ordering: Ordering, seed: int
+) -> list[list[int]]:
+    """The variables in each ordering: `orderings` permutations of 0 … dim - 1.
+
+    Raises:
+        ValueError: The ordering is none of the three forms, or they do not match.
+    """
+    blocks: dict[int, list[int]] = {}
+    for i, variable in enumerate(variables):
+        blocks.setdefault(variable.group, []).append(i)
+    if orderings < 1:
+        raise ValueError(f"orderings must be at least 1, got {orderings}")
+    sequences = list(_group_sequences(list(blocks), orderings, ordering, seed))
+    return [[i for group in groups for i in blocks[group]] for groups in sequences]
+
+
+def _group_sequences(
+    groups: list[int], orderings: int, ordering: Ordering, seed: int
+) -> Iterator[list[int]]:
+    if ordering == "natural":
+        if orderings > 1:
+            raise ValueError(
+                f"ordering 'natural' is one ordering, got orderings={orderings}; "
+                "use ordering='random' for more"
+            )
+        yield groups
+    elif ordering == "random":
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(orderings):
+            permutation = torch.randperm(len(groups), generator=generator)
+            yield [groups[k] for k in permutation.tolist()]
+    elif isinstance(ordering, str):
+        raise ValueError(
+            "ordering must be 'natural', 'random' or sequences of groups, "
+            f"got {ordering!r}"
+        )
+    else:
+        if len(ordering) != orderings:
+            raise ValueError(
+                f"{orderings} orderings are needed, got {len(ordering)} sequences"
+            )
+        for sequence in ordering:
+            if sorted(sequence) != sorted(groups):
+                raise ValueError(
+                    f"an ordering must name each group of {sorted(groups)} once, "
+                    f"got {list(sequence)}"
+                )
+            yield list(sequence)
+
+
+def choose_orderings(model: AutoregressiveModel, given: Tensor) -> Tensor:
+    """The ordering in which each row is to be drawn, (count,), on the CPU.
+
+    Raises:
+        ValueError: In some row, given variables follow free ones in every ordering.
+    """
+    given = given.cpu()
+    known = ~given.isnan()
+    free = ~known
+    for i, variable in enumerate(model.variables):
+        if variable.parent is not None:
+            parent = given[:, variable.parent]
+            ruled_out = known[:, variable.parent] & (parent != variable.parent_code)
+            free[:, i] &= ~ruled_out
+            known[:, i] &= ~ruled_out
+    fits = []
+    for k in range(model.orderings):
+        order = model.ordering(k).cpu()
+        after_free = free[:, order].cumsum(-1) > 0
+        fits.append(~(after_free & known[:, order]).any(-1))
+    fitting = torch.stack(fits, 1)
+    count = fitting.sum(1)
+    if not bool(count.all()):
+        row = int((count == 0).nonzero()[0, 0])
+        names = [model.variables[i].name for i in known[row].nonzero()[:, 0].tolist()]
+        first = [model.variables[i].name for i in model.ordering().tolist()]
+        raise ValueError(
+            f"given row {row} fixes {', '.join(names)}, which come first in none of "
+            f"the model's {model.orderings} orderings (the first takes "
+            f"{', '.join(first[: len(names) + 1])}, …); give what comes before too, or "
+            "train with an ordering that starts with these"
+        )
+    turn = torch.arange(len(given)) % count
+    return (fitting.cumsum(1) == (turn + 1)[:, None]).int().argmax(1)

@@ -1,0 +1,659 @@
+"""The conditional distributions of all variables at once, and their parameters."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ar_models.grouping import Group, Grouping
+from ar_models.inputs import LARGE
+from ar_models.variables import MAX_INTEGER, Variable
+
+REAL_FLOOR = math.log(5e-3)
+"""Least log-scale of a Gaussian component, in scaled units."""
+
+INTEGER_FLOOR = 1e-3
+"""Least width of a logistic component, in scaled units, …"""
+
+UNIT_FLOOR = 0.03
+"""… and in integers: its mass on the nearest integer is then 1 - 1e-7."""
+
+CEILING = math.log(1e4)
+"""Greatest log-scale of a component, in scaled units."""
+
+RARE = 1e-6
+"""Least share from which a bias starts."""
+
+TINY = 2.0**-25
+"""Uniform numbers keep this distance from 0 and 1."""
+
+ENTROPY_NODES = 8
+"""Quadrature nodes per component of a mixture of Gaussians."""
+
+ENTROPY_REACH = 5
+"""Quadrature nodes to either side of the centre of a logistic component."""
+
+
+class Conditional(Group):
+    """Distributions of `count` variables of one kind.
+
+    Parameters are (batch, count, width), values and results (batch, count). Values are
+    never NaN: an absent variable's is replaced by `fill`.
+    """
+
+    start: Tensor  # (count, width), the initial bias
+    fill: Tensor  # (count,)
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """Log-probabilities or log-densities, in nats."""
+        raise NotImplementedError
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        """Entropies, in nats; differential ones for reals."""
+        raise NotImplementedError
+
+    def cdf(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """The probabilities of at most `x`."""
+        raise NotImplementedError
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Values from uniform numbers (batch, count, 2)."""
+        raise NotImplementedError
+
+    def quantile(self, parameters: Tensor, q: Tensor) -> Tensor:
+        """The least value whose cdf reaches `q`; NaN for codes, which have no order."""
+        return torch.full_like(q, torch.nan)
+
+
+class Binary(Conditional):
+    """Bernoulli variables; the parameter is the logit of 1."""
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        logit = parameters.squeeze(-1)
+        return F.logsigmoid(torch.where(x > 0.5, logit, -logit))
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        logit = parameters.squeeze(-1)
+        return F.softplus(logit) - logit * logit.sigmoid()
+
+    def cdf(self, parameters: Tensor, x: Tensor) -> Tensor:
+        below = torch.where(x >= 0, (-parameters.squeeze(-1)).sigmoid(), 0.0)
+        return torch.where(x >= 1, 1.0, below)
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        one = noise[..., 0] < parameters.squeeze(-1).sigmoid()
+        return one.to(parameters.dtype)
+
+    def probabilities(self, parameters: Tensor) -> Tensor:
+        one = parameters.sigmoid()
+        return torch.cat([1 - one, one], -1)
+
+
+class Categorical(Conditional):
+    """Softmax variables; the parameters are the logits of their codes."""
+
+    def logits(self, parameters: Tensor) -> Tensor:
+        """Unnormalised log-probabilities, (batch, count, codes)."""
+        return parameters
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        logits = self.logits(parameters)
+        chosen = logits.gather(-1, x.long().unsqueeze(-1)).squeeze(-1)
+        return chosen - logits.logsumexp(-1)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        log_probs = self.logits(parameters).log_softmax(-1)
+        return -(log_probs.exp() * log_probs).sum(-1)
+
+    def cdf(self, parameters: Tensor, x: Tensor) -> Tensor:
+        probabilities = self.probabilities(parameters)
+        codes = torch.arange(probabilities.shape[-1], device=x.device)
+        return (probabilities * (codes <= x.unsqueeze(-1))).sum(-1)
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        return pick(self.probabilities(parameters), noise[..., 0]).to(parameters.dtype)
+
+    def probabilities(self, parameters: Tensor) -> Tensor:
+        return self.logits(parameters).softmax(-1)
+
+
+class Vocabulary(Categorical):
+    """Softmax variables with many codes, factorised.
+
+    The parameters are a query; a code's logit is the query's product with the code's
+    row of `table`, plus the code's bias. So a network's cost does not grow with its
+    width times the number of codes.
+    """
+
+    table: Tensor  # (count, codes, width)
+    bias: Tensor  # (count, codes)
+
+    def logits(self, parameters: Tensor) -> Tensor:
+        with torch.autocast(parameters.device.type, enabled=False):
+            query, table = parameters.transpose(0, 1), self.table.transpose(1, 2)
+            return (query @ table).transpose(0, 1) + self.bias
+
+
+class Mixture(Conditional):
+    """What mixtures of numbers share: weights, then locations, then log-scales.
+
+    Locations and scales are in scaled units, (x - location) / scale. A log-scale is
+    bent smoothly so that it stays between `floor` and `CEILING`.
+    """
+
+    location: Tensor  # (count,)
+    scale: Tensor  # (count,)
+    floor: Tensor  # (count,)
+    atoms: Tensor  # (count, atoms)
+
+    def unpack(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-weights (of atoms, then components), locations and log-scales."""
+        atoms = self.atoms.shape[-1]
+        components = (self.width - atoms) // 3
+        logits, location, raw = parameters.split(
+            [atoms + components, components, components], -1
+        )
+        floor = self.floor.unsqueeze(-1)
+        log_scale = floor + F.softplus(raw - floor) - F.softplus(raw - CEILING)
+        return logits.log_softmax(-1), location, log_scale
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """`x` (batch, count, …) in scaled units."""
+        trailing = (...,) + (None,) * (x.dim() - 2)
+        return (x - self.location[trailing]) / self.scale[trailing]
+
+    def bracket(self, parameters: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Values between which the quantile of `q` lies, each (batch, count)."""
+        raise NotImplementedError
+
+    def quantile(self, parameters: Tensor, q: Tensor) -> Tensor:
+        low, high = self.bracket(parameters, q)
+        for _ in range(48):
+            middle = self.halve(low, high)
+            enough = self.cdf(parameters, middle) >= q
+            low, high = (
+                torch.where(enough, low, middle),
+                torch.where(enough, middle, high),
+            )
+        return high
+
+    def halve(self, low: Tensor, high: Tensor) -> Tensor:
+        """Values between `low` and `high`."""
+        return (low + high) / 2
+
+
+class Real(Mixture):
+    """Mixtures of Gaussians.
+
+    The entropy is a Gauss-Hermite quadrature in each component.
+    """
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        log_weight, location, log_scale = self.unpack(parameters)
+        u = (self.scaled(x).unsqueeze(-1) - location) * torch.exp(-log_scale)
+        log_densities = log_weight - 0.5 * u.square() - log_scale
+        constant = 0.5 * math.log(2 * math.pi) + self.scale.log()
+        return log_densities.logsumexp(-1) - constant
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        nodes, weights = (
+            torch.as_tensor(a, dtype=parameters.dtype, device=parameters.device)
+            for a in np.polynomial.hermite_e.hermegauss(ENTROPY_NODES)
+        )
+        log_weight, location, log_scale = self.unpack(parameters)
+        at = location.unsqueeze(-1) + log_scale.exp().unsqueeze(-1) * nodes
+        # (batch, count, components, nodes, components)
+        u = at.unsqueeze(-1) - location[..., None, None, :]
+        u = u * torch.exp(-log_scale)[..., None, None, :]
+        log_density = (
+            (log_weight - log_scale)[..., None, None, :] - 0.5 * u.square()
+        ).logsumexp(-1)
+        mean = (log_density * (weights / weights.sum())).sum(-1)
+        constant = 0.5 * math.log(2 * math.pi) + self.scale.log()
+        return constant - (log_weight.exp() * mean).sum(-1)
+
+    def cdf(self, parameters: Tensor, x: Tensor) -> Tensor:
+        log_weight, location, log_scale = self.unpack(parameters)
+        u = (self.scaled(x).unsqueeze(-1) - location) * torch.exp(-log_scale)
+        below: Tensor = torch.special.ndtr(u)
+        return (log_weight.exp() * below).sum(-1).clamp(0, 1)
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        log_weight, location, log_scale = self.unpack(parameters)
+        chosen = pick(log_weight.exp(), noise[..., 0]).unsqueeze(-1)
+        z = location.gather(-1, chosen).squeeze(-1)
+        spread = log_scale.gather(-1, chosen).squeeze(-1).exp()
+        u: Tensor = torch.special.ndtri(noise[..., 1].clamp(TINY, 1 - TINY))
+        z = z + spread * u
+        return self.location + self.scale * z
+
+    def bracket(self, parameters: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        _, location, log_scale = self.unpack(parameters)
+        u = torch.special.ndtri(q.clamp(TINY, 1 - TINY)).unsqueeze(-1)
+        z = location + log_scale.exp() * u
+        low, high = z.amin(-1), z.amax(-1)
+        return self.location + self.scale * low, self.location + self.scale * high
+
+
+class Integer(Mixture):
+    r"""Mixtures of point masses at `atoms` and of discretised logistics.
+
+    With u the distance of an integer from a component's location and d half an
+    integer, both in units of the component's scale, its probability is
+
+    .. math:: \sigma(u + d) - \sigma(u - d) = \frac{\sinh d}{\cosh u + \cosh d}
+
+    Mass beyond `lower` or `upper` falls on the bound.
+
+    Reference:
+        Salimans, Karpathy, Chen, Kingma, PixelCNN++, 2017.
+        https://arxiv.org/abs/1701.05517 (which subtracts the two sigmoids instead).
+    """
+
+    lower: Tensor  # (count,), may be -inf
+    upper: Tensor  # (count,), may be inf
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        log_weight, location, log_scale = self.unpack(parameters)
+        on_atoms, others = self.split(log_weight)
+        at_atom = x.unsqueeze(-1) == self.atoms
+        on_atoms = on_atoms.masked_fill(~at_atom, -torch.inf)
+        others = others + self.log_mass(location, log_scale, x)
+        return torch.cat([on_atoms, others], -1).logsumexp(-1)
+
+    def split(self, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the atoms and those of the components."""
+        atoms = self.atoms.shape[-1]
+        return weights[..., :atoms], weights[..., atoms:]
+
+    def log_mass(self, location: Tensor, log_scale: Tensor, x: Tensor) -> Tensor:
+        """Log-probability of integers `x` (batch, count) in each component."""
+        sharpness = torch.exp(-log_scale)
+        u = (self.scaled(x).unsqueeze(-1) - location) * sharpness
+        d = 0.5 * sharpness / self.scale.unsqueeze(-1)
+        low = (x <= self.lower).unsqueeze(-1)
+        high = (x >= self.upper).unsqueeze(-1)
+        at_low = torch.where(high, 0.0, F.logsigmoid(u + d))
+        at_high = torch.where(high, F.logsigmoid(d - u), log_logistic_mass(u, d))
+        return torch.where(low, at_low, at_high)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        log_weight, location, log_scale = self.unpack(parameters)
+        return self._entropy(log_weight, location, log_scale)
+
+    def _entropy(
+        self, log_weight: Tensor, location: Tensor, log_scale: Tensor
+    ) -> Tensor:
+        """Exact at the atoms; elsewhere a sum over equally spaced integers.
+
+        The spacing is about a component's scale, so for narrow components the sum
+        takes every integer and for wide ones it is the trapezoidal rule.
+        """
+        of_atoms, of_components = (w.exp() for w in self.split(log_weight))
+
+        def smooth(x: Tensor) -> Tensor:
+            mass = self.log_mass(location, log_scale, x)
+            return (of_components * mass.exp()).sum(-1)
+
+        total = torch.zeros_like(of_components[..., 0])
+        for a in range(self.atoms.shape[-1]):
+            value = self.atoms[:, a].expand_as(total)
+            beside = smooth(value)
+            both = beside + of_atoms[..., a]
+            total = total + torch.special.entr(both) - torch.special.entr(beside)
+        spread = self.scale.unsqueeze(-1) * log_scale.exp()
+        centre = (
+            self.location.unsqueeze(-1) + self.scale.unsqueeze(-1) * location
+        ).round()
+        step = spread.ceil().clamp(min=1)
+        for c in range(of_components.shape[-1]):
+            total = total + of_components[..., c] * self._surprise(
+                smooth, location, log_scale, centre[..., c], step[..., c], c
+            )
+        return total
+
+    def _surprise(
+        self,
+        smooth: Callable[[Tensor], Tensor],
+        location: Tensor,
+        log_scale: Tensor,
+        centre: Tensor,
+        step: Tensor,
+        component: int,
+    ) -> Tensor:
+        """Expected -log of the smooth part under one component, (batch, count)."""
+        weight_sum = torch.zeros_like(centre)
+        weighted = torch.zeros_like(centre)
+        one = slice(component, component + 1)
+        bounds = torch.zeros_like(centre)
+        total = torch.zeros_like(centre)
+        for bound in (self.lower, self.upper):
+            finite = bound.isfinite()
+            x = torch.where(finite, bound, 0.0).expand_as(centre)
+            mass = self.log_mass(location[..., one], log_scale[..., one], x)
+            mass = torch.where(finite, mass.squeeze(-1).exp(), 0.0)
+            bounds = bounds + mass
+            total = total - mass * smooth(x).clamp(min=1e-30).log()
+        for j in range(-2 * ENTROPY_REACH, 2 * ENTROPY_REACH + 1):
+            x = centre + step * j
+            inside = (x > self.lower) & (x < self.upper)
+            mass = self.log_mass(location[..., one], log_scale[..., one], x)
+            mass = torch.where(inside, mass.squeeze(-1).exp(), 0.0)
+            weight_sum = weight_sum + mass
+            weighted = weighted - mass * smooth(x).clamp(min=1e-30).log()
+        rest = (1 - bounds).clamp(min=0)
+        return total + rest * weighted / weight_sum.clamp(min=1e-30)
+
+    def cdf(self, parameters: Tensor, x: Tensor) -> Tensor:
+        log_weight, location, log_scale = self.unpack(parameters)
+        on_atoms, others = (w.exp() for w in self.split(log_weight))
+        x = x.floor()
+        edge = self.scaled(x + 0.5).unsqueeze(-1)
+        below = torch.sigmoid((edge - location) * torch.exp(-log_scale))
+        below = torch.where((x < self.lower).unsqueeze(-1), 0.0, below)
+        below = torch.where((x >= self.upper).unsqueeze(-1), 1.0, below)
+        reached = x.unsqueeze(-1) >= self.atoms
+        total = (on_atoms * reached).sum(-1) + (others * below).sum(-1)
+        return total.clamp(0, 1)
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        log_weight, location, log_scale = self.unpack(parameters)
+        chosen = pick(log_weight.exp(), noise[..., 0]).unsqueeze(-1)
+        atoms = self.atoms.shape[-1]
+        component = (chosen - atoms).clamp(min=0)
+        z = location.gather(-1, component).squeeze(-1)
+        spread = log_scale.gather(-1, component).squeeze(-1).exp()
+        z = z + spread * torch.logit(noise[..., 1].clamp(TINY, 1 - TINY))
+        drawn = torch.floor(self.location + self.scale * z + 0.5)
+        drawn = drawn.clamp(-MAX_INTEGER, MAX_INTEGER)
+        drawn = drawn.clamp(self.lower, self.upper)
+        if atoms == 0:
+            return drawn
+        at = self.atoms.expand(len(drawn), -1, -1)
+        atom = at.gather(-1, chosen.clamp(max=atoms - 1)).squeeze(-1)
+        return torch.where(chosen.squeeze(-1) < atoms, atom, drawn)
+
+    def bracket(self, parameters: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        far = torch.full_like(q, MAX_INTEGER)
+        low = torch.maximum(-far, self.lower) - 1
+        return low, torch.minimum(far, self.upper)
+
+    def halve(self, low: Tensor, high: Tensor) -> Tensor:
+        return torch.floor((low + high) / 2)
+
+
+def log_logistic_mass(u: Tensor, d: Tensor) -> Tensor:
+    r"""log(sinh d / (cosh u + cosh d)) without cancellation or overflow, for d > 0.
+
+    Example:
+        >>> u, d = torch.tensor([0.0, 3.0]), torch.tensor([0.5, 1e-6])
+        >>> log_logistic_mass(u, d).exp()
+        tensor([2.4492e-01, 9.0353e-08])
+    """
+    distance = u.abs()
+    most = torch.maximum(distance, d)
+    terms = (
+        torch.exp(distance - most)
+        + torch.exp(-distance - most)
+        + torch.exp(d - most)
+        + torch.exp(-d - most)
+    )
+    return (d - most) + torch.log(-torch.expm1(-2 * d)) - terms.log() + math.log(1.0)
+
+
+def pick(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """Indices by inverse cdf: (…, n) and (…) -> (…), int64."""
+    cumulative = probabilities.cumsum(-1)
+    threshold = (uniform * cumulative[..., -1]).unsqueeze(-1)
+    index = (cumulative <= threshold).sum(-1)
+    return index.clamp(max=probabilities.shape[-1] - 1)
+
+
+class Layout(Grouping):
+    """Which parameters each variable's conditional needs, and where they stand.
+
+    `size` is the length of the parameter vector, `owner` (size,) the variable of each
+    parameter. Vocabularies of more than 64 codes get `4 * embedding` parameters and a
+    learned table of codes, which this module holds.
+
+    Example:
+        >>> from ar_models.variables import binary
+        >>> Layout.of(binary(3)).owner
+        tensor([0, 1, 2])
+    """
+
+    @classmethod
+    def of(
+        cls, variables: Sequence[Variable], components: int = 8, embedding: int = 16
+    ) -> Self:
+        """The layout for `variables`, with mixtures of `components`."""
+        buckets: dict[tuple[str, int], list[int]] = {}
+        for i, v in enumerate(variables):
+            width = len(v.atoms) if v.kind == "integer" else v.size
+            buckets.setdefault((v.kind, width), []).append(i)
+        groups = [
+            _group(kind, [variables[i] for i in members], components, 4 * embedding)
+            for (kind, _), members in buckets.items()
+        ]
+        return cls(groups, list(buckets.values()))
+
+    def initial_bias(self) -> Tensor:
+        """Parameters (size,) of about the marginal distributions in training."""
+        return torch.cat([group.get_buffer("start").flatten() for group in self.groups])
+
+
+def _group(
+    kind: str, variables: list[Variable], components: int, rank: int
+) -> Conditional:
+    fill = torch.zeros(len(variables))
+    if kind == "binary":
+        logit = [math.log(_shares(v, 2)[1] / _shares(v, 2)[0]) for v in variables]
+        return Binary(1, {"start": torch.tensor(logit).unsqueeze(-1), "fill": fill})
+    if kind == "categorical":
+        size = variables[0].size
+        shares = torch.tensor([_shares(v, size) for v in variables]).log()
+        if size <= LARGE:
+            return Categorical(size, {"start": shares, "fill": fill})
+        table = torch.randn(len(variables), size, rank) / math.sqrt(rank)
+        start = torch.zeros(len(variables), rank)
+        return Vocabulary(
+            rank, {"start": start, "fill": fill}, {"table": table, "bias": shares}
+        )
+    return _mixture(kind, variables, components)
+
+
+def _mixture(kind: str, variables: list[Variable], components: int) -> Mixture:
+    atoms = torch.tensor([v.atoms if kind == "integer" else () for v in variables])
+    scale = torch.tensor([v.scale for v in variables])
+    constants = {
+        "start": torch.stack([_mixture_start(v, components) for v in variables]),
+        "fill": torch.tensor([v.location for v in variables]),
+        "location": torch.tensor([v.location for v in variables]),
+        "scale": scale,
+        "atoms": atoms.reshape(len(variables), -1),
+    }
+    width = atoms.shape[-1] + 3 * components
+    if kind == "real":
+        return Real(width, {**constants, "floor": torch.full_like(scale, REAL_FLOOR)})
+    lower = [-math.inf if v.lower is None else v.lower for v in variables]
+    upper = [math.inf if v.upper is None else v.upper for v in variables]
+    floor = (UNIT_FLOOR / scale).clamp(min=INTEGER_FLOOR).log()
+    bounds = {"lower": torch.tensor(lower), "upper": torch.tensor(upper)}
+    return Integer(width, {**constants, **bounds, "floor": floor})
+
+
+def _shares(variable: Variable, size: int) -> list[float]:
+    """Shares of `size` outcomes, none of them zero; equal ones if none are known."""
+    shares = list(variable.frequencies) or [1 / size] * size
+    if len(shares) != size:
+        raise ValueError(
+            f"{variable.name}: {size} frequencies are needed, got {len(shares)}"
+        )
+    return [max(share, RARE) for share in shares]
+
+
+def _mixture_start(variable: Variable, components: int) -> Tensor:
+    """Weights from the shares, components spread over the knots; (width,)."""
+    atoms = len(variable.atoms) if variable.kind == "integer" else 0
+    *on_atoms, others = _shares(variable, atoms + 1) if atoms else [1.0]
+    weights = torch.tensor([*on_atoms, *[others / components] * components])
+    knots = variable.knots or (-1.0, 1.0)
+    if not variable.knots:
+        knots = (variable.location - variable.scale, variable.location + variable.scale)
+    at = (np.arange(components) + 0.5) / components
+    grid = np.linspace(0, 1, len(knots))
+    scaled = (np.asarray(knots) - variable.location) / variable.scale
+    location = np.interp(at, grid, scaled)
+    spread = np.interp(at + 0.5 / components, grid, scaled) - np.interp(
+        at - 0.5 / components, grid, scaled
+    )
+    log_scale = np.log(np.maximum(spread, 0.05))
+    start = np.concatenate([location, log_scale])
+    return torch.cat([weights.log(), torch.tensor(start, dtype=torch.float32)])
+
+
+class Conditionals:
+    """The conditionals of a batch of rows, all variables at once.
+
+    They compute in float32 at least, also under autocast. Methods return
+    (batch, dim) unless they say otherwise; `x` may hold NaN where a variable is
+    absent.
+
+    Args:
+        layout: The layout of all variables, or the `select`ion of some.
+        parameters: (batch, layout.size).
+    """
+
+    def __init__(self, layout: Grouping, parameters: Tensor) -> None:
+        if parameters.dtype != torch.float64:
+            parameters = parameters.float()
+        self.layout = layout
+        self.parameters = parameters
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log-probabilities or log-densities of `x`, in nats; 0 where it is NaN."""
+
+        def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
+            taken = self.layout.take(k, x).to(parameters.dtype)
+            absent = taken.isnan()
+            value = group.log_prob(parameters, torch.where(absent, group.fill, taken))
+            return value.masked_fill(absent, 0.0)
+
+        return self._restore(of_group)
+
+    def entropy(self) -> Tensor:
+        """Entropies in nats, as if every variable were present.
+
+        Exact for codes. For mixtures by quadrature, to about 0.01 nats.
+        """
+        return self._restore(lambda k, group, parameters: group.entropy(parameters))
+
+    def cdf(self, x: Tensor) -> Tensor:
+        """The probabilities of at most `x`; NaN where it is NaN."""
+
+        def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
+            taken = self.layout.take(k, x).to(parameters.dtype)
+            absent = taken.isnan()
+            value = group.cdf(parameters, torch.where(absent, group.fill, taken))
+            return value.masked_fill(absent, torch.nan)
+
+        return self._restore(of_group)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Values from uniform numbers (batch, dim, 2), by inverse cdf.
+
+        The first number picks the code or component, the second the value. Parents are
+        not looked at.
+        """
+
+        def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
+            return group.sample(
+                parameters, self.layout.take(k, noise).to(parameters.dtype)
+            )
+
+        return self._restore(of_group)
+
+    def quantile(self, q: Tensor | float) -> Tensor:
+        """The least values whose cdf is at least `q`, (batch, dim) or a number.
+
+        NaN for codes, which have no order.
+        """
+        shape = len(self.parameters), self.layout.dim
+        whole = torch.as_tensor(q, device=self.parameters.device).expand(shape)
+
+        def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
+            return group.quantile(
+                parameters, self.layout.take(k, whole).to(parameters.dtype)
+            )
+
+        return self._restore(of_group)
+
+    def probabilities(self, i: int) -> Tensor:
+        """Of each code of the binary or categorical variable `i`: (batch, size)."""
+        for group, members, parameters in zip(
+            self.layout.groups,
+            self.layout.members,
+            self.layout.split(self.parameters),
+            strict=True,
+        ):
+            if i in members:
+                if not isinstance(group, Binary | Categorical):
+                    break
+                k = torch.tensor([members.index(i)], device=parameters.device)
+                return group.select(k).probabilities(parameters[:, k]).squeeze(1)
+        raise ValueError(f"variable {i} has no codes")
+
+    def _restore(
+        self, of_group: Callable[[int, Conditional, Tensor], Tensor]
+    ) -> Tensor:
+        parts = []
+        split = self.layout.split(self.parameters)
+        for k, (group, parameters) in enumerate(
+            zip(self.layout.groups, split, strict=True)
+        ):
+            assert isinstance(group, Conditional)
+            parts.append(of_group(k, group, parameters))
+        return self.layout.restore(parts)
+
+
+class Heads(nn.Module):
+    """Parameters from one hidden vector per variable, each with its own linear map.
+
+    For families that compute h (batch, dim, width), entry i from the variables before
+    i. Starts near the marginal distributions.
+
+    Args:
+        layout: Of the model's variables.
+        width: Length of each hidden vector.
+    """
+
+    def __init__(self, layout: Layout, width: int) -> None:
+        super().__init__()
+        # The layout's tables belong to the model that holds it.
+        self._layout = [layout]
+        self.weight = nn.Parameter(torch.randn(layout.size, width) * 0.01)
+        self.bias = nn.Parameter(layout.initial_bias())
+
+    def forward(self, h: Tensor, block: Grouping | None = None) -> Tensor:
+        """The parameters (batch, size) of all variables, or of a block's.
+
+        Args:
+            h: Hidden vectors (batch, dim, width), of the block's variables if given.
+            block: A selection of the layout.
+        """
+        layout = self._layout[0] if block is None else block
+        weight, bias = self.weight[layout.places], self.bias[layout.places]
+        parts = []
+        start = 0
+        for k, section in enumerate(layout.sections):
+            rows = weight[start : start + section]
+            own = rows.unflatten(0, (len(layout.members[k]), -1))
+            parts.append(
+                torch.einsum("bnh,nwh->bnw", layout.take(k, h), own).flatten(1)
+            )
+            start += section
+        return torch.cat(parts, -1) + bias

@@ -1,0 +1,11 @@
+"""Which families there are."""
+
+from ar_models.autoregressive import AutoregressiveModel
+from ar_models.independent import Independent
+from ar_models.made import MADE
+
+MODELS: dict[str, type[AutoregressiveModel]] = {
+    "independent": Independent,
+    "made": MADE,
+}
+"""Every family by its name in a configuration."""

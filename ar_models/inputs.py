@@ -1,0 +1,147 @@
+"""From observations to what a network sees of each variable."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ar_models.grouping import Group, Grouping
+from ar_models.variables import Variable
+
+LARGE = 64
+"""Vocabularies with more codes are embedded instead of one-hot."""
+
+SOFT_LIMIT = 4.0
+"""Scaled values grow only logarithmically beyond this, or beyond the outer knots."""
+
+
+class BinaryFeatures(Group):
+    """The value itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(-1)
+
+
+class CodeFeatures(Group):
+    """One-hot codes."""
+
+    codes: Tensor  # (count, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.unsqueeze(-1) == self.codes).to(x.dtype)
+
+
+class EmbeddedFeatures(Group):
+    """A learned vector per code."""
+
+    table: Tensor  # (count, size, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        variable = torch.arange(x.shape[1], device=x.device)
+        code = x.nan_to_num().long().clamp(0, self.table.shape[1] - 1)
+        return self.table[variable, code]
+
+
+class NumberFeatures(Group):
+    """A number, softly limited, its piecewise linear encoding and its atoms.
+
+    Reference:
+        Gorishniy, Rubachev, Babenko, On embeddings for numerical features in tabular
+        deep learning, 2022. https://arxiv.org/abs/2203.05556
+    """
+
+    location: Tensor  # (count,)
+    scale: Tensor  # (count,)
+    limits: Tensor  # (count, 2), in scaled units
+    knots: Tensor  # (count, bins + 1), in the variable's units
+    atoms: Tensor  # (count, atoms)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = (x - self.location) / self.scale
+        inside = z.clamp(self.limits[:, 0], self.limits[:, 1])
+        limited = (inside + torch.asinh(z - inside)).unsqueeze(-1)
+        value = x.unsqueeze(-1)
+        left, right = self.knots[:, :-1], self.knots[:, 1:]
+        pieces = ((value - left) / (right - left)).clamp(0, 1)
+        return torch.cat([limited, pieces, (value == self.atoms).to(x.dtype)], -1)
+
+
+class Inputs(Grouping):
+    """Network features of every variable; (batch, dim) -> (batch, size).
+
+    Binary variables are themselves, categorical ones one-hot or, when large, embedded;
+    numbers are softly limited, encoded piecewise linearly over their knots and, when
+    they have few atoms, one-hot at these. The features of an absent variable are 0.
+    `owner` tells which variable a feature belongs to.
+    """
+
+    @classmethod
+    def of(cls, variables: Sequence[Variable], embedding: int = 16) -> Self:
+        """The features of `variables`; `embedding` numbers per large vocabulary."""
+        buckets: dict[tuple[str, int, int], list[int]] = {}
+        for i, variable in enumerate(variables):
+            buckets.setdefault(_shape(variable), []).append(i)
+        groups = [
+            _group(key, [variables[i] for i in members], embedding)
+            for key, members in buckets.items()
+        ]
+        return cls(groups, list(buckets.values()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = []
+        for k, group in enumerate(self.groups):
+            taken = self.take(k, x)
+            features = group(taken)
+            absent = taken.isnan().unsqueeze(-1)
+            parts.append(features.masked_fill(absent, 0).flatten(1))
+        return torch.cat(parts, dim=-1)
+
+
+def _shape(variable: Variable) -> tuple[str, int, int]:
+    if variable.kind in ("binary", "categorical"):
+        return variable.kind, variable.size, 0
+    return "number", len(_knots(variable)), len(_atoms(variable))
+
+
+def _knots(variable: Variable) -> list[float]:
+    """Distinct float32 knots; at least two or none."""
+    distinct = torch.tensor(variable.knots).unique().tolist()
+    return distinct if len(distinct) > 1 else []
+
+
+def _atoms(variable: Variable) -> tuple[float, ...]:
+    return variable.atoms if len(variable.atoms) <= LARGE else ()
+
+
+def _group(
+    key: tuple[str, int, int], variables: list[Variable], embedding: int
+) -> Group:
+    kind, size, atoms = key
+    count = len(variables)
+    if kind == "binary":
+        return BinaryFeatures(1, {})
+    if kind == "categorical" and size > LARGE:
+        table = torch.randn(count, size, embedding)
+        return EmbeddedFeatures(embedding, {}, {"table": table})
+    if kind == "categorical":
+        return CodeFeatures(
+            size, {"codes": torch.arange(size).expand(count, -1).clone()}
+        )
+    location = torch.tensor([v.location for v in variables])
+    scale = torch.tensor([v.scale for v in variables])
+    knots = torch.tensor([_knots(v) for v in variables]).reshape(count, size)
+    outer = knots[:, [0, -1]] if size else torch.tensor([[-torch.inf, torch.inf]])
+    limits = ((outer - location[:, None]) / scale[:, None]).clamp(
+        -SOFT_LIMIT, SOFT_LIMIT
+    )
+    return NumberFeatures(
+        1 + max(size - 1, 0) + atoms,
+        {
+            "location": location,
+            "scale": scale,
+            "limits": limits,
+            "knots": knots,
+            "atoms": torch.tensor([_atoms(v) for v in variables]).reshape(count, atoms),
+        },
+    )
