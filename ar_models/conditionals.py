@@ -28,6 +28,10 @@ CEILING = math.log(1e4)
 RARE = 1e-6
 """Least share from which a bias starts."""
 
+FAR = 1e6
+"""Reals are taken to be at most so far from 0, in scaled units, so that no square
+overflows; a Gaussian has no mass there."""
+
 TINY = 2.0**-25
 """Uniform numbers keep this distance from 0 and 1."""
 
@@ -194,7 +198,8 @@ class Real(Mixture):
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         log_weight, location, log_scale = self.unpack(parameters)
-        u = (self.scaled(x).unsqueeze(-1) - location) * torch.exp(-log_scale)
+        z = self.scaled(x).clamp(-FAR, FAR).unsqueeze(-1)
+        u = (z - location) * torch.exp(-log_scale)
         log_densities = log_weight - 0.5 * u.square() - log_scale
         constant = 0.5 * math.log(2 * math.pi) + self.scale.log()
         return log_densities.logsumexp(-1) - constant
