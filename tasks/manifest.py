@@ -91,7 +91,11 @@ def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-abl
 
 def describe(folder: str, name: str, rows: int) -> dict[str, Any]:
     """A manifest's entry for the file `name` in `folder`."""
-    path = storage.join(folder, name)
+    return entry(storage.join(folder, name), name, rows)
+
+
+def entry(path: str, name: str, rows: int) -> dict[str, Any]:
+    """The entry for the file `name` whose content stands at `path` now."""
     return {
         "path": name,
         "rows": rows,
