@@ -193,16 +193,18 @@ def draw_plainly(
     return x
 
 
-def settle(variable: Variable, drawn: Tensor, given: Tensor, x: Tensor) -> Tensor:
+def settle(
+    variable: Variable, drawn: Tensor, given: Tensor | None, x: Tensor
+) -> Tensor:
     """A variable's values: given, else drawn; NaN where its parent rules it out.
 
     Args:
         variable: The variable.
         drawn: Its samples (batch,).
-        given: Its known values (batch,), NaN where free.
+        given: Its known values (batch,), NaN where free. None: free everywhere.
         x: All variables (batch, dim), complete at least up to this one.
     """
-    value = torch.where(given.isnan(), drawn, given)
+    value = drawn if given is None else torch.where(given.isnan(), drawn, given)
     if variable.parent is None:
         return value
     present = x[:, variable.parent] == variable.parent_code

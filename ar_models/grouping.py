@@ -32,7 +32,7 @@ class Group(nn.Module):
         for name, tensor in constants.items():
             self.register_buffer(name, tensor, persistent=False)
 
-    def select(self, places: Tensor) -> Self:
+    def select(self, places: Tensor | slice) -> Self:
         """The same group with only the variables at `places`, without gradients."""
         tensors = {**dict(self.named_buffers()), **dict(self.named_parameters())}
         return type(self)(
@@ -81,6 +81,11 @@ class Grouping(nn.Module):
             ]
         )
         self.size = len(owner)
+        self.homes = {
+            variable: (k, place)
+            for k, variables in enumerate(members)
+            for place, variable in enumerate(variables)
+        }
         self.sections = [len(m) * w for m, w in zip(members, widths, strict=True)]
         self.in_order = order.tolist() == list(range(self.dim))
         self.register_buffer("owner", owner, persistent=False)
@@ -113,6 +118,16 @@ class Grouping(nn.Module):
         """One tensor in the order of the variables: (batch, count, …) each."""
         together = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
         return together if self.in_order else together[:, self.inverse]
+
+    def alone(self, variable: int) -> tuple[Group, slice]:
+        """A group of this variable only, and where its numbers stand in the vector."""
+        k, place = self.homes[variable]
+        group = self.groups[k]
+        assert isinstance(group, Group)
+        start = sum(self.sections[:k]) + place * group.width
+        # A slice is a view and follows the learned tensors.
+        chosen = group.select(slice(place, place + 1))
+        return chosen, slice(start, start + group.width)
 
     def select(self, indices: Sequence[int]) -> Self:
         """The grouping of some variables alone, numbered in the order given.

@@ -1,16 +1,20 @@
 """Masked autoencoder for distribution estimation."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.autoregressive import AutoregressiveModel, Ordering
-from ar_models.conditionals import Conditionals, Layout
+from ar_models.autoregressive import AutoregressiveModel, Ordering, settle
+from ar_models.conditionals import Conditional, Conditionals, Layout
 from ar_models.inputs import Inputs
 from ar_models.variables import Variable
+
+BLOCK_UNITS = 128
+"""About so many hidden units become known in a block of variables when sampling."""
 
 
 class MaskedLinear(nn.Module):
@@ -177,5 +181,121 @@ class MADE(AutoregressiveModel):
     def features(self, x: Tensor) -> Tensor:
         return self.hidden(x)
 
+    @torch.no_grad()
+    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+        # A pass's arithmetic in all: each variable computes only what it made known,
+        # and each block brings in what was known before by one product per layer.
+        state = _Draw(self, which, len(noise))
+        uniform = noise.permute(1, 2, 0).contiguous()
+        x = torch.full_like(given.T, torch.nan, memory_format=torch.contiguous_format)
+        known = (~given.isnan()).any(0).tolist()
+        block = max(1, BLOCK_UNITS * self.dim // len(self.degrees))
+        for rank, i in enumerate(state.order):
+            if rank % block == 0:
+                state.enter(rank, min(rank + block, self.dim))
+            group, _ = state.outputs[rank]
+            assert isinstance(group, Conditional)
+            parameters = state.advance(rank).T.unsqueeze(1)
+            free = group.sample(parameters, uniform[i].T.unsqueeze(1)).squeeze(1)
+            x[i] = settle(
+                self.variables[i], free, given[:, i] if known[i] else None, x.T
+            )
+            state.learn(rank, x[i])
+        return x.T.contiguous()
+
     def config(self) -> dict[str, Any]:
         return dict(self.settings)
+
+
+class _Draw:
+    """The arrays of one draw, all (units, batch).
+
+    Hidden units stand in the order in which they become known: `units[r]` of each
+    layer depend on the first r variables at most. So the units of a variable are a
+    slice, and no mask is needed.
+
+    Args:
+        model: The model.
+        which: The ordering.
+        batch: Number of rows.
+    """
+
+    def __init__(self, model: MADE, which: int, batch: int) -> None:
+        self.model = model
+        self.order = model.ordering(which).tolist()
+        self.inputs = [model.inputs.alone(i) for i in self.order]
+        self.outputs = [model.layout.alone(i) for i in self.order]
+        self.features = _edges([group.width for group, _ in self.inputs])
+        self.parameters = _edges([group.width for group, _ in self.outputs])
+        ranks = torch.arange(model.dim + 1, device=model.degrees.device)
+        self.units = torch.searchsorted(model.degrees, ranks).tolist()
+        columns = torch.cat([torch.arange(at.start, at.stop) for _, at in self.inputs])
+        rows = torch.cat([torch.arange(at.start, at.stop) for _, at in self.outputs])
+        self.first = model.first.weight[:, columns.to(ranks.device)]
+        self.last = model.last.weight[rows.to(ranks.device)]
+        self.bias = model.last.bias[rows.to(ranks.device)]
+        self.seen_until = 0
+        self.seen = self.first.new_empty(len(columns), batch)
+        self.active = [
+            self.first.new_empty(len(self.first), batch)
+            for _ in range(1 + len(model.inner))
+        ]
+
+    def enter(self, start: int, stop: int) -> None:
+        """Brings in what is known before the block of variables start … stop - 1."""
+        self.start = start
+        units = slice(self.units[start], self.units[stop])
+        below = units.start
+        seen = self.features[start]
+        first = self.model.first.bias[units, None]
+        self.before = [torch.addmm(first, self.first[units, :seen], self.seen[:seen])]
+        for linear, active in zip(self.model.inner, self.active, strict=False):
+            weight, bias = linear.get_parameter("weight"), linear.get_parameter("bias")
+            self.before.append(
+                torch.addmm(bias[units, None], weight[units, :below], active[:below])
+            )
+        outputs = slice(self.parameters[start], self.parameters[stop])
+        self.output = torch.addmm(
+            self.bias[outputs, None],
+            self.last[outputs, :below],
+            self.active[-1][:below],
+        )
+
+    def advance(self, rank: int) -> Tensor:
+        """The parameters (width, batch) of the variable that comes as number `rank`."""
+        below, stop = self.units[self.start], self.units[rank + 1]
+        units = slice(self.units[rank], stop)
+        if units.start < stop:
+            self._advance_units(units)
+        at = slice(self.parameters[rank], self.parameters[rank + 1])
+        first = self.parameters[self.start]
+        output = self.output[at.start - first : at.stop - first]
+        return torch.addmm(
+            output, self.last[at, below:stop], self.active[-1][below:stop]
+        )
+
+    def _advance_units(self, units: slice) -> None:
+        below = self.units[self.start]
+        here = slice(units.start - below, units.stop - below)
+        new = slice(self.features[self.start], self.seen_until)
+        h = torch.addmm(self.before[0][here], self.first[units, new], self.seen[new])
+        torch.clamp(h, min=0, out=self.active[0][units])
+        inside = slice(below, units.stop)
+        for k, linear in enumerate(self.model.inner):
+            weight = linear.get_parameter("weight")[units, inside]
+            out = torch.addmm(self.before[k + 1][here], weight, self.active[k][inside])
+            if self.model.residual and k % 2 == 1:
+                out = h = h + out
+            torch.clamp(out, min=0, out=self.active[k + 1][units])
+
+    def learn(self, rank: int, x: Tensor) -> None:
+        """Takes note of the values (batch,) of the variable number `rank`."""
+        group, _ = self.inputs[rank]
+        self.seen_until = self.features[rank + 1]
+        features = group(x.unsqueeze(-1)).squeeze(1).masked_fill(x.isnan()[:, None], 0)
+        self.seen[self.features[rank] : self.seen_until] = features.T
+
+
+def _edges(widths: Sequence[int]) -> list[int]:
+    """Where each of some consecutive ranges starts, and the last one ends."""
+    return [0, *accumulate(widths)]

@@ -1,0 +1,170 @@
+"""What is particular to the masked network."""
+
+import copy
+import math
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from ar_models.autoregressive import draw_plainly
+from ar_models.made import MADE
+from ar_models.variables import Variable, binary
+
+MIXED = (
+    Variable("a.state", "categorical", 0, size=3),
+    Variable("a", "real", 0, parent=0, knots=(-2.0, -1.0, 0.0, 1.0, 2.0)),
+    Variable("b", "integer", 1, atoms=(0.0, 1.0), lower=0.0, scale=3.0),
+    Variable("c", "categorical", 2, size=80),
+    *(Variable(f"x{i}", "binary", 3 + i, size=2) for i in range(20)),
+)
+
+
+def randomized(model: MADE) -> MADE:
+    """The model with random weights, in eval mode."""
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        wide = parameter.dim() > 1
+        nn.init.normal_(parameter, std=1.5 / parameter.shape[-1] ** 0.5 if wide else 1)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hidden": 7},
+        {"hidden": 300, "layers": 1},
+        {"hidden": 300, "layers": 3, "residual": False},
+        {"hidden": 300, "layers": 1, "residual": False},
+        {"hidden": 90, "ordering": "random", "orderings": 2},
+    ],
+)
+def test_draws_equal_the_plain_sampler(settings: dict[str, Any]) -> None:
+    model = randomized(MADE(MIXED, components=3, embedding=4, **settings)).double()
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(50, model.dim, 2, generator=generator, dtype=torch.float64)
+    given = torch.full((50, model.dim), math.nan, dtype=torch.float64)
+
+    for which in range(model.orderings):
+        drawn = model.draw(noise, given, which)
+        plain = draw_plainly(model, noise, given, which)
+        torch.testing.assert_close(drawn, plain, rtol=0, atol=1e-9, equal_nan=True)
+
+
+def test_a_new_model_is_near_the_marginals() -> None:
+    frequencies = (0.7, 0.2, 0.1)
+    variables = (
+        Variable("a", "categorical", 0, size=3, frequencies=frequencies),
+        Variable("b", "binary", 1, size=2, frequencies=(0.9, 0.1)),
+    )
+    model = MADE(variables, hidden=64)
+    x = torch.tensor([[k, 1.0] for k in range(3)])
+
+    expected = torch.tensor(frequencies).log() + math.log(0.1)
+
+    torch.testing.assert_close(model.log_prob(x), expected, atol=0.05, rtol=0)
+
+
+def test_kept_masked_weights_follow_every_change() -> None:
+    model = randomized(MADE(binary(5), hidden=30))
+    other = randomized(MADE(binary(5), hidden=30))
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(0.5)
+    x = model.sample(20)
+
+    def fresh() -> torch.Tensor:
+        return copy.deepcopy(model).log_prob(x)  # with gradients nothing is kept
+
+    def agree() -> bool:
+        with torch.no_grad():
+            return torch.allclose(model.log_prob(x), fresh(), atol=1e-6)
+
+    assert agree()
+    model.load_state_dict(other.state_dict())
+    assert agree()
+    model.first.weight.data.mul_(2)
+    model.train()
+    model.eval()
+    assert agree()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model.log_prob(x).sum().backward()
+    optimizer.step()
+    assert agree()
+    model.double()
+    x = x.double()
+    assert agree()
+
+
+def test_a_pickled_model_computes_the_same() -> None:
+    model = randomized(MADE(MIXED, hidden=50))
+    x = model.sample(20)
+    with torch.inference_mode():
+        expected = model.log_prob(x)
+
+        again = pickle.loads(pickle.dumps(model))
+
+        assert torch.equal(again.log_prob(x), expected)
+
+
+def test_gradients_flow_after_inference() -> None:
+    model = randomized(MADE(binary(5), hidden=30))
+    with torch.inference_mode():
+        x = model.sample(20)
+        model.log_prob(x)
+    model.requires_grad_(False)
+    model.last.bias.requires_grad_()
+
+    model.log_prob(x.clone()).sum().backward()
+
+    assert model.last.bias.grad is not None
+    assert bool(model.last.bias.grad.any())
+
+
+def test_dropout_acts_in_train_mode_only() -> None:
+    model = randomized(MADE(binary(5), hidden=30, dropout=0.5))
+    x = model.sample(20)
+
+    assert torch.equal(model.log_prob(x), model.log_prob(x))
+    model.train()
+    assert not torch.equal(model.log_prob(x), model.log_prob(x))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": 0}, "hidden and layers must be at least 1"),
+        ({"orderings": 0}, "orderings must be at least 1"),
+        ({"orderings": 2}, "'natural' is one ordering"),
+        ({"ordering": "shuffled"}, "'natural', 'random' or sequences"),
+        ({"ordering": [[0, 1, 1]]}, "each group of \\[0, 1, 2\\] once"),
+        ({"ordering": [[0, 1, 2]], "orderings": 2}, "2 orderings are needed"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MADE(binary(3), **settings)
+
+
+def test_given_variables_choose_a_fitting_ordering() -> None:
+    model = MADE(binary(3), hidden=30, ordering=[[0, 1, 2], [2, 1, 0]], orderings=2)
+    given = torch.full((50, 3), math.nan)
+    given[:, 2] = 1
+
+    x = randomized(model).sample(50, given=given)
+
+    assert bool((x[:, 2] == 1).all())
+    with pytest.raises(ValueError, match="none of the model's 2 orderings"):
+        given = given.roll(1, 1).roll(1, 1)
+        model.sample(50, given=given)
+
+
+def test_a_group_stays_together_in_every_ordering() -> None:
+    model = MADE(MIXED, hidden=30, ordering="random", orderings=5)
+
+    for which in range(5):
+        order = model.ordering(which).tolist()
+        assert sorted(order) == list(range(len(MIXED)))
+        assert order.index(1) == order.index(0) + 1
