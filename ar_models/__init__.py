@@ -11,12 +11,14 @@ Example:
 from ar_models.autoregressive import AutoregressiveModel
 from ar_models.conditionals import Conditionals, Layout
 from ar_models.families import MODELS
+from ar_models.fvsbn import FVSBN
 from ar_models.independent import Independent
 from ar_models.inputs import Inputs
 from ar_models.made import MADE
 from ar_models.variables import Variable, binary
 
 __all__ = [
+    "FVSBN",
     "MADE",
     "MODELS",
     "AutoregressiveModel",

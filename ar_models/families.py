@@ -1,10 +1,12 @@
 """Which families there are."""
 
 from ar_models.autoregressive import AutoregressiveModel
+from ar_models.fvsbn import FVSBN
 from ar_models.independent import Independent
 from ar_models.made import MADE
 
 MODELS: dict[str, type[AutoregressiveModel]] = {
+    "fvsbn": FVSBN,
     "independent": Independent,
     "made": MADE,
 }

@@ -12,15 +12,18 @@ import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Tag,
     ValidationError,
 )
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+OrderingName = Literal["natural", "random"]
 
 
 class Section(BaseModel):
@@ -77,7 +80,7 @@ class MadeConfig(Section):
     layers: PositiveInt = Field(2, description="hidden layers, or residual blocks")
     residual: bool = True
     orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
-    ordering: Literal["natural", "random"] = "natural"
+    ordering: OrderingName = "natural"
     components: PositiveInt = Field(8, description="components of each mixture")
     embedding: PositiveInt = Field(
         16, description="width in which vocabularies larger than 64 are embedded"
@@ -86,7 +89,30 @@ class MadeConfig(Section):
     seed: int = Field(0, description="of random orderings and masks")
 
 
-ModelConfig = MadeConfig
+class FvsbnConfig(Section):
+    """A regression per variable; keys are arguments of `ar_models.fvsbn.FVSBN`."""
+
+    family: Literal["fvsbn"] = "fvsbn"
+    orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
+    ordering: OrderingName = "natural"
+    components: PositiveInt = Field(8, description="components of each mixture")
+    embedding: PositiveInt = Field(
+        16, description="width in which vocabularies larger than 64 are embedded"
+    )
+    seed: int = Field(0, description="of random orderings")
+
+
+def _family(model: Any) -> Any:  # a mapping from YAML or a form, or a section
+    if isinstance(model, dict | Section):
+        return dict(model).get("family", "made")
+    return None
+
+
+ModelConfig = Annotated[
+    Annotated[MadeConfig, Tag("made")] | Annotated[FvsbnConfig, Tag("fvsbn")],
+    Discriminator(_family),
+]
+"""The settings of one family, told apart by `family`; made if it is not given."""
 
 
 class TrainConfig(Section):
@@ -217,12 +243,27 @@ def describe(path: Path, error: ValidationError) -> str:
     """One line per mistake: the key, what was wrong with it, what was given."""
     lines = [f"{path}:"]
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
+        key = _key(problem["loc"])
         given: Any = problem["input"]
         if problem["type"] == "extra_forbidden":
             lines.append(f"  {key}: no such key; see chainrule --help-config")
         elif problem["type"] == "missing":
             lines.append(f"  {key}: is required")
+        elif problem["type"] == "union_tag_not_found":
+            lines.append(f"  {key}: should be a mapping with a family, got {given!r}")
+        elif problem["type"] == "union_tag_invalid":
+            context = problem["ctx"]
+            lines.append(
+                f"  {key}.family: should be one of {context['expected_tags']}, "
+                f"got {context['tag']!r}"
+            )
         else:
             lines.append(f"  {key}: {problem['msg'].lower()}, got {given!r}")
     return "\n".join(lines)
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """A dotted key as the user wrote it, without the family that pydantic puts in."""
+    if len(location) > 1 and location[0] == "model":
+        location = location[:1] + location[2:]
+    return ".".join(str(part) for part in location)
