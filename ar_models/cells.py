@@ -1,0 +1,406 @@
+"""Arrow arrays as numpy cells: integers, reals or words, and back again.
+
+Every type that a column may have belongs to a family; the family says as what numpy
+sees it. Integers are int64 in the smallest unit of the type: days of a date, ticks of
+a timestamp, units of the last digit of a decimal.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Family = Literal[
+    "text",
+    "bytes",
+    "bool",
+    "integer",
+    "decimal",
+    "real",
+    "date",
+    "time",
+    "timestamp",
+    "duration",
+    "nothing",
+]
+
+TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""Ticks in a second of each unit of time."""
+
+NUMBERS = ("bool", "integer", "decimal", "real")
+MOMENTS = ("date", "timestamp")
+
+_BIAS = np.uint64(1 << 63)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of one column, as numpy sees them.
+
+    Attributes:
+        values: (n,) int64 integers, float64 reals or int32 places in `words`; any
+            value where the cell is missing or off.
+        missing: (n,) true where null; None if nowhere.
+        off: (n,) true where the value does not lie on the grid of the type asked for,
+            such as 1.5 among integers; None if nowhere.
+        words: Distinct strings or bytes, large; None for numbers.
+    """
+
+    values: np.ndarray
+    missing: np.ndarray | None = None
+    off: np.ndarray | None = None
+    words: pa.Array | None = None
+
+
+def plain(type: pa.DataType) -> pa.DataType:
+    """The type of the values behind dictionary and run-end encodings."""
+    while pa.types.is_dictionary(type) or pa.types.is_run_end_encoded(type):
+        type = type.value_type
+    return type
+
+
+def family(type: pa.DataType) -> Family | None:
+    """The family of a type, or None if it is nested or unknown."""
+    type, of = plain(type), pa.types
+    tests: dict[Family, bool] = {
+        "text": of.is_string(type)
+        or of.is_large_string(type)
+        or of.is_string_view(type),
+        "bytes": of.is_binary(type)
+        or of.is_large_binary(type)
+        or of.is_binary_view(type)
+        or of.is_fixed_size_binary(type),
+        "bool": of.is_boolean(type),
+        "integer": of.is_integer(type),
+        "decimal": of.is_decimal(type),
+        "real": of.is_floating(type),
+        "date": of.is_date(type),
+        "time": of.is_time(type),
+        "timestamp": of.is_timestamp(type),
+        "duration": of.is_duration(type),
+        "nothing": of.is_null(type),
+    }
+    return next((name for name, holds in tests.items() if holds), None)
+
+
+def flat(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """One chunk of plain values or, for text and bytes, of a dictionary."""
+    if isinstance(array, pa.ChunkedArray):
+        if array.num_chunks == 1:
+            array = array.chunk(0)
+        else:
+            array = array.unify_dictionaries().combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # combine_chunks keeps very large ones
+        array = pa.concat_arrays(array.chunks)
+    if pa.types.is_run_end_encoded(array.type):
+        array = pc.run_end_decode(array)
+    if pa.types.is_dictionary(array.type):
+        inner = family(array.type)
+        if inner not in ("text", "bytes"):
+            array = array.dictionary_decode()
+    return array
+
+
+def nulls(array: pa.Array) -> np.ndarray | None:
+    """(n,) true where `array` is null, or None if it nowhere is."""
+    if array.null_count == 0:
+        return None
+    mask: np.ndarray = pc.is_null(array).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _or(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
+    """Either mask, where None is a mask that is nowhere true."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a | b
+
+
+def words(array: pa.Array) -> Cells:
+    """Text or bytes as places in an array of distinct words."""
+    array = flat(array)
+    if pa.types.is_null(array.type):
+        return _nothing(array, words=pa.array([], pa.large_string()))
+    large = pa.large_string() if family(array.type) == "text" else pa.large_binary()
+    if not pa.types.is_dictionary(array.type):
+        if pa.types.is_string_view(array.type) or pa.types.is_binary_view(array.type):
+            array = array.cast(large)
+        array = array.dictionary_encode()
+    missing = nulls(array)
+    indices, dictionary = array.indices, array.dictionary.cast(large)
+    if dictionary.null_count:
+        # A dictionary may itself hold a null, and then the indices are all valid.
+        inner = nulls(dictionary)
+        places = pc.fill_null(indices, 0).to_numpy(zero_copy_only=False)
+        missing = _or(missing, inner[places]) if inner is not None else missing
+        dictionary = pc.fill_null(dictionary, "" if large == pa.large_string() else b"")
+    places = pc.fill_null(indices, 0).to_numpy(zero_copy_only=False)
+    return Cells(places, missing, words=dictionary)
+
+
+def _nothing(array: pa.Array, words: pa.Array | None = None) -> Cells:
+    """Cells of a null-typed array: all missing."""
+    zeros = np.zeros(len(array), np.int32 if words is not None else np.int64)
+    return Cells(zeros, np.ones(len(array), bool), words=words)
+
+
+def reals(array: pa.Array) -> Cells:
+    """Numbers as float64; NaN stays NaN and is not missing."""
+    array = flat(array)
+    kind = family(array.type)
+    if kind == "nothing":
+        cells = _nothing(array)
+        return Cells(cells.values.astype(np.float64), cells.missing)
+    missing = nulls(array)
+    array = array.cast(pa.float64(), safe=False)
+    if missing is not None:
+        array = pc.fill_null(array, 0.0)
+    return Cells(array.to_numpy(zero_copy_only=False), missing)
+
+
+def integers(array: pa.Array, target: pa.DataType) -> Cells:
+    """Cells as int64 in the units of `target`, which need not be the array's own type."""
+    array, goal = flat(array), family(target)
+    if pa.types.is_null(array.type):
+        return _nothing(array)
+    missing = nulls(array)
+    given = family(array.type)
+    target = plain(target)
+    if goal == "decimal":
+        values, off = _decimal_units(array, target.scale)
+    elif goal in ("date", "timestamp", "time", "duration"):
+        values, off = _ticks(array, target)
+    elif given == "real" or given == "decimal":
+        raw = reals(array).values
+        if goal != "real":  # pandas writes a null among integers as NaN
+            nan = np.isnan(raw)
+            missing = _or(missing, nan) if nan.any() else missing
+        values, off = _whole(raw)
+        if pa.types.is_uint64(target):
+            values, off = _biased(values, off)
+    else:
+        values, off = _int64(array, biased=pa.types.is_uint64(target))
+    return Cells(values, missing, off)
+
+
+def _int64(array: pa.Array, *, biased: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Integers or bools; those for unsigned 64-bit columns are shifted by -2**63."""
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    values = pc.fill_null(array, 0).to_numpy(zero_copy_only=False)
+    if values.dtype == np.uint64:
+        if biased:
+            return (values ^ _BIAS).view(np.int64), None
+        off = values >= _BIAS
+        return np.where(off, 0, values).astype(np.int64), off if off.any() else None
+    values = values.astype(np.int64, copy=False)
+    return _biased(values, None) if biased else (values, None)
+
+
+def _biased(
+    values: np.ndarray, off: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """`values` - 2**63, off where they are negative."""
+    negative = values < 0
+    shifted = (values.view(np.uint64) ^ _BIAS).view(np.int64)
+    return shifted, _or(off, negative) if negative.any() else off
+
+
+def _whole(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Floats as integers; off where they are not whole or beyond 2**53."""
+    with np.errstate(invalid="ignore"):
+        off = ~((np.abs(values) <= 2.0**53) & (values == np.floor(values)))
+        if not off.any():
+            return values.astype(np.int64), None
+        return np.where(off, 0.0, values).astype(np.int64), off
+
+
+def _decimal_units(
+    array: pa.Array, scale: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Numbers in units of 10**-scale; off where they do not fit those or 64 bits."""
+    if family(array.type) != "decimal":
+        scaled = reals(array).values * 10.0**scale
+        near = np.rint(scaled)
+        close = np.abs(scaled - near) <= 1e-9 * np.maximum(1.0, np.abs(scaled))
+        return _whole(np.where(close, near, np.nan))
+    given = array.type.scale
+    wide = array.cast(pa.decimal256(76, given)) if array.type.bit_width > 128 else None
+    if wide is not None:
+        fits = pc.less(pc.abs(wide), pa.scalar(10**37).cast(pa.decimal256(76, given)))
+        array = pc.if_else(fits, wide, pa.scalar(None, wide.type))
+    lost = nulls(array)
+    array = array.cast(pa.decimal128(38, given))
+    pairs = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2)
+    pairs = pairs[array.offset : array.offset + len(array)]
+    low, high = pairs[:, 0], pairs[:, 1]
+    off = (high != (low >> 63)) if wide is None else (high != (low >> 63)) | (
+        lost if lost is not None else False
+    )
+    values = np.where(off, 0, low)
+    values, off = _rescale(values, off, scale - given)
+    if lost is not None:
+        values = np.where(lost, 0, values)
+        off &= ~nulls_of(lost, wide)
+    return values, off if off.any() else None
+
+
+def nulls_of(lost: np.ndarray, wide: pa.Array | None) -> np.ndarray:
+    """Which of the `lost` cells were null before wide decimals were cut."""
+    if wide is None:
+        return lost
+    mask = nulls(wide)
+    return np.zeros(len(lost), bool) if mask is None else mask
+
+
+def _rescale(
+    values: np.ndarray, off: np.ndarray, digits: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`values` times 10**digits, and where that is no 64-bit integer."""
+    if digits == 0:
+        return values, off
+    if digits < 0:
+        whole, rest = np.divmod(values, 10**-digits)
+        return whole, off | (rest != 0)
+    off = off | (np.abs(values) > (2**63 - 1) // 10**digits)
+    return np.where(off, 0, values) * 10**digits, off
+
+
+def _ticks(
+    array: pa.Array, target: pa.DataType
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Dates, times, timestamps or durations in ticks (or days) of `target`."""
+    given, wanted = _tick_seconds(array.type), _tick_seconds(target)
+    raw = pc.fill_null(_storage(array), 0).to_numpy(zero_copy_only=False)
+    raw = raw.astype(np.int64, copy=False)
+    if given == wanted:
+        return raw, None
+    if given[0] * wanted[1] > wanted[0] * given[1]:  # a finer unit is wanted
+        factor = given[0] * wanted[1] // (wanted[0] * given[1])
+        off = np.abs(raw) > (2**63 - 1) // factor
+        return np.where(off, 0, raw) * factor, off if off.any() else None
+    factor = wanted[0] * given[1] // (given[0] * wanted[1])
+    ticks, rest = np.divmod(raw, factor)
+    return ticks, (rest != 0) if rest.any() else None
+
+
+def _tick_seconds(type: pa.DataType) -> tuple[int, int]:
+    """The unit of `type` in seconds, as a fraction."""
+    if pa.types.is_date32(type):
+        return 86_400, 1
+    if pa.types.is_date64(type):  # its ticks are read as days, see `_storage`
+        return 86_400, 1
+    return 1, TICKS[type.unit]
+
+
+def _storage(array: pa.Array) -> pa.Array:
+    """The integers that stand behind a date, time, timestamp or duration."""
+    if pa.types.is_date64(array.type):
+        array = array.cast(pa.date32(), safe=False)
+    return array.view(pa.int32() if array.type.bit_width == 32 else pa.int64())
+
+
+def readable(given: pa.DataType, trained: pa.DataType) -> bool:
+    """Whether arrays of type `given` can stand for a column of type `trained`."""
+    a, b = family(given), family(trained)
+    if a is None:
+        return False
+    if a == "nothing" or a == b:
+        return True
+    return (a in NUMBERS and b in NUMBERS) or (a in MOMENTS and b in MOMENTS)
+
+
+def from_integers(
+    values: np.ndarray, missing: np.ndarray | None, type: pa.DataType
+) -> pa.Array:
+    """An array of `type` from int64 in its units; beyond its range falls on the bound."""
+    inner, kind = plain(type), family(type)
+    if kind == "decimal":
+        array = _decimals(values, missing, inner)
+    elif kind == "bool":
+        array = pa.array(values != 0, inner, mask=missing)
+    elif kind == "real":
+        array = _floats(values.astype(np.float64), missing, inner)
+    elif kind == "integer" and pa.types.is_uint64(inner):
+        array = pa.array(values.view(np.uint64) ^ _BIAS, inner, mask=missing)
+    elif kind == "integer":
+        bounds = np.iinfo(inner.to_pandas_dtype())
+        array = pa.array(
+            np.clip(values, bounds.min, bounds.max), pa.int64(), mask=missing
+        ).cast(inner)
+    elif pa.types.is_date64(inner):
+        array = pa.array(values.astype(np.int32), pa.date32(), mask=missing).cast(inner)
+    elif inner.bit_width == 32:
+        array = pa.array(values.astype(np.int32), pa.int32(), mask=missing).view(inner)
+    else:
+        array = pa.array(values, pa.int64(), mask=missing).view(inner)
+    return as_type(array, type)
+
+
+def from_reals(
+    values: np.ndarray, missing: np.ndarray | None, type: pa.DataType
+) -> pa.Array:
+    """An array of `type` from float64, rounded where the type is not real."""
+    kind = family(type)
+    if kind == "real":
+        return as_type(_floats(values, missing, plain(type)), type)
+    scale = 10.0 ** plain(type).scale if kind == "decimal" else 1.0
+    ticks = np.clip(np.nan_to_num(np.rint(values * scale)), -(2.0**62), 2.0**62)
+    units = ticks.astype(np.int64)
+    if pa.types.is_uint64(plain(type)):
+        units = (np.maximum(units, 0).view(np.uint64) ^ _BIAS).view(np.int64)
+    return from_integers(units, missing, type)
+
+
+def _floats(
+    values: np.ndarray, missing: np.ndarray | None, type: pa.DataType
+) -> pa.Array:
+    """Floats of 16, 32 or 64 bits; finite values stay finite."""
+    dtype = np.dtype(type.to_pandas_dtype())
+    if dtype != np.float64:
+        top = float(np.finfo(dtype).max)
+        inside = np.clip(values, -top, top)
+        values = np.where(np.isinf(values), values, inside).astype(dtype)
+    return pa.array(values, type, mask=missing, from_pandas=False)
+
+
+def _decimals(
+    values: np.ndarray, missing: np.ndarray | None, type: pa.DataType
+) -> pa.Array:
+    """Decimals from integers in units of the last digit."""
+    if type.precision <= 18:
+        top = 10**type.precision - 1
+        values = np.clip(values, -top, top)
+    pairs = np.stack([values, values >> 63], axis=1).astype(np.int64)
+    array = pa.Array.from_buffers(
+        pa.decimal128(38, type.scale), len(values), [None, pa.py_buffer(pairs)]
+    )
+    if missing is not None:
+        array = pc.if_else(pa.array(missing), pa.scalar(None, array.type), array)
+    return array.cast(type)
+
+
+def as_type(array: pa.Array, type: pa.DataType) -> pa.Array:
+    """`array` as `type`, which may be encoded as a dictionary or by run ends."""
+    if pa.types.is_run_end_encoded(type):
+        inner = as_type(array, type.value_type)
+        return pc.run_end_encode(inner, run_end_type=type.run_end_type)
+    if not pa.types.is_dictionary(type):
+        return array if array.type == type else array.cast(type)
+    if pa.types.is_dictionary(array.type):
+        indices, dictionary = array.indices, array.dictionary
+    else:
+        encoded = array.dictionary_encode()
+        indices, dictionary = encoded.indices, encoded.dictionary
+    return pa.DictionaryArray.from_arrays(
+        indices.cast(type.index_type),
+        dictionary.cast(type.value_type),
+        ordered=type.ordered,
+    )
+
+
+def scalar_text(value: Any) -> str | None:  # any Arrow scalar
+    """A scalar as people read it; None for null."""
+    return None if not value.is_valid else str(value.as_py())
