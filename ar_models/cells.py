@@ -6,6 +6,7 @@ a timestamp, units of the last digit of a decimal.
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -161,7 +162,7 @@ def reals(array: pa.Array) -> Cells:
 
 
 def integers(array: pa.Array, target: pa.DataType) -> Cells:
-    """Cells as int64 in the units of `target`, which need not be the array's own type."""
+    """Cells as int64 in the units of `target`, which may be another type."""
     array, goal = flat(array), family(target)
     if pa.types.is_null(array.type):
         return _nothing(array)
@@ -217,9 +218,7 @@ def _whole(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         return np.where(off, 0.0, values).astype(np.int64), off
 
 
-def _decimal_units(
-    array: pa.Array, scale: int
-) -> tuple[np.ndarray, np.ndarray | None]:
+def _decimal_units(array: pa.Array, scale: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Numbers in units of 10**-scale; off where they do not fit those or 64 bits."""
     if family(array.type) != "decimal":
         scaled = reals(array).values * 10.0**scale
@@ -229,15 +228,18 @@ def _decimal_units(
     given = array.type.scale
     wide = array.cast(pa.decimal256(76, given)) if array.type.bit_width > 128 else None
     if wide is not None:
-        fits = pc.less(pc.abs(wide), pa.scalar(10**37).cast(pa.decimal256(76, given)))
+        top = pa.scalar(Decimal(10**37).scaleb(-given), wide.type)
+        fits = pc.less(pc.abs(wide), top)
         array = pc.if_else(fits, wide, pa.scalar(None, wide.type))
     lost = nulls(array)
     array = array.cast(pa.decimal128(38, given))
     pairs = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2)
     pairs = pairs[array.offset : array.offset + len(array)]
     low, high = pairs[:, 0], pairs[:, 1]
-    off = (high != (low >> 63)) if wide is None else (high != (low >> 63)) | (
-        lost if lost is not None else False
+    off = (
+        (high != (low >> 63))
+        if wide is None
+        else (high != (low >> 63)) | (lost if lost is not None else False)
     )
     values = np.where(off, 0, low)
     values, off = _rescale(values, off, scale - given)
@@ -315,7 +317,7 @@ def readable(given: pa.DataType, trained: pa.DataType) -> bool:
 def from_integers(
     values: np.ndarray, missing: np.ndarray | None, type: pa.DataType
 ) -> pa.Array:
-    """An array of `type` from int64 in its units; beyond its range falls on the bound."""
+    """An array of `type` from int64 in its units; what is beyond falls on the bound."""
     inner, kind = plain(type), family(type)
     if kind == "decimal":
         array = _decimals(values, missing, inner)

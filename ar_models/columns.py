@@ -294,7 +294,7 @@ class NumberColumn(Column):
     def _digits(
         self, values: np.ndarray
     ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | bool]:
-        """Lower digits from the highest on, the first variable, and what is off step."""
+        """Lower digits, highest first; the first variable; and what is off step."""
         off: np.ndarray | bool = False
         rest = values - self.offset if self.offset else values
         if self.step > 1:

@@ -345,10 +345,17 @@ def _common_schema(
     }
     hive = _hive_fields(root, partitions)
     plain = [
-        field.remove_metadata().with_nullable(_nullable(column, schemas))
-        for column, field in fields.items()
+        pa.field(column, _without_views(item.type), _nullable(column, schemas))
+        for column, item in fields.items()
     ]
     return pa.schema(plain + hive), partitions
+
+
+def _without_views(type: pa.DataType) -> pa.DataType:
+    """Views of strings and bytes as such, since Arrow cannot yet filter views."""
+    if pa.types.is_string_view(type):
+        return pa.string()
+    return pa.binary() if pa.types.is_binary_view(type) else type
 
 
 def _nullable(column: str, schemas: dict[str, pa.Schema]) -> bool:
@@ -422,7 +429,7 @@ def _fragments(
 def _pieces(
     sizes: Sequence[int], most: int
 ) -> Iterator[tuple[tuple[int, ...], int, int, int]]:
-    """Row groups, start in the first, rows, and first row of each fragment of a file."""
+    """Row groups, start in them, rows and first row of each fragment of a file."""
     groups: tuple[int, ...] = ()
     rows = first = 0
     for group, size in enumerate(sizes):

@@ -1,0 +1,622 @@
+"""From raw Parquet to a prepared dataset: splits, encoder, encoded rows.
+
+Two streaming passes over the fragments, in parallel on Ray: the first sketches the
+columns of the training rows, the second writes every row to its split and the encoded
+rows of train and valid. Memory holds one fragment per worker. Which split a row goes
+to depends on the row alone, so both passes agree.
+"""
+
+import base64
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ar_models import cells
+from ar_models.columns import Column
+from ar_models.encoder import FORMAT, LeftOut, TableEncoder
+from tasks import cluster, manifest, profile, splits, storage
+from tasks.config import DataConfig, Resources
+from tasks.datasets import (
+    BadFile,
+    Dataset,
+    Fragment,
+    check_columns,
+    check_types,
+    open_dataset,
+    read,
+)
+from tasks.profile import Sketch
+from tasks.splits import SPLITS
+
+FRAGMENT_CELLS = 1 << 23
+"""Cells of a fragment: what one worker holds in memory, some 100 MB."""
+
+ENCODED = ("train", "valid")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a worker needs to know to read a fragment and divide its rows.
+
+    Attributes:
+        data: The configuration.
+        carried: Columns that the split files hold.
+        modelled: Those of them that may be modelled.
+        bases: As what the values of each modelled column are seen.
+        boundaries: Last moments of the splits, for splits by time.
+    """
+
+    data: DataConfig
+    carried: tuple[str, ...]
+    modelled: tuple[str, ...]
+    bases: Mapping[str, str]
+    boundaries: tuple[int | float, ...] = ()
+
+
+@dataclass
+class Constant:
+    """Whether a column holds the same in all rows, and what the first row holds."""
+
+    holds: bool
+    first: pa.Array
+
+
+@dataclass
+class Survey:
+    """What the first pass knows of some rows.
+
+    Attributes:
+        counts: Rows of each split.
+        sketches: Of each modelled column's training rows.
+        constants: Of each modelled column over all rows.
+        quarantined: Rows that belong to no split.
+    """
+
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(len(SPLITS), np.int64))
+    sketches: dict[str, Sketch] = field(default_factory=dict)
+    constants: dict[str, Constant] = field(default_factory=dict)
+    quarantined: int = 0
+
+
+@dataclass(frozen=True)
+class Division:
+    """A fragment's rows with their splits.
+
+    Attributes:
+        table: The rows, all columns read.
+        columns: The modelled columns' cells.
+        codes: (n,) number of the split of each row, -1 for quarantine.
+        faults: Row numbers in the fragment, with the column and the reason.
+    """
+
+    table: pa.Table
+    columns: dict[str, cells.Cells]
+    codes: np.ndarray
+    faults: list[tuple[int, str, str]]
+
+
+def prepare(
+    data: DataConfig, output: str, resources: Resources, *, overwrite: bool = False
+) -> dict[str, Any]:
+    """Makes the prepared dataset of `data` in the folder `output`, or completes it.
+
+    Args:
+        data: The dataset and how its columns are to be read.
+        output: The folder, local or s3://; `{key}` in it stands for the job key.
+        resources: Where to compute.
+        overwrite: Whether a folder with another job's output is replaced.
+
+    Returns:
+        `path`, `key`, `fingerprint` (of the dataset), `encoder` (its fingerprint),
+        `rows` by split, `quarantined` (rows), `bad_files`, `columns` (name to kind),
+        `done` (whether there was nothing to do) and `seconds`.
+
+    Raises:
+        ValueError: Something is wrong with the data or the configuration; the message
+            names file, column and remedy.
+    """
+    started = time.monotonic()
+    dataset = open_checked(data)
+    key = job_key(data, dataset)
+    folder = output.replace("{key}", key)
+    finished = manifest.claim(folder, key, overwrite=overwrite)
+    if finished is None:
+        cluster.connect(resources)
+        content = _prepare(dataset, data, folder)
+        manifest_written = manifest.finish(folder, key, **content)
+        result = summary(folder, manifest_written)
+    else:
+        result = summary(folder, finished)
+    storage.delete(storage.join(folder, "_parts"))
+    done = finished is not None
+    return {**result, "done": done, "seconds": round(time.monotonic() - started, 3)}
+
+
+def open_checked(data: DataConfig) -> Dataset:
+    """The dataset of a configuration, with all columns it names there and readable."""
+    dataset = open_dataset(
+        data.path, rows_per_fragment=1 << 62, on_bad_file=data.on_bad_file
+    )
+    names = dataset.schema.names
+    moment = [data.split.column] if data.split.column else []
+    check_columns(
+        dataset.schema,
+        {
+            "data.id": data.id,
+            "data.exclude": data.exclude,
+            "data.columns": tuple(data.columns),
+            "data.split.column": moment,
+        },
+    )
+    kept = [n for n in names if n not in data.exclude]
+    modelled = [n for n in kept if n not in data.id]
+    check_types(dataset.schema, modelled + moment)
+    for name in modelled:
+        override = data.columns.get(name)
+        if override and override.kind != "leave_out":
+            profile.check_kind(name, dataset.schema.field(name).type, override.kind)
+    if data.split.by == "time" and not moment:
+        raise ValueError(
+            "data.split: by: time needs data.split.column, the column that holds it"
+        )
+    if not modelled:
+        raise ValueError(
+            f"{data.path}: all columns are excluded or ids; leave one to be modelled"
+        )
+    rows = max(1, min(500_000, FRAGMENT_CELLS // len(kept)))
+    return open_dataset(data.path, rows_per_fragment=rows, on_bad_file=data.on_bad_file)
+
+
+def job_key(data: DataConfig, dataset: Dataset) -> str:
+    """The key of a prepared dataset: what it is made from and how."""
+    identity = data.model_dump(mode="json", exclude={"path"})
+    return manifest.job_key(
+        task="prepare", dataset=dataset.fingerprint, data=identity, encoder=FORMAT
+    )
+
+
+def load_encoder(prepared: str) -> TableEncoder:
+    """The encoder of a prepared dataset."""
+    return TableEncoder.from_dict(
+        storage.read_json(storage.join(prepared, "encoder.json"))
+    )
+
+
+def summary(folder: str, finished: Mapping[str, Any]) -> dict[str, Any]:
+    """What a caller wants to know of a finished prepared dataset."""
+    return {
+        "path": folder,
+        "key": finished["job_key"],
+        "fingerprint": finished["inputs"]["dataset"],
+        "encoder": finished["encoder"],
+        "rows": finished["rows"],
+        "quarantined": finished["rows_quarantined"],
+        "bad_files": finished["bad_files"],
+        "columns": finished["columns"],
+    }
+
+
+def _prepare(dataset: Dataset, data: DataConfig, folder: str) -> dict[str, Any]:
+    """Both passes; the content of the manifest."""
+    plan = _plan(dataset, data)
+    if not storage.exists(storage.join(folder, "encoder.json")):
+        _first_pass(dataset, plan, folder)
+    encoder = load_encoder(folder)
+    known = storage.read_json(storage.join(folder, "profile.json"))
+    plan = replace(plan, boundaries=tuple(known["boundaries"]))
+    bad = known["bad_files"]
+    names = {entry["name"] for entry in bad}
+    fragments = [f for f in dataset.fragments if f.name not in names]
+    receipts = _second_pass(fragments, plan, encoder, folder)
+    rows = {s: sum(r["rows"][s] for r in receipts) for s in SPLITS}
+    lost = sum(entry["rows"] for entry in bad)
+    quarantined = sum(r["quarantined"] for r in receipts) + lost
+    return {
+        "inputs": {"dataset": dataset.fingerprint},
+        "config": data.model_dump(mode="json", exclude={"path"}),
+        "encoder": encoder.fingerprint,
+        "columns": {c.name: c.kind for c in encoder.columns}
+        | {c.name: "left out" for c in encoder.left_out},
+        "rows": rows,
+        "rows_in": dataset.rows,
+        "rows_out": sum(rows.values()),
+        "rows_quarantined": quarantined,
+        "bad_files": bad,
+        "files": [entry for r in receipts for entry in r["files"]],
+    }
+
+
+def _plan(dataset: Dataset, data: DataConfig) -> Plan:
+    """What workers need to know, but for the boundaries of splits by time."""
+    carried = tuple(n for n in dataset.schema.names if n not in data.exclude)
+    modelled = tuple(n for n in carried if n not in data.id)
+    bases = {}
+    for name in modelled:
+        override = data.columns.get(name)
+        kind = override.kind if override else None
+        bases[name] = profile.base_of(dataset.schema.field(name).type, kind)
+    return Plan(data, carried, modelled, bases)
+
+
+def _first_pass(dataset: Dataset, plan: Plan, folder: str) -> None:
+    """Sketches the columns and writes what follows; encoder.json comes last."""
+    bad = list(dataset.bad_files)
+    if plan.data.split.by == "time":
+        plan, bad = _find_boundaries(dataset, plan, bad)
+    gone = {b.name for b in bad}
+    fragments = [f for f in dataset.fragments if f.name not in gone]
+    surveys = cluster.stream(
+        partial(survey_fragment, plan),
+        fragments,
+        what="prepare: rows sketched",
+        units=lambda fragment: fragment.rows,
+    )
+    survey, more = _merge_surveys(fragments, surveys, plan)
+    bad += more
+    _check_splits(survey, plan.data, dataset.rows)
+    encoder, entries = _infer(survey, plan, dataset.schema)
+    schema = dataset.schema
+    storage.write_json(storage.join(folder, "schema.json"), describe_schema(schema))
+    listed = [{"name": b.name, "reason": b.reason, "rows": b.rows} for b in bad]
+    if listed:
+        storage.write_json(storage.join(folder, "quarantine/files.json"), listed)
+    storage.write_json(
+        storage.join(folder, "profile.json"),
+        {
+            "rows": dict(zip(SPLITS, survey.counts.tolist(), strict=True)),
+            "quarantined": survey.quarantined,
+            "boundaries": list(plan.boundaries),
+            "bad_files": listed,
+            "columns": entries,
+        },
+    )
+    storage.write_json(storage.join(folder, "encoder.json"), encoder.to_dict())
+
+
+def describe_schema(schema: pa.Schema) -> dict[str, Any]:
+    """A schema for people, and exactly for Arrow."""
+    return {
+        "columns": [
+            {"name": f.name, "type": str(f.type), "nullable": f.nullable}
+            for f in schema
+        ],
+        "arrow": base64.b64encode(schema.serialize().to_pybytes()).decode(),
+    }
+
+
+def _find_boundaries(
+    dataset: Dataset, plan: Plan, bad: list[BadFile]
+) -> tuple[Plan, list[BadFile]]:
+    """The moments that divide the splits, from the time column alone."""
+    assert plan.data.split.column is not None
+    results = cluster.stream(
+        partial(sketch_moments, plan),
+        dataset.fragments,
+        what="prepare: rows dated",
+        units=lambda fragment: fragment.rows,
+    )
+    most = profile.limit(plan.data, 1, "integers")
+    total: Sketch | None = None
+    for _, parts, fault in _by_file(dataset.fragments, results):
+        if fault is not None:
+            bad = [*bad, fault]
+            continue
+        for part in parts:
+            total = part if total is None else profile.merge(total, part, most)
+    if total is None or total.low is None:
+        raise ValueError(
+            f"data.split.column: {plan.data.split.column!r} holds no time; "
+            "name another column or split by hash"
+        )
+    ends = splits.boundaries(profile.points(total), plan.data.split)
+    return replace(plan, boundaries=tuple(ends)), bad
+
+
+def sketch_moments(plan: Plan, fragment: Fragment) -> Sketch | str:
+    """The sketch of the time column of all rows of a fragment, or what is wrong."""
+    column = plan.data.split.column
+    assert column is not None
+    try:
+        table = read(fragment, [column])
+    except pa.ArrowInvalid as error:
+        return _fault(plan, error)
+    type = fragment.schema.field(column).type
+    base = profile.base_of(type, None)
+    cell = profile.cells_of(table.column(column), type, base)
+    return profile.sketch(cell, type, base, profile.limit(plan.data, 1, base))
+
+
+def _fault(plan: Plan, error: pa.ArrowInvalid) -> str:
+    """The reason for which a file is set aside, unless that is not wanted."""
+    if plan.data.on_bad_file == "stop":
+        raise ValueError(
+            f"{error}; replace it, or set data.on_bad_file: quarantine"
+        ) from error
+    return str(error).partition(": ")[2]
+
+
+def _by_file(
+    fragments: Iterable[Fragment], results: Iterable[Any]
+) -> Iterable[tuple[str, list[Any], BadFile | None]]:
+    """Results of the fragments of one file after the other; a fault spoils them all."""
+    name, parts, rows, reason = "", [], 0, None
+
+    def file() -> tuple[str, list[Any], BadFile | None]:
+        if reason is None:
+            return name, parts, None
+        return name, [], BadFile(name, reason, rows)
+
+    for fragment, result in zip(fragments, results, strict=True):
+        if name and fragment.name != name:
+            yield file()
+            parts, rows, reason = [], 0, None
+        name = fragment.name
+        rows += fragment.rows
+        if isinstance(result, str):
+            reason = result
+        else:
+            parts.append(result)
+    if name:
+        yield file()
+
+
+def divide(plan: Plan, fragment: Fragment) -> Division:
+    """Reads a fragment and finds the split of every row."""
+    split = plan.data.split
+    wanted = [*plan.carried, *([split.column] if split.column else [])]
+    table = read(fragment, wanted)
+    faults: list[tuple[int, str, str]] = []
+    spoilt = np.zeros(table.num_rows, bool)
+    for name, wrong in splits.check_text(table).items():
+        spoilt |= wrong
+        faults += [(int(i), name, "not valid UTF-8") for i in np.flatnonzero(wrong)]
+    if spoilt.any():
+        blank = table.filter(pa.array(~spoilt))
+    else:
+        blank = table
+    columns = {
+        name: profile.cells_of(
+            blank.column(name), fragment.schema.field(name).type, plan.bases[name]
+        )
+        for name in plan.modelled
+    }
+    codes = np.full(table.num_rows, -1, np.int8)
+    if split.by == "time":
+        assert split.column is not None
+        type = fragment.schema.field(split.column).type
+        base = profile.base_of(type, None)
+        moments = profile.cells_of(blank.column(split.column), type, base)
+        found = splits.by_time(moments, plan.boundaries)
+        rows = np.flatnonzero(~spoilt)[found < 0]
+        faults += [(int(i), split.column, "no time to split by") for i in rows]
+    else:
+        found = splits.by_hash(splits.row_hashes(columns, split.seed), split)
+    codes[~spoilt] = found
+    return Division(table, columns, codes, sorted(faults))
+
+
+def survey_fragment(plan: Plan, fragment: Fragment) -> Survey | str:
+    """What the first pass learns from a fragment, or what is wrong with its file."""
+    try:
+        division = divide(plan, fragment)
+    except pa.ArrowInvalid as error:
+        return _fault(plan, error)
+    codes = division.codes[division.codes >= -1]
+    readable = ~_unreadable(division)
+    train = codes[readable] == 0
+    survey = Survey(
+        np.bincount(codes[codes >= 0], minlength=len(SPLITS)),
+        quarantined=int((codes < 0).sum()),
+    )
+    for name, cell in division.columns.items():
+        type, base = fragment.schema.field(name).type, plan.bases[name]
+        most = profile.limit(plan.data, len(plan.modelled), base)
+        survey.sketches[name] = profile.sketch(select(cell, train), type, base, most)
+        first = division.table.column(name).filter(pa.array(readable)).slice(0, 1)
+        if len(first):
+            survey.constants[name] = Constant(is_constant(cell), first.combine_chunks())
+    return survey
+
+
+def _unreadable(division: Division) -> np.ndarray:
+    """(n,) true where a row's text cannot be read; such rows have no cells."""
+    mask = np.zeros(division.table.num_rows, bool)
+    mask[[row for row, _, reason in division.faults if "UTF-8" in reason]] = True
+    return mask
+
+
+def select(cell: cells.Cells, rows: np.ndarray) -> cells.Cells:
+    """The cells where `rows` (n,) is true."""
+    return cells.Cells(
+        cell.values[rows],
+        None if cell.missing is None else cell.missing[rows],
+        None if cell.off is None else cell.off[rows],
+        cell.words,
+    )
+
+
+def is_constant(cell: cells.Cells) -> bool:
+    """Whether all cells hold the same, null included."""
+    if cell.off is not None:
+        return False
+    if cell.missing is not None:
+        return bool(cell.missing.all())
+    values = cell.values
+    if values.dtype == np.float64 and len(values) and np.isnan(values[0]):
+        return bool(np.isnan(values).all())
+    return bool((values[:1000] == values[:1]).all() and (values == values[:1]).all())
+
+
+def _merge_surveys(
+    fragments: list[Fragment], surveys: Iterable[Survey | str], plan: Plan
+) -> tuple[Survey, list[BadFile]]:
+    """The survey of all rows in readable files, and the other files."""
+    total, bad = Survey(), []
+    for _, parts, fault in _by_file(fragments, surveys):
+        if fault is not None:
+            bad.append(fault)
+        for part in parts:
+            _add_survey(total, part, plan)
+    return total, bad
+
+
+def _add_survey(total: Survey, part: Survey, plan: Plan) -> None:
+    """Merges `part` into `total`."""
+    total.counts = total.counts + part.counts
+    total.quarantined += part.quarantined
+    for name, sketch in part.sketches.items():
+        if name in total.sketches:
+            most = profile.limit(plan.data, len(plan.modelled), sketch.base)
+            sketch = profile.merge(total.sketches[name], sketch, most)
+        total.sketches[name] = sketch
+    for name, other in part.constants.items():
+        known = total.constants.setdefault(name, other)
+        known.holds = known.holds and other.holds and _equal(known.first, other.first)
+
+
+def _equal(a: pa.Array, b: pa.Array) -> bool:
+    """Whether two one-row arrays hold the same value, NaN being like NaN."""
+    return repr(a.to_pylist()) == repr(b.to_pylist())
+
+
+def _check_splits(survey: Survey, data: DataConfig, rows: int) -> None:
+    """Raises ValueError where a split got no row."""
+    empty = [s for s, n in zip(SPLITS, survey.counts.tolist(), strict=True) if n == 0]
+    if not empty:
+        return
+    split = data.split
+    least = min(
+        split.valid,
+        split.calibration,
+        split.test,
+        1 - split.valid - split.calibration - split.test,
+    )
+    advice = (
+        f"about {int(np.ceil(5 / least))} rows are needed"
+        if least > 0
+        else "every split needs a share above 0"
+    )
+    raise ValueError(
+        f"{data.path}: {rows} rows leave the split {', '.join(empty)} empty; with the "
+        f"shares of data.split {advice}"
+    )
+
+
+def _infer(
+    survey: Survey, plan: Plan, schema: pa.Schema
+) -> tuple[TableEncoder, list[dict[str, Any]]]:
+    """The encoder, and what profile.json says of each column."""
+    columns: list[Column] = []
+    left_out: list[LeftOut] = []
+    entries = []
+    for name in plan.modelled:
+        type, override = schema.field(name).type, plan.data.columns.get(name)
+        part, fixed = survey.sketches[name], survey.constants[name]
+        outcome: Column | LeftOut | None = None
+        if fixed.holds:
+            kind = override.kind if override else None
+            outcome = profile.constant_column(name, fixed.first, kind)
+        if outcome is None:
+            outcome = profile.infer(name, type, part, plan.data)
+        if isinstance(outcome, Column):
+            columns.append(outcome)
+        else:
+            left_out.append(outcome)
+        entries.append(profile.describe(part, outcome, type))
+    trained = pa.schema([schema.field(name) for name in plan.modelled])
+    return TableEncoder(tuple(columns), tuple(left_out), trained), entries
+
+
+def _second_pass(
+    fragments: list[Fragment], plan: Plan, encoder: TableEncoder, folder: str
+) -> list[dict[str, Any]]:
+    """Writes every fragment that is not yet written; the receipts of all."""
+    parts = storage.join(folder, "_parts")
+    written = set(storage.list_files(parts))
+    todo = [f for f in fragments if f"{part_name(f)}.json" not in written]
+    done = sum(f.rows for f in fragments) - sum(f.rows for f in todo)
+    for _ in cluster.stream(
+        partial(write_fragment, plan, encoder, folder),
+        todo,
+        what="prepare: rows encoded",
+        units=lambda fragment: fragment.rows,
+        done=done,
+    ):
+        pass
+    return [
+        storage.read_json(storage.join(parts, f"{part_name(f)}.json"))
+        for f in fragments
+    ]
+
+
+def part_name(fragment: Fragment) -> str:
+    """What the files of a fragment are called."""
+    return f"part-{fragment.index:05d}"
+
+
+def write_fragment(
+    plan: Plan, encoder: TableEncoder, folder: str, fragment: Fragment
+) -> None:
+    """Writes a fragment's rows to their splits and the encoded rows, then a receipt."""
+    division = divide(plan, fragment)
+    name = part_name(fragment)
+    files, rows = [], {}
+    table = division.table.select(list(plan.carried))
+    for code, split in enumerate(SPLITS):
+        chosen = table.filter(pa.array(division.codes == code))
+        rows[split] = chosen.num_rows
+        if not chosen.num_rows:
+            continue
+        path = f"{split}/{name}.parquet"
+        with storage.publish(storage.join(folder, path)) as unfinished:
+            pq.write_table(chosen, unfinished, compression="zstd")
+        files.append(manifest.describe(folder, path, chosen.num_rows))
+        if split in ENCODED:
+            path = f"encoded/{split}/{name}.arrow"
+            write_encoded(storage.join(folder, path), encoder.encode(chosen).x)
+            files.append(manifest.describe(folder, path, chosen.num_rows))
+    quarantined = int((division.codes < 0).sum())
+    if quarantined:
+        path = f"quarantine/{name}.parquet"
+        _write_quarantine(storage.join(folder, path), division, fragment)
+        files.append(manifest.describe(folder, path, quarantined))
+    storage.write_json(
+        storage.join(folder, "_parts", f"{name}.json"),
+        {"rows": rows, "quarantined": quarantined, "files": files},
+    )
+
+
+def write_encoded(path: str, x: np.ndarray) -> None:
+    """Publishes `x` (n, dim) float32 as one uncompressed Arrow batch."""
+    values = pa.array(np.ascontiguousarray(x).reshape(-1))
+    column = pa.FixedSizeListArray.from_arrays(values, x.shape[1])
+    batch = pa.record_batch([column], names=["x"])
+    with (
+        storage.publish(path) as unfinished,
+        pa.OSFile(str(unfinished), "wb") as sink,
+        pa.ipc.new_file(sink, batch.schema) as writer,
+    ):
+        writer.write_batch(batch)
+
+
+def _write_quarantine(path: str, division: Division, fragment: Fragment) -> None:
+    """Publishes where the rows without a split stand, and why they have none."""
+    reasons: dict[int, str] = {}
+    for row, column, reason in division.faults:
+        text = f"column {column!r}: {reason}"
+        reasons[row] = f"{reasons[row]}; {text}" if row in reasons else text
+    listing = pa.table(
+        {
+            "file": pa.array([fragment.name] * len(reasons), pa.string()),
+            "row": pa.array([fragment.first + row for row in reasons], pa.int64()),
+            "reason": pa.array(list(reasons.values()), pa.string()),
+        }
+    )
+    with storage.publish(path) as unfinished:
+        pq.write_table(listing, unfinished, compression="zstd")
