@@ -1,0 +1,246 @@
+"""Which columns make a row strange, and what was expected there, in plain words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ar_models.autoregressive import AutoregressiveModel
+from ar_models.conditionals import Conditionals
+from ar_models.encoder import TableEncoder
+
+EXPLANATION = pa.list_(
+    pa.struct(
+        [
+            ("column", pa.string()),
+            ("contribution", pa.float64()),
+            ("value", pa.string()),
+            ("expected", pa.string()),
+        ]
+    )
+)
+"""Type of an explanation: the columns that contribute most (nats), strangest first."""
+
+NAMED = 3
+"""Codes that are named with their probabilities, at most."""
+
+SMALL = 0.05
+"""Codes with less probability than this are named only if they are the likeliest."""
+
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+@torch.inference_mode()
+def explain(
+    encoder: TableEncoder,
+    model: AutoregressiveModel,
+    rows: pa.Table,
+    x: Tensor,
+    conditionals: Conditionals,
+    contributions: NDArray[np.float64],
+    *,
+    which: NDArray[np.bool_],
+    columns: int,
+) -> pa.Array:
+    """Explanations of the rows, null where `which` is false.
+
+    Args:
+        encoder: Of the rows.
+        model: Of their variables.
+        rows: The n rows.
+        x: Their variables, (n, dim).
+        conditionals: The model's, of `x`, in the first ordering.
+        contributions: What each column adds to the anomaly score, (n, columns), nats.
+        which: The rows to explain, (n,).
+        columns: Columns to name in each explanation, at most.
+
+    Returns:
+        An array (n,) of type `EXPLANATION`.
+    """
+    chosen = np.flatnonzero(which)
+    size = min(columns, contributions.shape[1])
+    ranks = np.argsort(-contributions[chosen], axis=1, kind="stable")[:, :size]
+    values = np.empty(ranks.shape, dtype=object)
+    usual = np.empty(ranks.shape, dtype=object)
+    for j in np.unique(ranks):
+        at = ranks == j
+        places = chosen[at.any(axis=1)]
+        cells = rows.column(encoder.names[j]).take(pa.array(places))
+        values[at] = [text(cell) for cell in cells.to_pylist()]
+        usual[at] = expected(encoder, model, x, conditionals, int(j), places)
+    fields = [
+        pa.array(np.asarray(encoder.names, dtype=object)[ranks.ravel()], pa.string()),
+        pa.array(np.take_along_axis(contributions[chosen], ranks, axis=1).ravel()),
+        pa.array(values.ravel(), pa.string()),
+        pa.array(usual.ravel(), pa.string()),
+    ]
+    entries = pa.StructArray.from_arrays(fields, fields=list(EXPLANATION.value_type))
+    ends = np.cumsum(np.where(which, size, 0))
+    offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
+    return pa.ListArray.from_arrays(
+        offsets, entries, type=EXPLANATION, mask=pa.array(~which)
+    )
+
+
+def expected(
+    encoder: TableEncoder,
+    model: AutoregressiveModel,
+    x: Tensor,
+    conditionals: Conditionals,
+    j: int,
+    places: NDArray[np.int64],
+) -> list[str]:
+    """What was expected of column `j`, given those before it, in the rows `places`.
+
+    Codes with their probabilities, or the median and the 90 % interval of a number in
+    the column's own units; of a timestamp, the day or whichever of hour, minute and so
+    on is the strangest.
+    """
+    span, first = encoder.span(j), encoder.span(j).start
+    labels = encoder.labels(j)
+    at = torch.from_numpy(places).to(x.device)
+    given = x[at]
+    own = narrow(conditionals, range(first, span.stop), at)
+    if encoder.value_variable(j) == first:
+        if labels:
+            return codes(own.probabilities(0), labels)
+        return numbers(encoder, j, own, given[:, span])
+    shares = own.probabilities(0)
+    other = (given[:, first] != 0) & (shares[:, 0] >= SMALL)
+    if bool(other.any()):
+        # What the network says about a value counts only in the regular state, so it
+        # is asked again with that.
+        regular = given[other]
+        regular[:, span] = torch.nan
+        regular[:, first] = 0
+        again = narrow(
+            model.conditionals(regular),
+            range(first, span.stop),
+            torch.arange(len(regular), device=x.device),
+        )
+        own.parameters[other] = again.parameters
+    return with_states(shares, labels, numbers(encoder, j, own, given[:, span]))
+
+
+def narrow(
+    conditionals: Conditionals, variables: Sequence[int], at: Tensor
+) -> Conditionals:
+    """The conditionals of some variables, numbered anew, in the rows `at`."""
+    layout = conditionals.layout.select(variables)
+    return Conditionals(layout, conditionals.parameters[at][:, layout.places])
+
+
+def numbers(
+    encoder: TableEncoder, j: int, own: Conditionals, x: Tensor
+) -> list[str]:
+    """Expected values of a column of numbers.
+
+    Args:
+        encoder: Of the column.
+        j: The column's number.
+        own: The conditionals of its variables.
+        x: Its variables, (n, variables).
+    """
+    column = encoder.columns[j]
+    texts = np.array(main_values(encoder, j, own), dtype=object)
+    if column.kind != "timestamp":
+        return list(texts)
+    excess = (-own.log_prob(x) - own.entropy()).masked_fill(x.isnan(), -torch.inf)
+    strangest = excess[:, column.value :].argmax(dim=1) + column.value
+    for i in range(column.value + 1, len(column.variables)):
+        blamed = strangest == i
+        if bool(blamed.any()):
+            variable = column.variables[i]
+            name = variable.name.removeprefix(f"{column.name}.")
+            shares = own.probabilities(i)[blamed]
+            digits = codes(shares, [str(code) for code in range(variable.size)])
+            texts[blamed.cpu().numpy()] = [f"{name}: {digit}" for digit in digits]
+    return list(texts)
+
+
+def main_values(encoder: TableEncoder, j: int, own: Conditionals) -> list[str]:
+    """Expected values of the main value variable: its likeliest codes, or quantiles."""
+    column = encoder.columns[j]
+    variable = column.variables[column.value]
+    if variable.kind in ("binary", "categorical"):
+        known = encoder.decode_column(j, np.arange(variable.size))
+        return codes(own.probabilities(column.value), texts_of(known, column.kind))
+    count = len(own.parameters)
+    everywhere = torch.arange(count, device=own.parameters.device)
+    value = narrow(own, [column.value], everywhere.repeat(len(QUANTILES)))
+    q = torch.tensor(QUANTILES, device=everywhere.device).repeat_interleave(count)
+    found = value.quantile(q.unsqueeze(1)).squeeze(1).cpu().numpy()
+    texts = texts_of(encoder.decode_column(j, found), column.kind)
+    return [
+        middle if low == high else f"about {middle}, 90 % in {low} to {high}"
+        for low, middle, high in zip(
+            texts[:count], texts[count : 2 * count], texts[2 * count :], strict=True
+        )
+    ]
+
+
+def codes(probabilities: Tensor, labels: Sequence[str]) -> list[str]:
+    """The likeliest codes of each row: (n, size) -> "UA 61 %, AA 20 %"."""
+    top = probabilities.topk(min(NAMED, probabilities.shape[1]))
+    return [
+        ", ".join(
+            f"{labels[code]} {percent(share)}"
+            for rank, (share, code) in enumerate(zip(shares, taken, strict=True))
+            if rank == 0 or share >= SMALL
+        )
+        for shares, taken in zip(top.values.tolist(), top.indices.tolist(), strict=True)
+    ]
+
+
+def with_states(
+    shares: Tensor, labels: Sequence[str], regular: Sequence[str]
+) -> list[str]:
+    """Expected states before expected regular values.
+
+    Args:
+        shares: Probabilities of the states, (n, states), of which 0 is regular.
+        labels: Names of the states.
+        regular: What is expected in the regular state, (n,).
+    """
+    special = codes(shares[:, 1:], labels[1:])
+    return [
+        number
+        if share > 1 - SMALL
+        else f"{states}, else {number}"
+        if share >= SMALL
+        else states
+        for share, states, number in zip(
+            shares[:, 0].tolist(), special, regular, strict=True
+        )
+    ]
+
+
+def percent(share: float) -> str:
+    """A probability in whole percent."""
+    if share < 0.005:
+        return "<1 %"
+    return ">99 %" if share > 0.995 else f"{100 * share:.0f} %"
+
+
+def texts_of(array: pa.Array, kind: str) -> list[str]:
+    """Expected values as people read them; of timestamps the day, in UTC."""
+    if kind != "timestamp":
+        return [text(value, digits=4) for value in array.to_pylist()]
+    zone = " UTC" if array.type.tz else ""
+    days = array.cast(pa.timestamp(array.type.unit)).to_pylist()
+    return [f"{day:%Y-%m-%d}{zone}" for day in days]
+
+
+def text(value: Any, digits: int = 6) -> str:  # any value that Arrow gives
+    """A value as people read it, reals to so many significant digits."""
+    if value is None:
+        return "missing"
+    if not isinstance(value, float):
+        return str(value)
+    if 1e5 <= abs(value) < 1e15:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"
