@@ -86,22 +86,14 @@ class AutoregressiveModel(nn.Module):
         raise NotImplementedError
 
     def variable_log_prob(self, x: Tensor) -> Tensor:
-        """Each variable's share of `log_prob`, in nats: (batch, dim).
-
-        With several orderings: the mean weighted by how much each ordering counts for
-        the row; the small rest is divided in proportion to the shares' sizes.
-        """
+        """Each variable's share of `log_prob`, in nats: (batch, dim)."""
         if self.training or self.orderings == 1:
             return self.conditionals(x, self._take_turn()).log_prob(x)
-        each = torch.stack(
-            [self.conditionals(x, k).log_prob(x) for k in range(self.orderings)]
+        return mean_of_orderings(
+            torch.stack(
+                [self.conditionals(x, k).log_prob(x) for k in range(self.orderings)]
+            )
         )
-        rows = each.sum(-1)
-        mean = (rows.softmax(0).unsqueeze(-1) * each).sum(0)
-        total = rows.logsumexp(0) - math.log(self.orderings)
-        size = mean.abs()
-        share = size / size.sum(-1, keepdim=True).clamp(min=1e-30)
-        return mean + (total - mean.sum(-1)).unsqueeze(-1) * share
 
     def log_prob(self, x: Tensor) -> Tensor:
         """The log-likelihood of each row, in nats: (batch, dim) -> (batch,).
@@ -179,6 +171,28 @@ class AutoregressiveModel(nn.Module):
             (batch, dim), NaN where a variable is absent.
         """
         return draw_plainly(self, noise, given, which)
+
+
+def mean_of_orderings(each: Tensor) -> Tensor:
+    """The variables' shares of the log-probability of a mean over orderings, in nats.
+
+    The mean of their shares, weighted by how much each ordering counts for the row; the
+    small rest is divided in proportion to the shares' sizes.
+
+    Args:
+        each: Log-probabilities in each ordering, (orderings, batch, dim).
+
+    Returns:
+        (batch, dim), which adds up to the log-probability of the row.
+    """
+    if len(each) == 1:
+        return each[0]
+    rows = each.sum(-1)
+    mean = (rows.softmax(0).unsqueeze(-1) * each).sum(0)
+    total = rows.logsumexp(0) - math.log(len(each))
+    size = mean.abs()
+    share = size / size.sum(-1, keepdim=True).clamp(min=1e-30)
+    return mean + (total - mean.sum(-1)).unsqueeze(-1) * share
 
 
 @torch.no_grad()

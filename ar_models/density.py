@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -14,19 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
 
+from ar_models import explanation
 from ar_models.autoregressive import AutoregressiveModel
-from ar_models.conditionals import Conditionals
-from ar_models.columns import PRESENT
 from ar_models.encoder import Encoded, TableEncoder
-from ar_models.explanation import EXPLANATION
-from ar_models.explanation import explain as explain_rows
 from ar_models.families import MODELS
-from ar_models.variables import Variable
+from ar_models.judgement import STATISTICS, Floats, Statistic, judge, log_probs, rank
 
 FORMAT = 1
 """Number of the saved form that this version writes, and the only one it reads."""
@@ -36,36 +31,7 @@ MODEL, WEIGHTS, CALIBRATION = "model.json", "weights.safetensors", "calibration.
 BATCH = 4096
 """Rows per pass through the network; larger passes were measured to be slower."""
 
-TIE = 1e-4
-"""Anomaly scores (nats) closer than this are equal: float32 sums depend on the batch."""
-
-Statistic = Literal["excess", "surprisal"]
-STATISTICS: tuple[Statistic, ...] = ("excess", "surprisal")
 Explain = Literal["all", "flagged", "none"]
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What the model says about a batch of n rows; numbers in nats.
-
-    Attributes:
-        rows: The rows themselves.
-        x: Their variables, (n, dim).
-        conditionals: Of `x`, in the first ordering.
-        log_prob: Of each column given those before it, (n, columns).
-        excess: Surprisal beyond what was to be expected, (n, columns).
-    """
-
-    rows: pa.Table
-    x: Tensor
-    conditionals: Conditionals
-    log_prob: Floats
-    excess: Floats
-
-    def contributions(self, statistic: Statistic) -> Floats:
-        """What each column adds to the anomaly score, (n, columns)."""
-        return self.excess if statistic == "excess" else -self.log_prob
 
 
 @dataclass
@@ -98,18 +64,13 @@ class TableDensity:
         """Names of the modelled columns."""
         return self.encoder.names
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.model.parameters()).device
-
     def column_log_prob(self, table: pa.Table) -> Floats:
         """Log-probability of each column given those before it, (n, columns).
 
         In nats of the original columns; real columns are densities per unit of the
         column. A row's log-probability is the sum over its columns.
         """
-        parts = [judgement.log_prob for judgement in self._judge(table)]
+        parts = [log_probs(self.model, encoded) for _, encoded in self._batches(table)]
         return np.concatenate([np.empty((0, len(self.columns))), *parts])
 
     def log_prob(self, table: pa.Table) -> Floats:
@@ -117,11 +78,12 @@ class TableDensity:
         return np.asarray(self.column_log_prob(table).sum(axis=1))
 
     def reference_scores(self, table: pa.Table) -> dict[str, Floats]:
-        """Scores of calibration rows: log_prob, surprisal and excess, each (n,), nats."""
+        """Scores of calibration rows: log_prob, surprisal, excess, each (n,), nats."""
         log_prob, excess = [np.empty(0)], [np.empty(0)]
-        for judgement in self._judge(table):
+        for _, encoded in self._batches(table):
+            judgement = judge(self.model, encoded, "excess")
             log_prob.append(judgement.log_prob.sum(axis=1))
-            excess.append(judgement.excess.sum(axis=1))
+            excess.append(judgement.contributions.sum(axis=1))
         total = np.concatenate(log_prob)
         return {
             "log_prob": total,
@@ -142,7 +104,7 @@ class TableDensity:
         """How strange each row is, and which columns are to blame.
 
         The statistic `surprisal` is -log p(row). `excess` adds up, over the columns,
-        the surprisal minus its expectation, so that a noisy column does not drown an
+        the surprisal less its expectation, so that a noisy column does not drown an
         exact one and units cancel.
 
         Args:
@@ -160,35 +122,30 @@ class TableDensity:
             struct column_log_prob. Without calibration rows p_value, severity and
             is_anomaly are null.
         """
-        if explain == "flagged" and not self.reference:
-            raise ValueError(
-                "explain='flagged' needs calibration rows, and this model has none; "
-                "use 'all' or 'none', or train with a calibration share above 0"
-            )
+        check_choices(statistic, explain, bool(self.calibration))
         schema = scored_schema(self.columns if column_log_prob else None)
         parts = [schema.empty_table()]
-        for judgement in self._judge(table):
-            contributions = judgement.contributions(statistic)
-            scores = contributions.sum(axis=1)
-            ranked = rank(scores, self.reference.get(statistic), threshold)
-            flagged = ranked["is_anomaly"] if explain == "flagged" else explain == "all"
-            which = np.broadcast_to(np.asarray(flagged, dtype=bool), scores.shape)
+        for rows, encoded in self._batches(table):
+            judgement = judge(self.model, encoded, statistic)
+            scores = judgement.contributions.sum(axis=1)
             fields = {
-                "log_prob": judgement.log_prob.sum(axis=1),
-                "anomaly_score": scores,
-                **ranked,
-                "explanation": explain_rows(
-                    self.encoder,
-                    self.model,
-                    judgement,
-                    contributions,
-                    which,
-                    explain_columns,
-                ),
+                "log_prob": pa.array(judgement.log_prob.sum(axis=1)),
+                "anomaly_score": pa.array(scores),
+                **rank(scores, self.reference.get(statistic), threshold),
             }
+            flagged = fields["is_anomaly"] if explain == "flagged" else explain == "all"
+            fields["explanation"] = explanation.explain(
+                self.encoder,
+                self.model,
+                rows,
+                judgement,
+                which=np.broadcast_to(np.asarray(flagged, dtype=bool), scores.shape),
+                columns=explain_columns,
+            )
             if column_log_prob:
+                each = [pa.array(column) for column in judgement.log_prob.T]
                 fields["column_log_prob"] = pa.StructArray.from_arrays(
-                    [pa.array(each) for each in judgement.log_prob.T], self.columns
+                    each, self.columns
                 )
             parts.append(pa.table([fields[n] for n in schema.names], schema=schema))
         return pa.concat_tables(parts)
@@ -205,35 +162,34 @@ class TableDensity:
             log_prob: Whether to add the column log_prob, in nats, as `log_prob` gives
                 it for the drawn rows.
         """
-        generator = torch.Generator().manual_seed(stream_seed(seed, stream))
+        first = stream_seed(seed, stream)
+        generator = torch.Generator().manual_seed(first)
         parts = []
         for start in range(0, max(count, 1), BATCH):
-            with torch.inference_mode():
-                size = min(BATCH, count - start)
-                x = self.model.sample(size, generator=generator)
-            part = self.encoder.decode(x.cpu().numpy())
+            # Whole batches, cut: the last digits depend on the size of a batch.
+            x = self.model.sample(BATCH, generator=generator).cpu().numpy()
+            part = self.encoder.decode(x, seed=(first << 40) + start)
+            part = part.slice(0, min(BATCH, count - start))
             if log_prob:
                 part = part.append_column("log_prob", pa.array(self.log_prob(part)))
             parts.append(part)
-        return pa.concat_tables(parts)
+        return pa.concat_tables(parts, promote_options="permissive")
 
+    @torch.inference_mode()
     def features(self, table: pa.Table) -> NDArray[np.float32]:
         """What the network makes of each row, for other models, (n, features)."""
-        parts = []
-        with torch.inference_mode():
-            for _, x, _ in self._batches(table):
-                parts.append(self.model.features(x).cpu().numpy())
+        device = self.model.ordering_table.device
+        parts = [
+            self.model.features(torch.from_numpy(encoded.x).to(device)).cpu().numpy()
+            for _, encoded in self._batches(table)
+        ]
         return np.concatenate(parts)
 
     def save(self, folder: Path) -> None:
         """Writes the saved form into `folder`: JSON, safetensors and Parquet files."""
         folder.mkdir(parents=True, exist_ok=True)
-        weights = save_tensors(
-            {
-                n: t.detach().cpu().contiguous()
-                for n, t in self.model.state_dict().items()
-            }
-        )
+        state = self.model.state_dict()
+        weights = save_tensors({n: t.cpu().contiguous() for n, t in state.items()})
         (folder / WEIGHTS).write_bytes(weights)
         if self.calibration:
             pq.write_table(pa.table(dict(self.calibration)), folder / CALIBRATION)
@@ -243,16 +199,15 @@ class TableDensity:
             "config": self.model.config(),
             "encoder": self.encoder.to_dict(),
         }
+        found = hashlib.sha256(weights).hexdigest()
         fingerprints = {
             **self.info.get("fingerprints", {}),
             "encoder": self.encoder.fingerprint,
-            "weights": hashlib.sha256(weights).hexdigest(),
+            "weights": found,
+            "model": fingerprint(content, found),
         }
-        fingerprints["model"] = fingerprint(content, fingerprints["weights"])
-        content["info"] = {
-            **self.info, "versions": versions(), "fingerprints": fingerprints
-        }
-        (folder / MODEL).write_text(json.dumps(content, indent=1) + "\n")
+        info = {**self.info, "versions": versions(), "fingerprints": fingerprints}
+        (folder / MODEL).write_text(json.dumps(content | {"info": info}) + "\n")
 
     @classmethod
     def load(
@@ -265,112 +220,36 @@ class TableDensity:
             ValueError: A file is damaged, belongs to another model, or has a format
                 that this version does not know.
         """
-        content = read_model(folder / MODEL)
-        weights = (folder / WEIGHTS).read_bytes()
-        found = hashlib.sha256(weights).hexdigest()
-        stated = content["info"]["fingerprints"]["weights"]
-        if found != stated:
-            raise ValueError(
-                f"{folder / WEIGHTS}: is damaged or belongs to another model: its "
-                f"SHA-256 is {found[:16]}…, {MODEL} states {stated[:16]}…; copy the "
-                "whole folder again"
-            )
+        content = read_model(folder)
+        weights = read_weights(folder, content["info"]["fingerprints"]["weights"])
         encoder = TableEncoder.from_dict(content["encoder"])
         model = MODELS[content["family"]](encoder.variables, **content["config"])
         model.load_state_dict(load_tensors(weights))
         return cls(
             encoder,
             model.to(device or "cpu"),
-            read_calibration(folder / CALIBRATION),
+            read_calibration(folder),
             content["info"],
         )
 
-    def _batches(self, table: pa.Table) -> Iterator[tuple[pa.Table, Tensor, Floats]]:
-        """The table in parts of `BATCH` rows: rows, x on the device, log-volumes."""
-        for start in range(0, len(table), BATCH):
+    def _batches(self, table: pa.Table) -> Iterator[tuple[pa.Table, Encoded]]:
+        """The table in parts of `BATCH` rows, at least one, with their encoding."""
+        for start in range(0, max(len(table), 1), BATCH):
             rows = table.slice(start, BATCH)
-            encoded = self.encoder.encode(rows)
-            x = torch.from_numpy(encoded.x).to(self.device)
-            yield rows, x, encoded.log_volume
-
-    def _judge(self, table: pa.Table) -> Iterator[Judgement]:
-        for rows, x, log_volume in self._batches(table):
-            yield judge(self.model, rows, x, log_volume)
+            yield rows, self.encoder.encode(rows)
 
 
-@torch.inference_mode()
-def judge(
-    model: AutoregressiveModel, rows: pa.Table, x: Tensor, log_volume: Floats
-) -> Judgement:
-    """What `model` says about encoded rows.
-
-    The entropy of a column is taken where its surprisal is: variable by variable,
-    given the variables before it in the row, over those that are present. So each
-    term of the excess has the expectation zero under the model, and a missing value
-    is weighed against the chance of one only. Real columns are compared in the
-    encoder's coordinates, where changes of units cancel. What escaped is not a network
-    output and has no entropy: its excess is its surprisal.
-
-    Args:
-        model: The density of `x`.
-        rows: The n rows themselves.
-        x: Their variables, (n, dim).
-        log_volume: What the change of units adds, (n, columns), nats.
-    """
-    conditionals = model.conditionals(x)
-    if model.orderings == 1:
-        log_prob, entropy = conditionals.log_prob(x), conditionals.entropy()
-    else:
-        log_prob = model.variable_log_prob(x)
-        entropy = (
-            sum(
-                model.conditionals(x, which).entropy()
-                for which in range(model.orderings)
-            )
-            / model.orderings
+def check_choices(statistic: str, explain: str, calibrated: bool) -> None:
+    """Raises ValueError where `TableDensity.score` cannot do as asked."""
+    if statistic not in STATISTICS:
+        raise ValueError(f"statistic must be one of {STATISTICS}, got {statistic!r}")
+    if explain not in ("all", "flagged", "none"):
+        raise ValueError(f"explain must be 'all', 'flagged' or 'none', got {explain!r}")
+    if explain == "flagged" and not calibrated:
+        raise ValueError(
+            "explain 'flagged' needs calibration rows, and this model has none; use "
+            "'all' or 'none', or train with a calibration share above 0"
         )
-    absent = x.isnan()
-    surprisal = by_column(-log_prob, model.variables)
-    expected = by_column(entropy.masked_fill(absent, 0.0), model.variables)
-    first = [v.group for v in model.variables].index
-    escaped = absent[:, [first(c) for c in range(log_volume.shape[1])]].cpu().numpy()
-    return Judgement(
-        rows=rows,
-        x=x,
-        conditionals=conditionals,
-        log_prob=log_volume - surprisal,
-        excess=np.where(escaped, -log_volume, surprisal - expected),
-    )
-
-
-def by_column(values: Tensor, variables: Sequence[Variable]) -> Floats:
-    """Sums over the variables of each column: (n, dim) -> (n, columns), float64."""
-    column = torch.tensor([v.group for v in variables], device=values.device)
-    total = values.new_zeros(
-        len(values), int(column.max()) + 1, dtype=torch.float64
-    ).index_add_(1, column, values.double())
-    return np.asarray(total.cpu().numpy())
-
-
-def rank(
-    scores: Floats, reference: Floats | None, threshold: float
-) -> dict[str, pa.Array]:
-    """p_value, severity and is_anomaly of anomaly scores (n,); null with no reference."""
-    if reference is None or len(reference) == 0:
-        empty = pa.nulls(len(scores), pa.float64())
-        return {
-            "p_value": empty,
-            "severity": empty,
-            "is_anomaly": empty.cast(pa.bool_()),
-        }
-    count = len(reference)
-    stranger = count - np.searchsorted(reference, scores - TIE, side="left")
-    severity = 100.0 * (count - stranger) / count
-    return {
-        "p_value": pa.array((1.0 + stranger) / (1.0 + count)),
-        "severity": pa.array(severity),
-        "is_anomaly": pa.array(severity >= threshold),
-    }
 
 
 def scored_schema(columns: Sequence[str] | None = None) -> pa.Schema:
@@ -385,7 +264,7 @@ def scored_schema(columns: Sequence[str] | None = None) -> pa.Schema:
         ("p_value", pa.float64()),
         ("severity", pa.float64()),
         ("is_anomaly", pa.bool_()),
-        ("explanation", EXPLANATION),
+        ("explanation", explanation.EXPLANATION),
     ]
     if columns is not None:
         each = pa.struct([(name, pa.float64()) for name in columns])
@@ -394,11 +273,11 @@ def scored_schema(columns: Sequence[str] | None = None) -> pa.Schema:
 
 
 def stream_seed(seed: int, stream: int) -> int:
-    """The seed of stream number `stream`: 32 bits, all that torch's CPU generator takes.
+    """The seed of a stream: 32 bits, all that torch's CPU generator takes.
 
-    Hashing both would let two of ten thousand streams coincide once in a hundred jobs.
-    So the seed fixes a starting point and the stream is counted from it, which keeps
-    streams apart; an invertible mixing step spreads neighbours.
+    With a hash of both, two of ten thousand streams would coincide in one job of a
+    hundred. So the seed fixes a starting point and the stream is counted from it, which
+    keeps streams apart; an invertible mixing step spreads neighbours.
     """
     start = int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:4])
     mixed = (start + stream) % 2**32
@@ -423,11 +302,14 @@ def versions() -> dict[str, str]:
     return {n: version(n) for n in ("numpy", "pyarrow", "safetensors", "torch")}
 
 
-def read_model(path: Path) -> dict[str, Any]:  # any JSON value
-    """The content of a model.json of a known format."""
+def read_model(folder: Path) -> dict[str, Any]:  # any JSON value
+    """The content of a folder's model.json, of the known format."""
+    path = folder / MODEL
+    if not path.exists():
+        raise FileNotFoundError(f"{folder}: is not a model folder, {MODEL} is missing")
     try:
         content: dict[str, Any] = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: is damaged, not whole JSON: {error}") from error
     if content.get("format") != FORMAT:
         raise ValueError(
@@ -437,8 +319,24 @@ def read_model(path: Path) -> dict[str, Any]:  # any JSON value
     return content
 
 
-def read_calibration(path: Path) -> dict[str, Floats]:
-    """The calibration rows' scores, or nothing where there is no such file."""
+def read_weights(folder: Path, stated: str) -> bytes:
+    """The bytes of a folder's weights, whose SHA-256 must be as stated."""
+    path = folder / WEIGHTS
+    if not path.exists():
+        raise FileNotFoundError(f"{folder}: is not whole, {WEIGHTS} is missing")
+    weights = path.read_bytes()
+    found = hashlib.sha256(weights).hexdigest()
+    if found != stated:
+        raise ValueError(
+            f"{path}: is damaged or belongs to another model: its SHA-256 is "
+            f"{found[:16]}…, {MODEL} states {stated[:16]}…; copy the whole folder again"
+        )
+    return weights
+
+
+def read_calibration(folder: Path) -> dict[str, Floats]:
+    """The calibration rows' scores, or nothing where the folder has none."""
+    path = folder / CALIBRATION
     if not path.exists():
         return {}
     try:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ar_models.autoregressive import AutoregressiveModel
+from ar_models.columns import RealColumn
 from ar_models.conditionals import Conditionals
 from ar_models.encoder import TableEncoder
+from ar_models.judgement import Judgement
 
 EXPLANATION = pa.list_(
     pa.struct(
@@ -29,7 +31,7 @@ NAMED = 3
 """Codes that are named with their probabilities, at most."""
 
 SMALL = 0.05
-"""Codes with less probability than this are named only if they are the likeliest."""
+"""Codes with less probability are named only if they are the likeliest."""
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -39,9 +41,7 @@ def explain(
     encoder: TableEncoder,
     model: AutoregressiveModel,
     rows: pa.Table,
-    x: Tensor,
-    conditionals: Conditionals,
-    contributions: NDArray[np.float64],
+    judgement: Judgement,
     *,
     which: NDArray[np.bool_],
     columns: int,
@@ -52,15 +52,14 @@ def explain(
         encoder: Of the rows.
         model: Of their variables.
         rows: The n rows.
-        x: Their variables, (n, dim).
-        conditionals: The model's, of `x`, in the first ordering.
-        contributions: What each column adds to the anomaly score, (n, columns), nats.
+        judgement: What the model says about them.
         which: The rows to explain, (n,).
         columns: Columns to name in each explanation, at most.
 
     Returns:
         An array (n,) of type `EXPLANATION`.
     """
+    contributions = judgement.contributions
     chosen = np.flatnonzero(which)
     size = min(columns, contributions.shape[1])
     ranks = np.argsort(-contributions[chosen], axis=1, kind="stable")[:, :size]
@@ -71,7 +70,7 @@ def explain(
         places = chosen[at.any(axis=1)]
         cells = rows.column(encoder.names[j]).take(pa.array(places))
         values[at] = [text(cell) for cell in cells.to_pylist()]
-        usual[at] = expected(encoder, model, x, conditionals, int(j), places)
+        usual[at] = expected(encoder, model, judgement, int(j), places)
     fields = [
         pa.array(np.asarray(encoder.names, dtype=object)[ranks.ravel()], pa.string()),
         pa.array(np.take_along_axis(contributions[chosen], ranks, axis=1).ravel()),
@@ -89,8 +88,7 @@ def explain(
 def expected(
     encoder: TableEncoder,
     model: AutoregressiveModel,
-    x: Tensor,
-    conditionals: Conditionals,
+    judgement: Judgement,
     j: int,
     places: NDArray[np.int64],
 ) -> list[str]:
@@ -101,10 +99,10 @@ def expected(
     on is the strangest.
     """
     span, first = encoder.span(j), encoder.span(j).start
-    labels = encoder.labels(j)
-    at = torch.from_numpy(places).to(x.device)
-    given = x[at]
-    own = narrow(conditionals, range(first, span.stop), at)
+    labels = labels_of(encoder, j)
+    at = torch.from_numpy(places).to(judgement.x.device)
+    given = judgement.x[at]
+    own = narrow(judgement.conditionals, range(first, span.stop), at)
     if encoder.value_variable(j) == first:
         if labels:
             return codes(own.probabilities(0), labels)
@@ -120,7 +118,7 @@ def expected(
         again = narrow(
             model.conditionals(regular),
             range(first, span.stop),
-            torch.arange(len(regular), device=x.device),
+            torch.arange(len(regular), device=given.device),
         )
         own.parameters[other] = again.parameters
     return with_states(shares, labels, numbers(encoder, j, own, given[:, span]))
@@ -131,12 +129,12 @@ def narrow(
 ) -> Conditionals:
     """The conditionals of some variables, numbered anew, in the rows `at`."""
     layout = conditionals.layout.select(variables)
-    return Conditionals(layout, conditionals.parameters[at][:, layout.places])
+    here = {place: k for k, place in enumerate(conditionals.layout.places.tolist())}
+    numbers = torch.tensor([here[place] for place in layout.places.tolist()]).to(at)
+    return Conditionals(layout, conditionals.parameters[at.unsqueeze(1), numbers])
 
 
-def numbers(
-    encoder: TableEncoder, j: int, own: Conditionals, x: Tensor
-) -> list[str]:
+def numbers(encoder: TableEncoder, j: int, own: Conditionals, x: Tensor) -> list[str]:
     """Expected values of a column of numbers.
 
     Args:
@@ -184,16 +182,18 @@ def main_values(encoder: TableEncoder, j: int, own: Conditionals) -> list[str]:
 
 
 def codes(probabilities: Tensor, labels: Sequence[str]) -> list[str]:
-    """The likeliest codes of each row: (n, size) -> "UA 61 %, AA 20 %"."""
+    """The likeliest codes of each row: (n, size) -> "UA (61 %), AA (20 %)"."""
     top = probabilities.topk(min(NAMED, probabilities.shape[1]))
-    return [
-        ", ".join(
-            f"{labels[code]} {percent(share)}"
+    texts = []
+    for shares, taken in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+        named = [
+            f"{labels[code]} ({percent(share)})"
             for rank, (share, code) in enumerate(zip(shares, taken, strict=True))
             if rank == 0 or share >= SMALL
-        )
-        for shares, taken in zip(top.values.tolist(), top.indices.tolist(), strict=True)
-    ]
+        ]
+        many = shares[0] < SMALL
+        texts.append(f"many, first {named[0]}" if many else ", ".join(named))
+    return texts
 
 
 def with_states(
@@ -217,6 +217,14 @@ def with_states(
             shares[:, 0].tolist(), special, regular, strict=True
         )
     ]
+
+
+def labels_of(encoder: TableEncoder, j: int) -> list[str]:
+    """Names of the codes of column `j`'s first variable; [] if it has no codes."""
+    column, labels = encoder.columns[j], encoder.labels(j)
+    if not isinstance(column, RealColumn):
+        return labels
+    return labels[: len(column.states)] + [text(atom) for atom in column.atoms]
 
 
 def percent(share: float) -> str:
