@@ -70,7 +70,7 @@ class TableDensity:
         In nats of the original columns; real columns are densities per unit of the
         column. A row's log-probability is the sum over its columns.
         """
-        parts = [log_probs(self.model, encoded) for _, encoded in self._batches(table)]
+        parts = [log_probs(self.model, encoded) for _, encoded in self.batches(table)]
         return np.concatenate([np.empty((0, len(self.columns))), *parts])
 
     def log_prob(self, table: pa.Table) -> Floats:
@@ -80,7 +80,7 @@ class TableDensity:
     def reference_scores(self, table: pa.Table) -> dict[str, Floats]:
         """Scores of calibration rows: log_prob, surprisal, excess, each (n,), nats."""
         log_prob, excess = [np.empty(0)], [np.empty(0)]
-        for _, encoded in self._batches(table):
+        for _, encoded in self.batches(table):
             judgement = judge(self.model, encoded, "excess")
             log_prob.append(judgement.log_prob.sum(axis=1))
             excess.append(judgement.contributions.sum(axis=1))
@@ -125,7 +125,7 @@ class TableDensity:
         check_choices(statistic, explain, bool(self.calibration))
         schema = scored_schema(self.columns if column_log_prob else None)
         parts = [schema.empty_table()]
-        for rows, encoded in self._batches(table):
+        for rows, encoded in self.batches(table):
             judgement = judge(self.model, encoded, statistic)
             scores = judgement.contributions.sum(axis=1)
             fields = {
@@ -181,7 +181,7 @@ class TableDensity:
         device = self.model.ordering_table.device
         parts = [
             self.model.features(torch.from_numpy(encoded.x).to(device)).cpu().numpy()
-            for _, encoded in self._batches(table)
+            for _, encoded in self.batches(table)
         ]
         return np.concatenate(parts)
 
@@ -232,7 +232,7 @@ class TableDensity:
             content["info"],
         )
 
-    def _batches(self, table: pa.Table) -> Iterator[tuple[pa.Table, Encoded]]:
+    def batches(self, table: pa.Table) -> Iterator[tuple[pa.Table, Encoded]]:
         """The table in parts of `BATCH` rows, at least one, with their encoding."""
         for start in range(0, max(len(table), 1), BATCH):
             rows = table.slice(start, BATCH)
