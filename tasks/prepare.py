@@ -224,6 +224,11 @@ def _prepare(dataset: Dataset, data: DataConfig, folder: str) -> dict[str, Any]:
         "columns": {c.name: c.kind for c in encoder.columns}
         | {c.name: "left out" for c in encoder.left_out},
         "rows": rows,
+        # Nats per row to add to the network's log-probability of encoded rows.
+        "log_volume": {
+            s: sum(r["log_volume"][s] for r in receipts) / max(rows[s], 1)
+            for s in ENCODED
+        },
         "rows_in": dataset.rows,
         "rows_out": sum(rows.values()),
         "rows_quarantined": quarantined,
@@ -566,7 +571,7 @@ def write_fragment(
     """Writes a fragment's rows to their splits and the encoded rows, then a receipt."""
     division = divide(plan, fragment)
     name = part_name(fragment)
-    files, rows = [], {}
+    files, rows, log_volume = [], {}, dict.fromkeys(ENCODED, 0.0)
     table = division.table.select(list(plan.carried))
     for code, split in enumerate(SPLITS):
         chosen = table.filter(pa.array(division.codes == code))
@@ -579,7 +584,9 @@ def write_fragment(
         files.append(manifest.describe(folder, path, chosen.num_rows))
         if split in ENCODED:
             path = f"encoded/{split}/{name}.arrow"
-            write_encoded(storage.join(folder, path), encoder.encode(chosen).x)
+            encoded = encoder.encode(chosen)
+            write_encoded(storage.join(folder, path), encoded.x)
+            log_volume[split] = float(encoded.log_volume.sum())
             files.append(manifest.describe(folder, path, chosen.num_rows))
     quarantined = int((division.codes < 0).sum())
     if quarantined:
@@ -588,7 +595,12 @@ def write_fragment(
         files.append(manifest.describe(folder, path, quarantined))
     storage.write_json(
         storage.join(folder, "_parts", f"{name}.json"),
-        {"rows": rows, "quarantined": quarantined, "files": files},
+        {
+            "rows": rows,
+            "log_volume": log_volume,
+            "quarantined": quarantined,
+            "files": files,
+        },
     )
 
 
