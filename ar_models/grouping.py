@@ -49,8 +49,8 @@ class Grouping(nn.Module):
     Args:
         groups: The groups.
         members: Per group, its variables.
-        places: Where this grouping's numbers stand in the vector of the one that it
-            was selected from; (size,). By default 0 … size - 1.
+        places: Where this grouping's numbers stand in the vector of the grouping of
+            all variables, from which it was selected, (size,). By default 0 … size - 1.
 
     Attributes:
         dim: Number of variables.
@@ -132,7 +132,7 @@ class Grouping(nn.Module):
     def select(self, indices: Sequence[int]) -> Self:
         """The grouping of some variables alone, numbered in the order given.
 
-        Its `places` say where their numbers stand in this one's vector.
+        Its `places` say where their numbers stand in the vector of all variables.
         """
         wanted = {variable: i for i, variable in enumerate(indices)}
         device = self.places.device
