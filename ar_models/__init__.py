@@ -15,12 +15,14 @@ from ar_models.fvsbn import FVSBN
 from ar_models.independent import Independent
 from ar_models.inputs import Inputs
 from ar_models.made import MADE
+from ar_models.nade import NADE
 from ar_models.variables import Variable, binary
 
 __all__ = [
     "FVSBN",
     "MADE",
     "MODELS",
+    "NADE",
     "AutoregressiveModel",
     "Conditionals",
     "Independent",

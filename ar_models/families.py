@@ -4,10 +4,12 @@ from ar_models.autoregressive import AutoregressiveModel
 from ar_models.fvsbn import FVSBN
 from ar_models.independent import Independent
 from ar_models.made import MADE
+from ar_models.nade import NADE
 
 MODELS: dict[str, type[AutoregressiveModel]] = {
     "fvsbn": FVSBN,
     "independent": Independent,
     "made": MADE,
+    "nade": NADE,
 }
 """Every family by its name in a configuration."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ar_models.autoregressive import AutoregressiveModel, Ordering, settle
-from ar_models.conditionals import Conditionals, Layout
+from ar_models.conditionals import Conditional, Conditionals, Layout
 from ar_models.inputs import Inputs
 from ar_models.made import MaskedLinear
 from ar_models.variables import Variable
@@ -90,21 +90,31 @@ class FVSBN(AutoregressiveModel):
 
     @torch.no_grad()
     def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
-        x = torch.full_like(given, torch.nan)
+        # Arrays are (numbers, batch): then a variable is contiguous.
+        uniform = noise.permute(1, 2, 0).contiguous()
+        x = torch.full_like(given.T, torch.nan, memory_format=torch.contiguous_format)
+        known = (~given.isnan()).any(0).tolist()
         # Features of variables not drawn yet are 0, so nothing needs a mask.
-        known = given.new_zeros(len(given), self.inputs.size)
+        seen = given.new_zeros(self.inputs.size, len(given))
+        weight, bias = self.linear.weight, self.linear.bias.unsqueeze(-1)
         for block in self.ordering(which).split(DRAWN_TOGETHER):
-            layout = self.layout.select(block.tolist())
-            weight = self.linear.weight[layout.places]
-            parameters = known @ weight.T + self.linear.bias[layout.places]
-            for k, i in enumerate(block.tolist()):
-                one = layout.select([k])
-                mine = (layout.places[:, None] == one.places).int().argmax(0)
-                drawn = Conditionals(one, parameters[:, mine])
-                free = drawn.sample(noise[:, [i]])[:, 0]
-                x[:, i] = settle(self.variables[i], free, given[:, i], x)
-                inputs = self.inputs.select([i])
-                features = inputs(x[:, [i]])
-                known[:, inputs.places] = features
-                parameters += features @ weight[:, inputs.places].T
-        return x
+            taken = [self.layout.alone(i) for i in block.tolist()]
+            rows = torch.cat([self.layout.places[at] for _, at in taken])
+            ahead = torch.addmm(bias[rows], weight[rows], seen)
+            for i, (group, _) in zip(block.tolist(), taken, strict=True):
+                assert isinstance(group, Conditional)
+                own, ahead = ahead.split([group.width, len(ahead) - group.width])
+                rows = rows[group.width :]
+                free = group.sample(own.T.unsqueeze(1), uniform[i].T.unsqueeze(1))
+                x[i] = settle(
+                    self.variables[i],
+                    free.squeeze(1),
+                    given[:, i] if known[i] else None,
+                    x.T,
+                )
+                inputs, places = self.inputs.alone(i)
+                features = inputs(x[i].unsqueeze(-1)).squeeze(1)
+                features = features.masked_fill(x[i].isnan().unsqueeze(-1), 0)
+                seen[places] = features.T
+                ahead = torch.addmm(ahead, weight[rows, places], features.T)
+        return x.T.contiguous()

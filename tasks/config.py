@@ -102,6 +102,25 @@ class FvsbnConfig(Section):
     seed: int = Field(0, description="of random orderings")
 
 
+class NadeConfig(Section):
+    """Tied weights; every key is an argument of `ar_models.nade.NADE`."""
+
+    family: Literal["nade"] = "nade"
+    hidden: PositiveInt = Field(512, description="hidden units")
+    activation: Literal["relu", "sigmoid"] = "relu"
+    rescale: bool = Field(
+        False, description="learn a scale of the pre-activation at each position"
+    )
+    orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
+    ordering: OrderingName = "natural"
+    components: PositiveInt = Field(8, description="components of each mixture")
+    embedding: PositiveInt = Field(
+        16, description="width in which vocabularies larger than 64 are embedded"
+    )
+    dropout: Share = Field(0.0, description="share of hidden units left out")
+    seed: int = Field(0, description="of random orderings")
+
+
 def _family(model: Any) -> Any:  # a mapping from YAML or a form, or a section
     if isinstance(model, dict | Section):
         return dict(model).get("family", "made")
@@ -109,7 +128,9 @@ def _family(model: Any) -> Any:  # a mapping from YAML or a form, or a section
 
 
 ModelConfig = Annotated[
-    Annotated[MadeConfig, Tag("made")] | Annotated[FvsbnConfig, Tag("fvsbn")],
+    Annotated[MadeConfig, Tag("made")]
+    | Annotated[FvsbnConfig, Tag("fvsbn")]
+    | Annotated[NadeConfig, Tag("nade")],
     Discriminator(_family),
 ]
 """The settings of one family, told apart by `family`; made if it is not given."""

@@ -17,8 +17,10 @@ from ar_models.families import MODELS
 from ar_models.variables import Variable, binary
 
 SMALL: dict[str, dict[str, Any]] = {
+    "fvsbn": {"components": 3, "embedding": 4},
     "independent": {"components": 3, "embedding": 4},
     "made": {"hidden": 40, "components": 3, "embedding": 4},
+    "nade": {"hidden": 40, "components": 3, "embedding": 4, "rescale": True},
 }
 """Arguments with which each family is small enough to test."""
 
