@@ -1,0 +1,400 @@
+"""How good a model is on the held-out test rows, and whether its probabilities hold."""
+
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ar_models.columns import PRESENT
+from ar_models.conditionals import Conditionals
+from ar_models.density import TableDensity
+from ar_models.encoder import Encoded
+from ar_models.judgement import judge, log_probs, rank
+from ar_models.variables import Variable
+from tasks import baseline, figures, manifest, parts, storage
+from tasks.config import EvaluateConfig, Resources
+from tasks.intervals import binned_distance, distance, half_width, interval
+
+FORMAT = 1
+"""Enters the job key; raised when the same job would give other figures."""
+
+BASELINE = "independent"
+"""Folder, within an evaluation, of the model of independent columns."""
+
+ROWS = "rows"
+"""Folder, within an evaluation, of what was found for each test row."""
+
+EVALUATION = "evaluation.json"
+
+PIT_BINS = 1000
+"""Bins in which probability integral transforms are counted."""
+
+BARS = 20
+"""Bins in which they are written to evaluation.json."""
+
+READ_ROWS = 16_384
+"""Test rows that are read at a time."""
+
+Floats = NDArray[np.float64]
+Json = dict[str, Any]  # JSON-able values
+
+
+def evaluate(
+    model: str,
+    prepared: str,
+    output: str,
+    config: EvaluateConfig,
+    resources: Resources,
+    *,
+    overwrite: bool = False,
+) -> Json:
+    """Judges a model on the test rows of a prepared dataset.
+
+    Writes evaluation.json, what was found for each row (rows/part-*.parquet, in the
+    order of the test rows), the model of independent columns it is compared with, and
+    figures. A killed run is completed by the same call and ends with the same figures.
+
+    Args:
+        model: Folder of a trained model.
+        prepared: Folder of the prepared dataset.
+        output: Folder to write; `{key}` in it stands for the job key.
+        config: How to judge.
+        resources: Where to compute.
+        overwrite: Whether a folder with another job's output is replaced.
+
+    Returns:
+        `path`, `metrics` (by MLflow's names), `rows`, `done` (whether there was nothing
+        to do), `seconds`, `rows_per_s`.
+
+    Raises:
+        ValueError: There are no test rows, or they lack a column of the model.
+    """
+    started = time.monotonic()
+    about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
+    density = load(model)
+    fingerprint = density.info["fingerprints"]["model"]
+    key = manifest.job_key(
+        task="evaluate",
+        format=FORMAT,
+        model=fingerprint,
+        calibration=summary_of(density),
+        prepared=about["job_key"],
+        config=config.model_dump(mode="json"),
+    )
+    folder = output.replace("{key}", key)
+    finished = manifest.claim(folder, key, overwrite=overwrite)
+    done = finished is not None
+    if finished is None:
+        pieces = test_pieces(prepared, about)
+        fit_baseline(density, prepared, about, config, folder)
+        make = partial(Judge, model, prepared, folder, key)
+        rows = storage.join(folder, ROWS)
+        found, _ = parts.complete(
+            make, pieces, rows, key, resources, what="evaluate: rows"
+        )
+        evaluation = summarise(density, found, read_rows(folder), config)
+        storage.write_json(storage.join(folder, EVALUATION), evaluation)
+        figures.draw(folder, evaluation, read_rows(folder))
+        seconds = time.monotonic() - started
+        finished = manifest.finish(
+            folder,
+            key,
+            inputs={"prepared": about["job_key"]},
+            model={"name": density.info.get("name"), "fingerprint": fingerprint},
+            config=config.model_dump(mode="json"),
+            rows_in=evaluation["rows"],
+            rows_out=evaluation["rows"],
+            rows_quarantined=0,
+            rows_per_s=round(evaluation["rows"] / seconds, 1),
+            files=[
+                {**entry, "path": f"{ROWS}/{entry['path']}"}
+                for facts in found
+                for entry in facts["files"]
+            ]
+            + [manifest.describe(folder, EVALUATION, 0)],
+        )
+    evaluation = storage.read_json(storage.join(folder, EVALUATION))
+    return {
+        "path": folder,
+        "metrics": metrics(evaluation),
+        "rows": evaluation["rows"],
+        "rows_per_s": finished["rows_per_s"],
+        "done": done,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def load(model: str) -> TableDensity:
+    """The density in a folder, local or S3."""
+    with tempfile.TemporaryDirectory() as copy:
+        return TableDensity.load(storage.fetch(model, Path(copy)))
+
+
+def summary_of(density: TableDensity) -> str:
+    """A text that differs where calibration scores do."""
+    return manifest.job_key(
+        **{name: float(scores.sum()) for name, scores in density.calibration.items()}
+    )
+
+
+@dataclass(frozen=True)
+class TestFile:
+    """A file of test rows, which becomes one part of what is found."""
+
+    index: int
+    path: str
+    rows: int
+
+
+def test_pieces(prepared: str, about: Mapping[str, Any]) -> list[TestFile]:
+    """The files of test rows of a prepared dataset, given its manifest."""
+    files = sorted(
+        (entry["path"], entry["rows"])
+        for entry in about["files"]
+        if entry["path"].startswith("test/") and entry["rows"]
+    )
+    if not files:
+        raise ValueError(
+            f"{prepared}: has no test rows to judge a model on; give data.split.test a "
+            "larger share"
+        )
+    return [
+        TestFile(k, storage.join(prepared, path), rows)
+        for k, (path, rows) in enumerate(files)
+    ]
+
+
+def fit_baseline(
+    density: TableDensity,
+    prepared: str,
+    about: Mapping[str, Any],
+    config: EvaluateConfig,
+    folder: str,
+) -> None:
+    """Writes the model of independent columns, unless it stands there."""
+    target = storage.join(folder, BASELINE)
+    if storage.exists(storage.join(target, "model.json")):
+        return
+    x = baseline.training_rows(prepared, about, config.baseline_rows)
+    model = baseline.fit(density.encoder.variables, x)
+    with tempfile.TemporaryDirectory() as temporary:
+        TableDensity(density.encoder, model).save(Path(temporary))
+        for name in ("weights.safetensors", "model.json"):
+            with storage.publish(storage.join(target, name)) as unfinished:
+                unfinished.write_bytes((Path(temporary) / name).read_bytes())
+
+
+class Judge:
+    """Judges files of test rows with models that each actor loads once.
+
+    Args:
+        model: Folder of the model.
+        prepared: Folder of the prepared dataset.
+        folder: Folder of the evaluation.
+        key: The job key.
+    """
+
+    def __init__(self, model: str, prepared: str, folder: str, key: str) -> None:
+        self.density = load(model)
+        self.independent = load(storage.join(folder, BASELINE))
+        self.folder = folder
+        self.key = key
+
+    def __call__(self, file: TestFile) -> parts.Facts:
+        """Writes the part of a file of test rows; its facts are sums over them."""
+        rng = np.random.default_rng(file.index)
+        tallies, tables = [], []
+        for table in read_batches(file.path, self.density.columns):
+            for _, encoded in self.density.batches(table):
+                tally, found = self.judge(encoded, rng)
+                tallies.append(tally)
+                tables.append(found)
+        facts: parts.Facts = {
+            "job_key": self.key,
+            **{name: sum_of(tally[name] for tally in tallies) for name in tallies[0]},
+        }
+        name = parts.name(file.index)
+        table = pa.concat_tables(tables)
+        entry = parts.write(storage.join(self.folder, ROWS), name, table, facts)
+        return {**facts, "files": [entry]}
+
+    def judge(
+        self, encoded: Encoded, rng: np.random.Generator
+    ) -> tuple[dict[str, NDArray[Any]], pa.Table]:
+        """Sums over encoded rows, by column, and what was found for each row."""
+        judgement = judge(self.density.model, encoded, "excess")
+        independent = log_probs(self.independent.model, encoded)
+        gain = judgement.log_prob - independent
+        u = transforms(
+            judgement.conditionals,
+            judgement.x,
+            self.density.encoder.variables,
+            rng.random(gain.shape),
+        )
+        scores = judgement.contributions.sum(axis=1)
+        ranked = rank(scores, self.density.reference.get("excess"), threshold=100)
+        escaped = encoded.escapes != PRESENT
+        tally = {
+            "log_prob": judgement.log_prob.sum(axis=0),
+            "independent": independent.sum(axis=0),
+            "gain_squares": (gain**2).sum(axis=0),
+            "escaped": escaped.sum(axis=0),
+            "pit": np.stack(
+                [count(c[~e]) for c, e in zip(u.T, escaped.T, strict=True)]
+            ),
+        }
+        found = {
+            "log_prob": judgement.log_prob.sum(axis=1),
+            "independent_log_prob": independent.sum(axis=1),
+            "anomaly_score": scores,
+            "p_value": ranked["p_value"],
+        }
+        return tally, pa.table(found)
+
+
+def read_batches(path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The columns of a Parquet file, `READ_ROWS` rows at a time."""
+    filesystem, inner = storage.resolve(path)
+    with filesystem.open_input_file(inner) as source:
+        for batch in pq.ParquetFile(source).iter_batches(READ_ROWS, columns=columns):
+            yield pa.Table.from_batches([batch])
+
+
+def sum_of(arrays: Iterator[NDArray[Any]]) -> list[Any]:
+    """The sum of arrays, as JSON holds it."""
+    total: list[Any] = np.sum(list(arrays), axis=0).tolist()
+    return total
+
+
+@torch.inference_mode()
+def transforms(
+    conditionals: Conditionals,
+    x: Tensor,
+    variables: Sequence[Variable],
+    noise: Floats,
+) -> Floats:
+    """Probability integral transforms of columns, (n, columns): uniform if all is well.
+
+    That of a column goes down its variables: what is left of the unit interval after
+    one is divided by the next, and a last discrete one's share is divided at random. Of
+    a column that escaped it is the noise itself.
+
+    Args:
+        conditionals: Of `x`.
+        x: The variables of n rows, (n, dim).
+        variables: What they are.
+        noise: Uniform numbers, (n, columns).
+    """
+    at_most, mass = (
+        conditionals.cdf(x).double(),
+        conditionals.log_prob(x).double().exp(),
+    )
+    u = torch.from_numpy(noise.copy()).to(x.device)
+    for i, variable in reversed(list(enumerate(variables))):
+        rest = u[:, variable.group]
+        inside = at_most[:, i] - mass[:, i] * (1 - rest)
+        value = at_most[:, i] if variable.kind == "real" else inside
+        u[:, variable.group] = torch.where(x[:, i].isnan(), rest, value)
+    return np.asarray(u.clamp(0, 1).cpu().numpy())
+
+
+def count(u: Floats) -> NDArray[np.int64]:
+    """How many of the numbers lie in each of `PIT_BINS` equal parts of [0, 1]."""
+    places = np.minimum((u * PIT_BINS).astype(np.int64), PIT_BINS - 1)
+    return np.bincount(places, minlength=PIT_BINS)
+
+
+def read_rows(folder: str) -> pa.Table:
+    """What an evaluation found for each test row, in their order.
+
+    Returns:
+        log_prob, independent_log_prob, anomaly_score (nats) and p_value.
+    """
+    rows = storage.join(folder, ROWS)
+    filesystem, inner = storage.resolve(rows)
+    names = storage.list_files(rows)
+    paths = [f"{inner}/{name}" for name in names]
+    return pa.concat_tables(
+        [pq.read_table(path, filesystem=filesystem) for path in paths]
+    )
+
+
+def summarise(
+    density: TableDensity,
+    found: Sequence[parts.Facts],
+    rows: pa.Table,
+    config: EvaluateConfig,
+) -> Json:
+    """The content of evaluation.json; likelihoods in nats, per row.
+
+    `dim`, by which bits are divided, is the number of modelled columns.
+    """
+    total = {
+        name: np.sum([facts[name] for facts in found], axis=0)
+        for name in ("log_prob", "independent", "gain_squares", "escaped", "pit")
+    }
+    count = len(rows)
+    means = {name: sums / count for name, sums in total.items()}
+    gain = means["log_prob"] - means["independent"]
+    variance = np.maximum(means["gain_squares"] - gain**2, 0)
+    half = half_width(variance, count, config.confidence)
+    log_prob = rows["log_prob"].to_numpy()
+    independent = rows["independent_log_prob"].to_numpy()
+    nll = float(-log_prob.mean())
+    p_values = rows["p_value"].to_numpy() if density.calibration else None
+    return {
+        "model": density.info["fingerprints"]["model"],
+        "rows": count,
+        "dim": len(density.columns),
+        "confidence": config.confidence,
+        "nll": nll,
+        "nll_interval": interval(-log_prob, config.confidence, config.bootstrap),
+        "bits_per_dim": nll / len(density.columns) / math.log(2),
+        "independent_nll": float(-independent.mean()),
+        "gain": float((log_prob - independent).mean()),
+        "gain_interval": interval(
+            log_prob - independent, config.confidence, config.bootstrap
+        ),
+        "calibration_rows": len(density.calibration.get("excess", ())),
+        "p_value_ks": None if p_values is None else distance(p_values),
+        "columns": [
+            {
+                "name": column.name,
+                "kind": column.kind,
+                "nll": float(-means["log_prob"][j]),
+                "independent_nll": float(-means["independent"][j]),
+                "gain": float(gain[j]),
+                "gain_interval": [float(gain[j] - half[j]), float(gain[j] + half[j])],
+                "escaped": int(total["escaped"][j]),
+                "ks": binned_distance(total["pit"][j]),
+                "pit": total["pit"][j].reshape(BARS, -1).sum(axis=1).tolist(),
+            }
+            for j, column in enumerate(density.encoder.columns)
+        ],
+    }
+
+
+def metrics(evaluation: Json) -> dict[str, float]:
+    """The main figures of an evaluation by MLflow's names."""
+    worst = max(column["ks"] for column in evaluation["columns"])
+    found = {
+        "test/nll": evaluation["nll"],
+        "test/bits_per_dim": evaluation["bits_per_dim"],
+        "test/independent_nll": evaluation["independent_nll"],
+        "test/gain": evaluation["gain"],
+        "test/calibration_ks": worst,
+    }
+    if evaluation["p_value_ks"] is not None:
+        found["test/p_value_ks"] = evaluation["p_value_ks"]
+    return found

@@ -1,0 +1,273 @@
+"""The figures of an evaluation, as PNG files."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
+
+import matplotlib
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from tasks import storage
+
+BLUE, ORANGE, GREY, INK = "#2f6db3", "#d9822b", "#b8bec6", "#22272e"
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8a929c",
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": "#555c66",
+    "ytick.color": "#555c66",
+    "figure.dpi": 130,
+    "legend.frameon": False,
+}
+
+REAL = {"fill": True, "color": GREY, "label": "test rows"}
+SYNTHETIC = {"color": BLUE, "linewidth": 1.3, "label": "synthetic"}
+
+SHOWN = 24
+"""Columns that a figure shows, at most."""
+
+BARS = 20
+"""Bars of a histogram of what should be uniform."""
+
+Floats = NDArray[np.float64]
+Json = Mapping[str, Any]
+
+
+def draw(folder: str, evaluation: Json, rows: pa.Table) -> None:
+    """Writes the figures of an evaluation below its folder.
+
+    Args:
+        folder: Of the evaluation.
+        evaluation: The content of evaluation.json.
+        rows: What was found for each test row, as `tasks.evaluate.read_rows` gives it.
+    """
+    with matplotlib.rc_context(STYLE):
+        drawn = {
+            "columns": gains(evaluation["columns"]),
+            "calibration": calibration(evaluation["columns"]),
+            "scores": scores(rows["anomaly_score"].to_numpy()),
+        }
+        if evaluation["p_value_ks"] is not None:
+            drawn["p_values"] = p_values(rows["p_value"].to_numpy())
+        for name, figure in drawn.items():
+            save(figure, storage.join(folder, "figures", f"{name}.png"))
+
+
+def save(figure: Figure, path: str) -> None:
+    """Publishes a figure as PNG; equal figures give equal bytes."""
+    with storage.publish(path) as unfinished, open(unfinished, "wb") as file:
+        write(figure, file)
+
+
+def write(figure: Figure, file: BinaryIO) -> None:
+    """Writes a figure as PNG to an open file."""
+    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+
+
+def gains(columns: Sequence[Json]) -> Figure:
+    """How many nats each column gains over independent columns, with intervals."""
+    ranked = sorted(columns, key=lambda column: -column["gain"])[:SHOWN]
+    figure = Figure(figsize=(7, 1.0 + 0.26 * len(ranked)), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(ranked))
+    gain = np.array([column["gain"] for column in ranked])
+    low, high = np.array([column["gain_interval"] for column in ranked]).T
+    axes.barh(
+        places,
+        gain,
+        height=0.72,
+        color=np.where(gain >= 0, BLUE, ORANGE),
+        xerr=np.maximum([gain - low, high - gain], 0),
+        error_kw={"ecolor": INK, "elinewidth": 0.8, "capsize": 2},
+    )
+    axes.set_yticks(places, [short(column["name"], 28) for column in ranked])
+    axes.invert_yaxis()
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="#e4e7eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("nats per row gained over independent columns")
+    return figure
+
+
+def calibration(columns: Sequence[Json]) -> Figure:
+    """Histograms of each column's probability integral transform, the worst first."""
+    ranked = sorted(columns, key=lambda column: -column["ks"])[:SHOWN]
+    figure, grid = panels(len(ranked), height=1.25)
+    for axes, column in zip(grid, ranked, strict=False):
+        counts = np.array(column["pit"], dtype=float)
+        density = counts / max(counts.sum(), 1) * len(counts)
+        edges = np.linspace(0, 1, len(counts) + 1)
+        axes.stairs(density, edges, fill=True, color=BLUE, alpha=0.85)
+        axes.axhline(1, color=ORANGE, linewidth=1)
+        axes.set_title(f"{short(column['name'], 20)}  {column['ks']:.3f}")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, max(2, 1.1 * float(density.max())))
+        axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+        axes.set_yticks([0, 1])
+    return figure
+
+
+def scores(values: Floats) -> Figure:
+    """The distribution of the test rows' anomaly scores."""
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.hist(values, bins=80, color=BLUE, log=True)
+    axes.set_xlabel("anomaly score: surprisal beyond the expected, nats")
+    axes.set_ylabel("test rows")
+    return figure
+
+
+def scores_with_threshold(values: Floats, threshold: float, severity: float) -> Figure:
+    """The same, and from which score on a row is an anomaly by default."""
+    figure = scores(values)
+    axes = figure.axes[0]
+    axes.axvline(threshold, color=ORANGE, linewidth=1.4)
+    axes.annotate(
+        f"severity {severity:g}",
+        (threshold, 0.95),
+        xycoords=("data", "axes fraction"),
+        xytext=(5, 0),
+        textcoords="offset points",
+        color=ORANGE,
+        va="top",
+    )
+    return figure
+
+
+def p_values(values: Floats) -> Figure:
+    """The distribution of the test rows' p-values, which should be uniform."""
+    figure = Figure(figsize=(7, 2.4), layout="constrained")
+    axes = figure.add_subplot()
+    counts, edges = np.histogram(values, bins=BARS, range=(0, 1))
+    density = counts / len(values) * BARS
+    axes.stairs(density, edges, fill=True, color=BLUE, alpha=0.85)
+    axes.axhline(1, color=ORANGE, linewidth=1.2, label="uniform")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, max(1.5, 1.1 * float(density.max())))
+    axes.set_xlabel("p-value of test rows against calibration rows")
+    axes.set_ylabel("density")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def learning_curve(history: Sequence[Json]) -> Figure:
+    """The NLL of training and of valid rows by epoch."""
+    figure = Figure(figsize=(7, 2.8), layout="constrained")
+    axes = figure.add_subplot()
+    epochs = [record["epoch"] for record in history]
+    valid = [record["valid_nll"] for record in history]
+    axes.plot(
+        epochs, [r["train_nll"] for r in history], color=GREY, label="train", lw=1.6
+    )
+    axes.plot(epochs, valid, color=BLUE, label="valid", lw=1.8, marker="o", ms=3)
+    best = int(np.argmin(valid))
+    axes.plot(epochs[best], valid[best], "o", color=ORANGE, ms=7, label="kept")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("nats per row")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y", color="#e4e7eb", linewidth=0.7)
+    axes.legend()
+    return figure
+
+
+def marginals(real: pa.Table, synthetic: pa.Table, columns: Sequence[str]) -> Figure:
+    """Each column's distribution among test rows and among synthetic rows."""
+    shown = columns[:SHOWN]
+    figure, grid = panels(len(shown), height=1.5)
+    for axes, name in zip(grid, shown, strict=False):
+        marginal(axes, name, real[name], synthetic[name])
+    grid[0].legend(fontsize=8, handlelength=1.2)
+    return figure
+
+
+def marginal(
+    axes: Axes, name: str, real: pa.ChunkedArray, synthetic: pa.ChunkedArray
+) -> None:
+    """Draws one column's two distributions; its title says the shares of nulls."""
+    title = short(name, 24)
+    if real.null_count or synthetic.null_count:
+        shares = (real.null_count / len(real), synthetic.null_count / len(synthetic))
+        title += "\nmissing {:.1%} | {:.1%}".format(*shares)
+    axes.set_title(title, fontsize=9)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    left, right = numeric(real), numeric(synthetic)
+    if left is None or right is None:
+        bars(axes, real, synthetic)
+        return
+    low, high = np.quantile(left, [0.005, 0.995]) if len(left) else (0.0, 1.0)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, 31)
+    for values, style in ((left, REAL), (right, SYNTHETIC)):
+        counts, _ = np.histogram(values, edges)
+        axes.stairs(counts / max(len(values), 1), edges, **style)
+    axes.set_xlim(low, high)
+    axes.locator_params(axis="x", nbins=3)
+    if pa.types.is_temporal(real.type) and not pa.types.is_time(real.type):
+        ticks = [low + (high - low) * share for share in (0.15, 0.85)]
+        axes.set_xticks(ticks, [f"{day(tick, real.type)}" for tick in ticks])
+
+
+def bars(axes: Axes, real: pa.ChunkedArray, synthetic: pa.ChunkedArray) -> None:
+    """Shares of the most frequent values, side by side."""
+    counted = pc.value_counts(real.drop_null().cast(pa.string())).to_pylist()
+    top = sorted(counted, key=lambda entry: (-entry["counts"], entry["values"]))[:6]
+    places = np.arange(len(top))
+    other = pc.value_counts(synthetic.drop_null().cast(pa.string())).to_pylist()
+    drawn = {entry["values"]: entry["counts"] for entry in other}
+    shares = [entry["counts"] / len(real) for entry in top]
+    again = [drawn.get(entry["values"], 0) / len(synthetic) for entry in top]
+    axes.bar(places - 0.2, shares, width=0.4, color=GREY, label="test rows")
+    axes.bar(places + 0.2, again, width=0.4, color=BLUE, label="synthetic")
+    labels = [short(entry["values"], 7) for entry in top]
+    axes.set_xticks(places, labels, fontsize=6.5, rotation=30, ha="right")
+
+
+def numeric(array: pa.ChunkedArray) -> Floats | None:
+    """The finite values of a column of numbers or moments; None for other types."""
+    kind = array.type
+    if pa.types.is_temporal(kind):
+        array = array.cast(pa.int32() if kind.bit_width == 32 else pa.int64())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        if not pa.types.is_decimal(kind):
+            return None
+    values = array.drop_null().cast(pa.float64(), safe=False).to_numpy()
+    return values[np.isfinite(values)]
+
+
+def day(value: float, kind: pa.DataType) -> str:
+    """The day of a moment that `numeric` made a number."""
+    whole = pa.array([int(value)], pa.int32() if kind.bit_width == 32 else pa.int64())
+    return str(whole.cast(kind).cast(pa.date32())[0].as_py())
+
+
+def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` small panels, four in a row, each `height` inches high."""
+    rows = math.ceil(count / 4)
+    figure = Figure(figsize=(9, 0.2 + height * rows), layout="constrained")
+    grid = figure.subplots(rows, 4, squeeze=False)
+    flat: list[Axes] = list(grid.ravel())
+    for axes in flat[count:]:
+        axes.set_visible(False)
+    return figure, flat
+
+
+def short(name: str, length: int) -> str:
+    """A name of at most so many characters; a dollar sign would start a formula."""
+    cut = name if len(name) <= length else f"{name[: length - 1]}…"
+    return cut.replace("$", r"\$")
