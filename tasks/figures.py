@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from tasks import storage
 
 BLUE, ORANGE, GREY, INK = "#2f6db3", "#d9822b", "#b8bec6", "#22272e"
 
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib's own keys
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -33,8 +34,8 @@ STYLE = {
     "legend.frameon": False,
 }
 
-REAL = {"fill": True, "color": GREY, "label": "test rows"}
-SYNTHETIC = {"color": BLUE, "linewidth": 1.3, "label": "synthetic"}
+REAL: dict[str, Any] = {"fill": True, "color": GREY, "label": "test rows"}
+SYNTHETIC: dict[str, Any] = {"color": BLUE, "linewidth": 1.3, "label": "synthetic"}
 
 SHOWN = 24
 """Columns that a figure shows, at most."""
@@ -74,7 +75,8 @@ def save(figure: Figure, path: str) -> None:
 
 def write(figure: Figure, file: BinaryIO) -> None:
     """Writes a figure as PNG to an open file."""
-    FigureCanvasAgg(figure).print_png(file, metadata={"Software": None})
+    canvas: Any = FigureCanvasAgg(figure)  # print_png has no annotations
+    canvas.print_png(file, metadata={"Software": None})
 
 
 def gains(columns: Sequence[Json]) -> Figure:
@@ -178,7 +180,7 @@ def learning_curve(history: Sequence[Json]) -> Figure:
     axes.plot(epochs[best], valid[best], "o", color=ORANGE, ms=7, label="kept")
     axes.set_xlabel("epoch")
     axes.set_ylabel("nats per row")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color="#e4e7eb", linewidth=0.7)
     axes.legend()
     return figure
@@ -247,7 +249,7 @@ def numeric(array: pa.ChunkedArray) -> Floats | None:
         if not pa.types.is_decimal(kind):
             return None
     values = array.drop_null().cast(pa.float64(), safe=False).to_numpy()
-    return values[np.isfinite(values)]
+    return np.asarray(values[np.isfinite(values)])
 
 
 def day(value: float, kind: pa.DataType) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel, PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ar_models.density import TableDensity
 
 
-class DensityModel(PythonModel):  # type: ignore[misc]  # MLflow's has the type Any
+class DensityModel(PythonModel):
     """A `TableDensity` that takes and gives DataFrames."""
 
     def load_context(self, context: PythonModelContext) -> None:

@@ -17,7 +17,14 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types import (
+    ColSpec,
+    DataType,
+    ParamSchema,
+    ParamSpec,
+    Schema,
+    TensorSpec,
+)
 from mlflow.types.schema import AnyType, Array, Object, Property
 
 import ar_models
@@ -195,7 +202,12 @@ def log_version(
 ) -> ModelVersion:
     """Logs the model to its run as a pyfunc and registers that as a new version."""
     info = log_pyfunc(model, density, prepared, run_id)
-    found = mlflow.register_model(info.model_uri, name, tags=dict(tags))
+    client = MlflowClient()
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    found = client.create_model_version(
+        name, info.model_uri, run_id, tags=dict(tags), model_id=info.model_id
+    )
     # Metrics from before the model was logged would be linked with their first value.
     mlflow.log_metrics(
         evaluate.metrics(evaluated), run_id=run_id, model_id=info.model_id
@@ -216,7 +228,7 @@ def log_pyfunc(
             if (source / file).exists():
                 shutil.copy(source / file, folder / file)
         with mlflow.start_run(run_id=run_id):
-            info = mlflow.pyfunc.log_model(
+            info: ModelInfo = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(Path(__file__).with_name("pyfunc_model.py")),
                 artifacts={"model": str(folder)},
@@ -253,15 +265,18 @@ def signature(density: TableDensity) -> ModelSignature:
         + [Property("contribution", DataType.double)]
     )
     numbers = ("log_prob", "anomaly_score", "p_value", "severity")
+    anything = AnyType()  # type: ignore[no-untyped-call]  # MLflow's
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(anything, name, required=False) for name in density.columns
+    ]
+    outputs: list[ColSpec | TensorSpec] = [
+        *[ColSpec(DataType.double, name) for name in numbers],
+        ColSpec(DataType.boolean, "is_anomaly"),
+        ColSpec(Array(explanation), "explanation", required=False),
+    ]
     return ModelSignature(
-        inputs=Schema([ColSpec(AnyType(), n, required=False) for n in density.columns]),
-        outputs=Schema(
-            [ColSpec(DataType.double, name) for name in numbers]
-            + [
-                ColSpec(DataType.boolean, "is_anomaly"),
-                ColSpec(Array(explanation), "explanation", required=False),
-            ]
-        ),
+        inputs=Schema(inputs),
+        outputs=Schema(outputs),
         params=ParamSchema(
             [
                 ParamSpec("output", DataType.string, "score"),
@@ -384,11 +399,12 @@ def log_checks(run_id: str, checks: Sequence[Check]) -> None:
 def download(model_uri: str, root: str) -> tuple[str, Json]:
     """The model folder of a registered version, and which version that is.
 
-    An alias is resolved here, once. Artifacts on a local disk are used where they are,
-    others are copied to `root`/NAME/registered/VERSION, which every worker can reach.
+    An alias is resolved here, once. The folder is a copy below the storage, which
+    every worker can reach, and is made at most once.
 
     Args:
-        model_uri: models:/NAME@ALIAS or models:/NAME/VERSION, or a model folder.
+        model_uri: models:/NAME@ALIAS or models:/NAME/VERSION, or a model folder, which
+            is taken as it is.
         root: The storage.
 
     Returns:
@@ -411,16 +427,16 @@ def download(model_uri: str, root: str) -> tuple[str, Json]:
     uri = f"models:/{found.name}/{found.version}"
     with tempfile.TemporaryDirectory() as temporary:
         folder = fetch_artifacts(uri, Path(temporary))
-        info = TableDensity.load(folder).info
-        place = str(folder)
-        if folder.is_relative_to(temporary):
-            place = storage.join(root, found.name, "registered", str(found.version))
-            publish(folder, place)
+        fingerprint = TableDensity.load(folder).info["fingerprints"]["model"]
+        # Another registry may have given the same number to another model.
+        copy = f"{found.version}-{fingerprint[:12]}"
+        place = storage.join(root, found.name, "registered", copy)
+        publish(folder, place)
     return place, {
         "name": found.name,
         "version": str(found.version),
         "run_id": found.run_id,
-        "fingerprint": info["fingerprints"]["model"],
+        "fingerprint": fingerprint,
         "uri": uri,
     }
 
@@ -450,9 +466,12 @@ def resolve(client: MlflowClient, model_uri: str) -> ModelVersion:
 
 
 def fetch_artifacts(uri: str, target: Path) -> Path:
-    """The model folder of the version `uri`: on the local disk, else in `target`."""
-    base = mlflow.artifacts.download_artifacts
-    return Path(base(artifact_uri=f"{uri}/artifacts/model", dst_path=str(target)))
+    """The model folder of the version `uri`, downloaded into `target`."""
+    return Path(
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=f"{uri}/artifacts/model", dst_path=str(target)
+        )
+    )
 
 
 def publish(source: Path, folder: str) -> None:
