@@ -1,0 +1,402 @@
+"""Training on Ray: from a prepared dataset to a model folder."""
+
+import json
+import logging
+import math
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+from ray import train as ray_train
+from ray.train.torch import TorchTrainer
+from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from safetensors.torch import load_file
+
+from ar_models.density import TableDensity
+from tasks import cluster, learner, manifest, progress, storage
+from tasks.config import ModelConfig, Resources, TrainConfig
+from tasks.learner import Record
+from tasks.worker import read_encoder, build, train_loop_per_worker
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Enters the job key; raised when the same configuration would train otherwise."""
+
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""Ray Train's own record of the checkpoints of a run."""
+
+STOP_SECONDS = 10.0
+"""How long to wait for the workers after an interruption."""
+
+CALIBRATION_ROWS = 65_536
+"""Rows of the calibration split that are read at a time."""
+
+OnMetrics = Callable[[Record], None]
+
+
+def train(
+    prepared: str,
+    model: ModelConfig,
+    training: TrainConfig,
+    output: str,
+    resources: Resources,
+    *,
+    checkpoints: str | None = None,
+    on_metrics: OnMetrics | None = None,
+    overwrite: bool = False,
+) -> dict[str, Any]:  # JSON-able values
+    """Trains a model on a prepared dataset and writes it to a folder.
+
+    A run that was killed goes on from its last checkpoint and ends with the same
+    files as an undisturbed one.
+
+    Args:
+        prepared: A folder that `tasks.prepare` finished, local or remote.
+        model: Which network.
+        training: How to train it.
+        output: The model folder to be.
+        resources: Workers, processors, and how failures are met.
+        checkpoints: Folder for Ray's checkpoints, which every node can reach; below
+            the storage of `resources` if None. What this job puts there is deleted
+            when the model is written.
+        on_metrics: Called here once for every epoch of the run, also for those before
+            an interruption, with its record (see `tasks.learner.Position`).
+        overwrite: Replace what another job wrote to `output`.
+
+    Returns:
+        path, fingerprint (of the weights), epochs, valid_nll (nats per row of the
+        original columns), rows_per_s, seconds, history, stopped (why), and done:
+        whether the model stood there already.
+
+    Raises:
+        FileNotFoundError: `prepared` is no finished prepared dataset.
+        ValueError: It has no rows to learn from or to validate with, or the cluster
+            is too small.
+        FloatingPointError: Training diverged.
+        RuntimeError: Workers failed more often than `resources` allows.
+    """
+    source = read_prepared(prepared)
+    key = job_key(source, model, training)
+    finished = manifest.claim(output, key, overwrite=overwrite)
+    done = finished is not None
+    if finished is None:
+        folder = checkpoints or storage.join(resources.storage, "training")
+        config = {
+            "key": key,
+            "prepared": storage.join(prepared),
+            "model": model.model_dump(mode="json"),
+            "training": training.model_dump(mode="json"),
+            "log_volume": source["log_volume"],
+            "checkpoint_seconds": resources.checkpoint_seconds,
+        }
+        checkpoint = fit(config, folder, resources, on_metrics or ignore)
+        finished = publish(checkpoint, config, source, output)
+        storage.delete(storage.join(folder, key))
+    elif on_metrics is not None:
+        for record in finished["history"]:
+            on_metrics(record)
+    return summary(output, finished) | {"done": done}
+
+
+def job_key(prepared: dict[str, Any], model: ModelConfig, training: TrainConfig) -> str:
+    """The key of the job that trains on a prepared dataset, given by its manifest."""
+    return manifest.job_key(
+        task="train",
+        format=FORMAT,
+        prepared=prepared["job_key"],
+        model=model.model_dump(mode="json"),
+        training=training.model_dump(mode="json"),
+    )
+
+
+def read_prepared(prepared: str) -> dict[str, Any]:  # JSON values
+    """The manifest of a finished prepared dataset."""
+    path = storage.join(prepared, manifest.MANIFEST)
+    if not storage.exists(path):
+        raise FileNotFoundError(
+            f"{prepared}: not a finished prepared dataset ({manifest.MANIFEST} is "
+            "missing); run prepare first"
+        )
+    content: dict[str, Any] = storage.read_json(path)
+    return content
+
+
+def fit(
+    config: dict[str, Any],  # JSON-able values
+    folder: str,
+    resources: Resources,
+    on_metrics: OnMetrics,
+) -> ray_train.Checkpoint:
+    """Runs `train_loop_per_worker` on Ray until training is over.
+
+    Returns:
+        The last checkpoint.
+    """
+    cluster.connect(resources)
+    cpus = cpus_per_worker(resources, cluster_cpus())
+    filesystem, inner = storage.resolve(folder)
+    filesystem.create_dir(inner)
+    discard_unusable(storage.join(folder, config["key"]))
+    check_gpus(resources, ray.cluster_resources().get("GPU", 0))
+    here = NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    messages = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    trainer = TorchTrainer(
+        train_loop_per_worker,
+        train_loop_config=config | {"threads": cpus, "messages": messages},
+        scaling_config=ray_train.ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.gpus_per_worker > 0,
+            resources_per_worker={"CPU": cpus, "GPU": resources.gpus_per_worker},
+        ),
+        run_config=ray_train.RunConfig(
+            name=config["key"],
+            storage_path=inner,
+            storage_filesystem=filesystem,
+            failure_config=ray_train.FailureConfig(resources.max_failures),
+            checkpoint_config=ray_train.CheckpointConfig(num_to_keep=2),
+            logging_config=ray_train.LoggingConfig("ERROR"),
+        ),
+    )
+    result = run(trainer, messages, on_metrics)
+    if "failed" in result.return_value:
+        raise FloatingPointError(result.return_value["failed"])
+    return result.checkpoint
+
+
+def run(
+    trainer: TorchTrainer, messages: Queue, on_metrics: OnMetrics
+) -> ray_train.Result:
+    """Fits in a thread, and passes on here what the workers tell meanwhile.
+
+    Ray would put its own handler for Ctrl-C into the main thread, for good; and what
+    `on_metrics` calls may depend on the thread. When this is interrupted, the workers
+    find their messages undeliverable and stop.
+    """
+    outcome: Future[ray_train.Result] = Future()
+
+    def work() -> None:
+        try:
+            outcome.set_result(trainer.fit())
+        except BaseException as error:  # It rises in the waiting thread instead.
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=work, name="fit", daemon=True)
+    thread.start()
+    try:
+        listen(messages, outcome, on_metrics)
+    finally:
+        messages.shutdown(force=True)
+        thread.join(timeout=STOP_SECONDS)
+    try:
+        return outcome.result()
+    except ray_train.TrainingFailedError as error:
+        raise RuntimeError(explain(error)) from error
+
+
+def listen(
+    messages: Queue, outcome: "Future[ray_train.Result]", on_metrics: OnMetrics
+) -> None:
+    """Passes on what the workers tell, until `outcome` is there and all is told."""
+    told: set[float] = set()
+    while True:
+        over = outcome.done()
+        try:
+            kind, content = messages.get(timeout=0.2)
+        except Empty:
+            if over:
+                return
+            continue
+        if kind == "steps":
+            progress.report(logger, "train: steps", *content)
+        elif kind == "warning":
+            logger.warning(content)
+        elif content["epoch"] not in told:
+            # A restarted worker repeats what it knows.
+            told.add(content["epoch"])
+            logger.info(
+                "epoch %(epoch)d: train %(train_nll).4f, valid %(valid_nll).4f nats, "
+                "%(rows_per_s).0f rows/s",
+                content,
+            )
+            on_metrics(content)
+
+
+def explain(error: ray_train.TrainingFailedError) -> str:
+    """What went wrong in the workers, without Ray's frames."""
+    failures = getattr(error, "worker_failures", None) or {0: error}
+    rank, failure = min(failures.items())
+    return (
+        f"training failed in worker {rank}, and no restart helped: {failure}; what "
+        "was learned so far is kept, and the same command goes on from there"
+    )
+
+
+def cluster_cpus() -> list[int]:
+    """The processors of each node that is alive."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [int(node.get("CPU", 0)) for node in nodes]
+
+
+def cpus_per_worker(resources: Resources, nodes: Sequence[int]) -> int:
+    """How many processors each worker gets: as many as find a place on the nodes.
+
+    Raises:
+        ValueError: The workers do not find a place; Ray would wait for ever.
+    """
+
+    def places(cpus: int) -> int:
+        return sum(node // cpus for node in nodes)
+
+    wanted = resources.cpus_per_worker
+    choices = [wanted] if wanted else range(max(nodes, default=0), 0, -1)
+    for cpus in choices:
+        if places(cpus) >= resources.workers:
+            return cpus
+    raise ValueError(
+        f"resources: {resources.workers} workers of {wanted or 1} processors find no "
+        f"place on nodes with {list(nodes)} processors; lower workers or "
+        "cpus_per_worker, or add nodes"
+    )
+
+
+def check_gpus(resources: Resources, available: float) -> None:
+    """Raises ValueError if the cluster has fewer GPUs than the workers need."""
+    needed = resources.workers * resources.gpus_per_worker
+    if needed > available:
+        raise ValueError(
+            f"resources: {resources.workers} workers with {resources.gpus_per_worker} "
+            f"GPUs each need {needed}, the cluster has {available:g}; lower workers "
+            "or gpus_per_worker"
+        )
+
+
+def discard_unusable(folder: str) -> None:
+    """Deletes Ray's records of a run if it could not go on from them.
+
+    They are not written atomically: a kill at the wrong moment leaves half a file,
+    and another version of Ray refuses them. Then training starts over.
+    """
+    path = storage.join(folder, SNAPSHOT)
+    if not storage.exists(path):
+        return
+    try:
+        version = storage.read_json(path)["ray_version"]
+    except (json.JSONDecodeError, KeyError):
+        version = "none that can be read"
+    if version != ray.__version__:
+        logger.warning(
+            "%s: written by Ray %s, this is %s; training starts over",
+            folder,
+            version,
+            ray.__version__,
+        )
+        storage.delete(folder)
+
+
+def publish(
+    checkpoint: ray_train.Checkpoint,
+    config: dict[str, Any],  # JSON-able values
+    source: dict[str, Any],  # JSON values
+    output: str,
+) -> dict[str, Any]:  # JSON-able values
+    """Writes the model folder from the last checkpoint; its manifest.
+
+    Args:
+        checkpoint: Holds the best weights.
+        config: Of the run, as for `fit`.
+        source: The manifest of the prepared dataset.
+        output: The claimed folder.
+    """
+    with checkpoint.as_directory() as folder:
+        position = learner.read_position(Path(folder))
+        weights = load_file(Path(folder) / learner.BEST)
+    if not math.isfinite(position.best_nll):
+        raise FloatingPointError(
+            "no epoch ended with a finite valid NLL; lower train.learning_rate or set "
+            "train.precision to fp32"
+        )
+    model = build(config)
+    model.load_state_dict(weights)
+    density = TableDensity(
+        read_encoder(config["prepared"]),
+        model,
+        info={"job_key": config["key"], "prepared": source["job_key"]},
+    )
+    rows = source["rows"]["calibration"]
+    density.calibration = calibrate(density, config["prepared"], rows)
+    with tempfile.TemporaryDirectory() as folder:
+        density.save(Path(folder))
+        names = sorted(path.name for path in Path(folder).iterdir())
+        for name in names:
+            with storage.publish(storage.join(output, name)) as unfinished:
+                shutil.copyfile(Path(folder) / name, unfinished)
+    described = {n: manifest.describe(output, n, rows) for n in names}
+    return manifest.finish(
+        output,
+        config["key"],
+        inputs={"prepared": config["prepared"], "job_key": source["job_key"]},
+        config={"model": config["model"], "train": config["training"]},
+        fingerprint=described["weights.safetensors"]["sha256"],
+        best_epoch=position.best_epoch,
+        valid_nll=position.best_nll,
+        stopped=position.stopped,
+        seconds=position.seconds,
+        history=position.history,
+        rows=source["rows"],
+        files=list(described.values()),
+    )
+
+
+def calibrate(density: TableDensity, prepared: str, rows: int) -> dict[str, np.ndarray]:
+    """The scores of all calibration rows by name, each (rows,), in their order."""
+    parts: dict[str, list[np.ndarray]] = {}
+    done = 0
+    for table in tables(storage.join(prepared, "calibration")):
+        for name, scores in density.reference_scores(table).items():
+            parts.setdefault(name, []).append(scores)
+        done += len(table)
+        progress.report(logger, "train: calibration rows", done, rows)
+    return {name: np.concatenate(scores) for name, scores in parts.items()}
+
+
+def tables(folder: str) -> Iterator[pa.Table]:
+    """The rows of a folder's Parquet files, in order, a bounded number at a time."""
+    for name in storage.list_files(folder):
+        filesystem, inner = storage.resolve(storage.join(folder, name))
+        with pq.ParquetFile(filesystem.open_input_file(inner)) as file:
+            for batch in file.iter_batches(CALIBRATION_ROWS):
+                yield pa.Table.from_batches([batch])
+
+
+def summary(
+    output: str, finished: dict[str, Any]
+) -> dict[str, Any]:  # JSON-able values
+    """What `train` returns of a manifest."""
+    history = finished["history"]
+    rates = [record["rows_per_s"] for record in history]
+    return {
+        "path": output,
+        "fingerprint": finished["fingerprint"],
+        "epochs": len(history),
+        "valid_nll": finished["valid_nll"],
+        "rows_per_s": float(np.median(rates)),
+        "seconds": finished["seconds"],
+        "history": history,
+        "stopped": finished["stopped"],
+    }
+
+
+def ignore(record: Record) -> None:
+    """Takes the record of an epoch and does nothing with it."""
