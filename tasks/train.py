@@ -15,17 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
+from ar_models.density import TableDensity
 from ray import train as ray_train
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors.torch import load_file
 
-from ar_models.density import TableDensity
 from tasks import cluster, learner, manifest, progress, storage
 from tasks.config import ModelConfig, Resources, TrainConfig
 from tasks.learner import Record
-from tasks.worker import read_encoder, build, train_loop_per_worker
+from tasks.worker import build, read_encoder, train_loop_per_worker
 
 logger = logging.getLogger(__name__)
 
