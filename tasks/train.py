@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import shutil
 import tempfile
 import threading
@@ -64,19 +65,18 @@ def train(
         prepared: A folder that `tasks.prepare` finished, local or remote.
         model: Which network.
         training: How to train it.
-        output: The model folder to be.
+        output: The model folder to be; `{key}` in it stands for the job key.
         resources: Workers, processors, and how failures are met.
-        checkpoints: Folder for Ray's checkpoints, which every node can reach; below
-            the storage of `resources` if None. What this job puts there is deleted
-            when the model is written.
+        checkpoints: Folder that every node can reach, in which Ray keeps checkpoints
+            below the job key until the model is written; beside `output` if None.
         on_metrics: Called here once for every epoch of the run, also for those before
             an interruption, with its record (see `tasks.learner.Position`).
         overwrite: Replace what another job wrote to `output`.
 
     Returns:
-        path, fingerprint (of the weights), epochs, valid_nll (nats per row of the
-        original columns), rows_per_s, seconds, history, stopped (why), and done:
-        whether the model stood there already.
+        path, key, fingerprint (of the model), epochs, valid_nll (nats per row of the
+        original columns), rows_per_s, seconds (of training), history, stopped (why),
+        and done: whether the model stood there already.
 
     Raises:
         FileNotFoundError: `prepared` is no finished prepared dataset.
@@ -87,13 +87,15 @@ def train(
     """
     source = read_prepared(prepared)
     key = job_key(source, model, training)
+    output = output.replace("{key}", key)
     finished = manifest.claim(output, key, overwrite=overwrite)
     done = finished is not None
     if finished is None:
-        folder = checkpoints or storage.join(resources.storage, "training")
+        folder = checkpoints or f"{output.rstrip('/')}.training"
         config = {
             "key": key,
-            "prepared": storage.join(prepared),
+            # Ray gives its workers a working directory of their own.
+            "prepared": prepared if "://" in prepared else os.path.abspath(prepared),
             "model": model.model_dump(mode="json"),
             "training": training.model_dump(mode="json"),
             "log_volume": source["log_volume"],
@@ -101,7 +103,7 @@ def train(
         }
         checkpoint = fit(config, folder, resources, on_metrics or ignore)
         finished = publish(checkpoint, config, source, output)
-        storage.delete(storage.join(folder, key))
+        storage.delete(storage.join(folder, key) if checkpoints else folder)
     elif on_metrics is not None:
         for record in finished["history"]:
             on_metrics(record)
@@ -342,20 +344,20 @@ def publish(
         for name in names:
             with storage.publish(storage.join(output, name)) as unfinished:
                 shutil.copyfile(Path(folder) / name, unfinished)
-    described = {n: manifest.describe(output, n, rows) for n in names}
+    saved = storage.read_json(storage.join(output, "model.json"))
     return manifest.finish(
         output,
         config["key"],
         inputs={"prepared": config["prepared"], "job_key": source["job_key"]},
         config={"model": config["model"], "train": config["training"]},
-        fingerprint=described["weights.safetensors"]["sha256"],
+        fingerprint=saved["info"]["fingerprints"]["model"],
         best_epoch=position.best_epoch,
         valid_nll=position.best_nll,
         stopped=position.stopped,
         seconds=position.seconds,
         history=position.history,
         rows=source["rows"],
-        files=list(described.values()),
+        files=[manifest.describe(output, name, rows) for name in names],
     )
 
 
@@ -388,6 +390,7 @@ def summary(
     rates = [record["rows_per_s"] for record in history]
     return {
         "path": output,
+        "key": finished["job_key"],
         "fingerprint": finished["fingerprint"],
         "epochs": len(history),
         "valid_nll": finished["valid_nll"],

@@ -34,7 +34,9 @@ class Messages(Protocol):
         """Takes ("steps", (done, planned)), ("epoch", record) or ("warning", text)."""
 
 
-def train_loop_per_worker(config: dict[str, Any]) -> dict[str, str]:  # see Args
+def train_loop_per_worker(
+    config: dict[str, Any],  # see Args
+) -> dict[str, str | None]:
     """Goes on from the last checkpoint until training is over.
 
     Args:
@@ -73,7 +75,7 @@ def train_loop_per_worker(config: dict[str, Any]) -> dict[str, str]:  # see Args
         return {"failed": str(error)}
     if context.get_local_rank() == 0:
         shutil.rmtree(batches.cache_folder(config["key"]), ignore_errors=True)
-    return {"stopped": str(learner.position.stopped)}
+    return {"stopped": learner.position.stopped}
 
 
 def open_rows(

@@ -1,15 +1,18 @@
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 
 from tasks import batches
-from tasks.batches import Batches, Order, Rows
+from tasks.batches import Batch, Batches, Order, Rows
 
 DIM = 3
 
 
-def write_rows(folder, *parts):
+def write_rows(folder: Path, *parts: np.ndarray) -> Rows:
     """Writes arrays (rows, dim) as prepare does, a file for each."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, x in enumerate(parts):
@@ -23,7 +26,7 @@ def write_rows(folder, *parts):
 
 
 @pytest.fixture
-def x():
+def x() -> np.ndarray:
     """Rows that carry their number in the first column, with absent variables."""
     x = np.arange(5000, dtype=np.float32)[:, None] + np.array([0.0, 0.1, 0.2])
     x[::7, 1] = np.nan
@@ -31,35 +34,35 @@ def x():
 
 
 @pytest.fixture
-def rows(tmp_path, x):
+def rows(tmp_path: Path, x: np.ndarray) -> Rows:
     return write_rows(tmp_path / "train", x[:1500], x[1500:1501], x[1501:])
 
 
-def small_pools(rows, *, batch_size=64, seed=0):
+def small_pools(rows: Rows, *, batch_size: int = 64, seed: int = 0) -> Order:
     """An order with several pools, chunks that straddle them and a short last batch."""
     pool_bytes = 4 * DIM * 1200
     return Order.of(rows, batch_size=batch_size, seed=seed, pool_bytes=pool_bytes)
 
 
-def numbers(some):
+def numbers(some: Iterable[Batch]) -> list[int]:
     """The numbers of the rows in batches, in order."""
     return torch.cat([b.x[:, 0] for b in some if b.weight]).long().tolist()
 
 
-def test_mapped_rows_are_the_written_ones(rows, x):
+def test_mapped_rows_are_the_written_ones(rows: Rows, x: np.ndarray) -> None:
     read = rows.read([(1490, 1510), (3, 5), (4990, 5000)], torch.device("cpu"))
 
     expected = np.concatenate([x[1490:1510], x[3:5], x[4990:5000]])
     np.testing.assert_array_equal(read.numpy(), expected)
 
 
-def test_rows_are_mapped_and_not_read(rows):
+def test_rows_are_mapped_and_not_read(rows: Rows) -> None:
     assert all(not part.flags.owndata for part in rows.parts)
     assert sum(len(part) for part in rows.parts) == len(rows) == 5000
 
 
 @pytest.mark.parametrize("pool_bytes", [4 * DIM * 1200, batches.POOL_BYTES])
-def test_an_epoch_takes_every_row_once(rows, pool_bytes):
+def test_an_epoch_takes_every_row_once(rows: Rows, pool_bytes: int) -> None:
     order = Order.of(rows, batch_size=64, seed=0, pool_bytes=pool_bytes)
 
     taken = numbers(Batches(rows, order).epoch(0))
@@ -68,7 +71,7 @@ def test_an_epoch_takes_every_row_once(rows, pool_bytes):
     assert taken != sorted(taken)
 
 
-def test_the_order_depends_on_seed_and_epoch_alone(rows):
+def test_the_order_depends_on_seed_and_epoch_alone(rows: Rows) -> None:
     first = numbers(Batches(rows, small_pools(rows)).epoch(3))
     used = Batches(rows, small_pools(rows))
     list(used.epoch(2))
@@ -79,7 +82,9 @@ def test_the_order_depends_on_seed_and_epoch_alone(rows):
     assert numbers(Batches(rows, small_pools(rows, seed=-1)).epoch(3)) != first
 
 
-def test_pools_mix_rows_from_all_over_the_data(rows, monkeypatch):
+def test_pools_mix_rows_from_all_over_the_data(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batches, "CHUNK_ROWS", 50)
     order = small_pools(rows)
 
@@ -91,7 +96,7 @@ def test_pools_mix_rows_from_all_over_the_data(rows, monkeypatch):
     assert len(set(np.array(first_pool) // 50)) > 20
 
 
-def test_rows_of_one_pool_are_fully_permuted(rows):
+def test_rows_of_one_pool_are_fully_permuted(rows: Rows) -> None:
     order = Order.of(rows, batch_size=5000, seed=0)
 
     taken = np.array(numbers(Batches(rows, order).epoch(0)))
@@ -102,7 +107,7 @@ def test_rows_of_one_pool_are_fully_permuted(rows):
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_the_ranks_share_each_global_batch(rows, world):
+def test_the_ranks_share_each_global_batch(rows: Rows, world: int) -> None:
     order = small_pools(rows)
     ranks = [Batches(rows, order, rank=r, world=world).epoch(1) for r in range(world)]
 
@@ -115,7 +120,9 @@ def test_the_ranks_share_each_global_batch(rows, world):
         assert {part.rows for part in parts} == {len(batch.x)}
 
 
-def test_a_rank_without_rows_of_a_short_batch_counts_nothing(tmp_path, x):
+def test_a_rank_without_rows_of_a_short_batch_counts_nothing(
+    tmp_path: Path, x: np.ndarray
+) -> None:
     rows = write_rows(tmp_path / "few", x[:3])
     order = Order.of(rows, batch_size=64, seed=0)
 
@@ -128,7 +135,7 @@ def test_a_rank_without_rows_of_a_short_batch_counts_nothing(tmp_path, x):
     assert all(len(part.x) == 1 for part in parts)
 
 
-def test_an_epoch_goes_on_where_it_was_left(rows):
+def test_an_epoch_goes_on_where_it_was_left(rows: Rows) -> None:
     data = Batches(rows, small_pools(rows))
     whole = list(data.epoch(2))
 
@@ -137,7 +144,7 @@ def test_an_epoch_goes_on_where_it_was_left(rows):
     assert list(data.epoch(2, start=len(whole))) == []
 
 
-def test_rows_in_sequence_are_shared_out(rows, x):
+def test_rows_in_sequence_are_shared_out(rows: Rows, x: np.ndarray) -> None:
     parts = [
         torch.cat(list(batches.in_sequence(rows, 300, rank=rank, world=3)))
         for rank in range(3)
@@ -146,12 +153,12 @@ def test_rows_in_sequence_are_shared_out(rows, x):
     np.testing.assert_array_equal(torch.cat(parts).numpy(), x)
 
 
-def test_a_folder_without_rows_is_named(tmp_path):
+def test_a_folder_without_rows_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere: no encoded rows"):
         Rows(tmp_path / "nowhere")
 
 
-def test_a_damaged_file_is_named(tmp_path, x):
+def test_a_damaged_file_is_named(tmp_path: Path, x: np.ndarray) -> None:
     write_rows(tmp_path, x)
     path = tmp_path / "part-00000.arrow"
     path.write_bytes(path.read_bytes()[:100])
@@ -160,6 +167,6 @@ def test_a_damaged_file_is_named(tmp_path, x):
         Rows(tmp_path)
 
 
-def test_files_of_different_width_are_refused(tmp_path, x):
+def test_files_of_different_width_are_refused(tmp_path: Path, x: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"different lengths \[2, 3\]"):
         write_rows(tmp_path, x, x[:, :2])
