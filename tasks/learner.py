@@ -189,13 +189,15 @@ class Learner:
             FloatingPointError: Too many of them followed one another.
         """
         if self.sums[3] >= MAX_SKIPPED:
-            raise FloatingPointError(
-                f"the gradient was not finite in {MAX_SKIPPED} steps in a row, up to "
-                f"step {self.position.step}; lower train.learning_rate (now "
-                f"{self.config.learning_rate:g}) or train.clip (now "
-                f"{self.config.clip:g}), or set train.precision to fp32"
-            )
+            raise self._diverged(f"in {MAX_SKIPPED} steps in a row")
         return int(self.sums[4])
+
+    def _diverged(self, when: str) -> FloatingPointError:
+        return FloatingPointError(
+            f"the gradient was not finite {when}, up to step {self.position.step}; "
+            f"lower train.learning_rate (now {self.config.learning_rate:g}) or "
+            f"train.clip (now {self.config.clip:g}), or set train.precision to fp32"
+        )
 
     @torch.no_grad()
     def nll(self, batches: Iterable[Tensor]) -> float:
@@ -223,11 +225,16 @@ class Learner:
             log_volume: Mean log-volume of the train rows, nats: what brings this
                 epoch's train NLL to the original columns.
             seconds: Spent since the last step, on validation.
+
+        Raises:
+            FloatingPointError: There was no finite gradient for too long.
         """
         self.check()
         position = self.position
         nll = float(self._sum(self.sums[:1].clone()))
         rows = float(self.sums[1])
+        if not rows:
+            raise self._diverged("in a whole epoch")
         position.epoch += 1
         record = {
             "epoch": position.epoch,

@@ -1,6 +1,5 @@
 """Training on Ray: from a prepared dataset to a model folder."""
 
-import json
 import logging
 import math
 import os
@@ -295,7 +294,7 @@ def discard_unusable(folder: str) -> None:
         return
     try:
         version = storage.read_json(path)["ray_version"]
-    except (json.JSONDecodeError, KeyError):
+    except (ValueError, KeyError):
         version = "none that can be read"
     if version != ray.__version__:
         logger.warning(

@@ -154,33 +154,28 @@ def training_pids() -> set[int]:
     return found
 
 
-def test_a_killed_worker_goes_on_to_the_same_model(
+def test_killed_workers_go_on_to_the_same_model(
     undisturbed: dict[str, Any], prepared: str, root: Path
 ) -> None:
-    seen: list[set[int]] = []
+    output, given = str(root / "killed workers"), resources(root, max_failures=1)
+    workers: list[set[int]] = []
     heard: list[Record] = []
 
-    def kill_once(record: Record) -> None:
-        seen.append(training_pids())
+    def kill_twice(record: Record) -> None:
+        workers.append(training_pids())
         heard.append(record)
-        if record["epoch"] == 2:
-            for pid in seen[-1]:
+        if record["epoch"] in (2, 4):
+            for pid in workers[-1]:
                 os.kill(pid, signal.SIGKILL)
 
-    result = train.train(
-        prepared,
-        MODEL,
-        TRAINING,
-        str(root / "killed worker"),
-        resources(root),
-        on_metrics=kill_once,
-    )
+    with pytest.raises(RuntimeError, match="training failed in worker 0, and no res"):
+        train.train(prepared, MODEL, TRAINING, output, given, on_metrics=kill_twice)
+    result = train.train(prepared, MODEL, TRAINING, output, given)
 
-    assert len(seen[1]) == 1
-    assert seen[1].isdisjoint(seen[-1])
-    assert [r["epoch"] for r in heard] == [r["epoch"] for r in result["history"]]
-    # The seconds tell that the first epoch was not done again.
-    assert heard[0] == result["history"][0]
+    assert len(workers[1]) == len(workers[3]) == 1
+    assert workers[1].isdisjoint(workers[3])
+    # The seconds tell that the first epochs were not done again.
+    assert [heard[0], heard[2]] == [result["history"][0], result["history"][2]]
     assert curve(result) == curve(undisturbed)
     assert contents(result) == contents(undisturbed)
 
