@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
-from ar_models.density import TableDensity
 from ray import train as ray_train
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors.torch import load_file
 
+from ar_models.density import TableDensity
 from tasks import cluster, learner, manifest, progress, storage
 from tasks.config import ModelConfig, Resources, TrainConfig
 from tasks.learner import Record
@@ -153,15 +153,16 @@ def fit(
         ray.get_runtime_context().get_node_id(), soft=False
     )
     messages = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    # For mypy, Ray's names are those of its Train V1, which knows less.
     trainer = TorchTrainer(
-        train_loop_per_worker,
+        train_loop_per_worker,  # type: ignore[arg-type]
         train_loop_config=config | {"threads": cpus, "messages": messages},
         scaling_config=ray_train.ScalingConfig(
             num_workers=resources.workers,
             use_gpu=resources.gpus_per_worker > 0,
             resources_per_worker={"CPU": cpus, "GPU": resources.gpus_per_worker},
         ),
-        run_config=ray_train.RunConfig(
+        run_config=ray_train.RunConfig(  # type: ignore[call-arg]
             name=config["key"],
             storage_path=inner,
             storage_filesystem=filesystem,
@@ -170,10 +171,11 @@ def fit(
             logging_config=ray_train.LoggingConfig("ERROR"),
         ),
     )
-    result = run(trainer, messages, on_metrics)
+    result: Any = run(trainer, messages, on_metrics)
     if "failed" in result.return_value:
         raise FloatingPointError(result.return_value["failed"])
-    return result.checkpoint
+    checkpoint: ray_train.Checkpoint = result.checkpoint
+    return checkpoint
 
 
 def run(

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
-from ar_models.encoder import TableEncoder
 from ray import train as ray_train
 from ray.exceptions import ActorDiedError
 from ray.train.torch import get_device
 
 from ar_models.autoregressive import AutoregressiveModel
+from ar_models.encoder import TableEncoder
 from ar_models.families import MODELS
 from tasks import batches, storage
 from tasks.batches import Batches, Order, Rows
