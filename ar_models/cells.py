@@ -116,7 +116,8 @@ def _or(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
     """Either mask, where None is a mask that is nowhere true."""
     if a is None or b is None:
         return b if a is None else a
-    return a | b
+    either: np.ndarray = a | b
+    return either
 
 
 def words(array: pa.Array) -> Cells:

@@ -107,7 +107,8 @@ def column_from_dict(fields: Mapping[str, Any]) -> Column:
         else v
         for k, v in content.items()
     }
-    return FORMS[fields["form"]](**frozen)
+    column: Column = FORMS[fields["form"]](**frozen)
+    return column
 
 
 @dataclass(frozen=True)
@@ -205,8 +206,8 @@ class CodeColumn(Column):
             gap = tuple("nan" for _ in self.specials)
             known_reals = np.array([float(v) for v in self.values + gap + self.rare])
             return cells.from_reals(known_reals[codes], mask, type)
-        gap = (0,) * len(self.specials)
-        known_integers = np.array(self.values + gap + self.rare, np.int64)
+        zeros = (0,) * len(self.specials)
+        known_integers = np.array(self.values + zeros + self.rare, np.int64)
         return cells.from_integers(known_integers[codes], mask, type)
 
     def values_of(self, values: np.ndarray, type: pa.DataType) -> pa.Array:
@@ -241,7 +242,8 @@ def _lookup(known: np.ndarray, values: np.ndarray) -> np.ndarray:
         table[ranked - low] = order
         inside = (values >= low) & (values <= high)
         if inside.all():
-            return table[values - low]
+            places: np.ndarray = table[values - low]
+            return places
         return np.where(inside, table[np.clip(values, low, high) - low], -1)
     place = np.minimum(np.searchsorted(ranked, values), len(ranked) - 1)
     return np.where(ranked[place] == values, order[place], -1)

@@ -9,6 +9,7 @@ from `decode` exactly; reals come back from a float32 score z with an error of a
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models import cells
-from ar_models.columns import PRESENT, Column, column_from_dict
+from ar_models.columns import PRESENT, Coded, Column, column_from_dict
 from ar_models.variables import Variable
 
 FORMAT = 1
@@ -154,12 +155,7 @@ class TableEncoder:
             coded = column.encode(table.column(column.name), self.type_of(j))
             x[:, self._slices[j]] = coded.x
             escapes[:, j] = coded.escapes
-            mass = column.escape_mass
-            inside = np.log1p(-mass)
-            volume = np.where(coded.escapes == PRESENT, inside, np.log(mass / 3))
-            if coded.log_slope is not None:
-                volume += coded.log_slope
-            log_volume[:, j] = volume
+            log_volume[:, j] = _log_volume(coded, column.escape_mass)
         return Encoded(x, log_volume, escapes)
 
     def check(self, schema: pa.Schema) -> None:
@@ -245,6 +241,16 @@ class TableEncoder:
         columns = tuple(column_from_dict(column) for column in fields["columns"])
         left_out = tuple(LeftOut(**left) for left in fields["left_out"])
         return cls(columns, left_out, schema)
+
+
+def _log_volume(coded: Coded, mass: float) -> np.ndarray:
+    """What a column's log-probability has besides the network's, (n,) nats."""
+    inside, outside = math.log1p(-mass), math.log(mass / 3)
+    if not coded.escapes.any():
+        volume = np.full(len(coded.x), inside)
+    else:
+        volume = np.where(coded.escapes == PRESENT, inside, outside)
+    return volume if coded.log_slope is None else volume + coded.log_slope
 
 
 def _absolute(columns: tuple[Column, ...]) -> tuple[Variable, ...]:

@@ -52,7 +52,7 @@ class NormalScores:
     def inverse(self, z: np.ndarray) -> np.ndarray:
         """Values with the scores `z`, float64; NaN stays NaN."""
         z = np.asarray(z, np.float64)
-        x = np.interp(z, self.scores, self.knots)
+        x: np.ndarray = np.interp(z, self.scores, self.knots)
         x[np.isnan(z)] = np.nan
         with np.errstate(over="ignore"):
             for end, slope in ((0, -self.slopes[0]), (self.last, self.slopes[-1])):

@@ -8,10 +8,11 @@ to depends on the row alone, so both passes agree.
 
 import base64
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from itertools import groupby
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +39,8 @@ FRAGMENT_CELLS = 1 << 23
 """Cells of a fragment: what one worker holds in memory, some 100 MB."""
 
 ENCODED = ("train", "valid")
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -308,7 +311,7 @@ def _find_boundaries(
     )
     most = profile.limit(plan.data, 1, "integers")
     total: Sketch | None = None
-    for _, parts, fault in _by_file(dataset.fragments, results):
+    for parts, fault in _by_file(dataset.fragments, results):
         if fault is not None:
             bad = [*bad, fault]
             continue
@@ -347,28 +350,22 @@ def _fault(plan: Plan, error: pa.ArrowInvalid) -> str:
 
 
 def _by_file(
-    fragments: Iterable[Fragment], results: Iterable[Any]
-) -> Iterable[tuple[str, list[Any], BadFile | None]]:
+    fragments: Iterable[Fragment], results: Iterable[Result | str]
+) -> Iterator[tuple[list[Result], BadFile | None]]:
     """Results of the fragments of one file after the other; a fault spoils them all."""
-    name, parts, rows, reason = "", [], 0, None
-
-    def file() -> tuple[str, list[Any], BadFile | None]:
+    pairs = zip(fragments, results, strict=True)
+    for name, members in groupby(pairs, key=lambda pair: pair[0].name):
+        parts, rows, reason = [], 0, None
+        for fragment, result in members:
+            rows += fragment.rows
+            if isinstance(result, str):
+                reason = reason or result
+            else:
+                parts.append(result)
         if reason is None:
-            return name, parts, None
-        return name, [], BadFile(name, reason, rows)
-
-    for fragment, result in zip(fragments, results, strict=True):
-        if name and fragment.name != name:
-            yield file()
-            parts, rows, reason = [], 0, None
-        name = fragment.name
-        rows += fragment.rows
-        if isinstance(result, str):
-            reason = result
+            yield parts, None
         else:
-            parts.append(result)
-    if name:
-        yield file()
+            yield [], BadFile(name, reason, rows)
 
 
 def divide(plan: Plan, fragment: Fragment) -> Division:
@@ -412,7 +409,7 @@ def survey_fragment(plan: Plan, fragment: Fragment) -> Survey | str:
         division = divide(plan, fragment)
     except pa.ArrowInvalid as error:
         return _fault(plan, error)
-    codes = division.codes[division.codes >= -1]
+    codes = division.codes
     readable = ~_unreadable(division)
     train = codes[readable] == 0
     survey = Survey(
@@ -463,7 +460,7 @@ def _merge_surveys(
 ) -> tuple[Survey, list[BadFile]]:
     """The survey of all rows in readable files, and the other files."""
     total, bad = Survey(), []
-    for _, parts, fault in _by_file(fragments, surveys):
+    for parts, fault in _by_file(fragments, surveys):
         if fault is not None:
             bad.append(fault)
         for part in parts:

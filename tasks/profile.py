@@ -154,6 +154,7 @@ def sketch(cell: cells.Cells, type: pa.DataType, base: str, most: int) -> Sketch
         result.repeats = bool((result.counts > 1).any())
     else:
         _sketch_numbers(result, cell, type)
+    assert result.values is not None
     if len(result.values) > most:
         _approximate(result)
     return result
@@ -537,8 +538,8 @@ def _codes(
     if len(counts) == 2 and not missing + nan and min(counts.values()) >= least:
         low, high = sorted(counts, key=natural)
         total = counts[low] + counts[high]
-        shares = (counts[low] / total, counts[high] / total)
-        variable = Variable(name, "binary", 0, size=2, frequencies=shares)
+        halves = (counts[low] / total, counts[high] / total)
+        variable = Variable(name, "binary", 0, size=2, frequencies=halves)
         return CodeColumn(
             name, "binary", str(type), part.rows, (variable,), (low, high)
         )

@@ -37,7 +37,9 @@ def _cell_hashes(cell: cells.Cells) -> np.ndarray:
     """A hash of each cell, (n,) uint64."""
     if cell.words is not None:
         words = np.asarray(cell.words.to_pylist(), object)
-        hashes = pd.util.hash_array(words, hash_key=_HASH_KEY, categorize=False)
+        hashes: np.ndarray = pd.util.hash_array(
+            words, hash_key=_HASH_KEY, categorize=False
+        )
         hashes = hashes[cell.values] if len(words) else np.zeros(0, np.uint64)
     elif cell.values.dtype == np.float64:
         values = np.where(np.isnan(cell.values), np.nan, cell.values + 0.0)
