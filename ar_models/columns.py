@@ -9,6 +9,7 @@ whole arrays. Numbers of variables (parent) are relative to the column here;
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -366,7 +367,7 @@ class RealColumn(Column):
 
     form: ClassVar[str] = "real"
 
-    @property
+    @cached_property
     def transform(self) -> NormalScores:
         """The map from values to scores."""
         return NormalScores(self.knots, self.scores)

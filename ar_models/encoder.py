@@ -22,6 +22,9 @@ from ar_models import cells
 from ar_models.columns import PRESENT, Coded, Column, column_from_dict
 from ar_models.variables import Variable
 
+BLOCK = 1 << 15
+"""Rows that are encoded at a time, so that what is between stays in the cache."""
+
 FORMAT = 1
 """Version of the encoding; a change of it makes prepared data stale."""
 
@@ -149,13 +152,17 @@ class TableEncoder:
         self.check(table.schema)
         rows = table.num_rows
         x = np.empty((rows, self.dim), np.float32)
-        log_volume = np.empty((rows, len(self.columns)), np.float64)
-        escapes = np.empty((rows, len(self.columns)), np.int8)
-        for j, column in enumerate(self.columns):
-            coded = column.encode(table.column(column.name), self.type_of(j))
-            x[:, self._slices[j]] = coded.x
-            escapes[:, j] = coded.escapes
-            log_volume[:, j] = _log_volume(coded, column.escape_mass)
+        # Column after column in memory, as they are written.
+        log_volume = np.empty((len(self.columns), rows), np.float64).T
+        escapes = np.empty((len(self.columns), rows), np.int8).T
+        for begin in range(0, rows, BLOCK):
+            block = slice(begin, min(rows, begin + BLOCK))
+            part = table.slice(begin, BLOCK)
+            for j, column in enumerate(self.columns):
+                coded = column.encode(part.column(column.name), self.type_of(j))
+                x[block, self._slices[j]] = coded.x
+                escapes[block, j] = coded.escapes
+                log_volume[block, j] = _log_volume(coded, column.escape_mass)
         return Encoded(x, log_volume, escapes)
 
     def check(self, schema: pa.Schema) -> None:

@@ -27,6 +27,7 @@ TAIL = 1 << 16
 MAGIC = b"PAR1"
 GLOB = re.compile(r"[*?\[]")
 HIVE = re.compile(r"^([^=/]+)=([^/]*)$")
+WORDS = pa.dictionary(pa.int32(), pa.string())
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 UNFINISHED = (".tmp", ".crdownload", ".inprogress", "~")
 
@@ -448,16 +449,34 @@ def _pieces(
         yield groups, 0, rows, first
 
 
-def read(fragment: Fragment, columns: Collection[str] | None = None) -> pa.Table:
-    """The rows of a fragment, with all `columns` or those named, in schema order."""
-    tables = list(batches(fragment, max(1, fragment.rows), columns))
-    return pa.concat_tables(tables)
+def read(
+    fragment: Fragment,
+    columns: Collection[str] | None = None,
+    *,
+    dictionaries: bool = False,
+) -> pa.Table:
+    """The rows of a fragment, all columns or those named; see `batches`."""
+    most = max(1, fragment.rows)
+    return pa.concat_tables(
+        batches(fragment, most, columns, dictionaries=dictionaries)
+    )
 
 
 def batches(
-    fragment: Fragment, rows: int, columns: Collection[str] | None = None
+    fragment: Fragment,
+    rows: int,
+    columns: Collection[str] | None = None,
+    *,
+    dictionaries: bool = False,
 ) -> Iterator[pa.Table]:
     """The rows of a fragment in tables of at most `rows` rows.
+
+    Args:
+        fragment: What to read.
+        rows: Rows of a table, at most.
+        columns: The columns to read, in the schema's order; all if None.
+        dictionaries: Whether strings come as dictionaries, as they mostly are stored;
+            that spares half of the time of encoding them.
 
     Raises:
         pa.ArrowInvalid: The file is damaged; the message names it.
@@ -465,9 +484,15 @@ def batches(
     wanted = [f for f in fragment.schema if columns is None or f.name in columns]
     hive = dict(fragment.partition)
     stored = [f.name for f in wanted if f.name not in hive]
+    if dictionaries:
+        wanted = [_as_dictionary(f) for f in wanted]
+    # The reader itself makes dictionaries of this one type.
+    words = [f.name for f in wanted if f.type == WORDS]
     filesystem, inner = storage.resolve(fragment.path)
     try:
-        with pq.ParquetFile(filesystem.open_input_file(inner)) as file:
+        with pq.ParquetFile(
+            filesystem.open_input_file(inner), read_dictionary=words
+        ) as file:
             skip, left = fragment.start, fragment.rows
             for batch in file.iter_batches(
                 min(rows, skip or rows),
@@ -487,6 +512,11 @@ def batches(
         if problem is None:
             raise
         raise pa.ArrowInvalid(f"{fragment.path}: is damaged ({problem})") from error
+
+
+def _as_dictionary(item: pa.Field) -> pa.Field:
+    """The field, as a dictionary if it holds strings."""
+    return item.with_type(WORDS) if item.type == pa.string() else item
 
 
 def _complete(

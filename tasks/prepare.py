@@ -372,7 +372,7 @@ def divide(plan: Plan, fragment: Fragment) -> Division:
     """Reads a fragment and finds the split of every row."""
     split = plan.data.split
     wanted = [*plan.carried, *([split.column] if split.column else [])]
-    table = read(fragment, wanted)
+    table = read(fragment, wanted, dictionaries=True)
     faults: list[tuple[int, str, str]] = []
     spoilt = np.zeros(table.num_rows, bool)
     for name, wrong in splits.check_text(table).items():
@@ -570,6 +570,7 @@ def write_fragment(
     name = part_name(fragment)
     files, rows, log_volume = [], {}, dict.fromkeys(ENCODED, 0.0)
     table = division.table.select(list(plan.carried))
+    schema = pa.schema([fragment.schema.field(name) for name in plan.carried])
     for code, split in enumerate(SPLITS):
         chosen = table.filter(pa.array(division.codes == code))
         rows[split] = chosen.num_rows
@@ -577,7 +578,7 @@ def write_fragment(
             continue
         path = f"{split}/{name}.parquet"
         with storage.publish(storage.join(folder, path)) as unfinished:
-            pq.write_table(chosen, unfinished, compression="zstd")
+            pq.write_table(chosen.cast(schema), unfinished, compression="zstd")
         files.append(manifest.describe(folder, path, chosen.num_rows))
         if split in ENCODED:
             path = f"encoded/{split}/{name}.arrow"

@@ -51,6 +51,9 @@ FREQUENT = 12
 HELD_SHARE = 0.01
 """Values with a larger share of a fragment are counted, not put into the digest."""
 
+SELDOM_SHARE = 1e-4
+"""Values with a smaller share of a fragment are no candidates for frequent items."""
+
 SAMPLE = 8192
 """Distinct values that stand for all in the statistics of lower digits."""
 
@@ -168,13 +171,14 @@ def _sketch_numbers(result: Sketch, cell: cells.Cells, type: pa.DataType) -> Non
         result.missing = 0 if cell.missing is None else int(cell.missing.sum())
         values = _kept(cell, cell.values)
         result.off = result.rows - result.missing - len(values)
-    pairs = pa.array(values).value_counts()
-    result.values = pairs.field("values")
-    result.counts = pairs.field("counts").to_numpy(zero_copy_only=False)
-    result.repeats = len(result.values) < len(values)
+    ranked = np.sort(values)  # many times faster than hashing
+    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]][: len(ranked)])
+    result.values = pa.array(ranked[starts])
+    result.counts = np.diff(np.r_[starts, len(ranked)])
+    result.repeats = len(starts) < len(ranked)
     if len(values) == 0:
         return
-    result.low, result.high = values.min().item(), values.max().item()
+    result.low, result.high = ranked[0].item(), ranked[-1].item()
     if cells.family(type) in ("time", "timestamp"):
         result.divisor = int(np.gcd.reduce(values))
     if result.base == "reals":
@@ -236,8 +240,6 @@ def _approximate(part: Sketch) -> None:
         return
     assert values is not None and counts is not None
     known = values.to_numpy(zero_copy_only=False)
-    order = np.argsort(known)
-    known, counts = known[order], counts[order]
     held = counts > HELD_SHARE * counts.sum()
     part.held = dict(zip(known[held].tolist(), counts[held].tolist(), strict=True))
     digest = tdigest_double(DIGEST)
@@ -247,7 +249,8 @@ def _approximate(part: Sketch) -> None:
         digest.update(np.repeat(loose[begin:end], weights[begin:end]))
     part.digest = digest.serialize()
     items = frequent_items_sketch(FREQUENT)
-    for value, count in zip(known.tolist(), counts.tolist(), strict=True):
+    often = counts > SELDOM_SHARE * counts.sum()
+    for value, count in zip(known[often].tolist(), counts[often].tolist(), strict=True):
         items.update(value, count)
     part.frequent = items.serialize(_serde(part.base))
     part.sample = _least_hashes(known, counts)
@@ -258,7 +261,10 @@ def _least_hashes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `SAMPLE` values of least hashes with their counts, ascending by hash."""
     hashes = mix(values.view(np.uint64))
-    kept = np.argsort(hashes, kind="stable")[:SAMPLE]
+    kept = np.arange(len(hashes))
+    if len(hashes) > SAMPLE:
+        kept = np.argpartition(hashes, SAMPLE)[:SAMPLE]
+    kept = kept[np.argsort(hashes[kept])]
     return values[kept], counts[kept]
 
 
