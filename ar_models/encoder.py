@@ -263,11 +263,16 @@ def _log_volume(coded: Coded, mass: float) -> np.ndarray:
 def _absolute(columns: tuple[Column, ...]) -> tuple[Variable, ...]:
     """All variables, with groups and parents counted over the whole table."""
     variables: list[Variable] = []
+    taken = {column.name for column in columns}
     for j, column in enumerate(columns):
         first = len(variables)
         for v in column.variables:
+            name = v.name
+            while name != column.name and name in taken:
+                name += "_"
+            taken.add(name)
             parent = None if v.parent is None else v.parent + first
-            variables.append(replace(v, group=j, parent=parent))
+            variables.append(replace(v, name=name, group=j, parent=parent))
     return tuple(variables)
 
 

@@ -4,7 +4,7 @@ import difflib
 import fnmatch
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -108,7 +108,10 @@ class Dataset:
 
 
 def open_dataset(
-    path: str, *, rows_per_fragment: int, on_bad_file: OnBadFile = "stop"
+    path: str,
+    *,
+    rows_per_fragment: int | Callable[[pa.Schema], int],
+    on_bad_file: OnBadFile = "stop",
 ) -> Dataset:
     """The Parquet rows at `path`, checked across all files by their footers.
 
@@ -117,7 +120,7 @@ def open_dataset(
             local or s3://. Parts `key=value` of the path become columns. Names that
             start with `_` or `.` and unfinished files are left out.
         rows_per_fragment: Row groups are joined to fragments of at most so many rows;
-            a larger row group is divided.
+            a larger row group is divided. May depend on the schema.
         on_bad_file: Whether an unreadable file ends this or is set aside.
 
     Raises:
@@ -150,6 +153,8 @@ def open_dataset(
         raise ValueError(f"{path}: none of its {len(bad)} files can be read")
     keys = {name: _hive_keys(name) for name, _ in good}
     schema, partitions = _common_schema(root, good, keys)
+    if callable(rows_per_fragment):
+        rows_per_fragment = rows_per_fragment(schema)
     fragments = _fragments(root, good, partitions, schema, rows_per_fragment)
     if not fragments:
         raise ValueError(
@@ -457,9 +462,7 @@ def read(
 ) -> pa.Table:
     """The rows of a fragment, all columns or those named; see `batches`."""
     most = max(1, fragment.rows)
-    return pa.concat_tables(
-        batches(fragment, most, columns, dictionaries=dictionaries)
-    )
+    return pa.concat_tables(batches(fragment, most, columns, dictionaries=dictionaries))
 
 
 def batches(
@@ -528,7 +531,8 @@ def _complete(
         if item.name in hive:
             text = hive[item.name]
             value = pa.scalar(None if text == HIVE_NULL else text, pa.string())
-            array = pa.repeat(value.cast(item.type), batch.num_rows)
+            array = pa.repeat(value.cast(cells.plain(item.type)), batch.num_rows)
+            array = cells.as_type(array, item.type)
         else:
             array = batch.column(item.name)
             if array.type != item.type:

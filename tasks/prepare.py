@@ -143,8 +143,13 @@ def prepare(
 
 def open_checked(data: DataConfig) -> Dataset:
     """The dataset of a configuration, with all columns it names there and readable."""
+
+    def size(schema: pa.Schema) -> int:
+        kept = max(1, len(schema) - len(data.exclude))
+        return max(1, min(500_000, FRAGMENT_CELLS // kept))
+
     dataset = open_dataset(
-        data.path, rows_per_fragment=1 << 62, on_bad_file=data.on_bad_file
+        data.path, rows_per_fragment=size, on_bad_file=data.on_bad_file
     )
     names = dataset.schema.names
     moment = [data.split.column] if data.split.column else []
@@ -157,8 +162,7 @@ def open_checked(data: DataConfig) -> Dataset:
             "data.split.column": moment,
         },
     )
-    kept = [n for n in names if n not in data.exclude]
-    modelled = [n for n in kept if n not in data.id]
+    modelled = [n for n in names if n not in {*data.exclude, *data.id}]
     check_types(dataset.schema, modelled + moment)
     for name in modelled:
         override = data.columns.get(name)
@@ -172,8 +176,7 @@ def open_checked(data: DataConfig) -> Dataset:
         raise ValueError(
             f"{data.path}: all columns are excluded or ids; leave one to be modelled"
         )
-    rows = max(1, min(500_000, FRAGMENT_CELLS // len(kept)))
-    return open_dataset(data.path, rows_per_fragment=rows, on_bad_file=data.on_bad_file)
+    return dataset
 
 
 def job_key(data: DataConfig, dataset: Dataset) -> str:
@@ -375,13 +378,18 @@ def divide(plan: Plan, fragment: Fragment) -> Division:
     table = read(fragment, wanted, dictionaries=True)
     faults: list[tuple[int, str, str]] = []
     spoilt = np.zeros(table.num_rows, bool)
-    for name, wrong in splits.check_text(table).items():
+    wrong_text = splits.check_text(table)
+    for name, wrong in wrong_text.items():
         spoilt |= wrong
         faults += [(int(i), name, "not valid UTF-8") for i in np.flatnonzero(wrong)]
+    blank = table
     if spoilt.any():
-        blank = table.filter(pa.array(~spoilt))
-    else:
-        blank = table
+        for name in wrong_text:
+            # Else the dictionary would keep what is not text.
+            place = blank.column_names.index(name)
+            decoded = splits.plain_text(blank.column(name))
+            blank = blank.set_column(place, name, decoded)
+        blank = blank.filter(pa.array(~spoilt))
     columns = {
         name: profile.cells_of(
             blank.column(name), fragment.schema.field(name).type, plan.bases[name]

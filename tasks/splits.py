@@ -104,12 +104,17 @@ def check_text(table: pa.Table) -> dict[str, np.ndarray]:
         try:
             table.column(name).validate(full=True)
         except pa.ArrowInvalid:
-            words = cells.flat(table.column(name))
-            if pa.types.is_dictionary(words.type):
-                words = words.dictionary_decode()
-            raw = words.cast(pa.large_string()).view(pa.large_binary()).to_pylist()
-            faulty[name] = np.array([not _is_utf8(value) for value in raw])
+            words = plain_text(table.column(name)).view(pa.large_binary())
+            faulty[name] = np.array([not _is_utf8(v) for v in words.to_pylist()])
     return faulty
+
+
+def plain_text(column: pa.ChunkedArray) -> pa.Array:
+    """A column of text as one array without a dictionary; UTF-8 is not checked."""
+    words = cells.flat(column)
+    if pa.types.is_dictionary(words.type):
+        words = words.dictionary_decode()
+    return words.cast(pa.large_string())
 
 
 def _is_utf8(value: bytes | None) -> bool:
