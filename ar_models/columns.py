@@ -374,14 +374,15 @@ class RealColumn(Column):
 
     def encode(self, array: pa.Array, type: pa.DataType) -> Coded:
         cell = cells.reals(array)
-        z, log_slope = self.transform.forward(cell.values)
-        x = np.empty((len(z), len(self.variables)), np.float32)
-        with np.errstate(over="ignore"):
-            x[:, self.value] = z
         states = _states(cell.values)
+        values = cell.values
+        if states is not None:
+            values = np.where(states > 0, self.knots[0], values)
+        z, log_slope = self.transform.forward(values)
+        x = np.empty((len(z), len(self.variables)), np.float32)
+        x[:, self.value] = z
         finite = np.isfinite(x[:, self.value])
-        regular_cells = finite if states is None else finite | (states > 0)
-        escapes = np.where(regular_cells, PRESENT, OUTSIDE).astype(np.int8)
+        escapes = np.where(finite, PRESENT, OUTSIDE).astype(np.int8)
         if self.atoms:
             at = _lookup(np.array(self.atoms), cell.values)
             if states is None:

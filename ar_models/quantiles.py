@@ -21,10 +21,11 @@ class NormalScores:
         self.last = len(self.knots) - 1
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of `x` and log |d score / dx|, both (n,) float64; NaN stays NaN."""
+        """Scores of finite `x` and log |d score / dx|, both (n,) float64."""
         segment = np.searchsorted(self.knots, x)
         left = np.clip(segment - 1, 0, self.last - 1)
-        rise = (x - self.knots[left]) * self.slopes[left]
+        with np.errstate(over="ignore"):
+            rise = (x - self.knots[left]) * self.slopes[left]
         z = self.scores[left] + rise
         log_slope = self.log_slopes[segment]
         outside = np.flatnonzero((segment == 0) | (segment > self.last))
@@ -44,7 +45,7 @@ class NormalScores:
         above = segment[outside] > 0
         end = np.where(above, self.last, 0)
         slope = np.where(above, self.slopes[-1], self.slopes[0])
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore"):
             bend = np.log1p(np.abs(x[outside] - self.knots[end]) * slope)
         z[outside] = self.scores[end] + np.where(above, bend, -bend)
         log_slope[outside] -= bend

@@ -490,7 +490,7 @@ def batches(
     if dictionaries:
         wanted = [_as_dictionary(f) for f in wanted]
     # The reader itself makes dictionaries of this one type.
-    words = [f.name for f in wanted if f.type == WORDS]
+    words = [f.name for f in wanted if f.type == WORDS and f.name in stored]
     filesystem, inner = storage.resolve(fragment.path)
     try:
         with pq.ParquetFile(

@@ -638,7 +638,7 @@ def normal_scores(given: Points) -> tuple[tuple[float, ...], tuple[float, ...]]:
     inner = int(np.clip(round(2 * total ** (1 / 3)), 4, 256))
     ranks = (np.arange(inner) + 0.5) / inner
     tail = 0.5 / inner / 4.0 ** np.arange(1, 16)
-    tail = tail[tail * total >= 20]
+    tail = tail[tail * total >= 10]
     ranks = np.concatenate([tail[::-1], ranks, 1 - tail])
     upto = np.cumsum(counts)
     places = np.searchsorted(upto, ranks * total)
