@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ar_models.autoregressive import AutoregressiveModel
-from ar_models.columns import RealColumn
+from ar_models.cells import family
+from ar_models.columns import CodeColumn, RealColumn
 from ar_models.conditionals import Conditionals
 from ar_models.encoder import TableEncoder
 from ar_models.judgement import Judgement
@@ -222,9 +223,12 @@ def with_states(
 def labels_of(encoder: TableEncoder, j: int) -> list[str]:
     """Names of the codes of column `j`'s first variable; [] if it has no codes."""
     column, labels = encoder.columns[j], encoder.labels(j)
-    if not isinstance(column, RealColumn):
-        return labels
-    return labels[: len(column.states)] + [text(atom) for atom in column.atoms]
+    if isinstance(column, RealColumn):
+        return labels[: len(column.states)] + [text(atom) for atom in column.atoms]
+    if isinstance(column, CodeColumn) and family(encoder.type_of(j)) == "real":
+        known = [text(float(value)) for value in column.values]
+        return known + labels[len(known) :]
+    return labels
 
 
 def percent(share: float) -> str:
@@ -249,6 +253,6 @@ def text(value: Any, digits: int = 6) -> str:  # any value that Arrow gives
         return "missing"
     if not isinstance(value, float):
         return str(value)
-    if 1e5 <= abs(value) < 1e15:
+    if 10**digits <= abs(value) < 1e15:
         return f"{value:.0f}"
     return f"{value:.{digits}g}"

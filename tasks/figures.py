@@ -215,6 +215,9 @@ def marginal(
     if low == high:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, 31)
+    if pa.types.is_integer(real.type) and high - low <= 30:
+        low, high = np.floor(low) - 0.5, np.ceil(high) + 0.5
+        edges = np.arange(low, high + 1)
     for values, style in ((left, REAL), (right, SYNTHETIC)):
         counts, _ = np.histogram(values, edges)
         axes.stairs(counts / max(len(values), 1), edges, **style)

@@ -1,13 +1,17 @@
 """The MLflow run of a flow: one per job, resumed rather than repeated."""
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import mlflow
+import pyarrow.fs as pafs
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+
+from tasks import storage
 
 JOB_KEY = "chainrule.job_key"
 EPOCH_METRICS = {
@@ -123,25 +127,33 @@ def log_results(
     run_id: str,
     metrics: Mapping[str, float],
     *,
-    artifacts: Sequence[Path] = (),
-    folder: str | None = None,
+    artifacts: Sequence[str] = (),
 ) -> None:
     """Logs final figures and files to the run.
 
     Args:
         run_id: The run.
         metrics: Figures by name, such as test/nll.
-        artifacts: Local files, or folders whose content is logged.
-        folder: Folder within the run's artifacts; its root if none.
+        artifacts: Files or folders, local or S3, which keep their names.
     """
     client = MlflowClient()
     for part in batches(metric_entities(metrics, step=0)):
         client.log_batch(run_id, metrics=part)
     for path in artifacts:
-        if path.is_dir():
-            client.log_artifacts(run_id, str(path), folder)
+        log_artifact(client, run_id, path)
+
+
+def log_artifact(client: MlflowClient, run_id: str, path: str) -> None:
+    """Logs a file, or a folder with all that is in it."""
+    filesystem, inner = storage.resolve(path)
+    name = Path(inner).name
+    with tempfile.TemporaryDirectory() as temporary:
+        copy = Path(temporary) / name
+        if filesystem.get_file_info(inner).is_file:
+            pafs.copy_files(inner, str(copy), source_filesystem=filesystem)
+            client.log_artifact(run_id, str(copy))
         else:
-            client.log_artifact(run_id, str(path), folder)
+            client.log_artifacts(run_id, str(storage.fetch(path, copy)), name)
 
 
 def finish(run_id: str, status: Status = "FINISHED") -> None:

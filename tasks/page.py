@@ -1,0 +1,172 @@
+"""The template of the report: HTML and CSS, without scripts or links."""
+
+PAGE = """<!doctype html>
+<!-- job {{ key }} -->
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ name }}: density model report</title>
+<style>
+:root { --ink: #22272e; --soft: #5b6470; --line: #dfe3e8; --paper: #fff;
+  --back: #f4f6f8; --blue: #2f6db3; --orange: #b96a17; }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--back); color: var(--ink);
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+main { max-width: 1060px; margin: 0 auto; padding: 28px 20px 60px; }
+h1 { font-size: 26px; margin: 0 0 4px; }
+h2 { font-size: 18px; margin: 0 0 4px; }
+p { margin: 4px 0 12px; }
+.soft { color: var(--soft); }
+section { background: var(--paper); border: 1px solid var(--line);
+  border-radius: 8px; padding: 20px 22px; margin-top: 18px; }
+.tiles { display: grid; gap: 12px; margin-top: 18px;
+  grid-template-columns: repeat(auto-fit, minmax(210px, 1fr)); }
+.tile { background: var(--paper); border: 1px solid var(--line);
+  border-radius: 8px; padding: 14px 18px; }
+.tile b { display: block; font-size: 24px; font-weight: 600; color: var(--blue); }
+.tile span { color: var(--soft); font-size: 13px; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: 14px; }
+th { text-align: left; color: var(--soft); font-weight: 600; }
+th, td { padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums;
+  white-space: nowrap; }
+tr:last-child td { border-bottom: 0; }
+img { display: block; max-width: 100%; height: auto; margin: 6px auto 0; }
+.odd { border-top: 1px solid var(--line); padding: 12px 0; }
+.odd:first-of-type { border-top: 0; }
+.odd ul { margin: 4px 0 6px; padding-left: 20px; }
+.odd .n { color: var(--orange); white-space: nowrap; }
+summary { cursor: pointer; color: var(--soft); font-size: 13px; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px;
+  margin: 6px 0 0; font-size: 13px; }
+dt { color: var(--soft); }
+dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+@media (max-width: 640px) {
+  main { padding: 18px 10px 40px; }
+  section { padding: 16px 14px; }
+  dl { grid-template-columns: 1fr; gap: 0; }
+  dd { margin-bottom: 6px; }
+}
+</style>
+</head>
+<body>
+<main>
+<h1>{{ name }}</h1>
+<p class="soft">A density model of {{ found.dim }} columns, learned from
+{{ about.prepared.rows.train | count }} rows and judged on
+{{ found.rows | count }} test rows it has not seen.</p>
+
+<div class="tiles">
+{% for tile in tiles %}
+<div class="tile">{{ tile.name }}<b>{{ tile.value }}</b>
+<span>{{ tile.remark }}</span></div>
+{% endfor %}
+</div>
+
+<section>
+<h2>Columns</h2>
+<p class="soft">Each column is predicted from those before it. NLL: minus its
+log-probability on test rows, in nats; for real columns a density per unit, which may
+make it negative. Gain: against the column on its own. KS: distance of its probability
+integral transforms from uniform; 0 is calibrated. New: test cells that are like nothing
+in training.</p>
+<div class="wide"><table>
+<tr><th>column</th><th>kind</th><th>type</th><th class="n">NLL</th>
+<th class="n">alone</th><th class="n">gain</th><th class="n">KS</th>
+<th class="n">new</th></tr>
+{% for column in columns %}
+<tr><td>{{ column.name }}</td><td>{{ column.kind }}</td><td>{{ column.type }}</td>
+<td class="n">{{ column.nll | nats }}</td>
+<td class="n">{{ column.independent_nll | nats }}</td>
+<td class="n">{{ column.gain | nats }}</td>
+<td class="n">{{ "%.3f" | format(column.ks) }}</td>
+<td class="n">{{ column.escaped }}</td></tr>
+{% endfor %}
+</table></div>
+{% if left_out %}
+<p class="soft" style="margin-top:14px">Left out:
+{% for left in left_out %}<b>{{ left.name }}</b> ({{ left.reason }})
+{%- if not loop.last %}, {% endif %}{% endfor %}.</p>
+{% endif %}
+<img src="{{ images.gains }}" alt="Gain of each column over independent columns">
+</section>
+
+<section>
+<h2>The strangest test rows</h2>
+<p class="soft">Nats: by how much a column is more surprising than was to be
+expected. p-value: the share of calibration rows that are at least as strange.</p>
+{% for row in strangest %}
+<div class="odd">
+<b>{{ loop.index }}.</b>
+{% for id, value in row.ids.items() %}{{ id }} {{ value }} &middot; {% endfor %}
+score {{ row.score | nats }}
+{%- if row.p_value is not none %} &middot; p-value {{ "%.2g" | format(row.p_value) }}
+{%- endif %}
+<ul>
+{% for reason in row.reasons %}
+<li><b>{{ reason.column }}</b> is {{ reason.value }}; expected {{ reason.expected }}
+<span class="n">{{ "%+.1f" | format(reason.contribution) }} nats</span></li>
+{% endfor %}
+</ul>
+<details><summary>the whole row</summary><dl>
+{% for cell, value in row.cells.items() %}
+<dt>{{ cell }}</dt><dd>{{ value }}</dd>
+{% endfor %}
+</dl></details>
+</div>
+{% endfor %}
+</section>
+
+<section>
+<h2>Anomaly scores</h2>
+<p class="soft">Of the test rows: surprisal beyond the expected, summed over columns.
+{% if images.p_values is defined %}Their p-values against the calibration rows are
+uniform if test rows are like calibration rows.{% endif %}</p>
+<img src="{{ images.scores }}" alt="Distribution of anomaly scores">
+{% if images.p_values is defined %}
+<img src="{{ images.p_values }}" alt="Distribution of p-values">
+{% endif %}
+</section>
+
+<section>
+<h2>Calibration of each column</h2>
+<p class="soft">Where test cells fall in their predicted distributions, the worst
+column first, with its KS distance. A flat histogram is calibrated, a hump means too
+wide, a valley too narrow.</p>
+<img src="{{ images.calibration }}" alt="Probability integral transforms by column">
+</section>
+
+<section>
+<h2>Synthetic rows beside test rows</h2>
+<p class="soft">Distributions of single columns: grey, test rows; blue, as many rows
+drawn from the model. Missing: shares in test and in synthetic rows.</p>
+<img src="{{ images.marginals }}" alt="Distributions of test and synthetic rows">
+</section>
+
+{% if images.learning is defined %}
+<section>
+<h2>Learning</h2>
+<p class="soft">Nats per row by epoch; the weights with the best valid NLL are
+kept.</p>
+<img src="{{ images.learning }}" alt="Learning curve">
+</section>
+{% endif %}
+
+<section>
+<h2>Provenance</h2>
+<p class="soft">Rows: {% for split, rows in about.prepared.rows.items() -%}
+{{ split }} {{ rows | count }}{% if not loop.last %}, {% endif %}{% endfor %};
+quarantined {{ about.prepared.rows_quarantined | count }}.</p>
+<dl>
+{% for fact, value in facts %}
+<dt>{{ fact }}</dt><dd>{{ value }}</dd>
+{% endfor %}
+</dl>
+</section>
+</main>
+</body>
+</html>
+"""

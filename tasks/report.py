@@ -1,0 +1,281 @@
+"""One page about a model: what it learned from, how good it is, what is strange."""
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from matplotlib.figure import Figure
+
+from ar_models.density import TableDensity
+from ar_models.explanation import text
+from tasks import evaluate, figures, manifest, storage
+from tasks.config import ScoreConfig
+from tasks.page import PAGE
+
+FORMAT = 1
+"""Enters the job key; raised when the same model would give another page."""
+
+REPORT = "report.html"
+
+COMPARED = 4096
+"""Test rows and synthetic rows whose distributions are shown side by side."""
+
+FILES = 64
+"""Files of test rows that those are taken from, evenly chosen, if there are more."""
+
+STRANGEST = 10
+"""Test rows that are explained."""
+
+BLAMED = 4
+"""Columns that an explanation names, at most."""
+
+Json = dict[str, Any]  # JSON values
+
+
+def report(model: str, prepared: str, evaluation: str, output: str) -> str:
+    """Writes report.html, a page that needs nothing else; its path.
+
+    A page that says the same already is left as it is.
+
+    Args:
+        model: Folder of the trained model.
+        prepared: Folder of the prepared dataset.
+        evaluation: Folder of the model's evaluation.
+        output: Folder to write to, which may be the evaluation's.
+    """
+    about = {
+        name: storage.read_json(storage.join(folder, manifest.MANIFEST))
+        for name, folder in (
+            ("model", model),
+            ("prepared", prepared),
+            ("evaluation", evaluation),
+        )
+    }
+    keys = {name: content["job_key"] for name, content in about.items()}
+    key = manifest.job_key(task="report", format=FORMAT, **keys)
+    path = storage.join(output, REPORT)
+    if storage.exists(path) and read_key(path) == key:
+        return path
+    density = evaluate.load(model)
+    found = storage.read_json(storage.join(evaluation, evaluate.EVALUATION))
+    page = render(
+        key=key,
+        name=density.info.get("name") or "the model",
+        about=about,
+        found=found,
+        tiles=tiles(found),
+        columns=column_table(density, found),
+        left_out=[
+            {"name": left.name, "type": left.type, "reason": left.reason}
+            for left in density.encoder.left_out
+        ],
+        images=images(density, about, prepared, evaluation, found),
+        strangest=strangest(density, about["prepared"], prepared, evaluation),
+        facts=facts(density, about),
+    )
+    with storage.publish(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
+    return path
+
+
+def read_key(path: str) -> str | None:
+    """The job key of a page, from its second line."""
+    filesystem, inner = storage.resolve(path)
+    with filesystem.open_input_stream(inner) as stream:
+        lines = stream.read(200).decode("utf-8", "ignore").split("\n")
+    start, end = "<!-- job ", " -->"
+    second = lines[1] if len(lines) > 1 else ""
+    if not (second.startswith(start) and second.endswith(end)):
+        return None
+    return second.removeprefix(start).removesuffix(end)
+
+
+def render(**content: Any) -> str:  # whatever the page shows
+    """The page; everything that comes from data is escaped."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters["nats"] = nats
+    environment.filters["count"] = lambda number: f"{number:,}".replace(",", " ")
+    return environment.from_string(PAGE).render(content)
+
+
+def nats(value: float) -> str:
+    """A number of nats with as many decimals as matter."""
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"
+
+
+def tiles(found: Json) -> list[Json]:
+    """The main figures: name, value and what it means."""
+    low, high = found["nll_interval"]
+    worse, better = found["gain_interval"]
+    confidence = f"{found['confidence']:.0%}"
+    shown = [
+        {
+            "name": "Test NLL",
+            "value": f"{nats(found['nll'])} nats",
+            "remark": f"per row; {confidence} interval {nats(low)} to {nats(high)}",
+        },
+        {
+            "name": "Gain",
+            "value": f"{nats(found['gain'])} nats",
+            "remark": "per row over independent columns; "
+            f"{nats(worse)} to {nats(better)}",
+        },
+        {
+            "name": "Bits per column",
+            "value": f"{found['bits_per_dim']:.3f}",
+            "remark": f"{found['dim']} modelled columns",
+        },
+    ]
+    if found["p_value_ks"] is not None:
+        shown.append(
+            {
+                "name": "p-values",
+                "value": f"{found['p_value_ks']:.3f}",
+                "remark": "KS distance from uniform, "
+                f"{found['calibration_rows']} calibration rows",
+            }
+        )
+    return shown
+
+
+def column_table(density: TableDensity, found: Json) -> list[Json]:
+    """A row for each modelled column: what it is and how well it is predicted."""
+    return [
+        {**judged, "type": column.type, "variables": len(column.variables)}
+        for column, judged in zip(
+            density.encoder.columns, found["columns"], strict=True
+        )
+    ]
+
+
+def facts(density: TableDensity, about: Json) -> list[tuple[str, str]]:
+    """What the model was made of and with: names and values."""
+    fingerprints = density.info["fingerprints"]
+    inputs = about["prepared"].get("inputs", {})
+    rows = {
+        "dataset": inputs.get("dataset"),
+        "prepared dataset": about["prepared"]["job_key"],
+        **fingerprints,
+        "training job": about["model"]["job_key"],
+        "evaluation": about["evaluation"]["job_key"],
+        "trained": about["model"]["finished"],
+        "chainrule": version("chainrule"),
+        **density.info["versions"],
+    }
+    if "config" in about["model"]:
+        rows["configuration"] = json.dumps(about["model"]["config"])
+    return [(name, str(value)) for name, value in rows.items() if value]
+
+
+# --- figures --------------------------------------------------------------------------
+
+
+def images(
+    density: TableDensity, about: Json, prepared: str, evaluation: str, found: Json
+) -> dict[str, str]:
+    """The page's figures as data URLs, by name."""
+    rows = evaluate.read_rows(evaluation)
+    values = rows["anomaly_score"].to_numpy()
+    severity = ScoreConfig().threshold
+    reference = density.reference.get("excess")
+    real = some_test_rows(density, about["prepared"], prepared)
+    synthetic = density.sample(len(real), seed=0)
+    with matplotlib.rc_context(figures.STYLE):
+        drawn = {
+            "gains": figures.gains(found["columns"]),
+            "calibration": figures.calibration(found["columns"]),
+            "marginals": figures.marginals(real, synthetic, density.columns),
+            "scores": figures.scores(values)
+            if reference is None
+            else figures.scores_with_threshold(
+                values, float(np.quantile(reference, severity / 100)), severity
+            ),
+        }
+        if reference is not None:
+            drawn["p_values"] = figures.p_values(rows["p_value"].to_numpy())
+        if about["model"].get("history"):
+            drawn["learning"] = figures.learning_curve(about["model"]["history"])
+        return {name: data_url(figure) for name, figure in drawn.items()}
+
+
+def data_url(figure: Figure) -> str:
+    """A figure as a PNG within a URL."""
+    buffer = io.BytesIO()
+    figures.write(figure, buffer)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def some_test_rows(density: TableDensity, about: Json, prepared: str) -> pa.Table:
+    """Up to `COMPARED` test rows, chosen at random from evenly chosen files."""
+    pieces = evaluate.test_pieces(prepared, about)
+    pieces = pieces[:: math.ceil(len(pieces) / FILES)]
+    share = min(1.0, COMPARED / sum(piece.rows for piece in pieces))
+    rng = np.random.default_rng(0)
+    tables = []
+    for piece in pieces:
+        chosen = np.sort(rng.permutation(piece.rows)[: math.ceil(share * piece.rows)])
+        tables.append(read(piece.path).select(density.columns).take(pa.array(chosen)))
+    return pa.concat_tables(tables)
+
+
+def read(path: str) -> pa.Table:
+    """A Parquet file, local or S3."""
+    filesystem, inner = storage.resolve(path)
+    return pq.read_table(inner, filesystem=filesystem, partitioning=None)
+
+
+# --- strange rows ---------------------------------------------------------------------
+
+
+def strangest(
+    density: TableDensity, about: Json, prepared: str, evaluation: str
+) -> list[Json]:
+    """The strangest test rows, with the columns to blame in words."""
+    scores = evaluate.read_rows(evaluation)["anomaly_score"].to_numpy()
+    order = np.argsort(-scores, kind="stable")[:STRANGEST]
+    pieces = evaluate.test_pieces(prepared, about)
+    ends = np.cumsum([piece.rows for piece in pieces])
+    entries = []
+    for place in order.tolist():
+        file = int(np.searchsorted(ends, place, side="right"))
+        first = int(ends[file]) - pieces[file].rows
+        row = read(pieces[file].path).slice(place - first, 1)
+        (scored,) = density.score(row, explain_columns=BLAMED).to_pylist()
+        (cells,) = row.to_pylist()
+        entries.append(
+            {
+                "score": scored["anomaly_score"],
+                "p_value": scored["p_value"],
+                "severity": scored["severity"],
+                "reasons": reasons(scored["explanation"]),
+                "ids": {n: text(v) for n, v in cells.items() if is_id(n, density)},
+                "cells": {n: text(v) for n, v in cells.items()},
+            }
+        )
+    return entries
+
+
+def is_id(name: str, density: TableDensity) -> bool:
+    """Whether a column is only carried: neither modelled nor left out."""
+    left = {column.name for column in density.encoder.left_out}
+    return name not in density.columns and name not in left
+
+
+def reasons(explanation: Sequence[Mapping[str, Any]]) -> list[Json]:
+    """The entries of an explanation that make a row stranger, and always the first."""
+    return [
+        dict(entry)
+        for place, entry in enumerate(explanation)
+        if place == 0 or entry["contribution"] > 0.5
+    ]
