@@ -510,15 +510,29 @@ class Layout(Grouping):
 
     @classmethod
     def of(
-        cls, variables: Sequence[Variable], components: int = 8, embedding: int = 16
+        cls,
+        variables: Sequence[Variable],
+        components: int = 8,
+        embedding: int = 16,
+        *,
+        factorise: bool = True,
     ) -> Self:
-        """The layout for `variables`, with mixtures of `components`."""
+        """The layout for `variables`, with mixtures of `components`.
+
+        Without `factorise`, large vocabularies too have a parameter per code, for
+        families that predict all variables by one map.
+        """
         buckets: dict[tuple[str, int], list[int]] = {}
         for i, v in enumerate(variables):
             width = len(v.atoms) if v.kind == "integer" else v.size
             buckets.setdefault((v.kind, width), []).append(i)
         groups = [
-            _group(kind, [variables[i] for i in members], components, 4 * embedding)
+            _group(
+                kind,
+                [variables[i] for i in members],
+                components,
+                4 * embedding if factorise else None,
+            )
             for (kind, _), members in buckets.items()
         ]
         return cls(groups, list(buckets.values()))
@@ -529,7 +543,7 @@ class Layout(Grouping):
 
 
 def _group(
-    kind: str, variables: list[Variable], components: int, rank: int
+    kind: str, variables: list[Variable], components: int, rank: int | None
 ) -> Conditional:
     fill = torch.zeros(len(variables))
     if kind == "binary":
@@ -538,7 +552,7 @@ def _group(
     if kind == "categorical":
         size = variables[0].size
         shares = torch.tensor([_shares(v, size) for v in variables]).log()
-        if size <= LARGE:
+        if size <= LARGE or rank is None:
             return Categorical(size, {"start": shares, "fill": fill})
         table = torch.randn(len(variables), size, rank) / math.sqrt(rank)
         start = torch.zeros(len(variables), rank)

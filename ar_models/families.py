@@ -5,11 +5,13 @@ from ar_models.fvsbn import FVSBN
 from ar_models.independent import Independent
 from ar_models.made import MADE
 from ar_models.nade import NADE
+from ar_models.transformer import Transformer
 
 MODELS: dict[str, type[AutoregressiveModel]] = {
     "fvsbn": FVSBN,
     "independent": Independent,
     "made": MADE,
     "nade": NADE,
+    "transformer": Transformer,
 }
 """Every family by its name in a configuration."""

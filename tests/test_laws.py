@@ -21,6 +21,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "independent": {"components": 3, "embedding": 4},
     "made": {"hidden": 40, "components": 3, "embedding": 4},
     "nade": {"hidden": 40, "components": 3, "embedding": 4, "rescale": True},
+    "transformer": {
+        "hidden": 16,
+        "layers": 2,
+        "heads": 2,
+        "components": 3,
+        "embedding": 4,
+    },
 }
 """Arguments with which each family is small enough to test."""
 

@@ -1,0 +1,248 @@
+"""The variables of a row as a sequence of vectors, for networks that read sequences."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ar_models.autoregressive import AutoregressiveModel, settle
+from ar_models.conditionals import Conditionals, Heads, Layout
+from ar_models.inputs import Inputs
+from ar_models.variables import Variable
+
+SPREAD = 0.1
+"""Standard deviation of the first vectors."""
+
+
+class Tokens(nn.Module):
+    """A vector per variable from its value, by a linear map of the variable's own.
+
+    The mirror of `Heads`. The vector of an absent variable is 0.
+
+    Args:
+        variables: Of the model.
+        width: Length of each vector.
+        embedding: Width in which large vocabularies are embedded.
+    """
+
+    def __init__(
+        self, variables: Sequence[Variable], width: int, embedding: int = 16
+    ) -> None:
+        super().__init__()
+        self.inputs = Inputs.of(variables, embedding)
+        self.weight = nn.Parameter(torch.randn(self.inputs.size, width) * SPREAD)
+
+    def forward(self, x: Tensor, block: Inputs | None = None) -> Tensor:
+        """(batch, dim) -> (batch, dim, width).
+
+        Args:
+            x: All variables, or those of the block.
+            block: What `select` returned.
+        """
+        inputs = self.inputs if block is None else block
+        features = inputs.split(inputs(x.to(self.weight.dtype)))
+        weights = self.weight[inputs.places].split(inputs.sections)
+        parts = []
+        for part, weight in zip(features, weights, strict=True):
+            own = weight.unflatten(0, part.shape[1:])  # (count, features, width)
+            if part.shape[-1] == 1:
+                parts.append(part * own.squeeze(1))
+            else:
+                parts.append(torch.einsum("bnf,nfw->bnw", part, own))
+        return inputs.restore(parts)
+
+    def select(self, indices: Sequence[int]) -> Inputs:
+        """The block of some variables."""
+        return self.inputs.select(indices)
+
+
+class SharedTokens(nn.Module):
+    """A vector per variable from its value, by one map for all of them.
+
+    For variables that are alike, such as pixels or characters. The vector of an absent
+    variable is 0.
+
+    Args:
+        variables: Of the model, all of one kind and width.
+        width: Length of each vector.
+    """
+
+    def __init__(self, variables: Sequence[Variable], width: int) -> None:
+        super().__init__()
+        require_alike(variables)
+        size = variables[0].size
+        self.inputs = None if size else Inputs.of(variables)
+        rows = size if self.inputs is None else self.inputs.size // self.inputs.dim
+        self.weight = nn.Parameter(torch.randn(rows, width) * SPREAD)
+
+    def forward(self, x: Tensor, block: Inputs | None = None) -> Tensor:
+        """(batch, dim) -> (batch, dim, width), as `Tokens`."""
+        inputs = self.inputs if block is None else block
+        if inputs is None:
+            code = x.nan_to_num().long().clamp(0, len(self.weight) - 1)
+            vectors = F.embedding(code, self.weight)
+            return vectors.masked_fill(x.isnan().unsqueeze(-1), 0)
+        (features,) = inputs.split(inputs(x.to(self.weight.dtype)))
+        return features @ self.weight
+
+    def select(self, indices: Sequence[int]) -> Inputs | None:
+        """The block of some variables."""
+        return None if self.inputs is None else self.inputs.select(indices)
+
+
+class SharedHeads(nn.Module):
+    """Parameters from one hidden vector per variable, by one map for all of them.
+
+    As `Heads`, for variables that are alike. Each has a bias of its own, so that the
+    start is near the marginal distributions here too.
+
+    Args:
+        layout: Of the model's variables, all of one kind and width.
+        width: Length of each hidden vector.
+    """
+
+    def __init__(self, layout: Layout, width: int) -> None:
+        super().__init__()
+        rows = layout.size // layout.dim
+        self.weight = nn.Parameter(torch.randn(rows, width) * 0.01)
+        self.bias = nn.Parameter(layout.initial_bias())
+
+    def forward(self, h: Tensor, block: Layout | None = None) -> Tensor:
+        """The parameters (batch, size) of all variables, or of a block's."""
+        bias = self.bias if block is None else self.bias[block.places]
+        return F.linear(h, self.weight).flatten(1) + bias
+
+
+def require_alike(variables: Sequence[Variable]) -> None:
+    """Raises ValueError unless one map can read, and one predict, every variable."""
+    for grouping in (Layout.of(variables), Inputs.of(variables)):
+        if len(grouping.groups) > 1:
+            one, other = (_describe(variables[m[0]]) for m in grouping.members[:2])
+            raise ValueError(
+                "a map shared by all variables needs variables of one kind and size, "
+                f"with equally many atoms and knots, got {one} and {other}"
+            )
+
+
+def _describe(variable: Variable) -> str:
+    parts = (
+        f"{variable.size} codes"
+        if variable.size
+        else f"{len(variable.atoms)} atoms, {len(variable.knots)} knots"
+    )
+    return f"{variable.name} ({variable.kind}, {parts})"
+
+
+class Chain(nn.Module):
+    """Reads and predicts variables as a sequence, in any ordering.
+
+    Vector k tells which variable came last and its value, and which comes next. So one
+    network serves every ordering.
+
+    Args:
+        variables: Of the model.
+        width: Length of each vector.
+        components: Components of each mixture.
+        embedding: Width in which large vocabularies are embedded.
+        shared: Whether one map reads, and one predicts, all variables.
+
+    Attributes:
+        layout: Of the parameters.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[Variable],
+        width: int,
+        *,
+        components: int,
+        embedding: int,
+        shared: bool,
+    ) -> None:
+        super().__init__()
+        self.layout = Layout.of(variables, components, embedding, factorise=not shared)
+        self.tokens: Tokens | SharedTokens
+        self.heads: Heads | SharedHeads
+        if shared:
+            self.tokens = SharedTokens(variables, width)
+            self.heads = SharedHeads(self.layout, width)
+        else:
+            self.tokens = Tokens(variables, width, embedding)
+            self.heads = Heads(self.layout, width)
+        dim = len(variables)
+        self.start = nn.Parameter(torch.randn(width) * SPREAD)
+        self.last = nn.Parameter(torch.randn(dim, width) * SPREAD)
+        self.next = nn.Parameter(torch.randn(dim, width) * SPREAD)
+
+    def read(self, x: Tensor, order: Tensor) -> Tensor:
+        """What a network reads: (batch, dim) -> (batch, dim + 1, width).
+
+        Vector k is of the variables k - 1 and k in the ordering. The first has none
+        before it, the last none after it.
+
+        Args:
+            x: Observations.
+            order: The ordering, (dim,), or one per row, (batch, dim).
+        """
+        vectors = self.tokens(x) + self.last
+        start = self.start.expand(len(x), 1, -1)
+        if order.dim() == 1:
+            vectors, following = vectors[:, order], self.next[order]
+        else:
+            vectors = torch.take_along_dim(vectors, order.unsqueeze(-1), 1)
+            following = self.next[order]
+        return torch.cat([start, vectors], 1) + F.pad(following, (0, 0, 0, 1))
+
+    def predict(self, h: Tensor, order: Tensor) -> Conditionals:
+        """Conditionals from hidden vectors (batch, dim, width), as `read`."""
+        ranks = order.argsort(-1)
+        if order.dim() == 1:
+            h = h[:, ranks]
+        else:
+            h = torch.take_along_dim(h, ranks.unsqueeze(-1), 1)
+        return Conditionals(self.layout, self.heads(h))
+
+    @torch.no_grad()
+    def draw(
+        self,
+        variables: Sequence[Variable],
+        noise: Tensor,
+        given: Tensor,
+        order: Tensor,
+        advance: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        """Samples, one step of the network per variable: (batch, dim).
+
+        Args:
+            variables: Of the model.
+            noise: Uniform numbers (batch, dim, 2).
+            given: Known values (batch, dim), NaN where free.
+            order: The ordering, (dim,).
+            advance: Takes vector k of `read`, (batch, width), to hidden vector k. It
+                is called once for each k, in turn.
+        """
+        x = torch.full_like(given, torch.nan)
+        vector = self.start.expand(len(x), -1)
+        for i in order.tolist():
+            h = advance(vector + self.next[i]).unsqueeze(1)
+            block = self.layout.select([i])
+            own = Conditionals(block, self.heads(h, block))
+            free = own.sample(noise[:, [i]]).squeeze(1)
+            x[:, i] = settle(variables[i], free, given[:, i], x)
+            token = self.tokens(x[:, [i]], self.tokens.select([i]))
+            vector = token.squeeze(1) + self.last[i]
+        return x
+
+
+def random_orders(model: AutoregressiveModel, count: int) -> Tensor:
+    """Random orderings, one per row, (count, dim), from the global generator.
+
+    Groups are permuted; the variables of a group stay together in their order.
+    """
+    groups = torch.tensor([v.group for v in model.variables])
+    blocks = groups.unique(return_inverse=True)[1].to(model.ordering_table.device)
+    keys = torch.rand(count, int(blocks.max()) + 1, device=blocks.device)
+    ranks = keys.argsort(-1).argsort(-1)[:, blocks]
+    places = torch.arange(model.dim, device=blocks.device)
+    return (ranks * model.dim + places).argsort(-1)

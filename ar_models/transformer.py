@@ -1,0 +1,221 @@
+"""Causal transformer over the variables of a row."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ar_models.autoregressive import AutoregressiveModel, Ordering
+from ar_models.chain import Chain, random_orders
+from ar_models.conditionals import Conditionals
+from ar_models.variables import Variable
+
+CACHE_BYTES = 2**29
+"""Rows are drawn in parts whose keys and values take at most so much memory."""
+
+# Axes: B rows, T places in the ordering, W hidden units, H heads, D units of a head.
+
+
+class Block(nn.Module):
+    """Attention to the places before, then a feed-forward map; normalised before each.
+
+    Args:
+        hidden: Width of the residual stream.
+        heads: Attention heads.
+        dropout: Share of what each part adds to the stream that is left out.
+    """
+
+    def __init__(self, hidden: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention = nn.LayerNorm(hidden)
+        self.qkv = nn.Linear(hidden, 3 * hidden, bias=False)
+        self.out = nn.Linear(hidden, hidden)
+        self.norm_feed = nn.LayerNorm(hidden)
+        self.up = nn.Linear(hidden, 4 * hidden)
+        self.down = nn.Linear(4 * hidden, hidden)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, h_BTW: Tensor) -> Tensor:
+        q_BHTD, k_BHTD, v_BHTD = self.project(h_BTW)
+        seen_BHTD = F.scaled_dot_product_attention(
+            q_BHTD, k_BHTD, v_BHTD, is_causal=True
+        )
+        return self.add(h_BTW, seen_BHTD)
+
+    def project(self, h_BTW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, (B, H, T, D) each."""
+        qkv_BTW = self.qkv(self.norm_attention(h_BTW))
+        q, k, v = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in qkv_BTW.chunk(3, -1)
+        )
+        return q, k, v
+
+    def add(self, h_BTW: Tensor, seen_BHTD: Tensor) -> Tensor:
+        """The residual stream with what attention saw, and the feed-forward map."""
+        seen_BTW = seen_BHTD.transpose(1, 2).flatten(2)
+        h_BTW = h_BTW + self.dropout(self.out(seen_BTW))
+        fed_BTW = self.down(F.gelu(self.up(self.norm_feed(h_BTW))))
+        out_BTW: Tensor = h_BTW + self.dropout(fed_BTW)
+        return out_BTW
+
+
+class Transformer(AutoregressiveModel):
+    """A causal transformer whose sequence is the variables in the ordering.
+
+    Each place is told which variable came last, its value, and which variable is next,
+    so the same weights serve every ordering. With `order_agnostic` they are trained on
+    a new random ordering per row and step; any columns can then be given to `sample`,
+    and the `orderings` are those that are averaged in eval mode.
+
+    Reference:
+        Vaswani et al., Attention is all you need, 2017.
+        https://arxiv.org/abs/1706.03762 (here normalised before each part, and with
+        learned vectors for the variables instead of positions).
+        Hoogeboom et al., Autoregressive diffusion models, 2022.
+        https://arxiv.org/abs/2110.02037 (order-agnostic training; there one step of
+        an ordering is trained at a time, here, by causal attention, all of them).
+
+    Args:
+        variables: What each column of `x` is.
+        hidden: Width of the residual stream, a multiple of `heads`.
+        layers: Blocks of attention and feed-forward map.
+        heads: Attention heads.
+        orderings: Orderings that are averaged.
+        ordering: "natural", "random", or the sequence of groups of every ordering.
+        order_agnostic: Whether to train on random orderings of the groups.
+        shared: Whether one map reads, and one predicts, all variables; for variables
+            that are alike, such as pixels.
+        components: Components of each mixture.
+        embedding: Width in which vocabularies of more than 64 codes are embedded.
+        dropout: Share of units left out in train mode.
+        seed: Of random orderings.
+
+    Example:
+        >>> from ar_models.variables import binary
+        >>> model = Transformer(binary(3), hidden=16, layers=1, heads=2)
+        >>> model.log_prob(torch.zeros(5, 3)).shape
+        torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[Variable],
+        *,
+        hidden: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        orderings: int = 1,
+        ordering: Ordering = "natural",
+        order_agnostic: bool = False,
+        shared: bool = False,
+        components: int = 8,
+        embedding: int = 16,
+        dropout: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(variables, orderings=orderings, ordering=ordering, seed=seed)
+        if hidden < 1 or layers < 1 or heads < 1 or hidden % heads:
+            raise ValueError(
+                "hidden, layers and heads must be at least 1 and hidden a multiple of "
+                f"heads, got {hidden}, {layers} and {heads}"
+            )
+        self.settings: dict[str, Any] = {
+            "hidden": hidden,
+            "layers": layers,
+            "heads": heads,
+            "orderings": orderings,
+            "ordering": ordering
+            if isinstance(ordering, str)
+            else [list(groups) for groups in ordering],
+            "order_agnostic": order_agnostic,
+            "shared": shared,
+            "components": components,
+            "embedding": embedding,
+            "dropout": dropout,
+            "seed": seed,
+        }
+        self.order_agnostic = order_agnostic
+        self.chain = Chain(
+            variables,
+            hidden,
+            components=components,
+            embedding=embedding,
+            shared=shared,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            Block(hidden, heads, dropout) for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(hidden)
+        for name, parameter in self.blocks.named_parameters():
+            if name.endswith(("out.weight", "down.weight")):
+                nn.init.normal_(parameter, std=0.02 / (2 * layers) ** 0.5)
+
+    def conditionals(self, x: Tensor, which: int | Tensor = 0) -> Conditionals:
+        order = self.ordering(which)
+        h_BTW = self.dropout(self.chain.read(x, order)[:, :-1])
+        for block in self.blocks:
+            h_BTW = block(h_BTW)
+        return self.chain.predict(self.norm(h_BTW), order)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        if self.training and self.order_agnostic:
+            return self.variable_log_prob(x).sum(-1)
+        return super().log_prob(x)
+
+    def variable_log_prob(self, x: Tensor) -> Tensor:
+        if self.training and self.order_agnostic:
+            return self.conditionals(x, random_orders(self, len(x))).log_prob(x)
+        return super().variable_log_prob(x)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The mean over all places after each block: (batch, layers * hidden)."""
+        h_BTW = self.chain.read(x, self.ordering())
+        means = []
+        for block in self.blocks:
+            h_BTW = block(h_BTW)
+            means.append(h_BTW.mean(1))
+        return torch.cat(means, -1)
+
+    def config(self) -> dict[str, Any]:
+        return dict(self.settings)
+
+    def draw(self, noise: Tensor, given: Tensor, which: int | Tensor = 0) -> Tensor:
+        hidden: int = self.settings["hidden"]
+        row = 2 * len(self.blocks) * self.dim * hidden * given.element_size()
+        rows = max(1, CACHE_BYTES // row)
+        order = self.ordering(which)
+        drawn = [
+            self.chain.draw(self.variables, *part, order, self._cached())
+            for part in zip(noise.split(rows), given.split(rows), strict=True)
+        ]
+        return torch.cat(drawn)
+
+    def _cached(self) -> Callable[[Tensor], Tensor]:
+        """Takes one place after another, (B, W), and keeps their keys and values."""
+        caches: list[Tensor] = []
+        place = 0
+
+        def advance(h_BW: Tensor) -> Tensor:
+            nonlocal place
+            h_BTW = self.dropout(h_BW).unsqueeze(1)
+            for layer, block in enumerate(self.blocks):
+                assert isinstance(block, Block)
+                q_BHTD, *new = block.project(h_BTW)
+                if place == 0:
+                    B, H, _, D = q_BHTD.shape
+                    caches.append(q_BHTD.new_empty(2, B, H, self.dim, D))
+                kv = caches[layer]
+                kv[:, :, :, place] = torch.stack(new).squeeze(3)
+                k_BHTD, v_BHTD = kv[:, :, :, : place + 1]
+                seen_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD)
+                h_BTW = block.add(h_BTW, seen_BHTD)
+            place += 1
+            normalised: Tensor = self.norm(h_BTW)
+            return normalised.squeeze(1)
+
+        return advance
