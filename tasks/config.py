@@ -121,6 +121,29 @@ class NadeConfig(Section):
     seed: int = Field(0, description="of random orderings")
 
 
+class TransformerConfig(Section):
+    """A causal transformer; keys are arguments of `ar_models.transformer`."""
+
+    family: Literal["transformer"] = "transformer"
+    hidden: PositiveInt = Field(128, description="width, a multiple of heads")
+    layers: PositiveInt = Field(4, description="blocks")
+    heads: PositiveInt = Field(4, description="attention heads")
+    orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
+    ordering: OrderingName = "natural"
+    order_agnostic: bool = Field(
+        False, description="train on random orderings, so that any column can be given"
+    )
+    shared: bool = Field(
+        False, description="one map for all variables, which are alike: pixels"
+    )
+    components: PositiveInt = Field(8, description="components of each mixture")
+    embedding: PositiveInt = Field(
+        16, description="width in which vocabularies larger than 64 are embedded"
+    )
+    dropout: Share = 0.0
+    seed: int = Field(0, description="of random orderings")
+
+
 def _family(model: Any) -> Any:  # a mapping from YAML or a form, or a section
     if isinstance(model, dict | Section):
         return dict(model).get("family", "made")
@@ -130,7 +153,8 @@ def _family(model: Any) -> Any:  # a mapping from YAML or a form, or a section
 ModelConfig = Annotated[
     Annotated[MadeConfig, Tag("made")]
     | Annotated[FvsbnConfig, Tag("fvsbn")]
-    | Annotated[NadeConfig, Tag("nade")],
+    | Annotated[NadeConfig, Tag("nade")]
+    | Annotated[TransformerConfig, Tag("transformer")],
     Discriminator(_family),
 ]
 """The settings of one family, told apart by `family`; made if it is not given."""

@@ -1,0 +1,244 @@
+"""What is particular to the transformer, and to order-agnostic models."""
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ar_models import transformer
+from ar_models.autoregressive import choose_orderings, draw_plainly
+from ar_models.chain import random_orders
+from ar_models.transformer import Block, Transformer
+from ar_models.variables import Variable, binary
+
+ROWS = (
+    Variable("a", "binary", 0, size=2),
+    Variable("b.state", "categorical", 1, size=3),
+    Variable("b", "integer", 1, parent=1),
+    Variable("c", "real", 2),
+    Variable("d", "categorical", 3, size=70),
+)
+
+
+def build(variables: tuple[Variable, ...], **settings: object) -> Transformer:
+    """A small model whose weights are far from zero."""
+    torch.manual_seed(0)
+    model = Transformer(
+        variables,
+        **{"hidden": 16, "layers": 2, "heads": 2, "components": 2, **settings},  # type: ignore[arg-type]
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    return model.eval()
+
+
+def draw(model: Transformer, count: int = 32) -> Tensor:
+    return model.sample(count, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_block_is_a_pre_norm_encoder_layer_with_a_causal_mask() -> None:
+    torch.manual_seed(0)
+    block = Block(hidden=12, heads=3, dropout=0.0)
+    peer = nn.TransformerEncoderLayer(
+        12, 3, 48, 0.0, "gelu", batch_first=True, norm_first=True
+    )
+    pairs = {
+        "norm_attention": peer.norm1,
+        "out": peer.self_attn.out_proj,
+        "norm_feed": peer.norm2,
+        "up": peer.linear1,
+        "down": peer.linear2,
+    }
+    for name, of_peer in pairs.items():
+        of_peer.load_state_dict(block.get_submodule(name).state_dict())
+    with torch.no_grad():
+        peer.self_attn.in_proj_weight.copy_(block.qkv.weight)
+    h = torch.randn(4, 7, 12)
+    mask = nn.Transformer.generate_square_subsequent_mask(7)
+
+    torch.testing.assert_close(block(h), peer(h, src_mask=mask, is_causal=True))
+
+
+def test_random_orders_keep_groups_together_and_are_all_as_likely() -> None:
+    # Counts of 6 outcomes in 6000: 5 standard deviations are 144.
+    model = build(ROWS[:4])
+    torch.manual_seed(0)
+
+    orders = Counter(map(tuple, random_orders(model, 6000).tolist()))
+
+    assert len(orders) == 6
+    assert all(order.index(2) == order.index(1) + 1 for order in orders)
+    assert all(abs(count - 1000) < 150 for count in orders.values())
+
+
+def test_rows_with_orderings_of_their_own_are_each_as_if_alone() -> None:
+    model = build(ROWS, order_agnostic=True)
+    x = draw(model)
+    orders = random_orders(model, len(x))
+
+    together = model.conditionals(x, orders).log_prob(x)
+
+    alone = [
+        model.conditionals(x[[k]], orders[k]).log_prob(x[[k]]) for k in range(len(x))
+    ]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+def test_order_agnostic_training_takes_new_orderings_each_step() -> None:
+    model = build(ROWS, order_agnostic=True)
+    x = draw(model)
+    torch.manual_seed(1)
+    by_hand = model.conditionals(x, random_orders(model, len(x))).log_prob(x).sum(-1)
+
+    model.train()
+    torch.manual_seed(1)
+
+    torch.testing.assert_close(model(x), by_hand)
+    assert not torch.allclose(model(x), by_hand)
+    assert torch.equal(model.eval()(x), model.log_prob(x))
+
+
+def test_an_order_agnostic_model_draws_given_any_columns() -> None:
+    model = build(ROWS, order_agnostic=True).double()
+    x = draw(model, 40)
+    given = torch.full_like(x, math.nan)
+    given[:10, 3] = x[:10, 3]
+    given[10:20, [1, 2, 4]] = x[10:20, [1, 2, 4]]
+    given[20:30, [1, 4]] = x[20:30, [1, 4]]
+    orders = {0: [3, 0, 1, 2, 4], 10: [1, 2, 4, 0, 3], 20: [4, 1, 2, 0, 3]}
+    # Where the state rules its value out, column b is given whole.
+    ruled_out = given[20:30, 1] != 0
+
+    choices, which = choose_orderings(model, given)
+    drawn = model.sample(40, given=given, generator=torch.Generator().manual_seed(5))
+
+    taken = [torch.as_tensor(model.ordering(choices[k])).tolist() for k in which]
+    assert taken[:10] == [orders[0]] * 10
+    assert taken[10:20] == [orders[10]] * 10
+    whole = [1, 2, 4, 0, 3]
+    assert taken[20:30] == [whole if r else orders[20] for r in ruled_out]
+    assert taken[30:] == [list(range(5))] * 10
+    known = ~given.isnan()
+    assert torch.equal(drawn[known], given[known])
+    noise = torch.rand(40, 5, 2, generator=torch.Generator().manual_seed(5)).double()
+    for k in range(40):
+        order = torch.tensor(taken[k])
+        plain = draw_plainly(model, noise[[k]], given[[k]], order)
+        torch.testing.assert_close(drawn[[k]], plain, equal_nan=True)
+
+
+def test_only_one_column_may_be_given_in_part() -> None:
+    variables = (*ROWS, Variable("e.state", "binary", 4, size=2))
+    variables += (Variable("e", "real", 4, parent=5),)
+    model = build(variables, order_agnostic=True)
+    given = torch.full((3, 7), math.nan)
+    given[1, [1, 5]] = 0
+
+    with pytest.raises(ValueError, match=r"row 1 fixes b.state, e.state; of at most"):
+        model.sample(3, given=given)
+
+
+def test_order_agnostic_training_learns_both_directions() -> None:
+    # b is a copy of a, but in a tenth of the rows: 0.325 nats more than a alone.
+    torch.manual_seed(0)
+    a = torch.randint(0, 2, (1000,))
+    x = torch.stack([a, a ^ (torch.arange(1000) % 10 == 0)], 1).float()
+    model = Transformer(
+        binary(2), hidden=16, layers=1, heads=1, order_agnostic=True
+    ).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        model(x).mean().neg().backward()
+        optimizer.step()
+    model.eval()
+
+    best = math.log(2) + 0.325
+    for order in ([0, 1], [1, 0]):
+        nll = -model.conditionals(x, torch.tensor(order)).log_prob(x).sum(1).mean()
+        assert abs(nll.item() - best) < 0.02
+
+
+def test_attention_reaches_the_first_variable() -> None:
+    torch.manual_seed(0)
+    x = torch.randint(0, 2, (256, 12)).float()
+    x[:, -1] = x[:, 0]
+    model = Transformer(binary(12), hidden=16, layers=1, heads=2).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    for _ in range(50):
+        optimizer.zero_grad()
+        last = model.conditionals(x).log_prob(x)[:, -1].mean()
+        last.neg().backward()
+        optimizer.step()
+
+    assert last.item() > -0.01
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        Variable("x", "binary", 0, size=2),
+        Variable("x", "categorical", 0, size=100),
+        Variable("x", "integer", 0, lower=0.0, upper=255.0, scale=70.0),
+    ],
+    ids=lambda variable: variable.kind,
+)
+def test_shared_maps_serve_every_kind(variable: Variable) -> None:
+    variables = tuple(
+        Variable(**{**variable.to_dict(), "name": f"x{i}", "group": i})
+        for i in range(5)
+    )
+    model = build(variables, shared=True).double()
+    own = build(variables).double()
+    noise, free = torch.rand(64, 5, 2).double(), torch.full((64, 5), math.nan).double()
+
+    drawn = model.draw(noise, free)
+
+    torch.testing.assert_close(drawn, draw_plainly(model, noise, free))
+    count = [sum(p.numel() for p in m.parameters()) for m in (model, own)]
+    assert count[0] < count[1]
+    x = drawn.masked_fill(torch.rand(64, 5) < 0.2, math.nan)
+    before = model.conditionals(x).parameters
+    changed = torch.where(torch.arange(5) >= 2, drawn.roll(1, 0), x)
+    after = model.conditionals(changed).parameters
+    unmoved = model.chain.layout.owner <= 2
+    assert torch.equal(before[:, unmoved], after[:, unmoved])
+    assert not torch.equal(before, after)
+
+
+def test_shared_maps_need_variables_that_are_alike() -> None:
+    with pytest.raises(ValueError, match=r"got a \(binary, 2 codes\) and b.state"):
+        build(ROWS, shared=True)
+
+
+def test_rows_are_drawn_in_parts_that_fit_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = build(ROWS).double()
+    whole = draw(model)
+    monkeypatch.setattr(transformer, "CACHE_BYTES", 5 * 2 * 2 * 5 * 16 * 8)
+
+    parts = draw(model)
+
+    torch.testing.assert_close(parts, whole, equal_nan=True)
+
+
+def test_features_see_every_variable() -> None:
+    model = build(ROWS)
+    x, other = draw(model), draw(model).roll(1, 0)
+    before = model.features(x)
+    assert before.shape == (32, 32)
+    for i in range(5):
+        changed = torch.where(torch.arange(5) == i, other, x)
+        assert not torch.equal(model.features(changed), before), i
+
+
+@pytest.mark.parametrize("sizes", [(10, 1, 4), (0, 1, 1), (4, 0, 1), (4, 1, 0)])
+def test_sizes_that_cannot_be_are_refused(sizes: tuple[int, int, int]) -> None:
+    hidden, layers, heads = sizes
+    message = f"got {hidden}, {layers} and {heads}"
+    with pytest.raises(ValueError, match=message):
+        Transformer(binary(2), hidden=hidden, layers=layers, heads=heads)
