@@ -38,13 +38,15 @@ class AutoregressiveModel(nn.Module):
         variables: The same, as a tuple.
         dim: Their number.
         orderings: Number of orderings.
-        order_agnostic: Whether the weights serve any ordering of the groups, so that
-            any of them can be given to `sample`.
         turn: Which ordering the next training step takes, modulo their number. Every
             `log_prob` in train mode advances it; set it to the step when resuming.
+        order_agnostic: Whether any variables may be known: then there is `conditional`,
+            and `sample` takes given variables wherever they stand in an ordering. Of
+            each group the known variables must come first.
     """
 
     order_agnostic: bool = False
+
     ordering_table: Tensor
 
     def __init__(
@@ -64,13 +66,9 @@ class AutoregressiveModel(nn.Module):
         table = torch.tensor(make_orderings(variables, orderings, ordering, seed))
         self.register_buffer("ordering_table", table)
 
-    def ordering(self, which: int | Tensor = 0) -> Tensor:
-        """The variables in the order in which ordering `which` takes them, (dim,).
-
-        An order-agnostic family takes, wherever it says `which`, the number of one of
-        its orderings or an ordering itself, which this returns as it is.
-        """
-        return which if isinstance(which, Tensor) else self.ordering_table[which]
+    def ordering(self, which: int = 0) -> Tensor:
+        """The variables in the order in which ordering `which` takes them, (dim,)."""
+        return self.ordering_table[which]
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
         """The conditional of every variable given those before it.
@@ -83,6 +81,24 @@ class AutoregressiveModel(nn.Module):
             Conditionals of which that of variable i ignores x at i and all after it.
         """
         raise NotImplementedError
+
+    def conditional(self, x: Tensor, known: Tensor) -> Conditionals:
+        """The conditionals of unknown variables given the known ones, in one pass.
+
+        Only of order-agnostic families, and only of variables that may come next: whose
+        predecessors in their group are all known. What it says of others is arbitrary.
+
+        Args:
+            x: Observations (batch, dim), NaN where absent.
+            known: Which variables are looked at, bool (batch, dim).
+
+        Raises:
+            TypeError: The family is not order-agnostic.
+        """
+        raise TypeError(
+            f"{type(self).__name__} conditions only on what comes first in one of its "
+            "orderings; an order-agnostic model is needed"
+        )
 
     def features(self, x: Tensor) -> Tensor:
         """What the model makes of a row, for other models: (batch, n)."""
@@ -143,7 +159,7 @@ class AutoregressiveModel(nn.Module):
         Args:
             count: Number of rows.
             given: Known values (count, dim), NaN where free. In each row they must
-                come first in an ordering, of which an order-agnostic model has all.
+                come first in an ordering, unless the family is order-agnostic.
             generator: On the CPU; equal generators give equal samples.
 
         Raises:
@@ -153,7 +169,7 @@ class AutoregressiveModel(nn.Module):
         dtype = next(self.parameters()).dtype
         if given is None:
             given = torch.full((count, self.dim), torch.nan)
-        choices, which = choose_orderings(self, given)
+        which = choose_orderings(self, given)
         drawn = torch.empty(count, self.dim, dtype=dtype, device=device)
         for start in range(0, count, SAMPLE_ROWS):
             rows = slice(start, min(start + SAMPLE_ROWS, count))
@@ -163,7 +179,7 @@ class AutoregressiveModel(nn.Module):
             known = given[rows].to(device, dtype)
             for k in which[rows].unique().tolist():
                 mine = (which[rows] == k).to(device)
-                drawn[rows][mine] = self.draw(noise[mine], known[mine], choices[k])
+                drawn[rows][mine] = self.draw(noise[mine], known[mine], k)
         return drawn
 
     def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
@@ -172,7 +188,7 @@ class AutoregressiveModel(nn.Module):
         Args:
             noise: Uniform numbers (batch, dim, 2).
             given: Known values (batch, dim), NaN where free.
-            which: The ordering.
+            which: The ordering. Order-agnostic families take given variables before it.
 
         Returns:
             (batch, dim), NaN where a variable is absent.
@@ -204,10 +220,7 @@ def mean_of_orderings(each: Tensor) -> Tensor:
 
 @torch.no_grad()
 def draw_plainly(
-    model: AutoregressiveModel,
-    noise: Tensor,
-    given: Tensor,
-    which: Any = 0,  # an ordering itself, where the family is order-agnostic
+    model: AutoregressiveModel, noise: Tensor, given: Tensor, which: int = 0
 ) -> Tensor:
     """`AutoregressiveModel.draw` by one full pass per variable."""
     x = torch.full_like(given, torch.nan)
@@ -286,98 +299,56 @@ def _group_sequences(
             yield list(sequence)
 
 
-def choose_orderings(
-    model: AutoregressiveModel, given: Tensor
-) -> tuple[list[Any], Tensor]:
-    """The ordering in which each row is to be drawn.
-
-    Returns:
-        Values of `which`: numbers of orderings or, for order-agnostic models, also
-        orderings themselves. And which of them each row takes, (count,), on the CPU.
+def choose_orderings(model: AutoregressiveModel, given: Tensor) -> Tensor:
+    """The ordering in which each row is to be drawn, (count,), on the CPU.
 
     Raises:
-        ValueError: In some row, given variables follow free ones in every ordering.
+        ValueError: In some row, given variables follow free ones in every ordering, or,
+            if that does not matter, in their group.
     """
     given = given.cpu()
-    known, free = _known_and_free(model.variables, given)
-    table = model.ordering_table.cpu()
-    choices: list[Any] = list(range(len(table)))
-    fitting = torch.stack([_fits(known, free, order) for order in table], 1)
-    count = fitting.sum(1)
-    turn = torch.arange(len(given))
-    which = (fitting.cumsum(1) == (turn % count.clamp(min=1) + 1)[:, None]).int()
-    which = which.argmax(1)
-    unfit = (count == 0).nonzero()[:, 0]
-    if len(unfit) and model.order_agnostic:
-        orders = _known_first(model, known[unfit], free[unfit], turn[unfit])
-        distinct, places = orders.unique(dim=0, return_inverse=True)
-        which[unfit] = len(choices) + places
-        choices.extend(distinct.to(model.ordering_table.device))
-        fits = _fits(known[unfit], free[unfit], orders)
-        unfit = unfit[~fits]
-    if len(unfit):
-        raise ValueError(_misfit(model, int(unfit[0]), known[unfit[0]]))
-    return choices, which
-
-
-def _known_and_free(
-    variables: Sequence[Variable], given: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Which variables are given, and which are to be drawn; (count, dim) each.
-
-    Neither are those that a given parent rules out.
-    """
     known = ~given.isnan()
     free = ~known
-    for i, variable in enumerate(variables):
+    for i, variable in enumerate(model.variables):
         if variable.parent is not None:
             parent = given[:, variable.parent]
             ruled_out = known[:, variable.parent] & (parent != variable.parent_code)
             free[:, i] &= ~ruled_out
             known[:, i] &= ~ruled_out
-    return known, free
-
-
-def _fits(known: Tensor, free: Tensor, order: Tensor) -> Tensor:
-    """Whether all that is known comes before all that is free: (count,).
-
-    `order` is one ordering, (dim,), or one per row.
-    """
-    order = order.expand(known.shape)
-    after_free = free.gather(1, order).cumsum(-1) > 0
-    return ~(after_free & known.gather(1, order)).any(-1)
-
-
-def _known_first(
-    model: AutoregressiveModel, known: Tensor, free: Tensor, turn: Tensor
-) -> Tensor:
-    """Orderings, one per row, in which known groups come first: (count, dim).
-
-    Groups known in part come next. Else the order is that of the model's own ordering
-    whose turn it is.
-    """
-    groups = torch.tensor([v.group for v in model.variables])
-    blocks = groups.unique(return_inverse=True)[1].expand(known.shape)
-    count, zeros = int(blocks.max()) + 1, torch.zeros(len(known), 1)
-    of_group = zeros.expand(-1, count)
-    any_known = of_group.scatter_add(1, blocks, known.float()) > 0
-    any_free = of_group.scatter_add(1, blocks, free.float()) > 0
-    stage = torch.where(any_free, torch.where(any_known, 1, 2), 0).gather(1, blocks)
-    ranks = model.ordering_table.cpu().argsort(-1)[turn % model.orderings]
-    return (stage * model.dim + ranks).argsort(-1)
-
-
-def _misfit(model: AutoregressiveModel, row: int, known: Tensor) -> str:
-    names = [model.variables[i].name for i in known.nonzero()[:, 0].tolist()]
     if model.order_agnostic:
-        return (
-            f"given row {row} fixes {', '.join(names)}; of at most one column may a "
-            "part be given and the rest free, its first variables first"
+        _check_chains(model.variables, known, free)
+        return torch.arange(len(given)) % model.orderings
+    fits = []
+    for k in range(model.orderings):
+        order = model.ordering(k).cpu()
+        after_free = free[:, order].cumsum(-1) > 0
+        fits.append(~(after_free & known[:, order]).any(-1))
+    fitting = torch.stack(fits, 1)
+    count = fitting.sum(1)
+    if not bool(count.all()):
+        row = int((count == 0).nonzero()[0, 0])
+        names = [model.variables[i].name for i in known[row].nonzero()[:, 0].tolist()]
+        first = [model.variables[i].name for i in model.ordering().tolist()]
+        raise ValueError(
+            f"given row {row} fixes {', '.join(names)}, which come first in none of "
+            f"the model's {model.orderings} orderings (the first takes "
+            f"{', '.join(first[: len(names) + 1])}, …); give what comes before too, or "
+            "train with an ordering that starts with these"
         )
-    first = [model.variables[i].name for i in model.ordering().tolist()]
-    return (
-        f"given row {row} fixes {', '.join(names)}, which come first in none of "
-        f"the model's {model.orderings} orderings (the first takes "
-        f"{', '.join(first[: len(names) + 1])}, …); give what comes before too, or "
-        "train with an ordering that starts with these, or an order-agnostic model"
-    )
+    turn = torch.arange(len(given)) % count
+    return (fitting.cumsum(1) == (turn + 1)[:, None]).int().argmax(1)
+
+
+def _check_chains(variables: Sequence[Variable], known: Tensor, free: Tensor) -> None:
+    """Raises ValueError where a known variable follows a free one of its group."""
+    free_before: dict[int, Tensor] = {}
+    for i, variable in enumerate(variables):
+        before = free_before.get(variable.group, torch.zeros_like(free[:, i]))
+        wrong = known[:, i] & before
+        if bool(wrong.any()):
+            row = int(wrong.nonzero()[0, 0])
+            raise ValueError(
+                f"given row {row} fixes {variable.name}, but not what comes before it "
+                "in its column; give that too"
+            )
+        free_before[variable.group] = before | free[:, i]

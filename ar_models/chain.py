@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.autoregressive import AutoregressiveModel, settle
+from ar_models.autoregressive import settle
 from ar_models.conditionals import Conditionals, Heads, Layout
 from ar_models.inputs import Inputs
 from ar_models.variables import Variable
@@ -185,14 +185,16 @@ class Chain(nn.Module):
             x: Observations.
             order: The ordering, (dim,), or one per row, (batch, dim).
         """
+        return self.values(x, order) + F.pad(self.next[order], (0, 0, 0, 1))
+
+    def values(self, x: Tensor, order: Tensor) -> Tensor:
+        """The part of `read` that tells which variable came last and its value."""
         vectors = self.tokens(x) + self.last
-        start = self.start.expand(len(x), 1, -1)
         if order.dim() == 1:
-            vectors, following = vectors[:, order], self.next[order]
+            vectors = vectors[:, order]
         else:
             vectors = torch.take_along_dim(vectors, order.unsqueeze(-1), 1)
-            following = self.next[order]
-        return torch.cat([start, vectors], 1) + F.pad(following, (0, 0, 0, 1))
+        return torch.cat([self.start.expand(len(x), 1, -1), vectors], 1)
 
     def predict(self, h: Tensor, order: Tensor) -> Conditionals:
         """Conditionals from hidden vectors (batch, dim, width), as `read`."""
@@ -235,14 +237,24 @@ class Chain(nn.Module):
         return x
 
 
-def random_orders(model: AutoregressiveModel, count: int) -> Tensor:
-    """Random orderings, one per row, (count, dim), from the global generator.
+def random_orders(variables: Sequence[Variable], keys: Tensor) -> Tensor:
+    """Random orderings, one per row.
 
-    Groups are permuted; the variables of a group stay together in their order.
+    Any that keep the variables of a group in their order, all equally likely.
+
+    Args:
+        variables: Of the model.
+        keys: Uniform numbers (batch, dim).
+
+    Returns:
+        (batch, dim).
     """
-    groups = torch.tensor([v.group for v in model.variables])
-    blocks = groups.unique(return_inverse=True)[1].to(model.ordering_table.device)
-    keys = torch.rand(count, int(blocks.max()) + 1, device=blocks.device)
-    ranks = keys.argsort(-1).argsort(-1)[:, blocks]
-    places = torch.arange(model.dim, device=blocks.device)
-    return (ranks * model.dim + places).argsort(-1)
+    groups = torch.tensor([v.group for v in variables], device=keys.device)
+    by_group = groups.argsort(stable=True)
+    # Each group's keys are dealt out in ascending order along its chain.
+    by_key = keys.argsort(-1)
+    dealt = by_key.gather(-1, groups[by_key].argsort(stable=True, dim=-1))
+    sorted_keys = torch.empty_like(keys)
+    sorted_keys[:, by_group] = keys.gather(-1, dealt)
+    order: Tensor = sorted_keys.argsort(stable=True, dim=-1)
+    return order

@@ -38,10 +38,16 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * hidden, hidden)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, h_BTW: Tensor) -> Tensor:
+    def forward(self, h_BTW: Tensor, mask_B1TT: Tensor | None = None) -> Tensor:
+        """(B, T, W) -> (B, T, W).
+
+        Args:
+            h_BTW: The residual stream.
+            mask_B1TT: What each place sees; the places before and itself if not given.
+        """
         q_BHTD, k_BHTD, v_BHTD = self.project(h_BTW)
         seen_BHTD = F.scaled_dot_product_attention(
-            q_BHTD, k_BHTD, v_BHTD, is_causal=True
+            q_BHTD, k_BHTD, v_BHTD, mask_B1TT, is_causal=mask_B1TT is None
         )
         return self.add(h_BTW, seen_BHTD)
 
@@ -68,8 +74,9 @@ class Transformer(AutoregressiveModel):
 
     Each place is told which variable came last, its value, and which variable is next,
     so the same weights serve every ordering. With `order_agnostic` they are trained on
-    a new random ordering per row and step; any columns can then be given to `sample`,
-    and the `orderings` are those that are averaged in eval mode.
+    a new random ordering per row and step, any that keeps each group's variables in
+    order; then any columns can be given to `sample`, and `orderings` are those that
+    are averaged in eval mode.
 
     Reference:
         Vaswani et al., Attention is all you need, 2017.
@@ -86,7 +93,7 @@ class Transformer(AutoregressiveModel):
         heads: Attention heads.
         orderings: Orderings that are averaged.
         ordering: "natural", "random", or the sequence of groups of every ordering.
-        order_agnostic: Whether to train on random orderings of the groups.
+        order_agnostic: Whether to train on random orderings.
         shared: Whether one map reads, and one predicts, all variables; for variables
             that are alike, such as pixels.
         components: Components of each mixture.
@@ -156,11 +163,33 @@ class Transformer(AutoregressiveModel):
                 nn.init.normal_(parameter, std=0.02 / (2 * layers) ** 0.5)
 
     def conditionals(self, x: Tensor, which: int | Tensor = 0) -> Conditionals:
-        order = self.ordering(which)
+        """See `AutoregressiveModel`; `which` may be orderings: (dim,), (batch, dim)."""
+        order = which if isinstance(which, Tensor) else self.ordering(which)
         h_BTW = self.dropout(self.chain.read(x, order)[:, :-1])
         for block in self.blocks:
             h_BTW = block(h_BTW)
         return self.chain.predict(self.norm(h_BTW), order)
+
+    def conditional(self, x: Tensor, known: Tensor) -> Conditionals:
+        if not self.order_agnostic:
+            return super().conditional(x, known)
+        order = self._known_first(known)
+        count = known.sum(-1, keepdim=True)
+        places = torch.arange(self.dim, device=x.device)
+        # Each unknown variable is asked for right after the known ones, by itself.
+        last = places.minimum(count).unsqueeze(-1)
+        values = torch.take_along_dim(self.chain.values(x, order), last, 1)
+        h_BTW = self.dropout(values + self.chain.next[order])
+        before = places < last
+        mask_B1TT = (before | (places == places.unsqueeze(-1))).unsqueeze(1)
+        for block in self.blocks:
+            h_BTW = block(h_BTW, mask_B1TT)
+        return self.chain.predict(self.norm(h_BTW), order)
+
+    def _known_first(self, known: Tensor, which: int = 0) -> Tensor:
+        """Orderings (batch, dim): what is known, then the rest, each as in `which`."""
+        order = self.ordering(which)
+        return order[(~known[:, order]).int().argsort(stable=True, dim=-1)]
 
     def log_prob(self, x: Tensor) -> Tensor:
         if self.training and self.order_agnostic:
@@ -169,7 +198,9 @@ class Transformer(AutoregressiveModel):
 
     def variable_log_prob(self, x: Tensor) -> Tensor:
         if self.training and self.order_agnostic:
-            return self.conditionals(x, random_orders(self, len(x))).log_prob(x)
+            keys = torch.rand(x.shape, device=x.device)
+            order = random_orders(self.variables, keys)
+            return self.conditionals(x, order).log_prob(x)
         return super().variable_log_prob(x)
 
     def features(self, x: Tensor) -> Tensor:
@@ -184,11 +215,23 @@ class Transformer(AutoregressiveModel):
     def config(self) -> dict[str, Any]:
         return dict(self.settings)
 
-    def draw(self, noise: Tensor, given: Tensor, which: int | Tensor = 0) -> Tensor:
+    @torch.no_grad()
+    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+        """See `AutoregressiveModel`; order-agnostic: what is given comes first."""
+        if not self.order_agnostic:
+            return self._draw_in(noise, given, self.ordering(which))
+        orders = self._known_first(~given.isnan(), which)
+        distinct, mine = orders.unique(dim=0, return_inverse=True)
+        drawn = torch.empty_like(given)
+        for k, order in enumerate(distinct):
+            rows = mine == k
+            drawn[rows] = self._draw_in(noise[rows], given[rows], order)
+        return drawn
+
+    def _draw_in(self, noise: Tensor, given: Tensor, order: Tensor) -> Tensor:
         hidden: int = self.settings["hidden"]
         row = 2 * len(self.blocks) * self.dim * hidden * given.element_size()
         rows = max(1, CACHE_BYTES // row)
-        order = self.ordering(which)
         drawn = [
             self.chain.draw(self.variables, *part, order, self._cached())
             for part in zip(noise.split(rows), given.split(rows), strict=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ar_models import transformer
-from ar_models.autoregressive import choose_orderings, draw_plainly
+from ar_models.autoregressive import draw_plainly
 from ar_models.chain import random_orders
 from ar_models.transformer import Block, Transformer
 from ar_models.variables import Variable, binary
@@ -62,22 +62,21 @@ def test_a_block_is_a_pre_norm_encoder_layer_with_a_causal_mask() -> None:
     torch.testing.assert_close(block(h), peer(h, src_mask=mask, is_causal=True))
 
 
-def test_random_orders_keep_groups_together_and_are_all_as_likely() -> None:
-    # Counts of 6 outcomes in 6000: 5 standard deviations are 144.
-    model = build(ROWS[:4])
+def test_random_orders_keep_chains_in_order_and_are_all_as_likely() -> None:
+    # Counts of 12 outcomes in 12000: 5 standard deviations are 152.
     torch.manual_seed(0)
 
-    orders = Counter(map(tuple, random_orders(model, 6000).tolist()))
+    orders = Counter(map(tuple, random_orders(ROWS[:4], torch.rand(12000, 4)).tolist()))
 
-    assert len(orders) == 6
-    assert all(order.index(2) == order.index(1) + 1 for order in orders)
-    assert all(abs(count - 1000) < 150 for count in orders.values())
+    assert len(orders) == 12
+    assert all(order.index(2) > order.index(1) for order in orders)
+    assert all(abs(count - 1000) < 155 for count in orders.values())
 
 
 def test_rows_with_orderings_of_their_own_are_each_as_if_alone() -> None:
     model = build(ROWS, order_agnostic=True)
     x = draw(model)
-    orders = random_orders(model, len(x))
+    orders = random_orders(ROWS, torch.rand(x.shape))
 
     together = model.conditionals(x, orders).log_prob(x)
 
@@ -91,7 +90,8 @@ def test_order_agnostic_training_takes_new_orderings_each_step() -> None:
     model = build(ROWS, order_agnostic=True)
     x = draw(model)
     torch.manual_seed(1)
-    by_hand = model.conditionals(x, random_orders(model, len(x))).log_prob(x).sum(-1)
+    orders = random_orders(ROWS, torch.rand(x.shape))
+    by_hand = model.conditionals(x, orders).log_prob(x).sum(-1)
 
     model.train()
     torch.manual_seed(1)
@@ -101,44 +101,67 @@ def test_order_agnostic_training_takes_new_orderings_each_step() -> None:
     assert torch.equal(model.eval()(x), model.log_prob(x))
 
 
-def test_an_order_agnostic_model_draws_given_any_columns() -> None:
+def test_what_is_unknown_is_asked_for_in_one_pass() -> None:
     model = build(ROWS, order_agnostic=True).double()
+    x = draw(model)
+    known = torch.rand(x.shape) < 0.5
+    known[:, 2] &= known[:, 1]
+    nothing_later = x.masked_fill(~known, 1.0)
+
+    at_once = model.conditional(x, known)
+
+    assert torch.equal(
+        at_once.parameters, model.conditional(nothing_later, known).parameters
+    )
+    for row in range(len(x)):
+        first = known[row].nonzero()[:, 0].tolist()
+        for i in (~known[row]).nonzero()[:, 0].tolist():
+            if i == 2 and 1 not in first:
+                continue
+            rest = [j for j in range(5) if j not in (*first, i)]
+            order = torch.tensor([*first, i, *rest])
+            one = model.conditionals(x[[row]], order).parameters[0]
+            mine = model.chain.layout.owner == i
+            torch.testing.assert_close(at_once.parameters[row, mine], one[mine])
+
+
+def test_an_order_agnostic_model_draws_given_any_variables() -> None:
+    model = build(ROWS, order_agnostic=True, orderings=2, ordering="random").double()
     x = draw(model, 40)
     given = torch.full_like(x, math.nan)
     given[:10, 3] = x[:10, 3]
     given[10:20, [1, 2, 4]] = x[10:20, [1, 2, 4]]
     given[20:30, [1, 4]] = x[20:30, [1, 4]]
-    orders = {0: [3, 0, 1, 2, 4], 10: [1, 2, 4, 0, 3], 20: [4, 1, 2, 0, 3]}
-    # Where the state rules its value out, column b is given whole.
-    ruled_out = given[20:30, 1] != 0
 
-    choices, which = choose_orderings(model, given)
     drawn = model.sample(40, given=given, generator=torch.Generator().manual_seed(5))
 
-    taken = [torch.as_tensor(model.ordering(choices[k])).tolist() for k in which]
-    assert taken[:10] == [orders[0]] * 10
-    assert taken[10:20] == [orders[10]] * 10
-    whole = [1, 2, 4, 0, 3]
-    assert taken[20:30] == [whole if r else orders[20] for r in ruled_out]
-    assert taken[30:] == [list(range(5))] * 10
     known = ~given.isnan()
     assert torch.equal(drawn[known], given[known])
     noise = torch.rand(40, 5, 2, generator=torch.Generator().manual_seed(5)).double()
+    twin = build(ROWS).double()
     for k in range(40):
-        order = torch.tensor(taken[k])
-        plain = draw_plainly(model, noise[[k]], given[[k]], order)
+        own = model.ordering(k % 2).tolist()
+        order = sorted(own, key=lambda i: (bool(given[k, i].isnan()), own.index(i)))
+        twin.ordering_table[0] = torch.tensor(order)
+        plain = draw_plainly(twin, noise[[k]], given[[k]])
         torch.testing.assert_close(drawn[[k]], plain, equal_nan=True)
 
 
-def test_only_one_column_may_be_given_in_part() -> None:
-    variables = (*ROWS, Variable("e.state", "binary", 4, size=2))
-    variables += (Variable("e", "real", 4, parent=5),)
-    model = build(variables, order_agnostic=True)
-    given = torch.full((3, 7), math.nan)
-    given[1, [1, 5]] = 0
+def test_a_value_cannot_be_given_without_its_state() -> None:
+    model = build(ROWS, order_agnostic=True)
+    given = torch.full((3, 5), math.nan)
+    given[1, 2] = 0
 
-    with pytest.raises(ValueError, match=r"row 1 fixes b.state, e.state; of at most"):
+    with pytest.raises(ValueError, match="row 1 fixes b, but not what comes before"):
         model.sample(3, given=given)
+
+
+def test_in_fixed_orderings_nothing_else_can_be_known() -> None:
+    model = build(ROWS)
+    x = draw(model)
+
+    with pytest.raises(TypeError, match="conditions only on what comes first"):
+        model.conditional(x, x > 0)
 
 
 def test_order_agnostic_training_learns_both_directions() -> None:
