@@ -153,8 +153,8 @@ class AutoregressiveModel(nn.Module):
     ) -> Tensor:
         """Draws `count` vectors, (count, dim), NaN where a variable is absent.
 
-        Rows take the orderings in turn, or those that fit what is given. Switches
-        dropout off only if the model is in eval mode.
+        Rows take the orderings in turn, or those that fit what is given. The model is
+        to be in eval mode.
 
         Args:
             count: Number of rows.
@@ -167,18 +167,19 @@ class AutoregressiveModel(nn.Module):
         """
         device = self.ordering_table.device
         dtype = next(self.parameters()).dtype
-        if given is None:
-            given = torch.full((count, self.dim), torch.nan)
-        which = choose_orderings(self, given)
         drawn = torch.empty(count, self.dim, dtype=dtype, device=device)
         for start in range(0, count, SAMPLE_ROWS):
             rows = slice(start, min(start + SAMPLE_ROWS, count))
-            noise = torch.rand(rows.stop - start, self.dim, 2, generator=generator).to(
-                device, dtype
-            )
-            known = given[rows].to(device, dtype)
-            for k in which[rows].unique().tolist():
-                mine = (which[rows] == k).to(device)
+            shape = rows.stop - start, self.dim
+            noise = torch.rand(*shape, 2, generator=generator).to(device, dtype)
+            if given is None:
+                known = torch.full(shape, torch.nan, dtype=dtype, device=device)
+                which = torch.arange(start, rows.stop) % self.orderings
+            else:
+                known = given[rows].to(device, dtype)
+                which = choose_orderings(self, given[rows], start)
+            for k in which.unique().tolist():
+                mine = (which == k).nonzero().squeeze(-1).to(device)
                 drawn[rows][mine] = self.draw(noise[mine], known[mine], k)
         return drawn
 
@@ -299,8 +300,15 @@ def _group_sequences(
             yield list(sequence)
 
 
-def choose_orderings(model: AutoregressiveModel, given: Tensor) -> Tensor:
+def choose_orderings(
+    model: AutoregressiveModel, given: Tensor, start: int = 0
+) -> Tensor:
     """The ordering in which each row is to be drawn, (count,), on the CPU.
+
+    Args:
+        model: The model.
+        given: Known values (count, dim), NaN where free.
+        start: Number of the first row.
 
     Raises:
         ValueError: In some row, given variables follow free ones in every ordering, or,
@@ -330,12 +338,12 @@ def choose_orderings(model: AutoregressiveModel, given: Tensor) -> Tensor:
         names = [model.variables[i].name for i in known[row].nonzero()[:, 0].tolist()]
         first = [model.variables[i].name for i in model.ordering().tolist()]
         raise ValueError(
-            f"given row {row} fixes {', '.join(names)}, which come first in none of "
-            f"the model's {model.orderings} orderings (the first takes "
+            f"given row {start + row} fixes {', '.join(names)}, which come first in "
+            f"none of the model's {model.orderings} orderings (the first takes "
             f"{', '.join(first[: len(names) + 1])}, …); give what comes before too, or "
             "train with an ordering that starts with these"
         )
-    turn = torch.arange(len(given)) % count
+    turn = torch.arange(start, start + len(given)) % count
     return (fitting.cumsum(1) == (turn + 1)[:, None]).int().argmax(1)
 
 

@@ -45,6 +45,9 @@ INTEGER_NODES = (1.2, 2.6, 4.5, 7.0, 10.0)
 CHUNK = 2**18
 """About so many numbers are held at once in an entropy: they stay in the cache."""
 
+MOST_LOGITS = 2**23
+"""So many logits are held at once when codes are drawn."""
+
 
 class Conditional(Group):
     """Distributions of `count` variables of one kind.
@@ -104,6 +107,11 @@ class Binary(Conditional):
 class Categorical(Conditional):
     """Softmax variables; the parameters are the logits of their codes."""
 
+    @property
+    def codes(self) -> int:
+        """Number of codes."""
+        return self.width
+
     def logits(self, parameters: Tensor) -> Tensor:
         """Unnormalised log-probabilities, (batch, count, codes)."""
         return parameters
@@ -123,7 +131,12 @@ class Categorical(Conditional):
         return (probabilities * (codes <= x.unsqueeze(-1))).sum(-1)
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
-        return pick(self.probabilities(parameters), noise[..., 0]).to(parameters.dtype)
+        codes = self.fill.new_empty(noise.shape[:-1], dtype=parameters.dtype)
+        rows = max(1, MOST_LOGITS // (len(self.fill) * self.codes))
+        for start in range(0, len(codes), rows):
+            part = slice(start, start + rows)
+            codes[part] = pick(self.probabilities(parameters[part]), noise[part, :, 0])
+        return codes
 
     def probabilities(self, parameters: Tensor) -> Tensor:
         return self.logits(parameters).softmax(-1)
@@ -139,6 +152,10 @@ class Vocabulary(Categorical):
 
     table: Tensor  # (count, codes, width)
     bias: Tensor  # (count, codes)
+
+    @property
+    def codes(self) -> int:
+        return self.bias.shape[1]
 
     def logits(self, parameters: Tensor) -> Tensor:
         with torch.autocast(parameters.device.type, enabled=False):

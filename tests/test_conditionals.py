@@ -301,3 +301,13 @@ def test_frequencies_must_match_the_codes() -> None:
 def test_equal_variables_share_one_operation() -> None:
     assert len(Layout.of(binary(784)).groups) == 1
     assert len(Inputs.of(binary(784)).groups) == 1
+
+
+def test_codes_drawn_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = conditionals(MIXED, count=20)
+    noise = torch.rand(20, len(MIXED), 2, dtype=torch.float64)
+    together = whole.sample(noise)
+
+    monkeypatch.setattr("ar_models.conditionals.MOST_LOGITS", 300)
+
+    assert torch.equal(whole.sample(noise), together)

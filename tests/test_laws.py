@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ar_models import autoregressive
 from ar_models.autoregressive import AutoregressiveModel, draw_plainly
 from ar_models.families import MODELS
 from ar_models.variables import Variable, binary
@@ -408,3 +409,22 @@ def test_several_orderings_are_averaged() -> None:
     each = [model.conditionals(x, k).log_prob(x).sum(-1).exp() for k in range(3)]
 
     torch.testing.assert_close(model.log_prob(x).exp(), sum(each) / 3)
+
+
+def test_rows_beyond_the_first_block_are_checked_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(autoregressive, "SAMPLE_ROWS", 8)
+    model = build("made", MIXED, "random")
+    first = model.ordering(1)[:2]
+    given = torch.full((20, model.dim), math.nan)
+    given[:, first] = model.sample(20)[:, first]
+
+    x = model.sample(20, given=given)
+
+    known = ~given.isnan()
+    assert torch.equal(x[known], given[known])
+    given[17, model.ordering(1)[-1]] = 1
+    given[17, model.ordering(1)[0]] = math.nan
+    with pytest.raises(ValueError, match="given row 17 fixes"):
+        model.sample(20, given=given)
