@@ -4,7 +4,6 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
 from typing import Any, TypeVar
 
 import ray
@@ -115,12 +114,12 @@ def stream_actors(
     holder: Any = ray.remote(_Holder).options(  # Ray's types are loose
         num_cpus=threads, max_restarts=RETRIES, max_task_retries=RETRIES
     )
-    # The reference travels in a list: Ray would replace a bare one by its value,
-    # which may be large, in the arguments it keeps for restarting the actor.
-    holders = [holder.remote([shipped], threads) for _ in range(min(count, len(items)))]
+    holders = [holder.remote(threads) for _ in range(min(count, len(items)))]
     try:
         yield from _in_order(
-            lambda item, place: holders[place % len(holders)].call.remote(item),
+            lambda item, place: holders[place % len(holders)].call.remote(
+                [shipped], item
+            ),
             items,
             what=what,
             units=units,
@@ -145,20 +144,18 @@ class _Holder:
     """An actor with a function that it makes at the first call.
 
     It is not made in the constructor, since Ray reports what a constructor raises as
-    the death of the actor.
+    the death of the actor, and cannot restart one whose arguments are large.
     """
 
-    def __init__(self, make: list[Any], threads: int) -> None:  # holds an ObjectRef
-        self.make = make
+    def __init__(self, threads: int) -> None:
         self.threads = threads
+        self.function: Callable[[Any], Any] | None = None
 
-    @cached_property
-    def function(self) -> Callable[[Any], Any]:
-        torch.set_num_threads(self.threads)
-        made: Callable[[Any], Any] = ray.get(self.make[0])()
-        return made
-
-    def call(self, item: Any) -> Any:  # whatever the function takes and gives
+    def call(self, make: "list[ray.ObjectRef[Any]]", item: Any) -> Any:  # a result
+        # In a list, since Ray would fetch a bare reference anew for every call.
+        if self.function is None:
+            torch.set_num_threads(self.threads)
+            self.function = ray.get(make[0])()
         return self.function(item)
 
 
