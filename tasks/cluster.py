@@ -98,9 +98,11 @@ def stream_actors(
 ) -> Iterator[Result]:
     """Like `stream`, with functions that are costly to make, such as loaded models.
 
+    In an actor torch has one thread: the last digits of its results depend on their
+    number, and as many actors as processors are faster than fewer with more threads.
+
     Args:
-        make: Makes the function; called once in every actor, in which torch has an
-            even share of the processors as threads.
+        make: Makes the function; called once in every actor.
         items: As for `stream`.
         what: As for `stream`.
         units: As for `stream`.
@@ -108,13 +110,12 @@ def stream_actors(
         actors: Processes at work; one per processor if None. Never more than items.
     """
     items = list(items)
-    count = actors or processors()
-    threads = max(1, processors() // count)
+    count = min(actors or processors(), len(items))
     shipped = ray.put(make)
     holder: Any = ray.remote(_Holder).options(  # Ray's types are loose
-        num_cpus=threads, max_restarts=RETRIES, max_task_retries=RETRIES
+        num_cpus=1, max_restarts=RETRIES, max_task_retries=RETRIES
     )
-    holders = [holder.remote(threads) for _ in range(min(count, len(items)))]
+    holders = [holder.remote() for _ in range(count)]
     try:
         yield from _in_order(
             lambda item, place: holders[place % len(holders)].call.remote(
@@ -147,14 +148,13 @@ class _Holder:
     the death of the actor, and cannot restart one whose arguments are large.
     """
 
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
+    def __init__(self) -> None:
         self.function: Callable[[Any], Any] | None = None
 
     def call(self, make: "list[ray.ObjectRef[Any]]", item: Any) -> Any:  # a result
         # In a list, since Ray would fetch a bare reference anew for every call.
         if self.function is None:
-            torch.set_num_threads(self.threads)
+            torch.set_num_threads(1)
             self.function = ray.get(make[0])()
         return self.function(item)
 

@@ -83,6 +83,8 @@ def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-abl
         "started": claimed["started"],
         "finished": now(),
     }
+    # Workers may outlive a killed driver and leave files after the next one's claim.
+    storage.delete_unfinished(folder)
     storage.write_json(storage.join(folder, MANIFEST), manifest)
     storage.delete(storage.join(folder, CLAIM))
     _unlock(folder)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ar_models.density import Explain, TableDensity, scored_schema
+from ar_models.density import TableDensity, scored_schema
 from tasks import datasets, manifest, parts, storage
 from tasks.config import Resources, ScoreConfig
 from tasks.datasets import Dataset, Fragment
@@ -198,16 +198,20 @@ class Scorer:
         rows = pa.array(order[:STRANGEST])
         # They are explained even where the output has no explanations.
         judged = judge(self.density, table.take(rows), self.config, explain="all")
-        kept = ["log_prob", "anomaly_score", "p_value", "severity", "explanation"]
+        numbers = ["log_prob", "anomaly_score", "p_value", "severity"]
         return [
             {
                 "source": fragment.name,
+                "row": fragment.first + row,
                 "ids": {name: plain(value) for name, value in ids.items()},
                 **facts,
+                "explanation": explanation,
             }
-            for ids, facts in zip(
+            for row, ids, facts, explanation in zip(
+                rows.to_pylist(),
                 table.select(self.carried).take(rows).to_pylist(),
-                judged.select(kept).to_pylist(),
+                scored.select(numbers).take(rows).to_pylist(),
+                judged["explanation"].to_pylist(),
                 strict=True,
             )
         ]
@@ -217,7 +221,7 @@ def judge(
     density: TableDensity,
     table: pa.Table,
     config: ScoreConfig,
-    explain: Explain | None = None,
+    explain: Literal["all", "flagged", "none"] | None = None,
 ) -> pa.Table:
     """What the model says about the rows of `table`."""
     return density.score(

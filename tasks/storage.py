@@ -96,7 +96,12 @@ def delete(path: str) -> None:
 
 
 def delete_unfinished(folder: str) -> None:
-    """Deletes what killed writers left in `folder` and below; only if none is alive."""
+    """Deletes what killed writers left in a local `folder` and below.
+
+    No writer may be alive. On S3 there are no unfinished files.
+    """
+    if not isinstance(resolve(folder)[0], pafs.LocalFileSystem):
+        return
     for path in sizes(folder):
         if path.rpartition("/")[2].startswith(TEMPORARY):
             delete(join(folder, path))

@@ -5,8 +5,9 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,26 @@ def ray() -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Bulk jobs run here, one piece after the other, as in a single actor."""
+    import torch
+
+    from tasks import cluster
+
+    def stream(
+        make: Callable[[], Callable[[Any], Any]], items: list[Any], **_: object
+    ) -> Iterator[Any]:
+        yield from map(make(), items)
+
+    monkeypatch.setattr(cluster, "connect", lambda resources: None)
+    monkeypatch.setattr(cluster, "stream_actors", stream)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[str]:
     """The URI of a bucket in an S3 server of this process."""
@@ -69,3 +90,45 @@ def bucket() -> Iterator[str]:
     s3.create_dir("bucket")
     yield "s3://bucket"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, ray: None) -> str:
+    """The folder of `tables.small_table`, prepared."""
+    import pyarrow.parquet as pq
+    from tables import small_table
+
+    from tasks.config import DataConfig, Resources
+    from tasks.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("prepared")
+    pq.write_table(small_table(), folder / "small.parquet")
+    data = DataConfig(path=str(folder / "small.parquet"), id=("id",))
+    return str(prepare(data, str(folder / "prepared"), Resources())["path"])
+
+
+@pytest.fixture(scope="session")
+def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a density of `tables.small_table`, trained a little."""
+    import pyarrow.parquet as pq
+    import torch
+
+    from ar_models.density import TableDensity
+    from ar_models.made import MADE
+    from tasks.prepare import load_encoder
+
+    encoder = load_encoder(prepared)
+    train = pq.read_table(f"{prepared}/train")
+    torch.manual_seed(0)
+    model = MADE(encoder.variables, hidden=16, layers=1, components=2)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    x = torch.from_numpy(encoder.encode(train).x)
+    for batch in x.split(128) * 3:
+        optimizer.zero_grad()
+        (-model.log_prob(batch).mean()).backward()
+        optimizer.step()
+    density = TableDensity(encoder, model)
+    calibration = density.reference_scores(pq.read_table(f"{prepared}/calibration"))
+    folder = tmp_path_factory.mktemp("model")
+    TableDensity(encoder, model, calibration).save(folder)
+    return str(folder)

@@ -52,10 +52,22 @@ def test_an_unfinished_job_goes_on_with_what_it_has(folder: str) -> None:
     assert manifest.claim(folder, "k1") is None
     write(folder, "a.json")
     started = storage.read_json(storage.join(folder, manifest.CLAIM))["started"]
-    write(folder, f"deep/{storage.TEMPORARY}part")
     assert manifest.claim(folder, "k1") is None
     assert set(storage.sizes(folder)) == {"_job.json", "a.json"}
     assert manifest.finish(folder, "k1")["started"] == started
+
+
+def test_what_killed_writers_left_is_gone_when_a_job_goes_on_and_ends(
+    tmp_path: Path,
+) -> None:
+    folder = str(tmp_path / "output")
+    manifest.claim(folder, "k1")
+    write(folder, f"deep/{storage.TEMPORARY}part")
+    assert manifest.claim(folder, "k1") is None
+    assert set(storage.sizes(folder)) == {"_job.json"}
+    write(folder, f"deep/{storage.TEMPORARY}part")
+    manifest.finish(folder, "k1")
+    assert set(storage.sizes(folder)) == {"_manifest.json"}
 
 
 @pytest.mark.parametrize("harm", ["deleted", "cut short"])

@@ -1,0 +1,395 @@
+"""Scoring jobs: every row once, in order, resumable, the same bytes every time."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from tables import small_table
+
+from ar_models.density import TableDensity
+from tasks import datasets, manifest, score, storage
+from tasks.config import Resources, ScoreConfig
+
+CONFIG = ScoreConfig(rows_per_fragment=400)
+ROWS = 1000  # fragments of 400, 400 and 200
+
+Job = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 1000 rows, one of which is strange."""
+    table = small_table(ROWS, seed=7)
+    count = table["count"].to_pylist()
+    count[123] = 500
+    table = table.set_column(2, "count", pa.array(count))
+    path = tmp_path_factory.mktemp("source") / "rows.parquet"
+    pq.write_table(table, path, row_group_size=200)
+    return path
+
+
+@pytest.fixture
+def job(small_model: str, source: Path, tmp_path: Path) -> Job:
+    """`score` with what the tests have in common."""
+
+    def run(**changes: Any) -> dict[str, Any]:
+        arguments = {
+            "model": small_model,
+            "source": str(source),
+            "output": str(tmp_path / "output"),
+            "config": CONFIG,
+            "resources": Resources(),
+            "id_columns": ("id",),
+            "model_info": {"name": "small", "version": 3, "run_id": "r1"},
+        }
+        return score.score(**{**arguments, **changes})
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    small_model: str, source: Path, tmp_path_factory: pytest.TempPathFactory, ray: None
+) -> Path:
+    """The output of a job that nothing happened to, by two actors; not to change."""
+    output = tmp_path_factory.mktemp("undisturbed") / "output"
+    score.score(
+        small_model,
+        str(source),
+        str(output),
+        CONFIG,
+        Resources(),
+        id_columns=("id",),
+        model_info={"name": "small", "version": 3, "run_id": "r1"},
+    )
+    return output
+
+
+def content(output: str | Path) -> dict[str, Any]:
+    """The manifest of a job, without what differs between equal runs."""
+    found = storage.read_json(storage.join(str(output), manifest.MANIFEST))
+    for name in ("started", "finished", "seconds", "rows_per_s", "input"):
+        del found[name]
+    return dict(found)
+
+
+def times(output: Path) -> dict[str, int]:
+    """When each file was last written, in nanoseconds."""
+    return {str(p): p.stat().st_mtime_ns for p in sorted(output.rglob("*"))}
+
+
+def test_every_row_is_scored_in_order(
+    undisturbed: Path, small_model: str, source: Path
+) -> None:
+    names = sorted(os.listdir(undisturbed))
+    assert names == ["_manifest.json"] + [f"part-0000{i}.parquet" for i in range(3)]
+    parts = [pq.read_table(undisturbed / name) for name in names[1:]]
+    assert [part.num_rows for part in parts] == [400, 400, 200]
+    found = pa.concat_tables(parts)
+    rows = pq.read_table(source)
+    assert found.column_names[0] == "id" and found["id"].equals(rows["id"])
+    expected = TableDensity.load(Path(small_model)).score(rows)
+    assert found.column_names[1:] == expected.column_names
+    np.testing.assert_allclose(found["log_prob"], expected["log_prob"], rtol=1e-5)
+    assert found["is_anomaly"].equals(expected["is_anomaly"])
+
+
+def test_the_footer_tells_what_was_scored_with_what(undisturbed: Path) -> None:
+    metadata = pq.read_schema(undisturbed / "part-00001.parquet").metadata
+    facts = json.loads(metadata[b"chainrule"])
+    model = facts["model"]
+    assert (model["name"], model["version"], model["run_id"]) == ("small", 3, "r1")
+    assert len(model["fingerprint"]) == 64 and facts["threshold"] == 99.9
+    assert facts["rows_in"] == facts["rows_out"] == 400
+    assert facts["first_row"] == 400 and facts["rows_quarantined"] == 0
+    assert facts["job_key"] == content(undisturbed)["job_key"]
+
+
+def test_the_manifest_counts_and_names_the_strangest_rows(undisturbed: Path) -> None:
+    found = content(undisturbed)
+    assert found["rows_in"] == found["rows_out"] == ROWS
+    scored = pa.concat_tables(
+        [pq.read_table(p) for p in sorted(undisturbed.glob("*.parquet"))]
+    )
+    assert found["anomalies"] == pc.sum(scored["is_anomaly"]).as_py() > 0
+    scores = [row["anomaly_score"] for row in found["strangest"]]
+    assert (
+        scores == sorted(scored["anomaly_score"].to_pylist())[: -len(scores) - 1 : -1]
+    )
+    first = found["strangest"][0]
+    assert first["ids"] == {"id": "row-7-123"} and first["row"] == 123
+    assert first["explanation"][0]["column"] == "count"
+    assert first["explanation"][0]["value"] == "500"
+
+
+def test_a_finished_job_is_left_alone(job: Job, undisturbed: Path) -> None:
+    before = times(undisturbed)
+    result = job(output=str(undisturbed))
+    assert result["done"] and result["rows_out"] == ROWS
+    assert times(undisturbed) == before
+
+
+def test_a_lost_part_alone_is_made_again(
+    job: Job, in_process: None, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    shutil.copytree(undisturbed, output)
+    before = times(output)
+    (output / "part-00001.parquet").unlink()
+    result = job()
+    assert not result["done"] and result["rows_out"] == ROWS
+    changed = {Path(p).name for p, t in times(output).items() if before[p] != t}
+    assert changed == {"_manifest.json", "part-00001.parquet"}
+    assert content(output) == content(undisturbed)
+
+
+def test_a_killed_job_is_completed_to_the_same_bytes(
+    job: Job, small_model: str, source: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    program = """
+import sys, time
+from tasks import parts, score
+from tasks.config import Resources, ScoreConfig
+write = parts.write
+def slow(folder, file, table, facts):
+    if file != "part-00000.parquet":
+        with parts.storage.publish(f"{folder}/{file}") as unfinished:
+            unfinished.write_bytes(b"half")
+            time.sleep(600)
+    return write(folder, file, table, facts)
+class Slow(score.Scorer):
+    def publish(self, *arguments):
+        parts.write = slow
+        return super().publish(*arguments)
+score.Scorer = Slow
+score.score(*sys.argv[1:4], ScoreConfig(rows_per_fragment=400), Resources(),
+            id_columns=("id",),
+            model_info={"name": "small", "version": 3, "run_id": "r1"})
+"""
+    arguments = [small_model, str(source), str(output)]
+    victim = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not half_done(output) and time.monotonic() < deadline:
+            assert victim.poll() is None
+            time.sleep(0.05)
+        assert half_done(output)
+    finally:
+        victim.send_signal(signal.SIGKILL)
+        victim.wait(timeout=10)
+    whole = (output / "part-00000.parquet").stat().st_mtime_ns
+    result = job()
+    assert not result["done"] and result["rows_out"] == ROWS
+    assert (output / "part-00000.parquet").stat().st_mtime_ns == whole
+    assert sorted(os.listdir(output)) == sorted(os.listdir(undisturbed))
+    assert content(output) == content(undisturbed)
+
+
+def half_done(output: Path) -> bool:
+    """Whether one part is whole and another one is being written."""
+    names = os.listdir(output) if output.exists() else []
+    unfinished = any(n.startswith(".tmp-") and "part-" in n for n in names)
+    return unfinished and "part-00000.parquet" in names
+
+
+def test_one_process_gives_the_bytes_of_two(
+    job: Job, in_process: None, undisturbed: Path
+) -> None:
+    assert content(job()["path"]) == content(undisturbed)
+
+
+def test_s3_gives_what_local_folders_give(
+    job: Job,
+    in_process: None,
+    bucket: str,
+    small_model: str,
+    source: Path,
+    undisturbed: Path,
+) -> None:
+    for path in [source, *Path(small_model).iterdir()]:
+        with storage.publish(f"{bucket}/score/{path.parent.name}/{path.name}") as copy:
+            shutil.copy(path, copy)
+    result = job(
+        model=f"{bucket}/score/{Path(small_model).name}",
+        source=f"{bucket}/score/{source.parent.name}/rows.parquet",
+        output=f"{bucket}/score/output",
+    )
+    assert result["rows_out"] == ROWS
+    found = content(f"{bucket}/score/output")["files"]
+    local = content(undisturbed)["files"]
+    # Job keys differ, since data on S3 have another fingerprint; they are in footers.
+    assert [e["rows"] for e in found] == [e["rows"] for e in local]
+    filesystem, inner = storage.resolve(f"{bucket}/score/output/part-00002.parquet")
+    assert pq.read_table(inner, filesystem=filesystem).equals(
+        pq.read_table(undisturbed / "part-00002.parquet")
+    )
+    again = job(
+        model=f"{bucket}/score/{Path(small_model).name}",
+        source=f"{bucket}/score/{source.parent.name}/rows.parquet",
+        output=f"{bucket}/score/output",
+    )
+    assert again["done"]
+
+
+def test_another_jobs_output_is_refused_and_overwritten_on_demand(
+    job: Job, in_process: None, undisturbed: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "output"
+    shutil.copytree(undisturbed, output)
+    before = times(output)
+    other = CONFIG.model_copy(update={"explain": "none", "threshold": 99.0})
+    with pytest.raises(FileExistsError, match="another job.*--overwrite"):
+        job(config=other)
+    assert times(output) == before
+    result = job(config=other, overwrite=True)
+    assert result["rows_out"] == ROWS
+    found = pq.read_table(output / "part-00000.parquet")
+    assert found["explanation"].null_count == 400
+    # The strangest are explained all the same.
+    assert result["strangest"][0]["explanation"][0]["column"] == "count"
+
+
+def test_partition_columns_are_carried(
+    job: Job, in_process: None, tmp_path: Path
+) -> None:
+    for month in (2, 10):
+        path = tmp_path / "hive" / f"month={month}" / "rows.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(small_table(30 * month, seed=month), path)
+    result = job(source=str(tmp_path / "hive"))
+    assert result["rows_out"] == 360
+    found = [pq.read_table(p) for p in sorted((tmp_path / "output").glob("*.parquet"))]
+    assert [t.column_names[:3] for t in found] == [["id", "month", "log_prob"]] * 2
+    assert [t["month"].unique().to_pylist() for t in found] == [[2], [10]]
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A folder with a good file, one with a damaged page, and one that is none."""
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    pq.write_table(small_table(50), folder / "a.parquet")
+    pq.write_table(small_table(70, seed=1), folder / "b.parquet")
+    with open(folder / "b.parquet", "r+b") as file:
+        file.seek(4)
+        file.write(b"\xff" * 1000)
+    return folder
+
+
+def test_a_damaged_file_stops_the_job_by_its_name(
+    job: Job, in_process: None, damaged: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        job(source=str(damaged))
+    assert type(caught.value) is ValueError
+    assert str(caught.value).startswith(f"{damaged}/b.parquet: is damaged (")
+    assert "data.on_bad_file: quarantine" in str(caught.value)
+    assert not (tmp_path / "output" / manifest.MANIFEST).exists()
+
+
+def test_rows_that_cannot_be_read_go_to_quarantine(
+    job: Job, in_process: None, damaged: Path, tmp_path: Path
+) -> None:
+    (damaged / "c.parquet").write_text("no Parquet")
+    result = job(source=str(damaged), on_bad_file="quarantine")
+    assert (result["rows_in"], result["rows_out"]) == (120, 50)
+    assert result["rows_quarantined"] == 70
+    assert [bad["name"] for bad in result["bad_files"]] == ["c.parquet"]
+    output = tmp_path / "output"
+    assert pq.read_table(output / "part-00001.parquet").num_rows == 0
+    bad = pq.read_table(output / "quarantine" / "part-00001.parquet")
+    assert bad.column_names == ["id", "source", "row", "reason"]
+    assert bad["row"].to_pylist() == list(range(70))
+    assert "b.parquet: is damaged" in bad["reason"][0].as_py()
+    assert job(source=str(damaged), on_bad_file="quarantine")["done"]
+
+
+def test_rows_without_a_finite_score_go_to_quarantine(
+    small_model: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = score.judge
+
+    def broken(density: TableDensity, table: pa.Table, *rest: Any, **more: Any) -> Any:
+        scored = judge(density, table, *rest, **more)
+        numbers = scored["log_prob"].to_numpy().copy()
+        numbers[2:4] = np.nan, -np.inf
+        return scored.set_column(0, "log_prob", pa.array(numbers))
+
+    monkeypatch.setattr(score, "judge", broken)
+    dataset = datasets.open_dataset(str(source), rows_per_fragment=400)
+    scorer = score.Scorer(small_model, str(tmp_path), CONFIG, ["id"], {}, "k", "stop")
+    facts = scorer(dataset.fragments[1])
+    assert (facts["rows_out"], facts["rows_quarantined"]) == (398, 2)
+    bad = pq.read_table(tmp_path / "quarantine" / "part-00001.parquet")
+    assert bad["id"].to_pylist() == ["row-7-402", "row-7-403"]
+    assert bad["row"].to_pylist() == [402, 403]
+    assert bad["reason"][0].as_py().startswith("log_prob is nan, anomaly_score is ")
+    good = pq.read_table(tmp_path / "part-00001.parquet")["id"].to_pylist()
+    assert good[:3] == ["row-7-400", "row-7-401", "row-7-404"]
+
+
+def test_a_file_that_changes_while_it_is_scored_is_noticed(
+    small_model: str, source: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "rows.parquet"
+    shutil.copy(source, copy)
+    dataset = datasets.open_dataset(str(copy), rows_per_fragment=400)
+    pq.write_table(small_table(900), copy, row_group_size=150)
+    scorer = score.Scorer(small_model, str(tmp_path), CONFIG, ["id"], {}, "k", "stop")
+    with pytest.raises(ValueError, match="held 400 rows.*and now holds 300"):
+        scorer(dataset.fragments[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id_columns": ("idd",)}, "no column 'idd'; did you mean 'id'"),
+        ({"source": "empty.parquet"}, "empty.parquet: holds no rows"),
+        ({"source": "short.parquet"}, "short.parquet: column 'paid' is missing"),
+        ({"source": "typed.parquet"}, "typed.parquet: column 'count' is string"),
+        (
+            {"source": "named.parquet", "id_columns": ("log_prob",)},
+            "column 'log_prob' has the name of a column of the output",
+        ),
+    ],
+)
+def test_bad_input_is_one_clear_message_and_leaves_no_output(
+    job: Job, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    table = small_table(20)
+    bad = {
+        "empty": table.slice(0, 0),
+        "short": table.drop_columns(["paid"]),
+        "typed": table.set_column(2, "count", pa.array(["many"] * 20)),
+        "named": table.append_column("log_prob", table["paid"]),
+    }
+    for name, each in bad.items():
+        pq.write_table(each, tmp_path / f"{name}.parquet")
+    if "source" in change:
+        change = {**change, "source": str(tmp_path / change["source"])}
+    with pytest.raises(ValueError, match=message):
+        job(**change)
+    assert not (tmp_path / "output").exists()
+
+
+def test_a_missing_model_is_named_before_anything_is_written(
+    job: Job, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        job(model=str(tmp_path / "nowhere"))
+    assert not (tmp_path / "output").exists()
