@@ -134,7 +134,7 @@ def stream_actors(
 
 def processors() -> int:
     """The processors that Ray counts in the whole cluster."""
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]  # Ray's
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result:
