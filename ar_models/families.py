@@ -5,6 +5,7 @@ from ar_models.fvsbn import FVSBN
 from ar_models.independent import Independent
 from ar_models.made import MADE
 from ar_models.nade import NADE
+from ar_models.rnn import RNN
 from ar_models.transformer import Transformer
 
 MODELS: dict[str, type[AutoregressiveModel]] = {
@@ -12,6 +13,7 @@ MODELS: dict[str, type[AutoregressiveModel]] = {
     "independent": Independent,
     "made": MADE,
     "nade": NADE,
+    "rnn": RNN,
     "transformer": Transformer,
 }
 """Every family by its name in a configuration."""

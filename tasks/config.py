@@ -121,6 +121,26 @@ class NadeConfig(Section):
     seed: int = Field(0, description="of random orderings")
 
 
+class RnnConfig(Section):
+    """A recurrent network; every key is an argument of `ar_models.rnn.RNN`."""
+
+    family: Literal["rnn"] = "rnn"
+    hidden: PositiveInt = Field(256, description="units of the state")
+    layers: PositiveInt = Field(1, description="recurrent layers")
+    cell: Literal["lstm", "gru"] = "lstm"
+    orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
+    ordering: OrderingName = "natural"
+    shared: bool = Field(
+        False, description="one map for all variables, which are alike: pixels"
+    )
+    components: PositiveInt = Field(8, description="components of each mixture")
+    embedding: PositiveInt = Field(
+        16, description="width in which vocabularies larger than 64 are embedded"
+    )
+    dropout: Share = Field(0.0, description="share of each layer's outputs left out")
+    seed: int = Field(0, description="of random orderings")
+
+
 class TransformerConfig(Section):
     """A causal transformer; keys are arguments of `ar_models.transformer`."""
 
@@ -154,6 +174,7 @@ ModelConfig = Annotated[
     Annotated[MadeConfig, Tag("made")]
     | Annotated[FvsbnConfig, Tag("fvsbn")]
     | Annotated[NadeConfig, Tag("nade")]
+    | Annotated[RnnConfig, Tag("rnn")]
     | Annotated[TransformerConfig, Tag("transformer")],
     Discriminator(_family),
 ]

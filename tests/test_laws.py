@@ -22,6 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "independent": {"components": 3, "embedding": 4},
     "made": {"hidden": 40, "components": 3, "embedding": 4},
     "nade": {"hidden": 40, "components": 3, "embedding": 4, "rescale": True},
+    "rnn": {"hidden": 16, "layers": 2, "components": 3, "embedding": 4},
     "transformer": {
         "hidden": 16,
         "layers": 2,
