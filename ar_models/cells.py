@@ -350,11 +350,12 @@ def from_reals(
     if kind == "real":
         return as_type(_floats(values, missing, plain(type)), type)
     scale = 10.0 ** plain(type).scale if kind == "decimal" else 1.0
-    ticks = np.clip(np.nan_to_num(np.rint(values * scale)), -(2.0**62), 2.0**62)
-    units = ticks.astype(np.int64)
+    units = np.nan_to_num(np.rint(values * scale))
     if pa.types.is_uint64(plain(type)):
-        units = (np.maximum(units, 0).view(np.uint64) ^ _BIAS).view(np.int64)
-    return from_integers(units, missing, type)
+        unsigned = np.clip(units, 0, np.nextafter(2.0**64, 0)).astype(np.uint64)
+        return from_integers((unsigned ^ _BIAS).view(np.int64), missing, type)
+    top = np.nextafter(2.0**63, 0)
+    return from_integers(np.clip(units, -top, top).astype(np.int64), missing, type)
 
 
 def _floats(

@@ -35,8 +35,8 @@ from tasks.datasets import (
 from tasks.profile import Sketch
 from tasks.splits import SPLITS
 
-FRAGMENT_CELLS = 1 << 23
-"""Cells of a fragment: what one worker holds in memory, some 100 MB."""
+FRAGMENT_CELLS = 1 << 22
+"""Cells of a fragment: what one worker holds at a time, some 300 MB in all."""
 
 ENCODED = ("train", "valid")
 

@@ -40,7 +40,8 @@ from ar_models.variables import MAX_INTEGER, Variable
 from tasks.config import DataConfig
 
 EXACT_CELLS = 1 << 22
-"""Distinct values that are counted exactly, over all columns together."""
+"""Distinct values that are counted exactly, over all columns together; the driver
+merges so many for every fragment."""
 
 DIGEST = 500
 """Centroids of a t-digest; ranks are then right to about 0.1 %."""
@@ -63,8 +64,11 @@ REAL_ATOMS = 16
 REAL_CODES = 32
 RARE_KEPT = 1000
 KNOTS = 32
+GREATEST = 1e290
+"""Knots lie within this, so that no slope overflows."""
+
 UNIQUE_ROWS = 100
-ID_NAME = re.compile(r"(^|[^a-z])(id|uuid|guid|pid|key)$|[a-z](Id|ID|Key)$", re.I)
+ID_NAME = re.compile(r"(?i:(^|[^a-z])(id|uuid|guid|pid|key)$)|[a-z](Id|ID|Key)$")
 
 
 @dataclass
@@ -132,7 +136,7 @@ def base_of(type: pa.DataType, kind: str | None) -> str:
 
 def limit(data: DataConfig, columns: int, base: str) -> int:
     """Distinct values up to which a column is counted exactly."""
-    share = min(max(EXACT_CELLS // max(1, columns), 2048), 1 << 16)
+    share = min(max(EXACT_CELLS // max(1, columns), 2048), 1 << 14)
     return max(share, data.max_categories) if base == "words" else share
 
 
@@ -328,6 +332,8 @@ def _merge_sketches(result: Sketch, a: Sketch, b: Sketch) -> None:
     )
     counts = np.bincount(inverse, np.concatenate([a.sample[1], b.sample[1]]))
     result.sample = _least_hashes(values, counts.astype(np.int64))
+    # A value that two fragments hold once each shows here only.
+    result.repeats = result.repeats or bool((result.sample[1] > 1).any())
 
 
 def distinct(part: Sketch) -> int | None:
@@ -489,7 +495,8 @@ def _infer_words(
 ) -> Column | LeftOut:
     """Text and bytes: categories, unless there are too many."""
     count = distinct(part)
-    if kind is None and not part.repeats and part.regular >= UNIQUE_ROWS:
+    unique = part.exact and not part.repeats and part.regular >= UNIQUE_ROWS
+    if kind is None and unique:
         return LeftOut(name, str(type), "a unique id: all values differ")
     if count is None or count > data.max_categories:
         given = f"more than {data.max_categories}" if count is None else str(count)
@@ -630,7 +637,8 @@ def normal_scores(given: Points) -> tuple[tuple[float, ...], tuple[float, ...]]:
     it does not follow the noise; some more towards the ends.
     """
     values, counts = given.values.astype(np.float64), given.counts
-    if len(values) < 2:
+    values = np.clip(values, -GREATEST, GREATEST)
+    if len(values) < 2 or values[-1] - values[0] < 1 / GREATEST:
         middle = float(values[0]) if len(values) else 0.0
         spread = abs(middle) or 1.0
         return (middle - spread, middle + spread), (-1.0, 1.0)
