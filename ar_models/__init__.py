@@ -10,6 +10,7 @@ Example:
 
 from ar_models.autoregressive import AutoregressiveModel
 from ar_models.conditionals import Conditionals, Layout
+from ar_models.eonade import EoNADE
 from ar_models.families import MODELS
 from ar_models.fvsbn import FVSBN
 from ar_models.independent import Independent
@@ -28,6 +29,7 @@ __all__ = [
     "RNN",
     "AutoregressiveModel",
     "Conditionals",
+    "EoNADE",
     "Independent",
     "Inputs",
     "Layout",

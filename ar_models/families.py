@@ -1,6 +1,7 @@
 """Which families there are."""
 
 from ar_models.autoregressive import AutoregressiveModel
+from ar_models.eonade import EoNADE
 from ar_models.fvsbn import FVSBN
 from ar_models.independent import Independent
 from ar_models.made import MADE
@@ -9,6 +10,7 @@ from ar_models.rnn import RNN
 from ar_models.transformer import Transformer
 
 MODELS: dict[str, type[AutoregressiveModel]] = {
+    "eonade": EoNADE,
     "fvsbn": FVSBN,
     "independent": Independent,
     "made": MADE,

@@ -96,8 +96,8 @@ class NADE(AutoregressiveModel):
         linear = nn.Linear(self.inputs.size, hidden)
         self.weight = nn.Parameter(linear.weight.detach().T.contiguous())
         self.bias = linear.bias
-        self.heads = nn.Parameter(torch.randn(self.layout.size, hidden) * 1e-2)
-        self.output_bias = nn.Parameter(self.layout.initial_bias())
+        self.head_weight = nn.Parameter(torch.randn(self.layout.size, hidden) * 1e-2)
+        self.head_bias = nn.Parameter(self.layout.initial_bias())
         self.scale = nn.Parameter(torch.ones(self.dim)) if rescale else None
 
     def plan(self, which: int = 0) -> Plan:
@@ -121,13 +121,13 @@ class NADE(AutoregressiveModel):
             features[:, plan.inputs],
             self.weight[plan.inputs],
             self.bias,
-            self.heads[plan.outputs],
+            self.head_weight[plan.outputs],
             plan,
             activation=self.activation,
             scale=self.scale,
             keep=keep,
         )
-        restored = parameters[:, plan.outputs.argsort()] + self.output_bias
+        restored = parameters[:, plan.outputs.argsort()] + self.head_bias
         return Conditionals(self.layout, restored)
 
     def features(self, x: Tensor) -> Tensor:
@@ -150,8 +150,8 @@ class NADE(AutoregressiveModel):
             assert isinstance(group, Conditional)
             scaled = a if self.scale is None else a * self.scale[position]
             parameters = torch.addmm(
-                self.output_bias[at, None],
-                self.heads[at],
+                self.head_bias[at, None],
+                self.head_weight[at],
                 activate(self.activation, scaled),
             )
             free = group.sample(parameters.T.unsqueeze(1), uniform[i].T.unsqueeze(1))

@@ -121,6 +121,25 @@ class NadeConfig(Section):
     seed: int = Field(0, description="of random orderings")
 
 
+class EonadeConfig(Section):
+    """Any order; every key is an argument of `ar_models.eonade.EoNADE`."""
+
+    family: Literal["eonade"] = "eonade"
+    hidden: PositiveInt = Field(512, description="units per hidden layer")
+    layers: PositiveInt = Field(2, description="hidden layers, or residual blocks")
+    residual: bool = True
+    orderings: PositiveInt = Field(
+        8, description="orderings, averaged when scoring; training knows all"
+    )
+    ordering: OrderingName = "random"
+    components: PositiveInt = Field(8, description="components of each mixture")
+    embedding: PositiveInt = Field(
+        16, description="width in which vocabularies larger than 64 are embedded"
+    )
+    dropout: Share = Field(0.0, description="share of hidden units left out")
+    seed: int = Field(0, description="of the orderings that score")
+
+
 class RnnConfig(Section):
     """A recurrent network; every key is an argument of `ar_models.rnn.RNN`."""
 
@@ -174,6 +193,7 @@ ModelConfig = Annotated[
     Annotated[MadeConfig, Tag("made")]
     | Annotated[FvsbnConfig, Tag("fvsbn")]
     | Annotated[NadeConfig, Tag("nade")]
+    | Annotated[EonadeConfig, Tag("eonade")]
     | Annotated[RnnConfig, Tag("rnn")]
     | Annotated[TransformerConfig, Tag("transformer")],
     Discriminator(_family),

@@ -44,8 +44,8 @@ def test_three_binary_variables_by_hand() -> None:
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[1.0, -2.0], [0.5, 3.0], [7.0, 7.0]]))
         model.bias.copy_(torch.tensor([0.1, -0.1]))
-        model.heads.copy_(torch.tensor([[1.0, 1.0], [2.0, -1.0], [0.3, 0.7]]))
-        model.output_bias.copy_(torch.tensor([0.0, 0.2, -0.4]))
+        model.head_weight.copy_(torch.tensor([[1.0, 1.0], [2.0, -1.0], [0.3, 0.7]]))
+        model.head_bias.copy_(torch.tensor([0.0, 0.2, -0.4]))
 
     def sigmoid(a: float) -> float:
         return 1 / (1 + math.exp(-a))
@@ -79,7 +79,7 @@ def test_a_scaled_real_variable_by_hand() -> None:
         model.scale.copy_(torch.tensor([1.0, 0.5]))
         model.weight[0] = 2.0
         location = (model.layout.owner == 1).nonzero()[1]
-        model.heads[location] = 3.0
+        model.head_weight[location] = 3.0
 
     mean = model.conditionals(torch.tensor([[1.5, 0.0]])).quantile(0.5)[0, 1]
 
@@ -182,7 +182,7 @@ def test_drawing_with_the_running_sum_is_drawing_plainly() -> None:
 def test_dropout_leaves_units_out_only_in_training() -> None:
     torch.manual_seed(0)
     model = NADE(binary(6), hidden=40, dropout=0.5)
-    torch.nn.init.normal_(model.heads)
+    torch.nn.init.normal_(model.head_weight)
     x = torch.ones(5, 6)
 
     assert not model(x).equal(model(x))
