@@ -100,6 +100,30 @@ class AutoregressiveModel(nn.Module):
             "orderings; an order-agnostic model is needed"
         )
 
+    def marginal_log_prob(self, x: Tensor, known: Tensor) -> Tensor:
+        """The log-probability of the known variables alone, in nats: (batch,).
+
+        The others are marginalised: in each ordering they come last. In eval mode the
+        mean over orderings, as for `log_prob`.
+
+        Args:
+            x: Observations (batch, dim), NaN where absent.
+            known: Which variables count, bool (batch, dim); of a group the first ones.
+
+        Raises:
+            TypeError: The family is not order-agnostic.
+        """
+        rows = []
+        for which in range(self.orderings):
+            before = torch.zeros_like(known)
+            total = torch.zeros(len(x), device=x.device)
+            for i in self.ordering(which).tolist():
+                own = self.conditional(x, before).log_prob(x)[:, i]
+                total = total + own.masked_fill(~known[:, i], 0)
+                before[:, i] = known[:, i]
+            rows.append(total)
+        return torch.stack(rows).logsumexp(0) - math.log(self.orderings)
+
     def features(self, x: Tensor) -> Tensor:
         """What the model makes of a row, for other models: (batch, n)."""
         raise NotImplementedError

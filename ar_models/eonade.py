@@ -36,8 +36,8 @@ class EoNADE(AutoregressiveModel):
     averaged over orders. In eval mode it is exact, and the mean over `orderings`
     orderings.
 
-    An absent variable is the same as an unknown one. So `log_prob` of a row with NaN
-    is the log-probability of the rest, with nothing assumed about the absent.
+    An absent variable is the same as an unknown one: `log_prob` of a row with NaN is
+    the log-probability of the rest, with nothing assumed about the absent.
 
     Reference:
         Uria, Murray, Larochelle, A deep and tractable density estimator, 2014.
@@ -197,6 +197,9 @@ class EoNADE(AutoregressiveModel):
         if self.training:
             return self.variable_log_prob(x).sum(-1)
         return super().log_prob(x)
+
+    def marginal_log_prob(self, x: Tensor, known: Tensor) -> Tensor:
+        return self.log_prob(x.masked_fill(~known, torch.nan))
 
     def quick_log_prob(self, x: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(self.settings["seed"])

@@ -209,7 +209,7 @@ class Learner:
         self.kept.eval()
         total = torch.zeros(2, dtype=torch.float64, device=self.device)
         for x in batches:
-            total[0] -= self.kept.log_prob(x).double().sum()
+            total[0] -= self.kept.quick_log_prob(x).double().sum()
             total[1] += len(x)
         self.model.train()
         nll, rows = self._sum(total).tolist()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ar_models.autoregressive import AutoregressiveModel
 from ar_models.eonade import EoNADE
 from ar_models.masking import chains, split
 from ar_models.variables import Variable, binary
@@ -179,10 +180,26 @@ def test_absent_variables_are_marginalised() -> None:
     both = torch.stack([model.log_prob(x), model.log_prob(flip(x, 0))])
     torch.testing.assert_close(model.log_prob(observed), both.logsumexp(0))
 
+    known = ~observed.isnan()
+    torch.testing.assert_close(model.marginal_log_prob(x, known), both.logsumexp(0))
+
     # With the first variable of a group alone, the rest of it is marginalised too.
     observed[:, 2] = math.nan
     alone = model.conditional(x, torch.zeros_like(x, dtype=torch.bool)).log_prob(x)
     torch.testing.assert_close(model.log_prob(observed), alone[:, 1])
+
+
+def test_marginals_in_few_passes_are_those_variable_by_variable() -> None:
+    model = build(CHAINED, orderings=2, ordering=[[0, 1], [1, 0]])
+    x = every(2, 2, 3)
+    known = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    known[:, 2] &= known[:, 1]
+
+    by_steps = AutoregressiveModel.marginal_log_prob(model, x, known)
+
+    torch.testing.assert_close(
+        model.marginal_log_prob(x, known), by_steps, check_dtype=False
+    )
 
 
 def flip(x: Tensor, i: int) -> Tensor:

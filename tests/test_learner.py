@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ar_models.eonade import EoNADE
 from ar_models.made import MADE
 from ar_models.variables import Variable
 from tasks import learner
@@ -303,3 +304,16 @@ def test_training_with_bf16_ends_near_training_with_fp32() -> None:
 
     assert ends[0] != ends[1]
     assert ends[0] == pytest.approx(ends[1], abs=0.1)
+
+
+def test_weights_are_judged_by_the_quick_estimate() -> None:
+    torch.manual_seed(0)
+    model = EoNADE(VARIABLES, hidden=16, layers=1, components=2, embedding=4)
+    learning = Learner(model, TrainConfig(epochs=1, precision="fp32"), steps=1)
+    held_out = draw(50, seed=7)
+
+    nll = learning.nll([held_out])
+
+    quick = -model.eval().quick_log_prob(held_out).mean().item()
+    assert nll == pytest.approx(quick, abs=1e-5)
+    assert nll != pytest.approx(-model.log_prob(held_out).mean().item(), abs=1e-4)
