@@ -1,5 +1,6 @@
 """Causal transformer over the variables of a row."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -190,6 +191,14 @@ class Transformer(AutoregressiveModel):
         """Orderings (batch, dim): what is known, then the rest, each as in `which`."""
         order = self.ordering(which)
         return order[(~known[:, order]).int().argsort(stable=True, dim=-1)]
+
+    def marginal_log_prob(self, x: Tensor, known: Tensor) -> Tensor:
+        if not self.order_agnostic:
+            return super().marginal_log_prob(x, known)
+        orders = [self._known_first(known, k) for k in range(self.orderings)]
+        each = [self.conditionals(x, order).log_prob(x) for order in orders]
+        rows = torch.stack(each).masked_fill(~known, 0).sum(-1)
+        return rows.logsumexp(0) - math.log(self.orderings)
 
     def log_prob(self, x: Tensor) -> Tensor:
         if self.training and self.order_agnostic:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ar_models import transformer
-from ar_models.autoregressive import draw_plainly
+from ar_models.autoregressive import AutoregressiveModel, draw_plainly
 from ar_models.chain import random_orders
 from ar_models.transformer import Block, Transformer
 from ar_models.variables import Variable, binary
@@ -125,6 +125,18 @@ def test_what_is_unknown_is_asked_for_in_one_pass() -> None:
             torch.testing.assert_close(at_once.parameters[row, mine], one[mine])
 
 
+def test_marginals_in_one_pass_are_those_variable_by_variable() -> None:
+    model = build(ROWS, order_agnostic=True, orderings=3, ordering="random")
+    x = draw(model)
+    known = torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) < 0.5
+    known[:, 2] &= known[:, 1]
+
+    by_steps = AutoregressiveModel.marginal_log_prob(model, x, known)
+
+    at_once = model.marginal_log_prob(x, known)
+    torch.testing.assert_close(at_once, by_steps, atol=1e-4, rtol=1e-5)
+
+
 def test_an_order_agnostic_model_draws_given_any_variables() -> None:
     model = build(ROWS, order_agnostic=True, orderings=2, ordering="random").double()
     x = draw(model, 40)
@@ -162,6 +174,8 @@ def test_in_fixed_orderings_nothing_else_can_be_known() -> None:
 
     with pytest.raises(TypeError, match="conditions only on what comes first"):
         model.conditional(x, x > 0)
+    with pytest.raises(TypeError, match="an order-agnostic model is needed"):
+        model.marginal_log_prob(x, x > 0)
 
 
 def test_order_agnostic_training_learns_both_directions() -> None:
