@@ -126,7 +126,7 @@ def test_what_is_unknown_is_asked_for_in_one_pass() -> None:
 
 
 def test_marginals_in_one_pass_are_those_variable_by_variable() -> None:
-    model = build(ROWS, order_agnostic=True, orderings=3, ordering="random")
+    model = build(ROWS, order_agnostic=True, ordering="random", seed=1)
     x = draw(model)
     known = torch.rand(x.shape, generator=torch.Generator().manual_seed(1)) < 0.5
     known[:, 2] &= known[:, 1]
