@@ -40,6 +40,9 @@ FRAGMENT_CELLS = 1 << 22
 
 ENCODED = ("train", "valid")
 
+FIRST_PASS = ("schema.json", "profile.json", "encoder.json")
+"""What the first pass writes, in this order."""
+
 Result = TypeVar("Result")
 
 
@@ -132,11 +135,9 @@ def prepare(
     if finished is None:
         cluster.connect(resources)
         content = _prepare(dataset, data, folder)
-        manifest_written = manifest.finish(folder, key, **content)
-        result = summary(folder, manifest_written)
+        result = summary(folder, manifest.finish(folder, key, **content))
     else:
         result = summary(folder, finished)
-    storage.delete(storage.join(folder, "_parts"))
     done = finished is not None
     return {**result, "done": done, "seconds": round(time.monotonic() - started, 3)}
 
@@ -211,12 +212,13 @@ def summary(folder: str, finished: Mapping[str, Any]) -> dict[str, Any]:
 def _prepare(dataset: Dataset, data: DataConfig, folder: str) -> dict[str, Any]:
     """Both passes; the content of the manifest."""
     plan = _plan(dataset, data)
-    if not storage.exists(storage.join(folder, "encoder.json")):
+    known = storage.sizes(folder)
+    if not all(name in known for name in FIRST_PASS):
         _first_pass(dataset, plan, folder)
     encoder = load_encoder(folder)
-    known = storage.read_json(storage.join(folder, "profile.json"))
-    plan = replace(plan, boundaries=tuple(known["boundaries"]))
-    bad = known["bad_files"]
+    profiled = storage.read_json(storage.join(folder, "profile.json"))
+    plan = replace(plan, boundaries=tuple(profiled["boundaries"]))
+    bad = profiled["bad_files"]
     names = {entry["name"] for entry in bad}
     fragments = [f for f in dataset.fragments if f.name not in names]
     receipts = _second_pass(fragments, plan, encoder, folder)
@@ -239,7 +241,8 @@ def _prepare(dataset: Dataset, data: DataConfig, folder: str) -> dict[str, Any]:
         "rows_out": sum(rows.values()),
         "rows_quarantined": quarantined,
         "bad_files": bad,
-        "files": [entry for r in receipts for entry in r["files"]],
+        "files": [manifest.describe(folder, name, 0) for name in FIRST_PASS]
+        + [entry for r in receipts for entry in r["files"]],
     }
 
 
@@ -547,22 +550,33 @@ def _second_pass(
     fragments: list[Fragment], plan: Plan, encoder: TableEncoder, folder: str
 ) -> list[dict[str, Any]]:
     """Writes every fragment that is not yet written; the receipts of all."""
-    parts = storage.join(folder, "_parts")
-    written = set(storage.list_files(parts))
-    todo = [f for f in fragments if f"{part_name(f)}.json" not in written]
-    done = sum(f.rows for f in fragments) - sum(f.rows for f in todo)
-    for _ in cluster.stream(
+    sizes = storage.sizes(folder)
+    receipts = {
+        f.index: storage.read_json(storage.join(folder, receipt_name(f)))
+        for f in fragments
+        if receipt_name(f) in sizes
+    }
+    receipts = {
+        index: receipt
+        for index, receipt in receipts.items()
+        if all(sizes.get(e["path"]) == e["bytes"] for e in receipt["files"])
+    }
+    todo = [f for f in fragments if f.index not in receipts]
+    written = cluster.stream(
         partial(write_fragment, plan, encoder, folder),
         todo,
         what="prepare: rows encoded",
         units=lambda fragment: fragment.rows,
-        done=done,
-    ):
-        pass
-    return [
-        storage.read_json(storage.join(parts, f"{part_name(f)}.json"))
-        for f in fragments
-    ]
+        done=sum(f.rows for f in fragments) - sum(f.rows for f in todo),
+    )
+    for fragment, receipt in zip(todo, written, strict=True):
+        receipts[fragment.index] = receipt
+    return [receipts[f.index] for f in fragments]
+
+
+def receipt_name(fragment: Fragment) -> str:
+    """The file that says that all files of a fragment are written."""
+    return f"_parts/{part_name(fragment)}.json"
 
 
 def part_name(fragment: Fragment) -> str:
@@ -572,8 +586,12 @@ def part_name(fragment: Fragment) -> str:
 
 def write_fragment(
     plan: Plan, encoder: TableEncoder, folder: str, fragment: Fragment
-) -> None:
-    """Writes a fragment's rows to their splits and the encoded rows, then a receipt."""
+) -> dict[str, Any]:
+    """Writes a fragment's rows to their splits and the encoded rows, then a receipt.
+
+    Returns:
+        The receipt: rows by split, log-volumes, rows quarantined, and the files.
+    """
     division = divide(plan, fragment)
     name = part_name(fragment)
     files, rows, log_volume = [], {}, dict.fromkeys(ENCODED, 0.0)
@@ -599,15 +617,14 @@ def write_fragment(
         path = f"quarantine/{name}.parquet"
         _write_quarantine(storage.join(folder, path), division, fragment)
         files.append(manifest.describe(folder, path, quarantined))
-    storage.write_json(
-        storage.join(folder, "_parts", f"{name}.json"),
-        {
-            "rows": rows,
-            "log_volume": log_volume,
-            "quarantined": quarantined,
-            "files": files,
-        },
-    )
+    receipt = {
+        "rows": rows,
+        "log_volume": log_volume,
+        "quarantined": quarantined,
+        "files": files,
+    }
+    storage.write_json(storage.join(folder, receipt_name(fragment)), receipt)
+    return receipt
 
 
 def write_encoded(path: str, x: np.ndarray) -> None:

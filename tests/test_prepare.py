@@ -112,10 +112,8 @@ def test_the_manifest_describes_every_file(tmp_path: Path) -> None:
         path = str(tmp_path / "out" / entry["path"])
         assert storage.checksum(path) == entry["sha256"]
     listed = {entry["path"] for entry in known["files"]}
-    others = {"schema.json", "encoder.json", "profile.json", manifest.MANIFEST}
-    assert set(content(tmp_path / "out")) - {"manifest"} == (listed | others) - {
-        manifest.MANIFEST
-    }
+    receipts = {"_parts/part-00000.json", "_parts/part-00001.json"}
+    assert set(content(tmp_path / "out")) == listed | receipts | {"manifest"}
     assert result["key"] == known["job_key"]
 
 
@@ -159,6 +157,19 @@ def test_a_run_that_died_is_completed(
     assert run(source, tmp_path / "out")["done"] is False
     assert kept.stat().st_mtime_ns == stamp
     assert content(tmp_path / "out") == content(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("name", ["train/part-00001.parquet", "profile.json"])
+def test_a_lost_file_is_made_again_and_no_other(tmp_path: Path, name: str) -> None:
+    source = write_files(tmp_path / "raw", example(300), 3)
+    run(source, tmp_path / "out")
+    before = content(tmp_path / "out")
+    other = tmp_path / "out" / "train" / "part-00002.parquet"
+    stamp = other.stat().st_mtime_ns
+    (tmp_path / "out" / name).unlink()
+    assert run(source, tmp_path / "out")["done"] is False
+    assert content(tmp_path / "out") == before
+    assert other.stat().st_mtime_ns == stamp
 
 
 def test_another_job_s_folder_is_refused(tmp_path: Path) -> None:
