@@ -17,6 +17,7 @@ from ar_models.independent import Independent
 from ar_models.inputs import Inputs
 from ar_models.made import MADE
 from ar_models.nade import NADE
+from ar_models.pixelcnn import PixelCNN
 from ar_models.rnn import RNN
 from ar_models.transformer import Transformer
 from ar_models.variables import Variable, binary
@@ -33,6 +34,7 @@ __all__ = [
     "Independent",
     "Inputs",
     "Layout",
+    "PixelCNN",
     "Transformer",
     "Variable",
     "binary",

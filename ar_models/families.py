@@ -6,6 +6,7 @@ from ar_models.fvsbn import FVSBN
 from ar_models.independent import Independent
 from ar_models.made import MADE
 from ar_models.nade import NADE
+from ar_models.pixelcnn import PixelCNN
 from ar_models.rnn import RNN
 from ar_models.transformer import Transformer
 
@@ -15,6 +16,7 @@ MODELS: dict[str, type[AutoregressiveModel]] = {
     "independent": Independent,
     "made": MADE,
     "nade": NADE,
+    "pixelcnn": PixelCNN,
     "rnn": RNN,
     "transformer": Transformer,
 }
