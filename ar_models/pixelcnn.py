@@ -108,7 +108,8 @@ class Block(nn.Module):
     def lower(self, rows: Tensor) -> Tensor:
         """The vertical stack's next layer, of all but the first `kernel // 2` rows."""
         reach = self.across.weight.shape[-1] - 1
-        return rows[:, :, reach:] + self.dropout(gate(self.down(rows)))
+        added: Tensor = self.dropout(gate(self.down(rows)))
+        return rows[:, :, reach:] + added
 
 
 class PixelCNN(AutoregressiveModel):

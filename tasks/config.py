@@ -140,6 +140,26 @@ class EonadeConfig(Section):
     seed: int = Field(0, description="of the orderings that score")
 
 
+class PixelcnnConfig(Section):
+    """Gated convolutions; keys are arguments of `ar_models.pixelcnn.PixelCNN`."""
+
+    family: Literal["pixelcnn"] = "pixelcnn"
+    height: PositiveInt = Field(description="rows of an image")
+    width: PositiveInt = Field(description="columns of an image")
+    channels: PositiveInt = Field(1, description="channels of a pixel")
+    hidden: PositiveInt = Field(64, description="maps of each stack")
+    layers: PositiveInt = Field(8, description="gated layers")
+    kernel: PositiveInt = Field(5, description="width of the convolutions, odd")
+    ordering: Literal["natural"] = Field(
+        "natural", description="pixels are taken row by row"
+    )
+    components: PositiveInt = Field(8, description="components of each mixture")
+    embedding: PositiveInt = Field(
+        16, description="width in which the values of pixels are embedded"
+    )
+    dropout: Share = Field(0.0, description="share of gated maps left out")
+
+
 class RnnConfig(Section):
     """A recurrent network; every key is an argument of `ar_models.rnn.RNN`."""
 
@@ -194,6 +214,7 @@ ModelConfig = Annotated[
     | Annotated[FvsbnConfig, Tag("fvsbn")]
     | Annotated[NadeConfig, Tag("nade")]
     | Annotated[EonadeConfig, Tag("eonade")]
+    | Annotated[PixelcnnConfig, Tag("pixelcnn")]
     | Annotated[RnnConfig, Tag("rnn")]
     | Annotated[TransformerConfig, Tag("transformer")],
     Discriminator(_family),

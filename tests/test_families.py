@@ -1,6 +1,7 @@
 """The families' names, arguments and configurations agree."""
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +19,8 @@ SECTIONS: dict[str, type[Section]] = {
         get_args(member) for member in get_args(get_args(ModelConfig)[0])
     )
 }
+NEEDED: dict[str, dict[str, Any]] = {"pixelcnn": {"height": 1, "width": 3}}
+"""Settings without a default, for three variables."""
 CONFIGURED = pytest.mark.parametrize("family", SECTIONS)
 
 
@@ -48,7 +51,8 @@ def test_a_section_has_the_keys_of_the_constructor(family: str) -> None:
 def test_a_model_is_built_from_a_section_and_rebuilt_from_its_config(
     family: str,
 ) -> None:
-    settings = SECTIONS[family]().model_dump(mode="json", exclude={"family"})
+    section = SECTIONS[family](**NEEDED.get(family, {}))
+    settings = section.model_dump(mode="json", exclude={"family"})
     model = MODELS[family](binary(3), **settings)
     assert model.config() == settings
     again = MODELS[family](binary(3), **model.config())
@@ -57,7 +61,8 @@ def test_a_model_is_built_from_a_section_and_rebuilt_from_its_config(
 
 @CONFIGURED
 def test_the_family_picks_the_section(family: str, tmp_path: Path) -> None:
-    loaded = load(tmp_path, f"model: {{family: {family}}}")
+    keys = json.dumps({"family": family, **NEEDED.get(family, {})})
+    loaded = load(tmp_path, f"model: {keys}")
     assert type(loaded.model) is SECTIONS[family]
     again = Config.model_validate_json(loaded.model_dump_json())
     assert again == loaded
@@ -75,6 +80,7 @@ def test_the_family_is_made_if_none_is_given(model: str, tmp_path: Path) -> None
         ("3", "model: should be a mapping with a family, got 3"),
         ("{hidden: 0}", r"model\.hidden: input should be greater than 0, got 0"),
         ("{family: fvsbn, hidden: 3}", r"model\.hidden: no such key"),
+        ("{family: pixelcnn, width: 3}", r"model\.height: is required"),
     ],
 )
 def test_a_mistake_is_named(model: str, message: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ A new family is tested by a line in `ar_models/families.py` and one in `SMALL`.
 import itertools
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "independent": {"components": 3, "embedding": 4},
     "made": {"hidden": 40, "components": 3, "embedding": 4},
     "nade": {"hidden": 40, "components": 3, "embedding": 4, "rescale": True},
+    "pixelcnn": {"hidden": 8, "layers": 3, "kernel": 3, "embedding": 4},
     "rnn": {"hidden": 16, "layers": 2, "components": 3, "embedding": 4},
     "transformer": {
         "hidden": 16,
@@ -37,8 +39,11 @@ SMALL: dict[str, dict[str, Any]] = {
 DEAF = {"independent"}
 """Families whose conditionals see nothing."""
 
-ONE_ORDERING = {"independent"}
+ONE_ORDERING = {"independent", "pixelcnn"}
 """Families without orderings."""
+
+IMAGES = {"pixelcnn"}
+"""Families for variables that are alike."""
 
 MIXED = (
     Variable("a", "binary", 0, size=2, frequencies=(0.6, 0.4)),
@@ -71,6 +76,7 @@ DISCRETE = (
 )
 
 KINDS = {"binary": binary(6), "mixed": MIXED}
+ALIKE = {"binary"}
 
 ORDERINGS: dict[str, dict[str, Any]] = {
     "natural": {"ordering": "natural", "orderings": 1},
@@ -78,13 +84,34 @@ ORDERINGS: dict[str, dict[str, Any]] = {
 }
 
 CASES = [
-    pytest.param(family, ordering, id=f"{family}-{ordering}")
+    (family, ordering)
     for family, ordering in itertools.product(MODELS, ORDERINGS)
     if ordering == "natural" or family not in ONE_ORDERING
 ]
-every_family = pytest.mark.parametrize("family", MODELS)
-every_kind = pytest.mark.parametrize("kind", KINDS)
-every_case = pytest.mark.parametrize(("family", "ordering"), CASES)
+
+
+def every(names: str, cases: Iterable[tuple[str, ...]]) -> pytest.MarkDecorator:
+    """Runs a test on the cases, but on those alone that their family can take.
+
+    A case begins with the family and ends with the kind of variables, where the test is
+    for every kind; the others are about rows of a table.
+    """
+    return pytest.mark.parametrize(
+        names.split(),
+        [
+            pytest.param(*case, id="-".join(case))
+            for case in cases
+            if case[0] not in IMAGES or case[-1] in ALIKE
+        ],
+    )
+
+
+every_family = every("family", ((family,) for family in MODELS))
+every_case = every("family ordering", CASES)
+every_kind_of_family = every("family kind", itertools.product(MODELS, KINDS))
+every_kind_of_case = every(
+    "family ordering kind", ((*case, kind) for case in CASES for kind in KINDS)
+)
 
 
 def build(
@@ -95,8 +122,13 @@ def build(
 ) -> AutoregressiveModel:
     """A model with weights drawn at random: zeros pass anything."""
     torch.manual_seed(seed)
-    order = {} if family in ONE_ORDERING else ORDERINGS[ordering]
-    model = MODELS[family](variables, **SMALL[family], **order)
+    settings = SMALL[family]
+    if family in IMAGES:
+        height = 2 - len(variables) % 2
+        settings |= {"height": height, "width": len(variables) // height}
+    if family not in ONE_ORDERING:
+        settings |= ORDERINGS[ordering]
+    model = MODELS[family](variables, **settings)
     with torch.no_grad():
         for parameter in model.parameters():
             wide = parameter.dim() > 1
@@ -148,8 +180,7 @@ def test_densities_integrate_to_one(family: str, ordering: str) -> None:
     assert float(total) == pytest.approx(1, abs=1e-5)
 
 
-@every_kind
-@every_case
+@every_kind_of_case
 def test_a_conditional_sees_only_the_past(
     family: str, ordering: str, kind: str
 ) -> None:
@@ -167,8 +198,7 @@ def test_a_conditional_sees_only_the_past(
             )
 
 
-@every_kind
-@every_case
+@every_kind_of_case
 def test_a_conditional_sees_all_of_the_past(
     family: str, ordering: str, kind: str
 ) -> None:
@@ -226,8 +256,7 @@ def test_samples_of_numbers_follow_their_cdf(family: str, ordering: str) -> None
         assert float((uniform - steps).abs().max()) * math.sqrt(count) < 2.7
 
 
-@every_kind
-@every_case
+@every_kind_of_case
 def test_every_parameter_gets_a_gradient(family: str, ordering: str, kind: str) -> None:
     model = build(family, KINDS[kind], ordering)
     x = observations(model, 256)
@@ -240,8 +269,7 @@ def test_every_parameter_gets_a_gradient(family: str, ordering: str, kind: str) 
         assert bool(parameter.grad.any()), name
 
 
-@every_kind
-@every_case
+@every_kind_of_case
 def test_config_and_weights_rebuild_the_model(
     family: str, ordering: str, kind: str
 ) -> None:
@@ -256,8 +284,7 @@ def test_config_and_weights_rebuild_the_model(
     assert torch.equal(again.eval().log_prob(x), model.log_prob(x))
 
 
-@every_kind
-@every_case
+@every_kind_of_case
 def test_a_row_does_not_depend_on_its_batch(
     family: str, ordering: str, kind: str
 ) -> None:
@@ -269,8 +296,7 @@ def test_a_row_does_not_depend_on_its_batch(
     torch.testing.assert_close(model.log_prob(x), alone, atol=1e-5, rtol=1e-5)
 
 
-@every_kind
-@every_case
+@every_kind_of_case
 def test_shares_of_variables_add_up(family: str, ordering: str, kind: str) -> None:
     model = build(family, KINDS[kind], ordering)
     x = observations(model, 64)
@@ -282,8 +308,7 @@ def test_shares_of_variables_add_up(family: str, ordering: str, kind: str) -> No
     assert model.log_prob(torch.full((1, model.dim), math.nan)).tolist() == [0]
 
 
-@every_kind
-@every_case
+@every_kind_of_case
 def test_draws_equal_the_plain_sampler(family: str, ordering: str, kind: str) -> None:
     model = build(family, KINDS[kind], ordering).double()
     generator = torch.Generator().manual_seed(0)
@@ -301,8 +326,7 @@ def test_draws_equal_the_plain_sampler(family: str, ordering: str, kind: str) ->
         torch.testing.assert_close(drawn, plain, equal_nan=True)
 
 
-@every_kind
-@every_family
+@every_kind_of_family
 def test_equal_generators_give_equal_samples(family: str, kind: str) -> None:
     model = build(family, KINDS[kind])
 
@@ -325,8 +349,7 @@ def test_children_are_absent_where_their_parent_says_so(family: str) -> None:
     assert not bool(x[:, [0, 1, 3, 4, 5, 6, 8]].isnan().any())
 
 
-@every_kind
-@every_family
+@every_kind_of_family
 def test_one_and_two_variables_suffice(family: str, kind: str) -> None:
     for variables in ((KINDS[kind][0],), KINDS[kind][3:5], KINDS[kind][4:5]):
         model = build(family, variables)
@@ -335,8 +358,7 @@ def test_one_and_two_variables_suffice(family: str, kind: str) -> None:
         assert bool(model.log_prob(x).isfinite().all())
 
 
-@every_kind
-@every_family
+@every_kind_of_family
 def test_bf16_changes_the_log_probability_little(family: str, kind: str) -> None:
     # bf16 keeps 8 bits: parameters of size 3 are moved by about 0.01 each.
     model = build(family, KINDS[kind])
