@@ -35,7 +35,8 @@ def sample(
 
     Args:
         model: Folder of a saved `TableDensity`, local or S3.
-        output: Folder for the parts and the manifest, local or S3.
+        output: Folder for the parts and the manifest, local or S3; `{key}` in it
+            stands for the job key.
         config: How many rows and from where; its `output` is not looked at.
         resources: Where it runs.
         model_info: What to note about the model, such as its name, version, run id.
@@ -52,6 +53,7 @@ def sample(
     about = {**(model_info or {}), "fingerprint": fingerprint(load(model))}
     settings = config.model_dump(exclude={"output"})
     key = manifest.job_key(job="sample", model=about["fingerprint"], config=settings)
+    output = output.replace("{key}", key)
     content = manifest.claim(output, key, overwrite=overwrite)
     if content is not None:
         return summary(output, content, done=True)

@@ -45,7 +45,8 @@ def score(
     Args:
         model: Folder of a saved `TableDensity`, local or S3.
         source: The dataset, as for `datasets.open_dataset`.
-        output: Folder for the parts and the manifest, local or S3.
+        output: Folder for the parts and the manifest, local or S3; `{key}` in it
+            stands for the job key.
         config: What is written; its `input` and `output` are not looked at.
         resources: Where it runs.
         id_columns: Columns that are carried to the output.
@@ -78,6 +79,7 @@ def score(
         config=settings,
         carried=carried,
     )
+    output = output.replace("{key}", key)
     content = manifest.claim(output, key, overwrite=overwrite)
     if content is not None:
         return summary(output, content, done=True)
