@@ -5,7 +5,9 @@ What a result *is* stands in the sections `data` to `gate`; where it runs stands
 imports nothing heavy: the command line reads it before it loads torch or Ray.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -262,6 +264,9 @@ class ScoreConfig(Section):
 
     input: str | None = Field(None, description="dataset to score; data.path if none")
     output: str | None = Field(None, description="folder; below the storage if none")
+    carry: tuple[str, ...] = Field(
+        (), description="columns carried to the output besides data.id, for reading"
+    )
     statistic: Literal["surprisal", "excess"] = "excess"
     threshold: Annotated[float, Field(gt=0, lt=100)] = Field(
         99.9, description="severity (percentile of calibration rows) of an anomaly"
@@ -326,8 +331,13 @@ class Config(Section):
     resources: Resources = Resources()
 
 
-def load(path: Path) -> Config:
+def load(path: Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Config:
     """The checked configuration in a YAML file.
+
+    Args:
+        path: The file.
+        overrides: Values that replace those of the file, by dotted key such as
+            `data.path`.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -340,10 +350,22 @@ def load(path: Path) -> Config:
         raise ValueError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: a mapping with the keys name and data is needed")
+    for key, value in overrides.items():
+        replace(content, key, value)
     try:
         return Config.model_validate(content)
     except ValidationError as error:
         raise ValueError(describe(path, error)) from error
+
+
+def replace(content: dict[str, Any], key: str, value: Any) -> None:  # YAML values
+    """Sets the value of a dotted key; sections on the way are made as needed."""
+    *sections, last = key.split(".")
+    for section in sections:
+        content = content.setdefault(section, {})
+        if not isinstance(content, dict):
+            raise ValueError(f"{key}: {section} is not a section, so it has no {last}")
+    content[last] = value
 
 
 def describe(path: Path, error: ValidationError) -> str:

@@ -56,6 +56,13 @@ def list_files(folder: str) -> list[str]:
     )
 
 
+def list_folders(folder: str) -> list[str]:
+    """Sorted names of the folders in `folder`."""
+    return sorted(
+        info.base_name for info in _list(folder) if info.type == pafs.FileType.Directory
+    )
+
+
 def entries(folder: str) -> list[str]:
     """Sorted names of all files and folders in `folder`, unfinished ones too."""
     return sorted(info.base_name for info in _list(folder))
