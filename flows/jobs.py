@@ -1,0 +1,51 @@
+"""The flow behind each command, and what it gives back."""
+
+from typing import Any
+
+from prefect import Flow
+
+from flows import retrain, runs, sample, score, words
+from flows.terminal import Terminal
+from tasks import environment
+from tasks.config import Config
+
+FLOWS: dict[str, Flow[..., dict[str, Any]]] = {
+    "prepare": retrain.prepare,
+    "train": retrain.train,
+    "evaluate": retrain.evaluate,
+    "retrain": retrain.retrain,
+    "score": score.score,
+    "sample": sample.sample,
+}
+
+
+def show(name: str, config: Config, terminal: Terminal, **parameters: Any) -> Any:
+    """Runs a command's flow and shows what came out."""
+    result = run(name, config, **parameters)
+    terminal.result(result, words.text(result))
+    return result
+
+
+def run(name: str, config: Config, **parameters: Any) -> dict[str, Any]:
+    """Runs a command's flow as the only writer of its output.
+
+    Returns:
+        What its steps returned, by name, and `status`: done, or refused where the gate
+        did not let the new model become champion.
+    """
+    root = environment.local_root(config.resources.storage)
+    results: dict[str, Any] = runs.run(
+        root, output(name, config), FLOWS[name], config=config, **parameters
+    )
+    promoted = results.get("register", {}).get("promoted", True)
+    return {"status": "done" if promoted else "refused", **results}
+
+
+def output(name: str, config: Config) -> str:
+    """What names the output of a command, for its lock."""
+    home = f"{config.resources.storage}/{config.name}"
+    if name == "score":
+        return config.score.output or f"{home}/score {config.score.input}"
+    if name == "sample":
+        return config.sample.output or f"{home}/sample"
+    return home

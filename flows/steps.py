@@ -1,0 +1,87 @@
+"""The functions of `tasks` as Prefect runs them: names, retries, MLflow runs.
+
+Every step finds by itself what is done already, so Prefect caches nothing.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from tasks import (
+    evaluate,
+    manifest,
+    prepare,
+    register,
+    report,
+    sample,
+    score,
+    storage,
+    tracking,
+    train,
+)
+from tasks.config import Config
+
+PASSING = re.compile(
+    r"AWS Error (NETWORK_CONNECTION|REQUEST_TIMEOUT|SLOW_DOWN|SERVICE_UNAVAILABLE"
+    r"|INTERNAL_FAILURE|THROTTLING)"
+)
+"""What pyarrow says of S3 when another attempt may succeed."""
+
+
+def may_pass(step: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether a failure came from the outside world and may be gone next time."""
+    error = state.data
+    broken = isinstance(error, ConnectionError | TimeoutError)
+    return broken or (isinstance(error, OSError) and bool(PASSING.search(str(error))))
+
+
+once: Callable[..., Any] = partial(task, cache_policy=NO_CACHE, persist_result=False)
+outside: Callable[..., Any] = partial(
+    once, retries=3, retry_delay_seconds=[5, 30, 120], retry_condition_fn=may_pass
+)
+"""For steps that read or write what may be far away."""
+
+prepare_data = outside(prepare.prepare, name="prepare")
+train_model = once(train.train, name="train")
+evaluate_model = outside(evaluate.evaluate, name="evaluate")
+write_report = outside(report.report, name="report")
+register_model = once(register.register, name="register")
+download_model = outside(register.download, name="download")
+score_rows = outside(score.score, name="score")
+sample_rows = outside(sample.sample, name="sample")
+
+
+def place(config: Config, kind: str) -> str:
+    """A folder of results below the storage; `{key}` becomes the key of the job."""
+    return storage.join(config.resources.storage, config.name, kind, "{key}")
+
+
+@contextmanager
+def mlflow_run(config: Config, prepared: Mapping[str, Any]) -> Iterator[str]:
+    """The id of the MLflow run of a retraining, ended as the block ends.
+
+    A repeated retraining on the same rows goes on with the run it had.
+    """
+    settings = config.model_dump(mode="json", include={"model", "train", "evaluate"})
+    key = manifest.job_key(job="retrain", prepared=prepared["key"], config=settings)
+    names = ("fingerprint", "encoder")
+    fingerprints = {name: str(prepared[name]) for name in names}
+    run_id = tracking.start(
+        config.name, key, config.model_dump(mode="json"), fingerprints
+    )
+    try:
+        yield run_id
+    except Exception:
+        tracking.finish(run_id, "FAILED")
+        raise
+    except BaseException:
+        tracking.finish(run_id, "KILLED")
+        raise
+    tracking.finish(run_id)
