@@ -38,6 +38,9 @@ from tasks.splits import SPLITS
 FRAGMENT_CELLS = 1 << 22
 """Cells of a fragment: what one worker holds at a time, some 300 MB in all."""
 
+PREVIEWED = 8
+"""Fragments from all over the dataset of which a preview reads some rows."""
+
 ENCODED = ("train", "valid")
 
 FIRST_PASS = ("schema.json", "profile.json", "encoder.json")
@@ -186,6 +189,34 @@ def job_key(data: DataConfig, dataset: Dataset) -> str:
     return manifest.job_key(
         task="prepare", dataset=dataset.fingerprint, data=identity, encoder=FORMAT
     )
+
+
+def preview(path: str, rows: int) -> list[dict[str, Any]]:  # JSON-able values
+    """What would be inferred of each column from at most so many rows, spread out.
+
+    Returns:
+        An entry per column as in profile.json; the kind `exclude` says that the type
+        cannot be modelled.
+    """
+    dataset = open_dataset(path, rows_per_fragment=max(1, rows // PREVIEWED))
+    step = max(1, len(dataset.fragments) // PREVIEWED)
+    chosen = list(dataset.fragments[::step][:PREVIEWED])
+    unknown = [f for f in dataset.schema if cells.family(f.type) is None]
+    data = DataConfig(path=path, exclude=tuple(field.name for field in unknown))
+    plan = _plan(dataset, data)
+    surveys = map(partial(survey_fragment, plan), chosen)
+    survey, _ = _merge_surveys(chosen, surveys, plan)
+    _, entries = _infer(survey, plan, dataset.schema)
+    by_name = {entry["name"]: entry for entry in entries} | {
+        field.name: {
+            "name": field.name,
+            "type": str(field.type),
+            "kind": "exclude",
+            "why": f"{field.type} cannot be modelled; flatten it",
+        }
+        for field in unknown
+    }
+    return [by_name[name] for name in dataset.schema.names]
 
 
 def load_encoder(prepared: str) -> TableEncoder:
