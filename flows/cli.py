@@ -1,0 +1,424 @@
+"""The `chainrule` command.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 the gate refused the
+challenger; 130 and 143 after Ctrl-C and SIGTERM. Heavy modules are imported inside the
+commands, so that `--help` is there at once.
+"""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from flows import lifetime
+from flows.terminal import Terminal
+from tasks import environment
+from tasks.config import Config, Resources, load
+
+EXPECTED = (ValueError, TypeError, OSError)
+"""What tasks raise about the user's input and machine, with a message for the user."""
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "flights.yaml"
+"""The demo's configuration; it is there in a checkout."""
+
+DONE, FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Learn the probability of every row of a Parquet dataset; then score, "
+    "explain and sample with it.\n\n"
+    "Start with [bold]chainrule init DATA > my.yaml[/], look through the file, then "
+    "[bold]chainrule retrain my.yaml[/]. [bold]chainrule demo[/] shows all of it.",
+)
+
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="YAML file; see --help-config.")
+]
+Data = Annotated[
+    str | None, typer.Option(help="Dataset in place of data.path of the file.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any key: train.epochs=5; may be repeated."
+    ),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CHAINRULE_STORAGE", help="Root of all results, local or s3://."
+    ),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Training processes.")]
+Gpus = Annotated[int | None, typer.Option(min=0, help="GPUs of each of them.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object on stdout, and nothing else.")
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show tracebacks and all output of libraries.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what another job left in --output.")
+]
+
+
+def main() -> None:
+    """Runs the command that the arguments name."""
+    app(prog_name="chainrule")
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    help_config: Annotated[
+        bool,
+        typer.Option(
+            "--help-config", help="Show every configuration key with its default."
+        ),
+    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show it.")] = False,
+) -> None:
+    """Answers what needs no command."""
+    if help_config:
+        from flows.keys import reference
+
+        typer.echo(reference(), nl=False)
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(installed("chainrule"))
+    if help_config or version:
+        raise typer.Exit(DONE)
+
+
+Job = Callable[[Config, Terminal], dict[str, Any]]
+"""Does the work of a command, says what came out and returns it, JSON-able."""
+
+
+@app.command(rich_help_panel="From data to a model")
+def init(
+    data: Annotated[str, typer.Argument(help="Parquet file, folder, glob, s3://.")],
+    name: Annotated[
+        str | None, typer.Option(help="Of the model; from DATA if none.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Propose a configuration: prints a commented YAML file for DATA."""
+    from flows import proposal
+
+    terminal = Terminal()
+    with failures(terminal, debug):
+        typer.echo(proposal.propose(data, name), nl=False)
+
+
+@app.command(rich_help_panel="From data to a model")
+def retrain(
+    file: ConfigFile,
+    data: Data = None,
+    storage: Storage = None,
+    workers: Workers = None,
+    gpus_per_worker: Gpus = None,
+    changes: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Prepare, train, evaluate, register; the better model becomes champion.
+
+    What is already done is not done again. Exit code 3: the new model was not better
+    than the champion, which stays.
+    """
+    given = {
+        "data.path": data,
+        "resources.storage": storage,
+        "resources.workers": workers,
+        "resources.gpus_per_worker": gpus_per_worker,
+    }
+    command("retrain", file, given, changes, as_json, debug)
+
+
+@app.command(rich_help_panel="From data to a model")
+def prepare(
+    file: ConfigFile,
+    data: Data = None,
+    storage: Storage = None,
+    changes: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Read, check, split and encode the dataset."""
+    given = {"data.path": data, "resources.storage": storage}
+    command("prepare", file, given, changes, as_json, debug)
+
+
+@app.command(rich_help_panel="From data to a model")
+def train(
+    file: ConfigFile,
+    data: Data = None,
+    storage: Storage = None,
+    workers: Workers = None,
+    gpus_per_worker: Gpus = None,
+    changes: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Prepare and train, and register nothing."""
+    given = {
+        "data.path": data,
+        "resources.storage": storage,
+        "resources.workers": workers,
+        "resources.gpus_per_worker": gpus_per_worker,
+    }
+    command("train", file, given, changes, as_json, debug)
+
+
+@app.command(rich_help_panel="From data to a model")
+def evaluate(
+    file: ConfigFile,
+    data: Data = None,
+    storage: Storage = None,
+    workers: Workers = None,
+    gpus_per_worker: Gpus = None,
+    changes: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Prepare, train and judge on held-out rows, and register nothing."""
+    given = {
+        "data.path": data,
+        "resources.storage": storage,
+        "resources.workers": workers,
+        "resources.gpus_per_worker": gpus_per_worker,
+    }
+    command("evaluate", file, given, changes, as_json, debug)
+
+
+@app.command(rich_help_panel="With the champion")
+def score(
+    file: ConfigFile,
+    input: Annotated[
+        str | None, typer.Option(help="Dataset to score; data.path if none.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder; below the storage if none.")
+    ] = None,
+    storage: Storage = None,
+    changes: Set = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write each row's probability, p-value, severity and explanation."""
+    given = {
+        "score.input": input,
+        "score.output": output,
+        "resources.storage": storage,
+    }
+    command("score", file, given, changes, as_json, debug, overwrite=overwrite)
+
+
+@app.command(rich_help_panel="With the champion")
+def sample(
+    file: ConfigFile,
+    rows: Annotated[int | None, typer.Option(min=1, help="How many.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the random stream.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder; below the storage if none.")
+    ] = None,
+    storage: Storage = None,
+    changes: Set = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write synthetic rows with the original columns and types."""
+    given = {
+        "sample.rows": rows,
+        "sample.seed": seed,
+        "sample.output": output,
+        "resources.storage": storage,
+    }
+    command("sample", file, given, changes, as_json, debug, overwrite=overwrite)
+
+
+@app.command(rich_help_panel="What there is")
+def status(
+    storage: Storage = None,
+    name: Annotated[str | None, typer.Argument(help="Of a model; all if none.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show the registered versions and the results below the storage."""
+    from flows import overview
+
+    terminal = Terminal(as_json=as_json)
+    root = storage or default_storage()
+    with failures(terminal, debug), terminal.open_log(log_file(root, "status"), debug):
+        environment.configure(root)
+        content = overview.collect(root, name)
+        terminal.result(content, overview.text(content))
+
+
+@app.command(rich_help_panel="What there is")
+def ui(storage: Storage = None, debug: Debug = False) -> None:
+    """Serve the pages of Prefect and MLflow until Ctrl-C."""
+    raise_unless_supervised()
+    from flows import pages
+
+    terminal = Terminal()
+    root = storage or default_storage()
+    with failures(terminal, debug), terminal.open_log(log_file(root, "ui"), debug):
+        environment.configure(root)
+        pages.serve(terminal)
+
+
+@app.command(rich_help_panel="What there is")
+def demo(storage: Storage = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Retrain, score and sample the New York flights of 2013: all in one go."""
+
+    def job(config: Config, terminal: Terminal) -> dict[str, Any]:
+        from flows import demo
+
+        return demo.run(config, terminal)
+
+    root = storage or default_storage()
+    months = f"{root.rstrip('/')}/demo/flights/month="
+    changes = {
+        "data.path": f"{months}[1-9]",
+        "score.input": f"{months}1[0-2]",
+        "resources.storage": root,
+    }
+    terminal = Terminal(as_json=as_json)
+    with failures(terminal, debug):
+        config = load(EXAMPLE, changes)
+    work("demo", config, job, as_json, debug)
+
+
+def command(
+    name: str,
+    file: Path,
+    given: Mapping[str, Any],
+    changes: list[str] | None,
+    as_json: bool,
+    debug: bool,
+    **parameters: Any,
+) -> None:
+    """Runs the flow `name` with the configuration in `file`, as changed by flags."""
+    terminal = Terminal(as_json=as_json)
+    try:
+        config = load(file, overrides(given, changes))
+    except (OSError, ValueError) as error:
+        terminal.fail(message(error))
+        raise typer.Exit(USAGE) from error
+
+    def job(config: Config, terminal: Terminal) -> dict[str, Any]:
+        from flows import jobs
+
+        shown: dict[str, Any] = jobs.show(name, config, terminal, **parameters)
+        return shown
+
+    work(name, config, job, as_json, debug)
+
+
+def overrides(
+    given: Mapping[str, Any],  # values of the flags, None where not given
+    changes: list[str] | None,
+) -> dict[str, Any]:
+    """The keys that the flags replace; flags with a name of their own win."""
+    result = {}
+    for change in changes or ():
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"--set needs KEY=VALUE, got {change!r}")
+        result[key] = yaml.safe_load(value)
+    return result | {key: value for key, value in given.items() if value is not None}
+
+
+def work(name: str, config: Config, job: Job, as_json: bool, debug: bool) -> None:
+    """Does a job in a supervised child of its own, and turns its end into a code."""
+    raise_unless_supervised()
+    terminal = Terminal(as_json=as_json)
+    root = config.resources.storage
+    with (
+        failures(terminal, debug),
+        terminal.open_log(log_file(root, f"{name}-{config.name}"), debug),
+    ):
+        environment.configure(root)
+        result = job(config, terminal)
+    raise typer.Exit(REFUSED if result.get("status") == "refused" else DONE)
+
+
+def raise_unless_supervised() -> None:
+    """Goes on in a supervised child only; elsewhere starts it and takes its code."""
+    if not lifetime.is_supervised():
+        raise typer.Exit(lifetime.supervise(sys.argv[1:]))
+
+
+@contextmanager
+def failures(terminal: Terminal, debug: bool) -> Iterator[None]:
+    """Turns what goes wrong in the block into one message and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        terminal.fail("interrupted; the same command goes on from where it was")
+        raise typer.Exit(INTERRUPTED) from error
+    except typer.Exit:
+        raise
+    except Exception as error:
+        # The last resort of a command: nothing is hidden, the log has all of it.
+        if debug:
+            raise
+        told = message(error)
+        if not isinstance(error, EXPECTED):
+            told = f"unexpected {type(error).__name__}: {told}"
+        terminal.fail(told, record(error, terminal.log))
+        raise typer.Exit(FAILED) from error
+
+
+def record(error: Exception, log: Path | None) -> Path | None:
+    """Writes the traceback to the log; the log, if it could be written."""
+    if log is None:
+        return None
+    try:
+        with open(log, "a", encoding="utf-8") as file:
+            file.writelines(traceback.format_exception(error))
+    except OSError:
+        return None  # No space, say: what the message is about already.
+    return log
+
+
+def message(error: Exception) -> str:
+    """What an expected error says, in one line where it can be."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    what = f"{error.filename}: {(error.strerror or '').lower()}"
+    remedy = {
+        errno.ENOSPC: "; free some space, or name another --storage or --output",
+        errno.EACCES: "; take a folder you may write to: --storage or --output",
+    }.get(error.errno, "")
+    return f"{what if error.filename else error}{remedy}"
+
+
+def default_storage() -> str:
+    """The root of results where no configuration and no flag names one."""
+    return Resources().storage
+
+
+def log_file(root: str, what: str) -> Path:
+    """A new log file of a command, below the local state of `root`."""
+    started = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return environment.local_root(root) / "logs" / f"{started}-{what}-{os.getpid()}.log"
+
+
+if __name__ == "__main__":
+    main()
