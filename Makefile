@@ -1,0 +1,33 @@
+# Needs Python 3.11 or newer, make and pip; everything else goes to .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench check-kill clean
+
+demo: .venv/installed  ## NYC flights: retrain, score, sample, and what came out
+	$(BIN)/chainrule demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.training
+
+check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
+	$(BIN)/python -m pytest tests/test_kill.py --kills 10 $(PYTEST_ARGS)
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Python 3.11 or newer is needed: make PYTHON=python3.12 ...' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check \
+	  -c constraints.txt -e '.[dev]'
+	touch $@

@@ -1,0 +1,350 @@
+"""The commands on a small table, in this process: results, refusals, bad input."""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from prefect.testing.utilities import prefect_test_harness
+from tables import small_table
+from typer.testing import CliRunner, Result
+
+from flows import cli, lifetime
+from flows.terminal import Terminal
+
+
+class Job:
+    """A configuration in a folder of its own, and the command to run on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.storage = folder / "storage"
+        self.file = folder / "small.yaml"
+        self.data.mkdir()
+        self.write(small_table(), "part-0.parquet")
+        self.content: dict[str, Any] = {
+            "name": "small",
+            "data": {"path": str(self.data), "id": ["id"]},
+            "model": {"hidden": 16, "layers": 1, "components": 2},
+            "train": {"epochs": 2, "batch_size": 128},
+            "evaluate": {"bootstrap": 100},
+            "score": {"rows_per_fragment": 400},
+            "sample": {"rows": 500, "rows_per_shard": 200},
+            "resources": {"storage": str(self.storage)},
+        }
+
+    def write(self, table: pa.Table, name: str) -> None:
+        pq.write_table(table, self.data / name)
+
+    def __call__(self, command: str, *arguments: str, **sections: Any) -> Result:
+        for section, values in sections.items():
+            self.content.setdefault(section, {}).update(values)
+        self.file.write_text(yaml.safe_dump(self.content))
+        return CliRunner().invoke(cli.app, [command, str(self.file), *arguments])
+
+    def files(self) -> dict[str, int]:
+        """Every file of results with its time of change."""
+        return {
+            str(path.relative_to(self.storage)): path.stat().st_mtime_ns
+            for path in sorted((self.storage / "small").rglob("*"))
+            if path.is_file()
+        }
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=60):
+        yield
+
+
+@pytest.fixture(scope="session")
+def job(
+    server: None, ray: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Job]:
+    """A retrained small table; commands run in this process, loggers are restored."""
+    root = logging.getLogger()
+    before = (root.handlers, root.level)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lifetime, "is_supervised", lambda: True)
+        patch.setattr(Terminal, "divert", lambda terminal, log: None)
+        folder = tmp_path_factory.mktemp("job")
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/storage/mlflow.db")
+        yield Job(folder)
+    root.handlers, root.level = before
+    logging.captureWarnings(False)
+
+
+@pytest.fixture(scope="session")
+def retrained(job: Job) -> dict[str, Any]:
+    ended = job("retrain", "--json")
+    assert ended.exit_code == 0, ended.output
+    result: dict[str, Any] = json.loads(ended.stdout)
+    return result
+
+
+def test_retrain_registers_the_first_version_as_champion(
+    retrained: dict[str, Any],
+) -> None:
+    assert retrained["status"] == "done"
+    assert retrained["register"]["version"] == "1"
+    assert retrained["register"]["alias"] == "champion"
+    assert sum(retrained["prepare"]["rows"].values()) == 1500
+    assert Path(retrained["report"]).stat().st_size > 1000
+
+
+def test_what_is_done_is_not_done_again(job: Job, retrained: dict[str, Any]) -> None:
+    before = job.files()
+    again = job("retrain", "--json")
+    assert again.exit_code == 0
+    result = json.loads(again.stdout)
+    assert all(result[step]["done"] for step in ("prepare", "train", "evaluate"))
+    assert result["register"]["version"] == "1"
+    assert job.files() == before
+    assert "already done" in job("retrain").stdout
+
+
+def test_a_challenger_that_is_not_better_is_refused(
+    job: Job, retrained: dict[str, Any]
+) -> None:
+    result = job("retrain", "--json", "--set", "train.learning_rate=1.0e-9")
+    assert result.exit_code == cli.REFUSED
+    content = json.loads(result.stdout)
+    assert content["status"] == "refused"
+    assert content["register"]["alias"] == "challenger"
+    assert content["register"]["version"] == "2"
+
+
+def test_every_row_is_scored_with_its_id(job: Job, retrained: dict[str, Any]) -> None:
+    result = job("score", "--json")
+    assert result.exit_code == 0
+    content = json.loads(result.stdout)
+    assert content["model"]["version"] == "1"
+    scored = pq.read_table(content["score"]["path"])
+    assert scored["id"].to_pylist() == [f"row-0-{i}" for i in range(1500)]
+    assert pa.compute.is_finite(scored["log_prob"]).to_numpy().all()
+    assert json.loads(job("score", "--json").stdout)["score"]["done"]
+
+
+def test_samples_have_the_original_columns_and_their_seed(
+    job: Job, retrained: dict[str, Any]
+) -> None:
+    tables = []
+    for arguments in (["--rows", "400"], ["--rows", "400", "--seed", "1"]):
+        result = job("sample", "--json", *arguments)
+        assert result.exit_code == 0
+        tables.append(pq.read_table(json.loads(result.stdout)["sample"]["path"]))
+    assert tables[0].schema.remove_metadata() == small_table().drop(["id"]).schema
+    assert [table.num_rows for table in tables] == [400, 400]
+    assert tables[0] != tables[1]
+
+
+def test_status_shows_versions_and_results(job: Job, retrained: dict[str, Any]) -> None:
+    result = CliRunner().invoke(
+        cli.app, ["status", "small", "--storage", str(job.storage), "--json"]
+    )
+    content = json.loads(result.stdout)
+    first = next(v for v in content["versions"] if v["version"] == 1)
+    assert first["aliases"] == ["champion"]
+    assert first["test_nll"] == retrained["evaluate"]["metrics"]["test/nll"]
+    kinds = {found["kind"] for found in content["results"]}
+    assert {"prepared", "models", "evaluations"} <= kinds
+    text = CliRunner().invoke(cli.app, ["status", "--storage", str(job.storage)])
+    assert "champion" in text.stdout
+
+
+def test_init_proposes_a_configuration_that_retrain_takes(
+    job: Job, tmp_path: Path
+) -> None:
+    result = CliRunner().invoke(cli.app, ["init", str(job.data)])
+    assert result.exit_code == 0
+    file = tmp_path / "proposed.yaml"
+    file.write_text(result.stdout)
+    ended = CliRunner().invoke(
+        cli.app, ["prepare", str(file), "--storage", str(tmp_path / "s"), "--json"]
+    )
+    assert ended.exit_code == 0, ended.output
+    columns = json.loads(ended.stdout)["prepare"]["columns"]
+    assert columns["kind"] == "categorical"
+
+
+def not_parquet(folder: Path) -> None:
+    (folder / "part-1.parquet").write_text("a,b")
+
+
+def truncated(folder: Path) -> None:
+    whole = (folder / "part-0.parquet").read_bytes()
+    (folder / "part-1.parquet").write_bytes(whole[: len(whole) // 2])
+
+
+def column_missing(folder: Path) -> None:
+    pq.write_table(small_table().drop(["paid"]), folder / "part-1.parquet")
+
+
+def type_changed(folder: Path) -> None:
+    table = small_table()
+    text = pa.compute.cast(table["count"], pa.string())
+    changed = table.set_column(table.schema.get_field_index("count"), "count", text)
+    pq.write_table(changed, folder / "part-1.parquet")
+
+
+def no_rows(folder: Path) -> None:
+    pq.write_table(small_table().slice(0, 0), folder / "part-0.parquet")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "settings", "said"),
+    [
+        (shutil.rmtree, [], ["no such file or folder"]),
+        (lambda folder: (folder / "part-0.parquet").unlink(), [], ["no"]),
+        (not_parquet, [], ["part-1.parquet", "Parquet"]),
+        (truncated, [], ["part-1.parquet"]),
+        (no_rows, [], ["no rows"]),
+        (column_missing, [], ["part-1.parquet", "paid"]),
+        (type_changed, [], ["part-1.parquet", "count", "string", "int64"]),
+        (lambda folder: None, ["data.id=[idd]"], ["data.id", "idd", "id"]),
+        (
+            lambda folder: None,
+            ["data.exclude=[kind, count, paid, late]"],
+            ["all columns"],
+        ),
+        (
+            lambda folder: None,
+            ["data.columns={kind: {kind: real}}"],
+            ["kind", "string", "real"],
+        ),
+    ],
+    ids=[
+        "no such path",
+        "empty folder",
+        "not Parquet",
+        "truncated",
+        "zero rows",
+        "column missing",
+        "type changed",
+        "no such column",
+        "all left out",
+        "kind impossible",
+    ],
+)
+def test_bad_data_is_one_message_and_harms_nothing(
+    job: Job,
+    retrained: dict[str, Any],
+    tmp_path: Path,
+    spoil: Callable[[Path], object],
+    settings: list[str],
+    said: list[str],
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(job.data, data)
+    spoil(data)
+    before = job.files()
+    changes = [part for setting in settings for part in ("--set", setting)]
+    for command in ("retrain", "score"):
+        if command == "score" and settings:
+            continue  # They concern preparing only.
+        place = ["--input"] if command == "score" else ["--data"]
+        result = job(command, *place, str(data), *changes)
+        assert result.exit_code == cli.FAILED
+        for words in said:
+            assert words in result.stderr
+        assert "Traceback" not in result.output
+        assert before.items() <= job.files().items()
+
+
+def test_a_corrupt_file_among_good_ones_is_put_in_quarantine_on_demand(
+    job: Job, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(job.data, data)
+    truncated(data)
+    place = ["--data", str(data), "--storage", str(tmp_path / "storage")]
+    assert job("prepare", *place).exit_code == cli.FAILED
+    result = job("prepare", *place, "--set", "data.on_bad_file=quarantine", "--json")
+    assert result.exit_code == 0
+    prepared = json.loads(result.stdout)["prepare"]
+    assert [bad["name"] for bad in prepared["bad_files"]] == ["part-1.parquet"]
+    assert sum(prepared["rows"].values()) == 1500
+
+
+def test_an_output_of_another_job_is_refused_unless_overwritten(
+    job: Job, retrained: dict[str, Any], tmp_path: Path
+) -> None:
+    output = ["--output", str(tmp_path / "out")]
+    assert job("sample", *output, "--rows", "100").exit_code == 0
+    before = sorted(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    for command in ("sample", "score"):
+        result = job(command, *output)
+        assert result.exit_code == cli.FAILED
+        assert "holds the output of another job" in result.stderr
+        assert "--overwrite" in result.stderr
+    assert before == sorted(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    assert job("score", *output, "--overwrite").exit_code == 0
+
+
+def test_files_of_the_user_are_never_overwritten(
+    job: Job, retrained: dict[str, Any], tmp_path: Path
+) -> None:
+    precious = tmp_path / "thesis.tex"
+    precious.write_text("chapter 1")
+    result = job("sample", "--output", str(tmp_path), "--overwrite")
+    assert result.exit_code == cli.FAILED
+    assert precious.read_text() == "chapter 1"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_disk_that_refuses_is_one_message_and_harms_nothing(
+    job: Job, retrained: dict[str, Any], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number), "part-0")
+
+    before = job.files()
+    monkeypatch.setattr(os, "fsync", refuse)
+    for command in ("retrain", "score"):
+        result = job(
+            command, "--set", "data.min_category_count=3", "--data", str(job.data)
+        )
+        assert result.exit_code == cli.FAILED
+        assert f"part-0: {os.strerror(number).lower()}" in result.stderr
+        assert "Traceback" not in result.output
+    monkeypatch.undo()
+    after = job.files()
+    assert before.items() <= after.items()
+    assert not [name for name in after if ".tmp-" in name]
+
+
+def test_a_storage_below_a_file_is_one_message(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = job("retrain", "--storage", str(tmp_path / "file" / "storage"))
+    assert result.exit_code == cli.FAILED
+    assert "file" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_unknown_model_is_one_message(job: Job, tmp_path: Path) -> None:
+    result = job("score", "--set", "name=nobody")
+    assert result.exit_code == cli.FAILED
+    assert "nobody" in result.stderr
+    assert "retrain" in result.stderr
+
+
+def test_one_command_at_a_time_retrains_a_model(
+    job: Job, retrained: dict[str, Any]
+) -> None:
+    name = hashlib.sha256(f"{job.storage}/small".encode()).hexdigest()[:16]
+    with lifetime.hold(job.storage / "locks" / f"{name}.lock"):
+        result = job("retrain")
+    assert result.exit_code == cli.FAILED
+    assert "another chainrule command" in result.stderr
