@@ -5,13 +5,13 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tasks.config import Config
 
-SIGNS = {Ge: (">=", "ge"), Gt: (">", "gt"), Le: ("<=", "le"), Lt: ("<", "lt")}
+SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+"""Bounds by the names that pydantic's metadata have for them."""
 
 
 def reference() -> str:
@@ -65,10 +65,11 @@ def remark(field: FieldInfo) -> str:
 
 def limits(metadata: Iterable[object]) -> str:
     """The bounds of a number, such as ` > 0 < 1`."""
+    names = [(bound, type(bound).__name__.lower()) for bound in metadata]
     return "".join(
-        f" {SIGNS[type(bound)][0]} {getattr(bound, SIGNS[type(bound)][1]):g}"
-        for bound in metadata
-        if type(bound) in SIGNS
+        f" {SIGNS[name]} {getattr(bound, name):g}"
+        for bound, name in names
+        if name in SIGNS
     )
 
 

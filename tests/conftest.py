@@ -26,6 +26,7 @@ def free_port() -> int:
 # puts Unix sockets below it, whose paths may not exceed 107 characters.
 STATE = Path(tempfile.mkdtemp(prefix="cr-"))
 os.environ.setdefault("RAY_TMPDIR", str(STATE))
+(STATE / "storage").mkdir()
 environment.configure(str(STATE / "storage"))
 # The S3 of the tests; set before Ray starts, whose workers inherit it.
 os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{free_port()}"
