@@ -312,10 +312,9 @@ def test_a_disk_that_refuses_is_one_message_and_harms_nothing(
 
     before = job.files()
     monkeypatch.setattr(os, "fsync", refuse)
-    for command in ("retrain", "score"):
-        result = job(
-            command, "--set", "data.min_category_count=3", "--data", str(job.data)
-        )
+    changes = {"retrain": "data.min_category_count=3", "score": "score.threshold=99"}
+    for command, change in changes.items():
+        result = job(command, "--set", change)
         assert result.exit_code == cli.FAILED
         assert f"part-0: {os.strerror(number).lower()}" in result.stderr
         assert "Traceback" not in result.output
