@@ -142,3 +142,11 @@ def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("model")
     TableDensity(encoder, model, calibration).save(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def judged(ray: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A `judging.Judged`: a prepared dataset and two models of it, evaluated."""
+    from judging import judge_both
+
+    return judge_both(tmp_path_factory.mktemp("judged"))

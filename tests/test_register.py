@@ -1,0 +1,334 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from judging import Judged
+from mlflow import MlflowClient
+
+from ar_models.density import TableDensity
+from tasks import register, tracking
+from tasks.config import GateConfig
+from tasks.register import gate
+
+CONSUMER = Path(__file__).with_name("consumer.py")
+
+
+def registered(
+    judged: Judged, name: str, model: str, **config: float
+) -> dict[str, Any]:
+    """Registers one of the models in a run of its own."""
+    run_id = tracking.start(name, model, {"model": model}, {"dataset": "d"})
+    found = register.register(
+        name,
+        judged.models[model],
+        judged.evaluations[model]["path"],
+        judged.prepared,
+        run_id,
+        GateConfig(**config),
+        tags={"flow_run_id": "f"},
+    )
+    tracking.finish(run_id)
+    return found
+
+
+def aliases(name: str) -> dict[str, str]:
+    found = MlflowClient().get_registered_model(name).aliases
+    return {alias: str(number) for alias, number in found.items()}
+
+
+@pytest.fixture(scope="module")
+def first(judged: Judged) -> dict[str, Any]:
+    return registered(judged, "alone", "strong")
+
+
+@pytest.fixture(scope="module")
+def pyfunc(first: dict[str, Any]) -> Any:
+    return mlflow.pyfunc.load_model("models:/alone@champion")
+
+
+@pytest.fixture(scope="module")
+def density(judged: Judged) -> TableDensity:
+    return TableDensity.load(Path(judged.models["strong"]))
+
+
+@pytest.fixture(scope="module")
+def frame(judged: Judged) -> pd.DataFrame:
+    path = sorted(Path(judged.prepared, "test").glob("part-*.parquet"))[0]
+    return pq.read_table(path).slice(0, 100).to_pandas()
+
+
+def test_the_first_version_becomes_champion(first: dict[str, Any]) -> None:
+    assert first["version"] == "1"
+    assert (first["alias"], first["promoted"]) == ("champion", True)
+    assert aliases("alone") == {"champion": "1"}
+
+
+def test_a_version_says_where_it_comes_from(
+    judged: Judged, first: dict[str, Any], density: TableDensity
+) -> None:
+    tags = MlflowClient().get_model_version("alone", "1").tags
+    assert tags["model_fingerprint"] == density.info["fingerprints"]["model"]
+    assert tags["flow_run_id"] == "f"
+    about = json.loads(Path(judged.prepared, "_manifest.json").read_text())
+    assert tags["prepare_key"] == about["job_key"]
+    assert {"train_key", "evaluate_key", "encoder_fingerprint"} <= set(tags)
+
+
+def test_a_version_has_the_metrics_of_its_evaluation(
+    judged: Judged, first: dict[str, Any]
+) -> None:
+    client = MlflowClient()
+    source = str(client.get_model_version("alone", "1").source)
+    model_id = source.removeprefix("models:/")
+    logged = {m.key: m.value for m in client.get_logged_model(model_id).metrics}
+    assert logged == pytest.approx(judged.evaluations["strong"]["metrics"])
+
+
+def test_a_version_pins_what_it_needs(first: dict[str, Any]) -> None:
+    path = mlflow.pyfunc.get_model_dependencies("models:/alone/1")
+    lines = Path(path).read_text().split()
+    names = {line.partition("==")[0] for line in lines}
+    assert names == {"mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch"}
+    assert all("==" in line and "+" not in line for line in lines)
+
+
+def test_registering_the_same_model_again_changes_nothing(
+    judged: Judged, first: dict[str, Any]
+) -> None:
+    again = registered(judged, "alone", "strong")
+    assert again["version"] == "1"
+    assert again["promoted"]
+    assert len(MlflowClient().search_model_versions("name = 'alone'")) == 1
+    assert aliases("alone") == {"champion": "1"}
+
+
+def test_a_better_model_becomes_champion(judged: Judged) -> None:
+    registered(judged, "rising", "weak")
+    found = registered(judged, "rising", "strong")
+    assert found["promoted"]
+    assert aliases("rising") == {"champion": "2", "previous": "1"}
+    improvement = {check["name"]: check for check in found["checks"]}["improvement"]
+    gains = (
+        judged.evaluations[name]["metrics"]["test/nll"] for name in ("weak", "strong")
+    )
+    assert improvement["value"] == pytest.approx(next(gains) - next(gains), abs=1e-4)
+    low, high = improvement["interval"]
+    assert 0 < low < improvement["value"] < high
+
+
+def test_a_model_that_is_not_better_stays_challenger(judged: Judged) -> None:
+    registered(judged, "falling", "strong")
+    found = registered(judged, "falling", "weak")
+    assert not found["promoted"]
+    assert found["alias"] == "challenger"
+    assert "does not lie above 0" in found["reason"]
+    assert aliases("falling") == {"champion": "1", "challenger": "2"}
+    assert not registered(judged, "falling", "weak")["promoted"]
+    assert len(MlflowClient().search_model_versions("name = 'falling'")) == 2
+
+
+def test_the_gate_may_ask_for_more(judged: Judged) -> None:
+    registered(judged, "asking", "weak")
+    found = registered(judged, "asking", "strong", min_improvement=100.0)
+    assert not found["promoted"]
+    assert aliases("asking") == {"champion": "1", "challenger": "2"}
+
+
+def test_an_improvement_within_the_noise_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    old = rng.normal(-20, 3, 1000)
+    checks = {
+        c.name: c for c in gate(old + rng.normal(0.01, 1, 1000), old, GateConfig())
+    }
+    assert not checks["improvement"].passed
+    checks = {
+        c.name: c for c in gate(old + rng.normal(0.3, 1, 1000), old, GateConfig())
+    }
+    assert checks["improvement"].passed
+
+
+def test_rows_without_a_probability_are_refused() -> None:
+    new = np.array([-1.0, -np.inf, np.nan])
+    (check,) = gate(new, np.zeros(3) - 2, GateConfig())
+    assert (check.name, check.value, check.passed) == ("finite", 2, False)
+
+
+def test_models_of_different_columns_are_not_compared(density: TableDensity) -> None:
+    assert register.check_columns(density, density).passed
+    encoder = density.encoder
+    fewer = type(encoder)(encoder.columns[:-1], encoder.left_out, encoder.schema)
+    check = register.check_columns(TableDensity(fewer, density.model), density)
+    assert not check.passed
+    assert encoder.names[-1] in check.remark
+
+
+def test_the_evaluation_of_another_model_is_refused(judged: Judged) -> None:
+    with pytest.raises(ValueError, match="judges another model"):
+        register.register(
+            "wrong",
+            judged.models["weak"],
+            judged.evaluations["strong"]["path"],
+            judged.prepared,
+            "run",
+            GateConfig(),
+        )
+
+
+def test_download_resolves_an_alias_once(
+    first: dict[str, Any], density: TableDensity, storage_root: str
+) -> None:
+    folder, about = register.download("models:/alone@champion", storage_root)
+    assert (about["name"], about["version"]) == ("alone", "1")
+    assert about["fingerprint"] == density.info["fingerprints"]["model"]
+    loaded = TableDensity.load(Path(folder))
+    assert loaded.info == density.info
+    assert register.download("models:/alone/1", storage_root) == (folder, about)
+
+
+def test_a_model_folder_needs_no_registry(judged: Judged, storage_root: str) -> None:
+    folder, about = register.download(judged.models["strong"], storage_root)
+    assert folder == judged.models["strong"]
+    assert about["version"] is None
+
+
+@pytest.mark.parametrize("uri", ["models:/alone@nobody", "models:/alone/7"])
+def test_an_unknown_version_is_named(
+    first: dict[str, Any], uri: str, storage_root: str
+) -> None:
+    with pytest.raises(ValueError, match=f"{uri}: no such version"):
+        register.download(uri, storage_root)
+
+
+def test_a_uri_without_a_version_is_refused(storage_root: str) -> None:
+    with pytest.raises(ValueError, match="names no version"):
+        register.download("models:/alone", storage_root)
+
+
+def test_the_pyfunc_scores_as_the_density_does(
+    pyfunc: Any, density: TableDensity, frame: pd.DataFrame
+) -> None:
+    scored = pyfunc.predict(frame)
+    table = density.score(pa.Table.from_pandas(frame))
+    for name in ("log_prob", "anomaly_score", "p_value", "severity"):
+        np.testing.assert_allclose(scored[name], table[name], atol=1e-5)
+    assert scored["explanation"][0][0] == table["explanation"][0].as_py()[0]
+
+
+def test_the_pyfunc_takes_other_orders_extra_columns_and_nulls(
+    pyfunc: Any, frame: pd.DataFrame
+) -> None:
+    usual = pyfunc.predict(frame)["log_prob"]
+    other = frame[frame.columns[::-1]].assign(extra=1)
+    other["count"] = other["count"].astype("Int64")
+    other["kind <b>"] = other["kind <b>"].astype("category")
+    np.testing.assert_allclose(pyfunc.predict(other)["log_prob"], usual, atol=1e-5)
+    without = frame.assign(count=np.nan, large=None)
+    assert np.isfinite(pyfunc.predict(without)["log_prob"]).all()
+
+
+def test_the_pyfunc_names_a_missing_column(pyfunc: Any, frame: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match=r"the columns \['count'\] are missing"):
+        pyfunc.predict(frame.drop(columns="count"))
+
+
+def test_the_pyfuncs_params_choose_the_output(
+    pyfunc: Any, density: TableDensity, frame: pd.DataFrame
+) -> None:
+    alone = pyfunc.predict(frame, params={"output": "log_prob"})
+    assert list(alone) == ["log_prob"]
+    np.testing.assert_allclose(alone["log_prob"], pyfunc.predict(frame)["log_prob"])
+    params = {"output": "sample", "rows": 20, "seed": 3, "log_prob": True}
+    drawn = pyfunc.predict(pd.DataFrame(), params=params)
+    expected = density.sample(20, seed=3, log_prob=True).to_pandas()
+    pd.testing.assert_frame_equal(drawn, expected, check_exact=False, atol=1e-5)
+    few = pyfunc.predict(
+        frame, params={"statistic": "surprisal", "explain": "none", "threshold": 50.0}
+    )
+    np.testing.assert_allclose(few["anomaly_score"], -few["log_prob"])
+    assert few["explanation"].isna().all()
+    assert 0.2 < few["is_anomaly"].mean() < 0.8
+    with pytest.raises(ValueError, match="output must be"):
+        pyfunc.predict(frame, params={"output": "scores"})
+
+
+def test_a_consumer_needs_neither_checkout_nor_ray_nor_prefect(
+    first: dict[str, Any], density: TableDensity, judged: Judged, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    mlflow.artifacts.download_artifacts("models:/alone/1", dst_path=str(folder))
+    rows = sorted(Path(judged.prepared, "test").glob("part-*.parquet"))[0]
+    scores = tmp_path / "scores.parquet"
+    done = subprocess.run(
+        [sys.executable, "-I", CONSUMER, folder, rows, scores, "--block"],
+        cwd=tmp_path,
+        env={"PATH": "", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = density.score(pq.read_table(rows))
+    found = pq.read_table(scores)
+    for name in ("log_prob", "anomaly_score", "p_value", "severity"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+
+
+def test_a_run_of_the_same_job_is_resumed() -> None:
+    config = {"model": {"hidden": 8}, "seed": 1}
+    first = tracking.start("resumed", "key", config, {"dataset": "d"})
+    tracking.finish(first, "FAILED")
+    again = tracking.start("resumed", "key", config | {"workers": 2}, {"dataset": "d"})
+    assert again == first
+    run = MlflowClient().get_run(again)
+    assert run.info.status == "RUNNING"
+    assert run.data.params == {"model.hidden": "8", "seed": "1", "workers": "2"}
+    assert run.data.tags["fingerprint.dataset"] == "d"
+    assert tracking.start("resumed", "other", config, {}) != first
+
+
+def test_epochs_are_logged_once() -> None:
+    run_id = tracking.start("epochs", "key", {}, {})
+    record = {"epoch": 1, "train_nll": 3.0, "valid_nll": 2.0, "rows_per_s": 9.0}
+    tracking.metrics_logger(run_id)(record)
+    log = tracking.metrics_logger(run_id)
+    log(record)
+    log(record | {"epoch": 2, "valid_nll": 1.0})
+    history = MlflowClient().get_metric_history(run_id, "valid/nll")
+    assert [(m.step, m.value) for m in history] == [(1, 2.0), (2, 1.0)]
+    metrics = MlflowClient().get_run(run_id).data.metrics
+    assert metrics["train/nll"] == 3.0
+    assert metrics["throughput/rows_per_s"] == 9.0
+
+
+def test_artifacts_stand_below_the_storage(tmp_path: Path) -> None:
+    run_id = tracking.start("artifacts", "key", {}, {})
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "a.png").write_text("a")
+    (tmp_path / "report.html").write_text("b")
+    paths = [str(tmp_path / name) for name in ("figures", "report.html")]
+    tracking.log_results(run_id, {"test/nll": 1.5}, artifacts=paths)
+    run = MlflowClient().get_run(run_id)
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    database = Path(mlflow.get_tracking_uri().removeprefix("sqlite:///"))
+    assert folder.is_relative_to(database.parent)
+    assert (folder / "figures" / "a.png").read_text() == "a"
+    assert (folder / "report.html").read_text() == "b"
+    assert run.data.metrics == {"test/nll": 1.5}
+
+
+def test_a_deleted_experiment_is_told() -> None:
+    tracking.start("deleted", "key", {}, {})
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("deleted")
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    with pytest.raises(ValueError, match="'deleted' is deleted; restore it"):
+        tracking.start("deleted", "key", {}, {})
