@@ -79,8 +79,7 @@ def train(
 
     Raises:
         FileNotFoundError: `prepared` is no finished prepared dataset.
-        ValueError: It has no rows to learn from or to validate with, or the cluster
-            is too small.
+        ValueError: The workers find no place on the cluster.
         FloatingPointError: Training diverged.
         RuntimeError: Workers failed more often than `resources` allows.
     """
@@ -237,13 +236,24 @@ def listen(
 
 
 def explain(error: ray_train.TrainingFailedError) -> str:
-    """What went wrong in the workers, without Ray's frames."""
-    failures = getattr(error, "worker_failures", None) or {0: error}
-    rank, failure = min(failures.items())
+    """What went wrong in the workers, without the stacks."""
+    failures = getattr(error, "worker_failures", None)  # that of one kind of it
+    if not failures:
+        return f"training failed: {gist(error)}"
+    reasons = "; ".join(f"worker {k}: {gist(e)}" for k, e in sorted(failures.items()))
     return (
-        f"training failed in worker {rank}, and no restart helped: {failure}; what "
-        "was learned so far is kept, and the same command goes on from there"
+        f"training failed, and no restart helped: {reasons}; if memory ran out, lower "
+        "train.batch_size or workers; the same command goes on from the last checkpoint"
     )
+
+
+def gist(error: Exception) -> str:
+    """The line of an error's text that says what it is about."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    # Ray hands on the whole stack of what a worker raised; the error stands last.
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
 
 
 def cluster_cpus() -> list[int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 from ray import train as ray_train
@@ -20,7 +21,7 @@ from ray.exceptions import ActorDiedError
 from ray.train.torch import TorchTrainer
 
 from ar_models.density import TableDensity
-from tasks import manifest, prepare, storage, train, worker
+from tasks import batches, manifest, prepare, storage, train, worker
 from tasks.config import DataConfig, MadeConfig, Resources, TrainConfig
 from tasks.learner import Record, read_position
 
@@ -168,7 +169,7 @@ def test_killed_workers_go_on_to_the_same_model(
             for pid in workers[-1]:
                 os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(RuntimeError, match="training failed in worker 0, and no res"):
+    with pytest.raises(RuntimeError, match="no restart helped: worker 0: .*actor"):
         train.train(prepared, MODEL, TRAINING, output, given, on_metrics=kill_twice)
     result = train.train(prepared, MODEL, TRAINING, output, given)
 
@@ -289,14 +290,16 @@ def run_here(
     return returned
 
 
-def test_two_workers_learn_what_one_learns(prepared: str, root: Path) -> None:
+def test_two_workers_on_s3_learn_what_one_learns(prepared: str, bucket: str) -> None:
     # Dropout is drawn by each rank, so there is none here. The last batch of an epoch
     # is short, and batches are odd.
     model = MODEL.model_copy(update={"dropout": 0.0})
     training = TRAINING.model_copy(update={"epochs": 4, "batch_size": 99})
     told = Told()
     run_here(prepared, model, training, told)
-    given = resources(root, workers=2)
+    filesystem, inner = storage.resolve(f"{bucket}/prepared")
+    pafs.copy_files(prepared, inner, destination_filesystem=filesystem)
+    given = Resources(workers=2, checkpoint_seconds=0.01)
     heard: list[Record] = []
 
     def fail_once(record: Record) -> None:
@@ -304,15 +307,18 @@ def test_two_workers_learn_what_one_learns(prepared: str, root: Path) -> None:
         if len(heard) == 2:
             raise ConnectionError("no route to the tracking server")
 
-    output = str(root / "two workers")
+    source, output = f"{bucket}/prepared", f"{bucket}/models/{{key}}"
     with pytest.raises(ConnectionError, match="no route"):
-        train.train(prepared, model, training, output, given, on_metrics=fail_once)
+        train.train(source, model, training, output, given, on_metrics=fail_once)
     assert not training_pids()
-    result = train.train(prepared, model, training, output, given)
+    result = train.train(source, model, training, output, given)
 
     assert heard == result["history"][:2]
     alone = curve({"history": told.records()})
     np.testing.assert_allclose(curve(result), alone, rtol=1e-4)
+    assert storage.list_files(result["path"]) == sorted([*FILES, manifest.MANIFEST])
+    assert not storage.exists(f"{result['path']}.training")
+    assert not batches.cache_folder(result["key"]).exists()
 
 
 def test_training_ends_when_its_time_is_up(prepared: str) -> None:
@@ -403,6 +409,17 @@ def test_too_many_workers_are_refused(workers: int, wanted: int | None) -> None:
 
     with pytest.raises(ValueError, match=f"{workers} workers .* lower workers"):
         train.cpus_per_worker(given, [8, 3])
+
+
+def test_failures_are_told_in_a_line_for_each_worker() -> None:
+    stack = "Traceback (most recent call last):\n  File x\nValueError: bad rows\n"
+    error = ray_train.WorkerGroupError(
+        "text", {1: RuntimeError("connection reset\nby peer"), 0: RuntimeError(stack)}
+    )
+
+    told = train.explain(error)
+
+    assert "worker 0: ValueError: bad rows; worker 1: connection reset; if" in told
 
 
 def test_gpus_that_are_not_there_are_refused() -> None:

@@ -1,0 +1,157 @@
+"""How fast training is on Ray, against a bare torch loop over tensors in memory.
+
+Both train the same network on the same encoded rows, with the same optimiser, batch
+size, precision and number of threads, in turns, so that both see the same machine. The
+bare loop only steps: no clipping, schedule, validation, checkpoints or messages.
+
+    python benchmarks/feed.py --rows 300000 --rounds 3
+
+prints a row for BENCHMARKS.md.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from tasks import environment
+
+COLUMNS = 30
+
+
+def main() -> None:
+    """Runs the comparison and prints its row."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=300_000, help="train rows, about")
+    parser.add_argument("--rounds", type=int, default=3, help="of both, in turns")
+    parser.add_argument("--epochs", type=int, default=3, help="per round, at least 2")
+    parser.add_argument("--batch-size", type=int, default=1024)
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        environment.configure(folder)
+        compare(given, Path(folder))
+
+
+def compare(given: argparse.Namespace, folder: Path) -> None:
+    """Trains on Ray and bare in turns, and prints what each achieved."""
+    # Ray reads the environment when it is imported.
+    from tasks import cluster, prepare, train, worker
+    from tasks.batches import Rows
+    from tasks.config import DataConfig, MadeConfig, Resources, TrainConfig
+
+    resources = Resources(storage=str(folder))
+    cluster.connect(resources)
+    pq.write_table(make_table(given.rows), folder / "table.parquet")
+    data = DataConfig(path=str(folder / "table.parquet"))
+    prepared = prepare.prepare(data, str(folder / "prepared"), resources)["path"]
+    model = MadeConfig(hidden=512, layers=2, residual=False)
+    rows = Rows(Path(prepared) / "encoded/train")
+    x = rows.read([(0, len(rows))], torch.device("cpu"))
+    threads = train.cpus_per_worker(resources, train.cluster_cpus())
+    bare, ray, whole = [], [], []
+    for number in range(given.rounds):
+        training = TrainConfig(
+            epochs=given.epochs,
+            batch_size=given.batch_size,
+            precision=given.precision,
+            seed=number,
+        )
+        settings = {
+            "prepared": prepared,
+            "model": model.model_dump(),
+            "training": training.model_dump(),
+        }
+        bare += bare_rates(worker.build(settings), x, training, threads)[1:]
+        start = time.perf_counter()
+        output = str(folder / f"model-{number}")
+        trained = train.train(prepared, model, training, output, resources)
+        seconds = time.perf_counter() - start
+        ray += [record["rows_per_s"] for record in trained["history"][1:]]
+        whole.append(given.epochs * len(rows) / seconds)
+        print(
+            f"round {number + 1}: bare {statistics.median(bare):,.0f}, on Ray "
+            f"{statistics.median(ray):,.0f} rows/s",
+            flush=True,
+        )
+    print_row(given, len(rows), threads, [bare, ray, whole])
+
+
+def make_table(rows: int) -> pa.Table:
+    """A table of 30 columns that become one variable each: words, whole numbers, reals.
+
+    Args:
+        rows: Train rows that are left by the default split, about.
+    """
+    rng = np.random.default_rng(0)
+    count = int(rows / 0.7)
+    hidden = rng.normal(size=count)
+    columns = {}
+    for i in range(COLUMNS // 3):
+        noisy = hidden + rng.normal(size=(3, count))
+        words = np.array([f"word {k}" for k in range(12)])
+        columns[f"word_{i}"] = words[np.clip(noisy[0] * 2 + 6, 0, 11).astype(int)]
+        columns[f"number_{i}"] = (noisy[1] * 100).astype(int)
+        columns[f"real_{i}"] = np.exp(noisy[2])
+    return pa.table(columns)
+
+
+def bare_rates(
+    model: torch.nn.Module,
+    x: torch.Tensor,
+    training: "TrainConfig",  # noqa: F821
+    threads: int,
+) -> list[float]:
+    """Rows per second of each epoch of the simplest loop.
+
+    Args:
+        model: Gives the log-probability of rows.
+        x: All rows (count, dim).
+        training: Epochs, batch size, rate and precision.
+        threads: For torch.
+    """
+    from tasks.learner import autocast_dtype
+
+    torch.set_num_threads(threads)
+    dtype = autocast_dtype(training.precision, x.device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=training.learning_rate, fused=True
+    )
+    model.train()
+    rates = []
+    for _ in range(training.epochs):
+        start = time.perf_counter()
+        for index in torch.randperm(len(x)).split(training.batch_size):
+            with torch.autocast("cpu", dtype, enabled=dtype is not None):
+                nll = -model(x[index]).mean()
+            nll.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        rates.append(len(x) / (time.perf_counter() - start))
+    return rates
+
+
+def print_row(
+    given: argparse.Namespace, count: int, threads: int, rates: list[list[float]]
+) -> None:
+    """Prints the medians as a row of a Markdown table."""
+    bare, ray, whole = (statistics.median(each) for each in rates)
+    cpu = torch.cpu.get_capabilities().get("cpu_name", "unknown processor")
+    print(
+        "| machine | data | precision | bare loop, rows/s | on Ray, rows/s | ratio | "
+        "on Ray with start, validation, calibration |\n"
+        "|---|---|---|---|---|---|---|\n"
+        f"| {threads} cores, {cpu} | {count:,} x {COLUMNS}, MADE [512, 512], "
+        f"batch {given.batch_size} | {given.precision} | {bare:,.0f} | {ray:,.0f} | "
+        f"{ray / bare:.2f} | {whole:,.0f} ({given.epochs} epochs) |"
+    )
+
+
+if __name__ == "__main__":
+    main()
