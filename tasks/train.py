@@ -35,7 +35,7 @@ FORMAT = 1
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Ray Train's own record of the checkpoints of a run."""
 
-STOP_SECONDS = 10.0
+STOP_SECONDS = 5.0
 """How long to wait for the workers after an interruption."""
 
 CALIBRATION_ROWS = 65_536
