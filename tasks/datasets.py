@@ -4,6 +4,7 @@ import difflib
 import fnmatch
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -338,8 +339,9 @@ def _common_schema(
                     f"{storage.join(root, name)}; write both files with one type"
                 )
     for name, schema in schemas.items():
+        present = set(schema.names)
         for column in fields:
-            if column not in schema.names:
+            if column not in present:
                 raise ValueError(
                     f"{storage.join(root, name)}: column {column!r} is missing, which "
                     f"{storage.join(root, source[column])} has; add it, or take one "
@@ -371,11 +373,11 @@ def _nullable(column: str, schemas: dict[str, pa.Schema]) -> bool:
 
 def _check_names(path: str, schema: pa.Schema) -> None:
     """Raises ValueError where a name occurs twice in a file."""
-    twice = {name for name in schema.names if schema.names.count(name) > 1}
-    if twice:
-        raise ValueError(
-            f"{path}: column {min(twice)!r} occurs more than once; rename one of them"
-        )
+    for name, count in Counter(schema.names).items():
+        if count > 1:
+            raise ValueError(
+                f"{path}: column {name!r} occurs more than once; rename one of them"
+            )
 
 
 def _same(a: pa.DataType, b: pa.DataType) -> bool:
