@@ -25,7 +25,9 @@ from pydantic import (
 )
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-OrderingName = Literal["natural", "random"]
+OrderingName = Literal["natural", "random", "dependence"] | tuple[str, ...]
+"""How columns are taken: as they come, shuffled, along the dependences in the train
+rows, or starting with those that are named."""
 
 
 class Section(BaseModel):
@@ -392,7 +394,7 @@ def describe(path: Path, error: ValidationError) -> str:
 
 
 def _key(location: tuple[int | str, ...]) -> str:
-    """A dotted key as the user wrote it, without the family that pydantic puts in."""
+    """A dotted key as the user wrote it, without families and types of a union."""
     if len(location) > 1 and location[0] == "model":
         location = location[:1] + location[2:]
-    return ".".join(str(part) for part in location)
+    return ".".join(str(part) for part in location if "[" not in str(part))

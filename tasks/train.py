@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors.torch import load_file
 
 from ar_models.density import TableDensity
-from tasks import cluster, learner, manifest, progress, storage
+from tasks import cluster, learner, manifest, orderings, progress, storage
 from tasks.config import ModelConfig, Resources, TrainConfig
 from tasks.learner import Record
 from tasks.worker import build, read_encoder, train_loop_per_worker
@@ -94,7 +94,9 @@ def train(
             "key": key,
             # Ray gives its workers a working directory of their own.
             "prepared": prepared if "://" in prepared else os.path.abspath(prepared),
-            "model": model.model_dump(mode="json"),
+            "model": orderings.resolve(
+                model.model_dump(mode="json"), read_encoder(prepared), prepared
+            ),
             "training": training.model_dump(mode="json"),
             "log_volume": source["log_volume"],
             "checkpoint_seconds": resources.checkpoint_seconds,

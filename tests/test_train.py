@@ -21,11 +21,13 @@ from ray.exceptions import ActorDiedError
 from ray.train.torch import TorchTrainer
 
 from ar_models.density import TableDensity
-from tasks import batches, manifest, prepare, storage, train, worker
+from tasks import batches, manifest, orderings, prepare, storage, train, worker
 from tasks.config import DataConfig, MadeConfig, Resources, TrainConfig
 from tasks.learner import Record, read_position
 
-MODEL = MadeConfig(hidden=24, layers=1, components=2, dropout=0.1)
+MODEL = MadeConfig(
+    hidden=24, layers=1, components=2, dropout=0.1, ordering="dependence"
+)
 TRAINING = TrainConfig(epochs=8, batch_size=100, precision="fp32", ema=0.5)
 FILES = ("weights.safetensors", "calibration.parquet", "model.json")
 
@@ -98,6 +100,11 @@ def test_a_model_folder_is_written(
     assert written["fingerprint"] == undisturbed["fingerprint"]
     assert written["history"] == undisturbed["history"]
     assert not undisturbed["done"]
+    # What was learned from the data stands there: size tells most, and comes first.
+    (sequence,) = written["config"]["model"]["ordering"]
+    assert sequence[0] == 0
+    assert sorted(sequence) == [0, 1, 2, 3]
+    assert density.model.ordering_table.tolist()[0][0] == 0
     # What training calls valid NLL is the NLL of the original rows.
     nll = -density.log_prob(held_out).mean()
     assert undisturbed["valid_nll"] == pytest.approx(nll, abs=1e-4)
@@ -274,7 +281,9 @@ def run_here(
     config = {
         "key": "here",
         "prepared": prepared,
-        "model": model.model_dump(mode="json"),
+        "model": orderings.resolve(
+            model.model_dump(mode="json"), worker.read_encoder(prepared), prepared
+        ),
         "training": training.model_dump(mode="json"),
         "log_volume": train.read_prepared(prepared)["log_volume"],
         "checkpoint_seconds": 60.0,

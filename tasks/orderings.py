@@ -1,0 +1,98 @@
+"""From the ordering of a configuration to the one that a model is built with."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ar_models.encoder import TableEncoder
+from ar_models.ordering import dependence_orderings
+from tasks import storage
+
+ROWS = 20_000
+"""Train rows that show how columns depend on one another, about."""
+
+FILES = 64
+"""Files that they are taken from, at most."""
+
+
+def resolve(
+    model: dict[str, Any],  # JSON-able values
+    encoder: TableEncoder,
+    prepared: str,
+) -> dict[str, Any]:  # likewise
+    """A model's configuration with an ordering that needs neither names nor data.
+
+    "dependence" and names of columns become the sequence of groups of each ordering;
+    "natural" and "random" stay.
+
+    Args:
+        model: As in the configuration file.
+        encoder: Of the prepared dataset.
+        prepared: Its folder.
+
+    Raises:
+        ValueError: The names are not those of modelled columns, each once.
+    """
+    ordering = model.get("ordering")
+    if ordering == "dependence":
+        x = some_rows(storage.join(prepared, "encoded", "train"))
+        sequences = dependence_orderings(encoder.variables, x, model["orderings"])
+    elif isinstance(ordering, Sequence) and not isinstance(ordering, str):
+        names = [column.name for column in encoder.columns]
+        first = places(ordering, names)
+        sequences = start_with(first, len(names), model["orderings"], model["seed"])
+    else:
+        return model
+    return model | {"ordering": sequences}
+
+
+def some_rows(folder: str) -> np.ndarray:
+    """About `ROWS` encoded rows (rows, dim), spread over the files of a folder."""
+    names = [n for n in storage.list_files(folder) if n.startswith("part-")]
+    chosen = [names[k] for k in _spread(len(names), FILES)]
+    parts = []
+    for name in chosen:
+        filesystem, inner = storage.resolve(storage.join(folder, name))
+        with filesystem.open_input_file(inner) as file:
+            reader = pa.ipc.open_file(file)
+            share = -(-ROWS // (len(chosen) * max(reader.num_record_batches, 1)))
+            for k in range(reader.num_record_batches):
+                column = reader.get_batch(k).column("x")
+                x = column.flatten().to_numpy().reshape(len(column), -1)
+                parts.append(x[_spread(len(x), share)])
+    return np.concatenate(parts)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many of 0 … count - 1, evenly spread."""
+    return [k * count // min(count, most) for k in range(min(count, most))]
+
+
+def places(ordering: Sequence[str], names: list[str]) -> list[int]:
+    """The numbers of the columns that are named."""
+    unknown = [name for name in ordering if name not in names]
+    if unknown:
+        raise ValueError(
+            f"model.ordering: no modelled column {', '.join(map(repr, unknown))}; "
+            f"there are {', '.join(names)}"
+        )
+    if len(set(ordering)) < len(ordering):
+        raise ValueError(
+            f"model.ordering: each column once, please, got {list(ordering)}"
+        )
+    return [names.index(name) for name in ordering]
+
+
+def start_with(
+    first: list[int], count: int, orderings: int, seed: int
+) -> list[list[int]]:
+    """Sequences of the groups 0 … count - 1 that start with some of them.
+
+    The others follow as they come in the first sequence, and shuffled in all more.
+    """
+    rest = np.setdiff1d(np.arange(count), first)
+    generator = np.random.default_rng(seed)
+    shuffled = [generator.permutation(rest) for _ in range(orderings - 1)]
+    return [[*first, *map(int, others)] for others in [rest, *shuffled]]
