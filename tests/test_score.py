@@ -184,7 +184,7 @@ score.score(*sys.argv[1:4], ScoreConfig(rows_per_fragment=400), Resources(),
         [sys.executable, "-c", program, *arguments], start_new_session=True
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not half_done(output) and time.monotonic() < deadline:
             assert victim.poll() is None
             time.sleep(0.05)
