@@ -204,11 +204,21 @@ class Mixture(Conditional):
         """Values between which the quantile of `q` lies, each (batch, count)."""
         raise NotImplementedError
 
+    def cdf(self, parameters: Tensor, x: Tensor) -> Tensor:
+        return self.cdf_of(*self.unpack(parameters), x)
+
+    def cdf_of(
+        self, log_weight: Tensor, location: Tensor, log_scale: Tensor, x: Tensor
+    ) -> Tensor:
+        """`cdf`, from what `unpack` gives."""
+        raise NotImplementedError
+
     def quantile(self, parameters: Tensor, q: Tensor) -> Tensor:
+        unpacked = self.unpack(parameters)
         low, high = self.bracket(parameters, q)
         for _ in range(48):
             middle = self.halve(low, high)
-            enough = self.cdf(parameters, middle) >= q
+            enough = self.cdf_of(*unpacked, middle) >= q
             low, high = (
                 torch.where(enough, low, middle),
                 torch.where(enough, middle, high),
@@ -245,8 +255,9 @@ class Real(Mixture):
         integral = trapezoids(z, value, change, squared=z.diff().square())
         return integral.sum(-1) + self.scale.log()
 
-    def cdf(self, parameters: Tensor, x: Tensor) -> Tensor:
-        log_weight, location, log_scale = self.unpack(parameters)
+    def cdf_of(
+        self, log_weight: Tensor, location: Tensor, log_scale: Tensor, x: Tensor
+    ) -> Tensor:
         u = (self.scaled(x).unsqueeze(-1) - location) * torch.exp(-log_scale)
         below: Tensor = torch.special.ndtr(u)
         return (log_weight.exp() * below).sum(-1).clamp(0, 1)
@@ -368,8 +379,9 @@ class Integer(Mixture):
         total = total.sum(-1) + (value[..., 0] + value[..., -1]) / 2
         return torch.where(self.upper - self.lower >= 2, total, 0.0)
 
-    def cdf(self, parameters: Tensor, x: Tensor) -> Tensor:
-        log_weight, location, log_scale = self.unpack(parameters)
+    def cdf_of(
+        self, log_weight: Tensor, location: Tensor, log_scale: Tensor, x: Tensor
+    ) -> Tensor:
         on_atoms, others = (w.exp() for w in self.split(log_weight))
         x = x.floor()
         edge = self.scaled(x + 0.5).unsqueeze(-1)
