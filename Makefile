@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench check-kill clean
+.PHONY: demo test lint bench check-kill check-consumer clean
 
 demo: .venv/installed  ## NYC flights: retrain, score, sample, and what came out
 	$(BIN)/chainrule demo
@@ -20,6 +20,9 @@ bench: .venv/installed
 
 check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
 	$(BIN)/python -m pytest tests/test_kill.py --kills 10 $(PYTEST_ARGS)
+
+check-consumer: .venv/installed  ## a registered model in a fresh environment, minutes
+	$(BIN)/python -m pytest tests/test_register.py -k consumer --clean-venv $(PYTEST_ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -7,7 +7,7 @@ from prefect import flow
 
 from flows import steps
 from flows.steps import place
-from tasks import tracking
+from tasks import storage, tracking
 from tasks.config import Config
 
 Results = dict[str, Any]
@@ -41,7 +41,12 @@ def retrain(config: Config) -> Results:
     with steps.mlflow_run(config, data) as run_id:
         model = trained_model(config, data, tracking.metrics_logger(run_id))
         results = judged_model(config, data, model)
-        tracking.log_results(run_id, results["evaluate"]["metrics"])
+        figures = storage.join(results["evaluate"]["path"], "figures")
+        tracking.log_results(
+            run_id,
+            results["evaluate"]["metrics"],
+            artifacts=[results["report"], figures],
+        )
         registered = steps.register_model(
             config.name,
             model["path"],

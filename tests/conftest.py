@@ -41,6 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=2,
         help="at how many moments test_kill kills the pipeline, 10 at most",
     )
+    parser.addoption(
+        "--clean-venv",
+        action="store_true",
+        help="also load a registered model in a fresh virtual environment, minutes",
+    )
 
 
 def pytest_unconfigure() -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -259,17 +260,18 @@ def test_the_pyfuncs_params_choose_the_output(
         pyfunc.predict(frame, params={"output": "scores"})
 
 
-def test_a_consumer_needs_neither_checkout_nor_ray_nor_prefect(
-    first: dict[str, Any], density: TableDensity, judged: Judged, tmp_path: Path
+def check_consumer(
+    python: str, options: list[str], judged: Judged, density: TableDensity, folder: Path
 ) -> None:
-    folder = tmp_path / "model"
-    mlflow.artifacts.download_artifacts("models:/alone/1", dst_path=str(folder))
+    """A stranger's process loads version 1 of `alone` and finds the same scores."""
+    model = folder / "model"
+    mlflow.artifacts.download_artifacts("models:/alone/1", dst_path=str(model))
     rows = sorted(Path(judged.prepared, "test").glob("part-*.parquet"))[0]
-    scores = tmp_path / "scores.parquet"
+    scores = folder / "scores.parquet"
     done = subprocess.run(
-        [sys.executable, "-I", CONSUMER, folder, rows, scores, "--block"],
-        cwd=tmp_path,
-        env={"PATH": "", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        [python, "-I", CONSUMER, model, rows, scores, *options],
+        cwd=folder,
+        env={"PATH": "", "HOME": str(folder), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -279,6 +281,36 @@ def test_a_consumer_needs_neither_checkout_nor_ray_nor_prefect(
     found = pq.read_table(scores)
     for name in ("log_prob", "anomaly_score", "p_value", "severity"):
         np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+
+
+def test_a_consumer_needs_neither_checkout_nor_ray_nor_prefect(
+    first: dict[str, Any], density: TableDensity, judged: Judged, tmp_path: Path
+) -> None:
+    check_consumer(sys.executable, ["--block"], judged, density, tmp_path)
+
+
+def test_a_consumer_needs_only_what_the_version_pins(
+    request: pytest.FixtureRequest,
+    first: dict[str, Any],
+    density: TableDensity,
+    judged: Judged,
+    tmp_path: Path,
+) -> None:
+    if not request.config.getoption("--clean-venv"):
+        pytest.skip("takes minutes: make check-consumer")
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    python = str(venv / "bin" / "python")
+    pinned = mlflow.pyfunc.get_model_dependencies("models:/alone/1")
+    install = [python, "-m", "pip", "install", "-q", "-r", pinned]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run(install, check=True, env=environment)
+    listed = [python, "-m", "pip", "list", "--format", "freeze"]
+    names = subprocess.run(listed, check=True, capture_output=True, text=True).stdout
+    assert not {"ray", "prefect", "chainrule"} & {
+        line.partition("==")[0] for line in names.split()
+    }
+    check_consumer(python, [], judged, density, tmp_path)
 
 
 def test_a_run_of_the_same_job_is_resumed() -> None:
