@@ -215,7 +215,7 @@ class _Run(torch.autograd.Function):
                 h.transpose(1, 2),
                 out=out[block.outputs].unflatten(0, (count, -1)),
             )
-            a.addmm_(features[:, block.inputs], weight[block.inputs])
+            torch.addmm(a, features[:, block.inputs], weight[block.inputs], out=a)
         ctx.save_for_backward(features, weight, heads, scale, keep, a)
         ctx.plan, ctx.activation = plan, activation
         return out.T
@@ -288,7 +288,7 @@ class _Reverse:
         torch.mm(own.T, self.carry, out=self.weight[block.inputs])
         if self.features is not None:
             self.features[:, block.inputs] = self.carry @ weight[block.inputs].T
-        self.a.addmm_(own, weight[block.inputs], alpha=-1)
+        torch.addmm(self.a, own, weight[block.inputs], alpha=-1, out=self.a)
         here = pre_activations(self.a, features, weight, self.plan, block)
         h = _hidden(here, block, scale, None, self.activation)
         count = len(here)
