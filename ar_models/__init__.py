@@ -20,6 +20,7 @@ from ar_models.nade import NADE
 from ar_models.pixelcnn import PixelCNN
 from ar_models.rnn import RNN
 from ar_models.transformer import Transformer
+from ar_models.vae import VAE
 from ar_models.variables import Variable, binary
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "MODELS",
     "NADE",
     "RNN",
+    "VAE",
     "AutoregressiveModel",
     "Conditionals",
     "EoNADE",

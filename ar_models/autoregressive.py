@@ -43,9 +43,13 @@ class AutoregressiveModel(nn.Module):
         order_agnostic: Whether any variables may be known: then there is `conditional`,
             and `sample` takes given variables wherever they stand in an ordering. Of
             each group the known variables must come first.
+        is_bound: Whether `log_prob` is only a lower bound. Then `conditionals` are what
+            is expected in the light of the whole row, and do not add up to it.
+        noise_dim: Pairs of uniform numbers that `draw` takes per row.
     """
 
     order_agnostic: bool = False
+    is_bound: bool = False
 
     ordering_table: Tensor
 
@@ -61,6 +65,7 @@ class AutoregressiveModel(nn.Module):
         check(variables)
         self.variables = tuple(variables)
         self.dim = len(self.variables)
+        self.noise_dim = self.dim
         self.orderings = orderings
         self.turn = 0
         table = torch.tensor(make_orderings(variables, orderings, ordering, seed))
@@ -203,7 +208,8 @@ class AutoregressiveModel(nn.Module):
         for start in range(0, count, SAMPLE_ROWS):
             rows = slice(start, min(start + SAMPLE_ROWS, count))
             shape = rows.stop - start, self.dim
-            noise = torch.rand(*shape, 2, generator=generator).to(device, dtype)
+            noise = torch.rand(shape[0], self.noise_dim, 2, generator=generator)
+            noise = noise.to(device, dtype)
             if given is None:
                 known = torch.full(shape, torch.nan, dtype=dtype, device=device)
                 which = torch.arange(start, rows.stop) % self.orderings
@@ -219,7 +225,7 @@ class AutoregressiveModel(nn.Module):
         """Samples as a pure function of the model and uniform noise.
 
         Args:
-            noise: Uniform numbers (batch, dim, 2).
+            noise: Uniform numbers (batch, noise_dim, 2).
             given: Known values (batch, dim), NaN where free.
             which: The ordering. Order-agnostic families take given variables before it.
 

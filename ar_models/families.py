@@ -9,6 +9,7 @@ from ar_models.nade import NADE
 from ar_models.pixelcnn import PixelCNN
 from ar_models.rnn import RNN
 from ar_models.transformer import Transformer
+from ar_models.vae import VAE
 
 MODELS: dict[str, type[AutoregressiveModel]] = {
     "eonade": EoNADE,
@@ -19,5 +20,6 @@ MODELS: dict[str, type[AutoregressiveModel]] = {
     "pixelcnn": PixelCNN,
     "rnn": RNN,
     "transformer": Transformer,
+    "vae": VAE,
 }
 """Every family by its name in a configuration."""

@@ -66,6 +66,8 @@ def judge(
     x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
     conditionals = [model.conditionals(x, k) for k in range(model.orderings)]
     each = torch.stack([c.log_prob(x) for c in conditionals])
+    if model.is_bound:  # these do not add up to it
+        each = model.variable_log_prob(x).unsqueeze(0)
     network = by_column(mean_of_orderings(each), model.variables)
     log_prob = encoded.log_volume + network
     if statistic == "surprisal":

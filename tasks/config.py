@@ -207,6 +207,28 @@ class TransformerConfig(Section):
     seed: int = Field(0, description="of random orderings")
 
 
+class VaeConfig(Section):
+    """A latent vector; every key is an argument of `ar_models.vae.VAE`."""
+
+    family: Literal["vae"] = "vae"
+    latent: PositiveInt = Field(32, description="length of the latent vector")
+    hidden: PositiveInt = Field(512, description="units per layer")
+    layers: PositiveInt = Field(1, description="residual blocks")
+    decoder: Literal["independent", "made"] = Field(
+        "independent", description="how variables depend on each other given the latent"
+    )
+    samples: PositiveInt = Field(
+        64, description="importance samples of the bound that scores a row"
+    )
+    ordering: OrderingName = Field("natural", description="of the decoder made")
+    components: PositiveInt = Field(8, description="components of each mixture")
+    embedding: PositiveInt = Field(
+        16, description="width in which vocabularies larger than 64 are embedded"
+    )
+    dropout: Share = Field(0.0, description="share of hidden units left out")
+    seed: int = Field(0, description="of a random ordering and of the bound's points")
+
+
 def _family(model: Any) -> Any:  # a mapping from YAML or a form, or a section
     if isinstance(model, dict | Section):
         return dict(model).get("family", "made")
@@ -220,7 +242,8 @@ ModelConfig = Annotated[
     | Annotated[EonadeConfig, Tag("eonade")]
     | Annotated[PixelcnnConfig, Tag("pixelcnn")]
     | Annotated[RnnConfig, Tag("rnn")]
-    | Annotated[TransformerConfig, Tag("transformer")],
+    | Annotated[TransformerConfig, Tag("transformer")]
+    | Annotated[VaeConfig, Tag("vae")],
     Discriminator(_family),
 ]
 """The settings of one family, told apart by `family`; made if it is not given."""

@@ -358,6 +358,7 @@ def summarise(
         "rows": count,
         "dim": len(density.columns),
         "confidence": config.confidence,
+        "is_bound": density.model.is_bound,  # then likelihoods are at least as good
         "nll": nll,
         "nll_interval": interval(-log_prob, config.confidence, config.bootstrap),
         "bits_per_dim": nll / len(density.columns) / math.log(2),

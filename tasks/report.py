@@ -119,10 +119,11 @@ def tiles(found: Json) -> list[Json]:
     low, high = found["nll_interval"]
     worse, better = found["gain_interval"]
     confidence = f"{found['confidence']:.0%}"
+    limit = "at most " if found["is_bound"] else ""
     shown = [
         {
             "name": "Test NLL",
-            "value": f"{nats(found['nll'])} nats",
+            "value": f"{limit}{nats(found['nll'])} nats",
             "remark": f"per row; {confidence} interval {nats(low)} to {nats(high)}",
         },
         {
