@@ -38,11 +38,15 @@ def resolve(
     ordering = model.get("ordering")
     if ordering == "dependence":
         x = some_rows(storage.join(prepared, "encoded", "train"))
-        sequences = dependence_orderings(encoder.variables, x, model["orderings"])
+        sequences = dependence_orderings(
+            encoder.variables, x, model.get("orderings", 1)
+        )
     elif isinstance(ordering, Sequence) and not isinstance(ordering, str):
         names = [column.name for column in encoder.columns]
         first = places(ordering, names)
-        sequences = start_with(first, len(names), model["orderings"], model["seed"])
+        sequences = start_with(
+            first, len(names), model.get("orderings", 1), model["seed"]
+        )
     else:
         return model
     return model | {"ordering": sequences}

@@ -168,6 +168,14 @@ def test_named_columns_come_first(tmp_path: Path) -> None:
     assert all(sorted(one) == [0, 1, 2, 3, 4] for one in more)
 
 
+def test_families_with_one_ordering_take_names_too(tmp_path: Path) -> None:
+    given = {"family": "vae", "decoder": "made", "ordering": ["c3"], "seed": 0}
+
+    resolved = orderings.resolve(given, Encoder(5), str(tmp_path))  # type: ignore[arg-type]
+
+    assert resolved == given | {"ordering": [[3, 0, 1, 2, 4]]}
+
+
 @pytest.mark.parametrize("ordering", ["natural", "random"])
 def test_other_orderings_stay(tmp_path: Path, ordering: str) -> None:
     assert resolve(tmp_path, ordering=ordering) == ordering
