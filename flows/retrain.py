@@ -93,6 +93,6 @@ def judged_model(config: Config, data: Results, model: Results) -> Results:
         config.resources,
     )
     page = steps.write_report(
-        model["path"], data["path"], judged["path"], judged["path"]
+        model["path"], data["path"], judged["path"], judged["path"], name=config.name
     )
     return {"train": model, "evaluate": judged, "report": page}

@@ -41,7 +41,9 @@ BLAMED = 4
 Json = dict[str, Any]  # JSON values
 
 
-def report(model: str, prepared: str, evaluation: str, output: str) -> str:
+def report(
+    model: str, prepared: str, evaluation: str, output: str, *, name: str | None = None
+) -> str:
     """Writes report.html, a page that needs nothing else; its path.
 
     A page that says the same already is left as it is.
@@ -51,6 +53,7 @@ def report(model: str, prepared: str, evaluation: str, output: str) -> str:
         prepared: Folder of the prepared dataset.
         evaluation: Folder of the model's evaluation.
         output: Folder to write to, which may be the evaluation's.
+        name: What the page is about; the model's name if it has one.
     """
     about = {
         name: storage.read_json(storage.join(folder, manifest.MANIFEST))
@@ -61,7 +64,7 @@ def report(model: str, prepared: str, evaluation: str, output: str) -> str:
         )
     }
     keys = {name: content["job_key"] for name, content in about.items()}
-    key = manifest.job_key(task="report", format=FORMAT, **keys)
+    key = manifest.job_key(task="report", format=FORMAT, name=name, **keys)
     path = storage.join(output, REPORT)
     if storage.exists(path) and read_key(path) == key:
         return path
@@ -69,7 +72,7 @@ def report(model: str, prepared: str, evaluation: str, output: str) -> str:
     found = storage.read_json(storage.join(evaluation, evaluate.EVALUATION))
     page = render(
         key=key,
-        name=density.info.get("name") or "the model",
+        name=name or density.info.get("name") or "the model",
         about=about,
         found=found,
         tiles=tiles(found),
