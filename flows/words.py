@@ -104,7 +104,7 @@ def pace(step: Result) -> str:
 def strange(row: Result) -> str:
     """Which row a strange one is: its carried columns, or where it came from."""
     ids = ", ".join(f"{name}={value}" for name, value in row["ids"].items())
-    return ids or str(row["source"])
+    return ids or f"row {row['row']} of {row['source']}"
 
 
 def blame(explanation: Sequence[Result], labels: Mapping[str, str]) -> list[str]:

@@ -201,20 +201,22 @@ class Scorer:
         # They are explained even where the output has no explanations.
         judged = judge(self.density, table.take(rows), self.config, explain="all")
         numbers = ["log_prob", "anomaly_score", "p_value", "severity"]
+        ids = {name: table[name].take(rows).to_pylist() for name in self.carried}
         return [
             {
                 "source": fragment.name,
                 "row": fragment.first + row,
-                "ids": {name: plain(value) for name, value in ids.items()},
+                "ids": {name: plain(values[k]) for name, values in ids.items()},
                 **facts,
                 "explanation": explanation,
             }
-            for row, ids, facts, explanation in zip(
-                rows.to_pylist(),
-                table.select(self.carried).take(rows).to_pylist(),
-                scored.select(numbers).take(rows).to_pylist(),
-                judged["explanation"].to_pylist(),
-                strict=True,
+            for k, (row, facts, explanation) in enumerate(
+                zip(
+                    rows.to_pylist(),
+                    scored.select(numbers).take(rows).to_pylist(),
+                    judged["explanation"].to_pylist(),
+                    strict=True,
+                )
             )
         ]
 

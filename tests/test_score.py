@@ -134,6 +134,13 @@ def test_the_manifest_counts_and_names_the_strangest_rows(undisturbed: Path) -> 
     assert first["explanation"][0]["value"] == "500"
 
 
+def test_nothing_need_be_carried(job: Job) -> None:
+    done = job(id_columns=())
+    assert done["rows_out"] == ROWS
+    assert [row["ids"] for row in done["strangest"]] == [{}] * 5
+    assert done["strangest"][0]["row"] == 123
+
+
 def test_a_finished_job_is_left_alone(job: Job, undisturbed: Path) -> None:
     before = times(undisturbed)
     result = job(output=str(undisturbed))
