@@ -16,7 +16,8 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/installed
-	$(BIN)/python -m benchmarks.training
+	for script in training feed scoring sampling; do \
+	  $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
 	$(BIN)/python -m pytest tests/test_kill.py --kills 10 $(PYTEST_ARGS)

@@ -205,3 +205,26 @@ def test_a_killed_pipeline_ends_with_the_same_artifacts(
     assert artifacts.keys() == expected.keys()
     for name, content in expected.items():
         assert artifacts[name] == content, name
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_an_interrupted_command_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    pipeline = Pipeline(tmp_path / "job")
+    process = pipeline.start("retrain")
+    deadline = time.monotonic() + LIMIT
+    while not list(pipeline.storage.glob(POINTS[1])):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert pipeline.alive() == set()
+    assert not [path for path in pipeline.storage.rglob("*") if ".tmp-" in path.name]
+    with sqlite3.connect(pipeline.storage / "prefect" / "prefect.db") as database:
+        states = database.execute("select state_type from flow_run").fetchall()
+    assert states == [("CRASHED",)]
+    assert "interrupted" in (pipeline.folder / "output.txt").read_text()
