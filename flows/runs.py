@@ -1,7 +1,9 @@
 """How a command runs a flow: one writer, a server that is up, dead runs marked."""
 
 import hashlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -9,6 +11,7 @@ from uuid import UUID
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
+from prefect.logging.handlers import APILogHandler
 from prefect.states import Crashed
 
 from flows import lifetime
@@ -36,7 +39,21 @@ def run(root: Path, output: str, flow: Flow[..., Any], **parameters: Any) -> Any
             for dead in lock.dead_flow_runs:
                 mark_crashed(client, UUID(dead))
         lock.forget_dead()
-        return flow.with_options(on_running=[recorder(lock)])(**parameters)
+        with logs_in_prefect():
+            return flow.with_options(on_running=[recorder(lock)])(**parameters)
+
+
+@contextmanager
+def logs_in_prefect() -> Iterator[None]:
+    """Shows what tasks log, but for progress, also on the page of the flow run."""
+    handler = APILogHandler()
+    handler.addFilter(lambda record: not hasattr(record, "progress"))
+    logger = logging.getLogger("tasks")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def recorder(lock: lifetime.Lock) -> Callable[..., None]:

@@ -23,6 +23,8 @@ def configure(storage: str) -> None:
         # 6 s on an idle machine; nights are busy.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600",
         "PREFECT_LOGGING_LEVEL": "WARNING",
+        # Threads of ours that log are in no flow run.
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # MLflow honours "true" only, not "1".
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
