@@ -78,6 +78,7 @@ def trained_model(
         config.train,
         place(config, "models"),
         config.resources,
+        checkpoints=storage.join(config.resources.storage, config.name, "training"),
         on_metrics=on_metrics,
     )
     return model

@@ -104,7 +104,7 @@ class Pipeline:
             process = self.start(command)
             while process.poll() is None:
                 seconds = time.monotonic() - began
-                assert seconds < LIMIT
+                assert seconds < LIMIT * len(COMMANDS)
                 if isinstance(moment, str):
                     come = bool(set(self.storage.glob(moment)) - before)
                 else:
