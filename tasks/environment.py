@@ -32,6 +32,8 @@ def configure(storage: str) -> None:
         "MLFLOW_CONFIGURE_LOGGING": "false",
         "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Without it a task that runs out of memory is repeated for ever.
+        "RAY_task_oom_retries": "3",
         # Threads that wait for each other must not spin: where processors are shared,
         # as at night, spinning was measured to cost eight times the work itself.
         "OMP_WAIT_POLICY": "PASSIVE",

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +129,33 @@ def test_a_call_that_always_kills_its_worker_is_named() -> None:
 
     with pytest.raises(RuntimeError, match="died 4 times on 7; if memory ran out"):
         list(cluster.stream(die, [7], what="die: items"))
+
+
+def test_a_call_that_runs_out_of_memory_is_not_repeated_for_ever(
+    tmp_path: Path,
+) -> None:
+    program = """
+import os, sys, time
+from tasks import environment
+environment.configure(sys.argv[1])
+from tasks import cluster
+from tasks.config import Resources
+# So little memory that everything runs out of it.
+os.environ["RAY_memory_usage_threshold"] = "0.001"
+os.environ["RAY_memory_monitor_refresh_ms"] = "50"
+cluster.connect(Resources(), cpus=1)
+try:
+    list(cluster.stream(lambda item: time.sleep(100), [7], what="wait: items"))
+except RuntimeError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
+    assert "wait: items: worker processes died 4 times on 7; " in done.stdout
 
 
 def test_actors_load_once_and_have_one_thread(tmp_path: Path) -> None:
