@@ -159,7 +159,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         print(f"| {name} | {median:.1f} | {rate:,.0f} | {ratio:.2f} |")
     print(
         f"\n{args.rows:,} rows of 20 mixed columns, MADE of {args.hidden} units, "
-        f"{cluster.processors()} processors ({platform.processor() or platform.machine()}), "
+        f"{cluster.processors()} processors ({platform.machine()}), "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 
