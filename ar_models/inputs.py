@@ -1,5 +1,6 @@
 """From observations to what a network sees of each variable."""
 
+import math
 from collections.abc import Sequence
 from typing import Self
 
@@ -11,6 +12,9 @@ from ar_models.variables import Variable
 
 LARGE = 64
 """Vocabularies with more codes are embedded instead of one-hot."""
+
+DIGITS = 3
+"""Last decimal digits of wide integers that a network sees, at most."""
 
 SOFT_LIMIT = 4.0
 """Scaled values grow only logarithmically beyond this, or beyond the outer knots."""
@@ -44,7 +48,10 @@ class EmbeddedFeatures(Group):
 
 
 class NumberFeatures(Group):
-    """A number, softly limited, its piecewise linear encoding and its atoms.
+    """A number, softly limited, its piecewise linear encoding, atoms and digits.
+
+    Decimal digits show what no smooth feature can: minutes in a clock time such as
+    1905, round amounts, prices that end in 99.
 
     Reference:
         Gorishniy, Rubachev, Babenko, On embeddings for numerical features in tabular
@@ -56,6 +63,7 @@ class NumberFeatures(Group):
     limits: Tensor  # (count, 2), in scaled units
     knots: Tensor  # (count, bins + 1), in the variable's units
     atoms: Tensor  # (count, atoms)
+    places: Tensor  # (count, digits): 1, 10, …
 
     def forward(self, x: Tensor) -> Tensor:
         z = (x - self.location) / self.scale
@@ -64,7 +72,10 @@ class NumberFeatures(Group):
         value = x.unsqueeze(-1)
         left, right = self.knots[:, :-1], self.knots[:, 1:]
         pieces = ((value - left) / (right - left)).clamp(0, 1)
-        return torch.cat([limited, pieces, (value == self.atoms).to(x.dtype)], -1)
+        at_atoms = (value == self.atoms).to(x.dtype)
+        digits = (value / self.places).floor().remainder(10).unsqueeze(-1)
+        each = (digits == torch.arange(10, device=x.device)).to(x.dtype).flatten(-2)
+        return torch.cat([limited, pieces, at_atoms, each], -1)
 
 
 class Inputs(Grouping):
@@ -72,14 +83,16 @@ class Inputs(Grouping):
 
     Binary variables are themselves, categorical ones one-hot or, when large, embedded;
     numbers are softly limited, encoded piecewise linearly over their knots and, when
-    they have few atoms, one-hot at these. The features of an absent variable are 0.
+    they have few atoms, one-hot at these; integers that span more than their atoms can
+    tell apart show their last decimal digits too. The features of an absent variable
+    are 0.
     `owner` tells which variable a feature belongs to.
     """
 
     @classmethod
     def of(cls, variables: Sequence[Variable], embedding: int = 16) -> Self:
         """The features of `variables`; `embedding` numbers per large vocabulary."""
-        buckets: dict[tuple[str, int, int], list[int]] = {}
+        buckets: dict[tuple[str, int, int, int], list[int]] = {}
         for i, variable in enumerate(variables):
             buckets.setdefault(_shape(variable), []).append(i)
         groups = [
@@ -98,10 +111,21 @@ class Inputs(Grouping):
         return torch.cat(parts, dim=-1)
 
 
-def _shape(variable: Variable) -> tuple[str, int, int]:
+def _shape(variable: Variable) -> tuple[str, int, int, int]:
     if variable.kind in ("binary", "categorical"):
-        return variable.kind, variable.size, 0
-    return "number", len(_knots(variable)), len(_atoms(variable))
+        return variable.kind, variable.size, 0, 0
+    digits = _digits(variable)
+    return "number", len(_knots(variable)), len(_atoms(variable)), digits
+
+
+def _digits(variable: Variable) -> int:
+    """How many of its last decimal digits are shown: those that its knots span."""
+    if variable.kind != "integer" or not variable.knots:
+        return 0
+    span = variable.knots[-1] - variable.knots[0]
+    if span <= LARGE:
+        return 0
+    return min(DIGITS, math.floor(math.log10(span)))
 
 
 def _knots(variable: Variable) -> list[float]:
@@ -115,9 +139,9 @@ def _atoms(variable: Variable) -> tuple[float, ...]:
 
 
 def _group(
-    key: tuple[str, int, int], variables: list[Variable], embedding: int
+    key: tuple[str, int, int, int], variables: list[Variable], embedding: int
 ) -> Group:
-    kind, size, atoms = key
+    kind, size, atoms, digits = key
     count = len(variables)
     if kind == "binary":
         return BinaryFeatures(1, {})
@@ -136,12 +160,13 @@ def _group(
         -SOFT_LIMIT, SOFT_LIMIT
     )
     return NumberFeatures(
-        1 + max(size - 1, 0) + atoms,
+        1 + max(size - 1, 0) + atoms + 10 * digits,
         {
             "location": location,
             "scale": scale,
             "limits": limits,
             "knots": knots,
             "atoms": torch.tensor([_atoms(v) for v in variables]).reshape(count, atoms),
+            "places": (10.0 ** torch.arange(digits)).expand(count, -1).clone(),
         },
     )

@@ -242,6 +242,17 @@ def test_features_belong_to_their_variable_and_vanish_with_it() -> None:
         assert torch.equal(inputs(absent)[:, ~mine], features[:, ~mine])
 
 
+def test_a_wide_integer_shows_its_last_digits() -> None:
+    time = Variable("time", "integer", 0, knots=(1.0, 1200.0, 2359.0), scale=600.0)
+    inputs = Inputs.of([time])
+
+    features = inputs(torch.tensor([[1905.0], [-3.0], [math.nan]]))
+
+    digits = features[:, -30:].unflatten(1, (3, 10))
+    assert digits[:2].argmax(-1).tolist() == [[5, 0, 9], [7, 9, 9]]
+    assert digits.sum(-1).tolist() == [[1, 1, 1], [1, 1, 1], [0, 0, 0]]
+
+
 def test_outliers_give_small_features() -> None:
     inputs = Inputs.of(MIXED)
     x = torch.zeros(1, len(MIXED))
