@@ -1,5 +1,8 @@
 """The demo: the New York flights of 2013, from raw rows to strange ones."""
 
+import os
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,12 +103,19 @@ def flight(ids: Result) -> str:
 def places(config: Config, result: Result) -> list[str]:
     """Where the files, the report and the two user interfaces are."""
     root = config.resources.storage
-    storage = "" if root == Resources().storage else f" --storage {root}"
+    option = "" if root == Resources().storage else f" --storage {root}"
     return [
         f"  report         {escape(result['report'])}",
         f"  model          {escape(result['train']['path'])}",
         f"  scored rows    {escape(result['score']['path'])}",
         f"  synthetic rows {escape(result['sample']['path'])}",
-        f"  versions       chainrule status{storage}",
-        f"  Prefect, MLflow  chainrule ui{storage}",
+        f"  versions       {command()} status{option}",
+        f"  Prefect and MLflow: {command()} ui{option}",
     ]
+
+
+def command() -> str:
+    """How to call the command from here."""
+    own = Path(sys.executable).with_name("chainrule")
+    found = shutil.which("chainrule")
+    return "chainrule" if found and Path(found) == own else os.path.relpath(own)

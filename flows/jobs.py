@@ -6,7 +6,7 @@ from prefect import Flow
 
 from flows import retrain, runs, sample, score, words
 from flows.terminal import Terminal
-from tasks import environment
+from tasks import environment, storage
 from tasks.config import Config
 
 FLOWS: dict[str, Flow[..., dict[str, Any]]] = {
@@ -42,10 +42,10 @@ def run(name: str, config: Config, **parameters: Any) -> dict[str, Any]:
 
 
 def output(name: str, config: Config) -> str:
-    """What names the output of a command, for its lock."""
-    home = f"{config.resources.storage}/{config.name}"
-    if name == "score":
-        return config.score.output or f"{home}/score {config.score.input}"
-    if name == "sample":
-        return config.sample.output or f"{home}/sample"
-    return home
+    """What names the output of a command, for its lock: the same for every spelling."""
+    given = {"score": config.score.output, "sample": config.sample.output}.get(name)
+    home = storage.join(config.resources.storage, config.name)
+    _, path = storage.resolve(given or home)
+    if given or name not in ("score", "sample"):
+        return path
+    return f"{path} {name} {config.score.input if name == 'score' else ''}"

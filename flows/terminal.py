@@ -49,6 +49,7 @@ class Terminal:
         self.out: TextIO = sys.stdout
         self.err: TextIO = sys.stderr
         self.console = Console(file=self.err, highlight=False)
+        self.bars: Progress | None = None
 
     def say(self, text: str) -> None:
         """Shows a line on stderr; rich markup counts."""
@@ -56,6 +57,8 @@ class Terminal:
 
     def result(self, content: dict[str, Any], text: str) -> None:  # JSON-able
         """Shows a result on stdout: one JSON object, or text with rich markup."""
+        if self.bars is not None:
+            self.bars.stop()  # They would draw over it.
         if self.as_json:
             print(json.dumps(content), file=self.out, flush=True)
         else:
@@ -88,8 +91,8 @@ class Terminal:
         ):
             if not debug:
                 self.divert(log)
-            progress = stack.enter_context(self.progress())
-            configure_logging(log, TerminalHandler(self.console, progress))
+            self.bars = stack.enter_context(self.progress())
+            configure_logging(log, TerminalHandler(self.console, self.bars))
             # What is said after the end, such as by servers that stop, goes nowhere.
             stack.callback(
                 setattr, logging.getLogger(), "handlers", [logging.NullHandler()]
