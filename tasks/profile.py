@@ -60,6 +60,11 @@ SAMPLE = 8192
 
 ATOMS = 64
 FEW = 256
+"""Distinct integers up to which all that repeat are atoms."""
+
+REPEATED = 5
+"""Rows in which such an integer must occur."""
+
 REAL_ATOMS = 16
 REAL_CODES = 32
 RARE_KEPT = 1000
@@ -832,13 +837,13 @@ def _integer(
     """An integer variable with atoms, scale and knots from its distribution."""
     total = float(given.counts.sum())
     if len(given.values) <= FEW:
-        atoms = list(range(len(given.values)))
+        # A value seen once or twice says that others like it will come.
+        atoms = np.flatnonzero(given.counts >= REPEATED).tolist()
     else:
         order = np.lexsort((given.values, -given.counts))[:ATOMS]
         atoms = sorted(i for i in order if given.counts[i] > 0.005 * total)
     at = given.counts[atoms]
     shares = _shares([*at.tolist(), max(0.0, total - float(at.sum()))])
-    quantiles = {given.quantile((i + 0.5) / KNOTS) for i in range(KNOTS)}
     variable = Variable(
         name,
         "integer",
@@ -850,11 +855,22 @@ def _integer(
         upper=upper,
         atoms=tuple(float(v) for v in given.values[atoms]),
         frequencies=shares,
-        knots=tuple(sorted(float(q) for q in quantiles)),
+        knots=tuple(sorted(float(knot) for knot in _knots(given))),
     )
     low, high = bounds(variable)
     assert low <= given.values[0] and given.values[-1] <= high
     return variable
+
+
+def _knots(given: Points) -> set[Any]:  # int or float
+    """Quantiles; where few values hold most rows, also quantiles of the others."""
+    knots = {given.quantile((i + 0.5) / KNOTS) for i in range(KNOTS)}
+    seldom = given.counts < given.counts.sum() / KNOTS
+    if seldom.any():
+        others = Points(given.values[seldom], given.counts[seldom])
+        more = KNOTS - len(knots)
+        knots |= {others.quantile((i + 0.5) / more) for i in range(more)}
+    return knots
 
 
 def spread(given: Points) -> float:
