@@ -22,6 +22,7 @@ from pydantic import (
     PositiveInt,
     Tag,
     ValidationError,
+    model_validator,
 )
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -51,6 +52,15 @@ class SplitConfig(Section):
     calibration: Share = 0.1
     test: Share = 0.1
     seed: int = 0
+
+    @model_validator(mode="after")
+    def check(self) -> "SplitConfig":
+        """Rules that several keys make together."""
+        if self.by == "time" and self.column is None:
+            raise ValueError("by: time needs column, the one that holds the time")
+        if self.valid + self.calibration + self.test >= 1:
+            raise ValueError("valid, calibration and test leave nothing for training")
+        return self
 
 
 class DataConfig(Section):
@@ -412,7 +422,8 @@ def describe(path: Path, error: ValidationError) -> str:
                 f"got {context['tag']!r}"
             )
         else:
-            lines.append(f"  {key}: {problem['msg'].lower()}, got {given!r}")
+            said = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"  {key}: {said[:1].lower()}{said[1:]}, got {given!r}")
     return "\n".join(lines)
 
 

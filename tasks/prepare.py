@@ -172,10 +172,6 @@ def open_checked(data: DataConfig) -> Dataset:
         override = data.columns.get(name)
         if override and override.kind != "leave_out":
             profile.check_kind(name, dataset.schema.field(name).type, override.kind)
-    if data.split.by == "time" and not moment:
-        raise ValueError(
-            "data.split: by: time needs data.split.column, the column that holds it"
-        )
     if not modelled:
         raise ValueError(
             f"{data.path}: all columns are excluded or ids; leave one to be modelled"

@@ -12,6 +12,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -28,6 +29,7 @@ from mlflow.types import (
 from mlflow.types.schema import AnyType, Array, Object, Property
 
 import ar_models
+from ar_models.cells import family
 from ar_models.density import CALIBRATION, MODEL, WEIGHTS, TableDensity
 from tasks import evaluate, manifest, storage
 from tasks.config import GateConfig
@@ -293,12 +295,27 @@ def signature(density: TableDensity) -> ModelSignature:
     )
 
 
-def example(density: TableDensity, prepared: str) -> pd.DataFrame:
-    """A few test rows."""
+def example(density: TableDensity, prepared: str) -> pd.DataFrame | None:
+    """A few test rows, if they can be written as JSON."""
     about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
     first = evaluate.test_pieces(prepared, about)[0]
     table = next(evaluate.read_batches(first.path, density.columns))
-    return table.slice(0, EXAMPLE_ROWS).to_pandas()
+    return writable(table.slice(0, EXAMPLE_ROWS))
+
+
+def writable(table: pa.Table) -> pd.DataFrame | None:
+    """Rows as MLflow writes them to JSON: decimals as doubles, which models read too.
+
+    None if there are durations, since what stands for them in JSON is no duration.
+    """
+    for place, field in enumerate(table.schema):
+        of = family(field.type)
+        if of == "duration":
+            return None
+        if of == "decimal":
+            doubles = table.column(place).cast(pa.float64(), safe=False)
+            table = table.set_column(place, field.name, doubles)
+    return table.to_pandas()
 
 
 # --- the gate -------------------------------------------------------------------------

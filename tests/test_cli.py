@@ -85,7 +85,12 @@ def test_flags_win_over_set_and_set_over_the_file(file: Path) -> None:
         ("name: a\ndata: {path: p}\nmodle: {}", ["modle: no such key"]),
         ("name: a\ndata: {path: p, idd: [x]}", ["data.idd: no such key"]),
         ("name: a\ndata: {}", ["data.path: is required"]),
-        ("name: a b\ndata: {path: p}", ["name: ", "got 'a b'"]),
+        ("name: a b\ndata: {path: p}", ["name: ", "A-Za-z", "got 'a b'"]),
+        ("name: a\ndata: {path: p, split: {by: time}}", ["data.split: by: time needs"]),
+        (
+            "name: a\ndata: {path: p, split: {valid: 0.5, test: 0.5}}",
+            ["data.split: ", "nothing for training"],
+        ),
         ("name: a\ndata: {path: p}\ntrain: {epochs: 0}", ["train.epochs", "got 0"]),
         ("name: a\ndata: {path: p}\nscore: {threshold: 100}", ["threshold", "less"]),
         ("name: [", ["not valid YAML"]),

@@ -353,7 +353,6 @@ def test_two_hundred_rows_are_enough_and_ten_are_not(tmp_path: Path) -> None:
             "data.id: the dataset has no column 'kee'; did you mean 'key'",
         ),
         ({"columns": {"town": {"kind": "real"}}}, "data.columns: .* 'town'"),
-        ({"split": {"by": "time"}}, "needs data.split.column"),
         ({"split": {"by": "time", "column": "when"}}, "data.split.column: .* 'when'"),
         (
             {"columns": {"city": {"kind": "real"}}},

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from judging import Judged
 from mlflow import MlflowClient
+from mlflow.models import convert_input_example_to_serving_input
 
 from ar_models.density import TableDensity
 from tasks import register, tracking
@@ -211,6 +213,16 @@ def test_an_unknown_version_is_named(
 def test_a_uri_without_a_version_is_refused(storage_root: str) -> None:
     with pytest.raises(ValueError, match="names no version"):
         register.download("models:/alone", storage_root)
+
+
+def test_the_example_of_a_version_can_be_written() -> None:
+    amounts = pa.array([Decimal("1.50"), None], pa.decimal128(38, 10))
+    table = pa.table({"amount": amounts, "day": pa.array([0, None], pa.date32())})
+    found = register.writable(table)
+    written = json.loads(convert_input_example_to_serving_input(found))
+    assert written["dataframe_split"]["data"][0] == [1.5, "1970-01-01"]
+    waits = pa.table({"wait": pa.array([5], pa.duration("s"))})
+    assert register.writable(waits) is None
 
 
 def test_the_pyfunc_scores_as_the_density_does(
