@@ -204,7 +204,7 @@ class TableDensity:
             **self.info.get("fingerprints", {}),
             "encoder": self.encoder.fingerprint,
             "weights": found,
-            "model": fingerprint(content, found),
+            "model": fingerprint(content, found, self.calibration),
         }
         info = {**self.info, "versions": versions(), "fingerprints": fingerprints}
         (folder / MODEL).write_text(json.dumps(content | {"info": info}) + "\n")
@@ -291,9 +291,23 @@ def family(model: AutoregressiveModel) -> str:
     return next(name for name, of in MODELS.items() if type(model) is of)
 
 
-def fingerprint(content: Mapping[str, Any], weights: str) -> str:  # any JSON value
-    """A hash of all that a model computes with: its description and its weights."""
-    canonical = json.dumps([content, weights], sort_keys=True)
+def fingerprint(
+    content: Mapping[str, Any],  # any JSON value
+    weights: str,
+    calibration: Mapping[str, Floats],
+) -> str:
+    """A hash of all that a model computes with.
+
+    Args:
+        content: Its description.
+        weights: The hash of its weights.
+        calibration: The calibration rows' scores, on which p-values depend.
+    """
+    scores = {
+        name: hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+        for name, values in calibration.items()
+    }
+    canonical = json.dumps([content, weights, scores], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -359,6 +359,19 @@ def test_save_and_load_agree(
         assert again == (tmp_path / name).read_bytes()
 
 
+def test_other_calibration_rows_make_another_model(
+    density: TableDensity, rows: pa.Table, tmp_path: Path
+) -> None:
+    fewer = {name: values[:-1] for name, values in density.calibration.items()}
+    other = TableDensity(density.encoder, density.model, fewer)
+    found = {}
+    for name, one in (("one", density), ("same", density), ("other", other)):
+        one.save(tmp_path / name)
+        info = TableDensity.load(tmp_path / name).info
+        found[name] = info["fingerprints"]["model"]
+    assert found["one"] == found["same"] != found["other"]
+
+
 def damage(folder: Path, name: str, kept: int) -> None:
     path = folder / name
     path.write_bytes(path.read_bytes()[:kept])
