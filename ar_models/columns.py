@@ -75,6 +75,11 @@ class Column:
         """Place of the main value variable among the column's own."""
         return 1 if len(self.variables) > 1 and self.variables[1].parent == 0 else 0
 
+    @property
+    def specials_seen(self) -> tuple[str, ...]:
+        """What stood in training rows besides values, such as missing and nan."""
+        raise NotImplementedError
+
     def encode(self, array: pa.Array, type: pa.DataType) -> Coded:
         """The column's part of `x`; `type` is the Arrow type it was trained with."""
         raise NotImplementedError
@@ -130,6 +135,10 @@ class CodeColumn(Column):
     rare_counts: tuple[int, ...] = ()
 
     form: ClassVar[str] = "codes"
+
+    @property
+    def specials_seen(self) -> tuple[str, ...]:
+        return self.specials
 
     def code(self, special: str) -> int:
         """The code of a special value, or -1 if it never occurred."""
@@ -272,6 +281,10 @@ class NumberColumn(Column):
 
     form: ClassVar[str] = "number"
 
+    @property
+    def specials_seen(self) -> tuple[str, ...]:
+        return self.states
+
     def encode(self, array: pa.Array, type: pa.DataType) -> Coded:
         cell = cells.integers(array, type)
         digits, top, off = self._digits(cell.values)
@@ -366,6 +379,10 @@ class RealColumn(Column):
     scores: tuple[float, ...] = ()
 
     form: ClassVar[str] = "real"
+
+    @property
+    def specials_seen(self) -> tuple[str, ...]:
+        return self.states
 
     @cached_property
     def transform(self) -> NormalScores:

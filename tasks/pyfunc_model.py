@@ -12,6 +12,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from ar_models.density import TableDensity
+from ar_models.encoder import TableEncoder
 
 
 class DensityModel(PythonModel):
@@ -38,7 +39,7 @@ class DensityModel(PythonModel):
                 chosen["rows"], seed=chosen["seed"], log_prob=chosen["log_prob"]
             )
             return drawn.to_pandas()
-        table = to_arrow(model_input, self.density.columns)
+        table = to_arrow(model_input, self.density.encoder)
         if output == "log_prob":
             return pd.DataFrame({"log_prob": self.density.log_prob(table)})
         if output != "score":
@@ -56,12 +57,14 @@ class DensityModel(PythonModel):
         return scored.to_pandas()
 
 
-def to_arrow(frame: pd.DataFrame, columns: list[str]) -> pa.Table:
+def to_arrow(frame: pd.DataFrame, encoder: TableEncoder) -> pa.Table:
     """The columns of a DataFrame; NaN, NaT and None become nulls.
 
-    Types need not be those of training: the encoder reads any that hold the same
-    values, such as the doubles that pandas makes of integers with nulls.
+    But NaN stays NaN in columns that held NaN and no null in training: pandas has one
+    sign for both. Types need not be those of training: the encoder reads any that hold
+    the same values, such as the doubles that pandas makes of integers with nulls.
     """
+    columns = encoder.names
     missing = [name for name in columns if name not in frame]
     if missing:
         raise ValueError(
@@ -69,9 +72,11 @@ def to_arrow(frame: pd.DataFrame, columns: list[str]) -> pa.Table:
             f"needed are {columns!r}"
         )
     arrays = {}
-    for name in columns:
+    for column in encoder.columns:
+        name, seen = column.name, column.specials_seen
+        null = "missing" in seen or "nan" not in seen
         try:
-            arrays[name] = pa.array(frame[name], from_pandas=True)
+            arrays[name] = pa.array(frame[name], from_pandas=null)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ValueError(f"column {name!r}: holds mixed types: {error}") from error
     return pa.table(arrays)

@@ -16,9 +16,13 @@ from judging import Judged
 from mlflow import MlflowClient
 from mlflow.models import convert_input_example_to_serving_input
 
+from ar_models.columns import RealColumn
 from ar_models.density import TableDensity
+from ar_models.encoder import TableEncoder
+from ar_models.variables import Variable
 from tasks import register, tracking
 from tasks.config import GateConfig
+from tasks.pyfunc_model import to_arrow
 from tasks.register import gate
 
 CONSUMER = Path(__file__).with_name("consumer.py")
@@ -245,6 +249,23 @@ def test_the_pyfunc_takes_other_orders_extra_columns_and_nulls(
     np.testing.assert_allclose(pyfunc.predict(other)["log_prob"], usual, atol=1e-5)
     without = frame.assign(count=np.nan, large=None)
     assert np.isfinite(pyfunc.predict(without)["log_prob"]).all()
+
+
+@pytest.mark.parametrize(
+    ("seen", "nulls"), [(("nan",), 0), (("missing",), 1), (("missing", "nan"), 1)]
+)
+def test_nan_in_a_frame_means_what_it_meant_in_training(
+    seen: tuple[str, ...], nulls: int
+) -> None:
+    codes = Variable("a.state", "categorical", 0, size=1 + len(seen))
+    value = Variable("a", "real", 0, parent=0)
+    states = ("regular", *seen)
+    column = RealColumn(
+        "a", "real", "double", 9, (codes, value), states, (), (0, 1), (0, 1)
+    )
+    encoder = TableEncoder((column,), (), pa.schema([("a", pa.float64())]))
+    table = to_arrow(pd.DataFrame({"a": [1.0, np.nan]}), encoder)
+    assert table["a"].null_count == nulls
 
 
 def test_the_pyfunc_names_a_missing_column(pyfunc: Any, frame: pd.DataFrame) -> None:
