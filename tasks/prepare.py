@@ -124,7 +124,7 @@ def prepare(
     Returns:
         `path`, `key`, `fingerprint` (of the dataset), `encoder` (its fingerprint),
         `rows` by split, `quarantined` (rows), `bad_files`, `columns` (name to kind),
-        `done` (whether there was nothing to do) and `seconds`.
+        `done` (whether there was nothing to do), `seconds` and `rows_per_s`.
 
     Raises:
         ValueError: Something is wrong with the data or the configuration; the message
@@ -142,7 +142,14 @@ def prepare(
     else:
         result = summary(folder, finished)
     done = finished is not None
-    return {**result, "done": done, "seconds": round(time.monotonic() - started, 3)}
+    seconds = time.monotonic() - started
+    rate = sum(result["rows"].values()) / seconds
+    return {
+        **result,
+        "done": done,
+        "seconds": round(seconds, 3),
+        "rows_per_s": round(rate, 1),
+    }
 
 
 def open_checked(data: DataConfig) -> Dataset:
