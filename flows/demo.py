@@ -77,7 +77,7 @@ def quality(result: Result) -> list[str]:
         f"[bold]{result['evaluate']['rows']:,} flights that the model had not seen[/]",
         f"  test log-likelihood  [bold]{-figures['test/nll']:.2f}[/] nats per flight",
         f"  independent columns  {-figures['test/independent_nll']:.2f} nats",
-        f"  so the model is [bold]{figures['test/gain']:.2f}[/] nats better; "
+        f"  so the model is [bold]{words.gain(figures['test/gain'], 2)}[/]; "
         f"{escape(register['uri'])} is {register['alias']}: {register['reason']}",
     ]
 

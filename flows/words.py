@@ -57,9 +57,14 @@ def judged(step: Result) -> str:
     return (
         f"[bold]evaluate[/]   test NLL [bold]{figures['test/nll']:.4f}[/] nats per "
         f"row, independent columns {figures['test/independent_nll']:.4f}: "
-        f"[bold]{figures['test/gain']:.4f}[/] nats better; {pace(step)}\n"
+        f"[bold]{gain(figures['test/gain'], 4)}[/]; {pace(step)}\n"
         f"           {escape(step['path'])}"
     )
+
+
+def gain(nats: float, digits: int) -> str:
+    """By how much a model beats independent columns, or is beaten by them."""
+    return f"{abs(nats):.{digits}f} nats {'better' if nats >= 0 else 'worse'}"
 
 
 def registered(step: Result) -> str:

@@ -151,7 +151,10 @@ def open_dataset(
                 f"{file}: {footer}; replace it, or set data.on_bad_file: quarantine"
             )
     if not good:
-        raise ValueError(f"{path}: none of its {len(bad)} files can be read")
+        raise ValueError(
+            f"{path}: none of its {len(bad)} files can be read ({bad[0].name}: "
+            f"{bad[0].reason}); replace them"
+        )
     keys = {name: _hive_keys(name) for name, _ in good}
     schema, partitions = _common_schema(root, good, keys)
     if callable(rows_per_fragment):

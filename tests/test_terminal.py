@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from flows import words
 from flows.terminal import Terminal, TerminalHandler
 from tasks import progress
 
@@ -42,7 +43,7 @@ def test_stdout_is_for_the_result_and_noise_goes_to_the_log(tmp_path: Path) -> N
     assert json.loads(ended.stdout) == {"status": "done"}
     assert ended.stderr.splitlines() == ["news", "x: rows 5 of 5"]
     said = log.read_text()
-    for words in (
+    for part in (
         "noise on stdout",
         "noise of a child",
         "and on stderr",
@@ -50,7 +51,7 @@ def test_stdout_is_for_the_result_and_noise_goes_to_the_log(tmp_path: Path) -> N
         "WARNING other: noise in a log",
         "INFO    tasks.x: news",
     ):
-        assert words in said
+        assert part in said
 
 
 def records(stream: io.StringIO, *, terminal: bool) -> logging.Logger:
@@ -103,3 +104,8 @@ def test_old_logs_go(tmp_path: Path, count: int) -> None:
     left = sorted(path.name for path in tmp_path.iterdir())
     assert len(left) == min(count + 1, 100)
     assert left[-1] == "2020.log"
+
+
+def test_a_model_worse_than_independent_columns_is_called_so() -> None:
+    assert words.gain(-12.9616, 4) == "12.9616 nats worse"
+    assert words.gain(0.257, 2) == "0.26 nats better"
