@@ -311,9 +311,10 @@ def quarantined(
         "row": pa.array(rows + fragment.first, pa.int64()),
         "reason": pa.array(reasons, pa.string()),
     }
-    for name, values in more.items():
-        carried = carried.append_column(name, values)
-    return carried
+    # Built anew, since a table of no columns, where nothing is carried, has no rows.
+    kept = {name: carried[name] for name in carried.column_names}
+    fields = [*carried.schema, *(pa.field(n, v.type) for n, v in more.items())]
+    return pa.table({**kept, **more}, schema=pa.schema(fields))
 
 
 def totals(found: Sequence[parts.Facts]) -> dict[str, Any]:

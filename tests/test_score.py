@@ -309,21 +309,23 @@ def test_a_damaged_file_stops_the_job_by_its_name(
     assert not (tmp_path / "output" / manifest.MANIFEST).exists()
 
 
+@pytest.mark.parametrize("ids", [("id",), ()])
 def test_rows_that_cannot_be_read_go_to_quarantine(
-    job: Job, in_process: None, damaged: Path, tmp_path: Path
+    job: Job, in_process: None, damaged: Path, tmp_path: Path, ids: tuple[str, ...]
 ) -> None:
     (damaged / "c.parquet").write_text("no Parquet")
-    result = job(source=str(damaged), on_bad_file="quarantine")
+    changes = {"on_bad_file": "quarantine", "id_columns": ids}
+    result = job(source=str(damaged), **changes)
     assert (result["rows_in"], result["rows_out"]) == (120, 50)
     assert result["rows_quarantined"] == 70
     assert [bad["name"] for bad in result["bad_files"]] == ["c.parquet"]
     output = tmp_path / "output"
     assert pq.read_table(output / "part-00001.parquet").num_rows == 0
     bad = pq.read_table(output / "quarantine" / "part-00001.parquet")
-    assert bad.column_names == ["id", "source", "row", "reason"]
+    assert bad.column_names == [*ids, "source", "row", "reason"]
     assert bad["row"].to_pylist() == list(range(70))
     assert "b.parquet: is damaged" in bad["reason"][0].as_py()
-    assert job(source=str(damaged), on_bad_file="quarantine")["done"]
+    assert job(source=str(damaged), **changes)["done"]
 
 
 def test_rows_without_a_finite_score_go_to_quarantine(
