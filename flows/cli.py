@@ -405,6 +405,7 @@ def message(error: Exception) -> str:
     remedy = {
         errno.ENOSPC: "; free some space, or name another --storage or --output",
         errno.EACCES: "; take a folder you may write to: --storage or --output",
+        errno.EROFS: "; take a folder you may write to: --storage or --output",
     }.get(error.errno, "")
     return f"{what if error.filename else error}{remedy}"
 

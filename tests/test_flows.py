@@ -307,8 +307,8 @@ def test_files_of_the_user_are_never_overwritten(
     ("number", "said"),
     [
         (errno.ENOSPC, "no space left"),
-        (errno.EACCES, "no right to write"),
-        (errno.EROFS, "no right to write"),
+        (errno.EACCES, "a folder you may write to"),
+        (errno.EROFS, "a folder you may write to"),
     ],
 )
 def test_a_disk_that_refuses_is_one_message_and_harms_nothing(

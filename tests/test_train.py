@@ -176,7 +176,9 @@ def test_killed_workers_go_on_to_the_same_model(
             for pid in workers[-1]:
                 os.kill(pid, signal.SIGKILL)
 
-    with pytest.raises(RuntimeError, match="no restart helped: worker 0: .*actor"):
+    # Ray sees either the actor's death or the health check that it misses, in a race.
+    gone = "no restart helped: worker 0: .*(actor|health)"
+    with pytest.raises(RuntimeError, match=gone):
         train.train(prepared, MODEL, TRAINING, output, given, on_metrics=kill_twice)
     result = train.train(prepared, MODEL, TRAINING, output, given)
 
