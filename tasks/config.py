@@ -346,7 +346,7 @@ class Resources(Section):
         3, description="how often a dead training worker is replaced"
     )
     checkpoint_seconds: PositiveFloat = Field(
-        60.0, description="training that a crash may cost; epochs end with one too"
+        60.0, description="training that a crash may cost, in seconds"
     )
 
 
