@@ -45,6 +45,10 @@ INTEGER_NODES = (1.2, 2.6, 4.5, 7.0, 10.0)
 CHUNK = 2**18
 """About so many numbers are held at once in an entropy: they stay in the cache."""
 
+AS_LIKELY = 1e-4
+"""Codes whose log-probabilities (nats) differ by no more count as equally likely:
+rounding depends on the batch."""
+
 MOST_LOGITS = 2**23
 """So many logits are held at once when codes are drawn."""
 
@@ -71,6 +75,17 @@ class Conditional(Group):
         """The probabilities of at most `x`."""
         raise NotImplementedError
 
+    def log_tails(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """Log-probabilities of less, of as much and of more than `x`, in nats.
+
+        Of codes, which have no order, those that are less likely, as likely and
+        likelier than the one at hand.
+
+        Returns:
+            (batch, count, 3), exact far into the tails, where a cdf is 0 or 1.
+        """
+        raise NotImplementedError
+
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         """Values from uniform numbers (batch, count, 2)."""
         raise NotImplementedError
@@ -94,6 +109,12 @@ class Binary(Conditional):
     def cdf(self, parameters: Tensor, x: Tensor) -> Tensor:
         below = torch.where(x >= 0, (-parameters.squeeze(-1)).sigmoid(), 0.0)
         return torch.where(x >= 1, 1.0, below)
+
+    def log_tails(self, parameters: Tensor, x: Tensor) -> Tensor:
+        logit = parameters.squeeze(-1)
+        own = torch.where(x > 0.5, logit, -logit)
+        log_probs = torch.stack([F.logsigmoid(own), F.logsigmoid(-own)], -1)
+        return by_likelihood(log_probs, log_probs[..., :1])
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         one = noise[..., 0] < parameters.squeeze(-1).sigmoid()
@@ -129,6 +150,10 @@ class Categorical(Conditional):
         probabilities = self.probabilities(parameters)
         codes = torch.arange(probabilities.shape[-1], device=x.device)
         return (probabilities * (codes <= x.unsqueeze(-1))).sum(-1)
+
+    def log_tails(self, parameters: Tensor, x: Tensor) -> Tensor:
+        log_probs = self.logits(parameters).log_softmax(-1)
+        return by_likelihood(log_probs, log_probs.gather(-1, x.long().unsqueeze(-1)))
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         codes = self.fill.new_empty(noise.shape[:-1], dtype=parameters.dtype)
@@ -262,6 +287,14 @@ class Real(Mixture):
         below: Tensor = torch.special.ndtr(u)
         return (log_weight.exp() * below).sum(-1).clamp(0, 1)
 
+    def log_tails(self, parameters: Tensor, x: Tensor) -> Tensor:
+        log_weight, location, log_scale = self.unpack(parameters)
+        z = self.scaled(x).clamp(-FAR, FAR).unsqueeze(-1)
+        u = (z - location) * torch.exp(-log_scale)
+        below = (log_weight + torch.special.log_ndtr(u)).logsumexp(-1)
+        above = (log_weight + torch.special.log_ndtr(-u)).logsumexp(-1)
+        return torch.stack([below, torch.full_like(below, -torch.inf), above], -1)
+
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         log_weight, location, log_scale = self.unpack(parameters)
         chosen = pick(log_weight.exp(), noise[..., 0]).unsqueeze(-1)
@@ -392,6 +425,21 @@ class Integer(Mixture):
         total = (on_atoms * reached).sum(-1) + (others * below).sum(-1)
         return total.clamp(0, 1)
 
+    def log_tails(self, parameters: Tensor, x: Tensor) -> Tensor:
+        log_weight, location, log_scale = self.unpack(parameters)
+        on_atoms, others = self.split(log_weight)
+        value, sharpness = x.unsqueeze(-1), torch.exp(-log_scale)
+        sides = []
+        for sign, bound in ((-1, self.lower), (1, self.upper)):
+            edge = self.scaled(x + 0.5 * sign).unsqueeze(-1)
+            beyond = others + F.logsigmoid(sign * (location - edge) * sharpness)
+            at_bound = (sign * (x - bound) >= 0).unsqueeze(-1)
+            atoms = on_atoms.masked_fill(sign * (self.atoms - value) <= 0, -torch.inf)
+            beyond = beyond.masked_fill(at_bound, -torch.inf)
+            sides.append(torch.cat([atoms, beyond], -1).logsumexp(-1))
+        below, above = sides
+        return torch.stack([below, self.log_prob(parameters, x), above], -1)
+
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         log_weight, location, log_scale = self.unpack(parameters)
         chosen = pick(log_weight.exp(), noise[..., 0]).unsqueeze(-1)
@@ -416,6 +464,21 @@ class Integer(Mixture):
 
     def halve(self, low: Tensor, high: Tensor) -> Tensor:
         return torch.floor((low + high) / 2)
+
+
+def by_likelihood(log_probs: Tensor, own: Tensor) -> Tensor:
+    """Log-probabilities of less likely, as likely and likelier codes, (…, 3).
+
+    Args:
+        log_probs: Of all codes, (…, codes).
+        own: That of the code at hand, (…, 1).
+    """
+    less, more = log_probs < own - AS_LIKELY, log_probs > own + AS_LIKELY
+    parts = [
+        log_probs.masked_fill(~which, -torch.inf).logsumexp(-1)
+        for which in (less, ~(less | more), more)
+    ]
+    return torch.stack(parts, -1)
 
 
 def log_logistic_mass(u: Tensor, d: Tensor) -> Tensor:
@@ -685,6 +748,22 @@ class Conditionals:
             absent = taken.isnan()
             value = group.cdf(parameters, torch.where(absent, group.fill, taken))
             return value.masked_fill(absent, torch.nan)
+
+        return self._restore(of_group)
+
+    def log_tails(self, x: Tensor) -> Tensor:
+        """Log-probabilities of what lies on either side of `x`, (batch, dim, 3), nats.
+
+        Of numbers those of less, of as much and of more; of codes those of the less
+        likely, as likely and likelier codes. NaN where `x` is NaN.
+        """
+
+        def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
+            taken = self.layout.take(k, x).to(parameters.dtype)
+            absent = taken.isnan()
+            value = torch.where(absent, group.fill, taken)
+            tails = group.log_tails(parameters, value)
+            return tails.masked_fill(absent.unsqueeze(-1), torch.nan)
 
         return self._restore(of_group)
 

@@ -1,5 +1,6 @@
 """What a model says about encoded rows, and how strange that makes them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -81,6 +82,102 @@ def judge(
         -encoded.log_volume,
     )
     return Judgement(x, conditionals[0], log_prob, excess)
+
+
+@torch.inference_mode()
+def tail_probability(
+    variables: Sequence[Variable],
+    conditionals: Conditionals,
+    encoded: Encoded,
+    *,
+    noise: Floats | None = None,
+) -> Floats:
+    """How extreme each column's value is, given the columns before it, (n, columns).
+
+    As `log_tail_probability`, of which this is the exponential.
+    """
+    return np.exp(log_tail_probability(variables, conditionals, encoded, noise=noise))
+
+
+@torch.inference_mode()
+def log_tail_probability(
+    variables: Sequence[Variable],
+    conditionals: Conditionals,
+    encoded: Encoded,
+    *,
+    noise: Floats | None = None,
+) -> Floats:
+    """Log of the probability of something at least as extreme, (n, columns), nats.
+
+    Of a number twice the probability of its side, of a code that of all codes at most
+    as likely; so units and the order of codes do not matter. Of a column with several
+    variables (state and value, digits, parts of a time) the least of theirs, each given
+    the variables before it, corrected for their number as Šidák's: 1 - (1 - p)^k. The
+    place where a column escaped has the mass of escapes.
+
+    With `noise` ties are divided at random and what is absent has its noise as
+    probability. Then each column's is uniform on [0, 1] where the model is right, given
+    the columns before it, to within the mass of escapes: a p-value, and columns are
+    independent. Without, half of a tie counts (mid-p), what is absent is left out of
+    the least, and k counts what is present.
+
+    Args:
+        variables: Of the model.
+        conditionals: Of `encoded.x`, in one ordering. Those of a family with `is_bound`
+            know the whole row, and then nothing is uniform.
+        encoded: The n rows.
+        noise: Uniform numbers (n, dim).
+    """
+    x = torch.from_numpy(encoded.x).to(conditionals.parameters.device)
+    share = torch.full_like(x, 0.5) if noise is None else torch.from_numpy(noise).to(x)
+    each = _log_tails_of_variables(variables, conditionals, x, share).double()
+    count = by_column(
+        torch.ones_like(x) if noise is not None else ~x.isnan(), variables
+    )
+    absent = torch.full_like(each, torch.inf) if noise is None else share.double().log()
+    each = torch.where(x.isnan(), absent, each)
+    least = np.minimum(_least_by_column(each, variables), 0.0)
+    tail = _sidak(least, np.maximum(count, 1))
+    escaped = encoded.escapes != PRESENT
+    if escaped.any():
+        first = [v.group for v in variables].index
+        at = [first(j) for j in range(tail.shape[1])]
+        of_ties = share[:, at].double().log().cpu().numpy()
+        tail = np.where(escaped, encoded.log_volume + math.log(3) + of_ties, tail)
+    return tail
+
+
+def _log_tails_of_variables(
+    variables: Sequence[Variable],
+    conditionals: Conditionals,
+    x: Tensor,
+    share: Tensor,
+) -> Tensor:
+    """Of each variable, with a share of what is as extreme, (n, dim); NaN if absent."""
+    less, equal, more = conditionals.log_tails(x).unbind(-1)
+    low = torch.logaddexp(less, equal + share.log())
+    high = torch.logaddexp(more, equal + torch.log1p(-share))
+    number = torch.tensor([v.kind in ("integer", "real") for v in variables])
+    two_sided = torch.minimum(low, high) + math.log(2)
+    return torch.where(number.to(x.device), two_sided, low)
+
+
+def _least_by_column(values: Tensor, variables: Sequence[Variable]) -> Floats:
+    """The least of the variables of each column: (n, dim) -> (n, columns)."""
+    column = torch.tensor([v.group for v in variables], device=values.device)
+    shape = len(values), int(column.max()) + 1
+    least = values.new_full(shape, torch.inf)
+    least.scatter_reduce_(1, column.expand_as(values), values, "amin")
+    return np.asarray(least.cpu().numpy())
+
+
+def _sidak(log_p: Floats, count: Floats) -> Floats:
+    """Log of 1 - (1 - p)^count, also where p is far below what a float tells from 0."""
+    small = log_p < -15
+    with np.errstate(divide="ignore"):
+        exact = np.log(-np.expm1(count * np.log1p(-np.exp(np.where(small, -1, log_p)))))
+        far = log_p + np.log(count)
+    return np.where(small, far, exact)
 
 
 def by_column(values: Tensor, variables: Sequence[Variable]) -> Floats:
