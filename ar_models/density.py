@@ -20,7 +20,7 @@ from safetensors.torch import save as save_tensors
 from ar_models import explanation
 from ar_models.autoregressive import AutoregressiveModel
 from ar_models.encoder import Encoded, TableEncoder
-from ar_models.families import MODELS
+from ar_models.families import build, family
 from ar_models.judgement import STATISTICS, Floats, Statistic, judge, log_probs, rank
 
 FORMAT = 1
@@ -223,7 +223,7 @@ class TableDensity:
         content = read_model(folder)
         weights = read_weights(folder, content["info"]["fingerprints"]["weights"])
         encoder = TableEncoder.from_dict(content["encoder"])
-        model = MODELS[content["family"]](encoder.variables, **content["config"])
+        model = build(content["family"], encoder.variables, content["config"])
         model.load_state_dict(load_tensors(weights))
         return cls(
             encoder,
@@ -284,11 +284,6 @@ def stream_seed(seed: int, stream: int) -> int:
     for multiplier in (0x7FEB352D, 0x846CA68B):
         mixed = (mixed ^ mixed >> 16) * multiplier % 2**32
     return mixed ^ mixed >> 16
-
-
-def family(model: AutoregressiveModel) -> str:
-    """The name by which `MODELS` knows the model's class."""
-    return next(name for name, of in MODELS.items() if type(model) is of)
 
 
 def fingerprint(

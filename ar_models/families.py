@@ -1,6 +1,10 @@
-"""Which families there are."""
+"""Which families there are, and models of them from their configuration."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ar_models.autoregressive import AutoregressiveModel
+from ar_models.ensemble import Ensemble
 from ar_models.eonade import EoNADE
 from ar_models.fvsbn import FVSBN
 from ar_models.independent import Independent
@@ -10,6 +14,7 @@ from ar_models.pixelcnn import PixelCNN
 from ar_models.rnn import RNN
 from ar_models.transformer import Transformer
 from ar_models.vae import VAE
+from ar_models.variables import Variable
 
 MODELS: dict[str, type[AutoregressiveModel]] = {
     "eonade": EoNADE,
@@ -23,3 +28,35 @@ MODELS: dict[str, type[AutoregressiveModel]] = {
     "vae": VAE,
 }
 """Every family by its name in a configuration."""
+
+
+def build(
+    family: str,
+    variables: Sequence[Variable],
+    config: Mapping[str, Any],  # JSON-able values
+) -> AutoregressiveModel:
+    """A model with fresh weights, from torch's global random numbers.
+
+    Args:
+        family: A name of `MODELS`.
+        variables: What each column of `x` is.
+        config: Arguments of the family, as `AutoregressiveModel.config` gives them.
+            `ensemble` among them is the number of models of which the mean is taken;
+            they have the seeds from `seed` on.
+    """
+    arguments = dict(config)
+    members = arguments.pop("ensemble", 1)
+    if members == 1:
+        return MODELS[family](variables, **arguments)
+    seed = arguments.get("seed")
+    numbered = [{} if seed is None else {"seed": seed + k} for k in range(members)]
+    return Ensemble(
+        [MODELS[family](variables, **(arguments | own)) for own in numbered]
+    )
+
+
+def family(model: AutoregressiveModel) -> str:
+    """The name by which `MODELS` knows the model's class, or that of its members."""
+    if isinstance(model, Ensemble):
+        model, _ = model.member(0)
+    return next(name for name, of in MODELS.items() if type(model) is of)

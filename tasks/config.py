@@ -90,6 +90,9 @@ class MadeConfig(Section):
     """A masked network; every key is an argument of `ar_models.made.MADE`."""
 
     family: Literal["made"] = "made"
+    ensemble: PositiveInt = Field(
+        1, description="networks that learn side by side and are averaged"
+    )
     hidden: PositiveInt = Field(512, description="units per hidden layer")
     layers: PositiveInt = Field(2, description="hidden layers, or residual blocks")
     residual: bool = True
@@ -107,6 +110,9 @@ class FvsbnConfig(Section):
     """A regression per variable; keys are arguments of `ar_models.fvsbn.FVSBN`."""
 
     family: Literal["fvsbn"] = "fvsbn"
+    ensemble: PositiveInt = Field(
+        1, description="networks that learn side by side and are averaged"
+    )
     orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
     ordering: OrderingName = "natural"
     components: PositiveInt = Field(8, description="components of each mixture")
@@ -120,6 +126,9 @@ class NadeConfig(Section):
     """Tied weights; every key is an argument of `ar_models.nade.NADE`."""
 
     family: Literal["nade"] = "nade"
+    ensemble: PositiveInt = Field(
+        1, description="networks that learn side by side and are averaged"
+    )
     hidden: PositiveInt = Field(512, description="hidden units")
     activation: Literal["relu", "sigmoid"] = "relu"
     rescale: bool = Field(
@@ -139,6 +148,9 @@ class EonadeConfig(Section):
     """Any order; every key is an argument of `ar_models.eonade.EoNADE`."""
 
     family: Literal["eonade"] = "eonade"
+    ensemble: PositiveInt = Field(
+        1, description="networks that learn side by side and are averaged"
+    )
     hidden: PositiveInt = Field(512, description="units per hidden layer")
     layers: PositiveInt = Field(2, description="hidden layers, or residual blocks")
     residual: bool = True
@@ -158,6 +170,9 @@ class PixelcnnConfig(Section):
     """Gated convolutions; keys are arguments of `ar_models.pixelcnn.PixelCNN`."""
 
     family: Literal["pixelcnn"] = "pixelcnn"
+    ensemble: PositiveInt = Field(
+        1, description="networks that learn side by side and are averaged"
+    )
     height: PositiveInt = Field(description="rows of an image")
     width: PositiveInt = Field(description="columns of an image")
     channels: PositiveInt = Field(1, description="channels of a pixel")
@@ -178,6 +193,9 @@ class RnnConfig(Section):
     """A recurrent network; every key is an argument of `ar_models.rnn.RNN`."""
 
     family: Literal["rnn"] = "rnn"
+    ensemble: PositiveInt = Field(
+        1, description="networks that learn side by side and are averaged"
+    )
     hidden: PositiveInt = Field(256, description="units of the state")
     layers: PositiveInt = Field(1, description="recurrent layers")
     cell: Literal["lstm", "gru"] = "lstm"
@@ -198,6 +216,9 @@ class TransformerConfig(Section):
     """A causal transformer; keys are arguments of `ar_models.transformer`."""
 
     family: Literal["transformer"] = "transformer"
+    ensemble: PositiveInt = Field(
+        1, description="networks that learn side by side and are averaged"
+    )
     hidden: PositiveInt = Field(128, description="width, a multiple of heads")
     layers: PositiveInt = Field(4, description="blocks")
     heads: PositiveInt = Field(4, description="attention heads")
@@ -221,6 +242,9 @@ class VaeConfig(Section):
     """A latent vector; every key is an argument of `ar_models.vae.VAE`."""
 
     family: Literal["vae"] = "vae"
+    ensemble: PositiveInt = Field(
+        1, description="networks that learn side by side and are averaged"
+    )
     latent: PositiveInt = Field(32, description="length of the latent vector")
     hidden: PositiveInt = Field(512, description="units per layer")
     layers: PositiveInt = Field(1, description="residual blocks")
@@ -271,6 +295,11 @@ class TrainConfig(Section):
     warmup: Share = Field(0.02, description="share of the steps with a rising rate")
     weight_decay: NonNegativeFloat = 1e-4
     clip: PositiveFloat = Field(1.0, description="greatest norm of the gradient")
+    trim: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.0,
+        description="share of each batch, the least likely rows, from which nothing is "
+        "learned after the first epoch: where the train rows hold anomalies",
+    )
     ema: Share = Field(
         0.0, description="decay of the averaged weights that are kept; 0 is off"
     )

@@ -153,7 +153,40 @@ class Learner:
             self.device.type, self.autocast, enabled=self.autocast is not None
         ):
             log_prob: Tensor = self.network(batch.x)
-        return -log_prob.sum() * (batch.weight * self.world / batch.rows)
+        left_out = self.left_out(batch.rows)
+        if left_out:
+            least = self.least_kept(log_prob.detach(), batch, left_out)
+            log_prob = log_prob.masked_fill(log_prob < least, 0.0)
+        rows = batch.rows - left_out
+        return -log_prob.sum() * (batch.weight * self.world / rows)
+
+    def left_out(self, rows: int) -> int:
+        """From how many rows of a global batch nothing is learned in the coming step.
+
+        From the share `trim`, but from all rows until the rate has risen and an epoch
+        is over: before, the unlikely ones are those that take longest to learn.
+        """
+        warm = self.position.step >= self.config.warmup * self.steps
+        return int(self.config.trim * rows) if warm and self.position.epoch else 0
+
+    def least_kept(self, log_prob: Tensor, batch: Batch, left_out: int) -> Tensor:
+        """The log-probability from which on the rows of a global batch count, nats.
+
+        Args:
+            log_prob: Of this rank's share of the rows.
+            batch: That share.
+            left_out: How many rows of the global batch have less.
+        """
+        share = log_prob if batch.weight else log_prob[:0]
+        if self.world > 1:
+            # The ranks' shares differ in length by one at most.
+            longest = math.ceil(batch.rows / self.world)
+            padded = log_prob.new_full((longest,), torch.inf)
+            padded[: len(share)] = share
+            each = [torch.empty_like(padded) for _ in range(self.world)]
+            dist.all_gather(each, padded)
+            share = torch.cat(each)
+        return share.kthvalue(left_out + 1).values
 
     def seed(self) -> None:
         """Makes what is random in the coming step a function of the step and rank."""

@@ -12,9 +12,9 @@ from ray import train as ray_train
 from ray.exceptions import ActorDiedError
 from ray.train.torch import get_device
 
+from ar_models import families
 from ar_models.autoregressive import AutoregressiveModel
 from ar_models.encoder import TableEncoder
-from ar_models.families import MODELS
 from tasks import batches, storage
 from tasks.batches import Batches, Order, Rows
 from tasks.config import TrainConfig
@@ -94,9 +94,10 @@ def open_rows(
 def build(config: dict[str, Any]) -> AutoregressiveModel:
     """The untrained model of a run; the same weights wherever it is built."""
     arguments = dict(config["model"])
-    family = MODELS[arguments.pop("family")]
+    family = arguments.pop("family")
     torch.manual_seed(config["training"]["seed"])
-    return family(read_encoder(config["prepared"]).variables, **arguments)
+    variables = read_encoder(config["prepared"]).variables
+    return families.build(family, variables, arguments)
 
 
 def read_encoder(prepared: str) -> TableEncoder:

@@ -43,7 +43,7 @@ def test_every_family_but_the_baseline_can_be_configured() -> None:
 
 @CONFIGURED
 def test_a_section_has_the_keys_of_the_constructor(family: str) -> None:
-    keys = set(SECTIONS[family].model_fields) - {"family"}
+    keys = set(SECTIONS[family].model_fields) - {"family", "ensemble"}
     assert keys == set(arguments(MODELS[family]))
 
 
@@ -52,7 +52,7 @@ def test_a_model_is_built_from_a_section_and_rebuilt_from_its_config(
     family: str,
 ) -> None:
     section = SECTIONS[family](**NEEDED.get(family, {}))
-    settings = section.model_dump(mode="json", exclude={"family"})
+    settings = section.model_dump(mode="json", exclude={"family", "ensemble"})
     model = MODELS[family](binary(3), **settings)
     assert model.config() == settings
     again = MODELS[family](binary(3), **model.config())

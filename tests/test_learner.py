@@ -113,7 +113,7 @@ def test_biases_and_tables_do_not_decay() -> None:
 
 def test_shares_of_a_batch_give_the_gradient_of_the_whole() -> None:
     x = draw(11, seed=1)
-    gradients = []
+    found = []
     for parts in ([x], [x[:3], x[3:]]):
         learning = make()
         learning.model.eval()
@@ -121,9 +121,9 @@ def test_shares_of_a_batch_give_the_gradient_of_the_whole() -> None:
         for part in parts:
             # The average over the ranks, which the exchange takes.
             (learning.loss(Batch(part, len(x))) / len(parts)).backward()
-        gradients.append([p.grad for p in learning.model.parameters()])
+        found.append([p.grad for p in learning.model.parameters()])
 
-    torch.testing.assert_close(gradients[0], gradients[1])
+    torch.testing.assert_close(found[0], found[1])
 
 
 def test_a_row_of_weight_zero_does_not_count() -> None:
@@ -132,6 +132,83 @@ def test_a_row_of_weight_zero_does_not_count() -> None:
     learning.loss(Batch(draw(1, seed=1), 3, weight=0.0)).backward()
 
     assert all(p.grad is None or not p.grad.any() for p in learning.model.parameters())
+
+
+def trimmed(share: float) -> Learner:
+    """A learner past its first epoch, without dropout."""
+    learning = make(trim=share)
+    learning.model.dropout.p = 0.0
+    learning.position.epoch, learning.position.step = 1, STEPS // 2
+    return learning
+
+
+def gradients(learning: Learner, batch: Batch) -> list[Tensor | None]:
+    """Of the loss of a batch."""
+    learning.model.zero_grad()
+    learning.loss(batch).backward()
+    return [p.grad for p in learning.model.parameters()]
+
+
+def test_the_least_likely_rows_of_a_batch_teach_nothing() -> None:
+    x = draw(20, seed=1)
+    x[[3, 11], 2] = 500.0
+    others = torch.tensor([k for k in range(20) if k not in (3, 11)])
+
+    found = gradients(trimmed(0.1), Batch(x, 20))
+
+    expected = gradients(trimmed(0.0), Batch(x[others], 18))
+    torch.testing.assert_close(found, expected)
+
+
+def test_all_rows_teach_in_the_first_epoch() -> None:
+    learning = trimmed(0.1)
+    learning.position.epoch = 0
+    assert learning.left_out(20) == 0
+    learning.position.epoch = 1
+    assert [learning.left_out(rows) for rows in (9, 10, 25)] == [0, 1, 2]
+    learning.position.step = 0
+    assert learning.left_out(20) == 0
+
+
+def test_ranks_leave_out_the_least_likely_rows_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = draw(11, seed=1)
+    x[[1, 2], 2] = 500.0
+    parts = [x[:5], x[5:]]
+    whole = gradients(trimmed(0.2), Batch(x, 11))
+    learning = trimmed(0.2)
+    learning.world = 2
+
+    def exchange(each: list[Tensor], mine: Tensor) -> None:
+        shares = [learning.model.conditionals(p, 0).log_prob(p).sum(-1) for p in parts]
+        for place, share in zip(each, shares, strict=True):
+            place.fill_(math.inf)[: len(share)] = share.detach()
+        assert any(torch.allclose(mine, place) for place in each)
+
+    monkeypatch.setattr(learner.dist, "all_gather", exchange)
+    each = [gradients(learning, Batch(part, 11)) for part in parts]
+
+    mean = [
+        None if a is None or b is None else (a + b) / 2
+        for a, b in zip(*each, strict=True)
+    ]
+    torch.testing.assert_close(mean, whole)
+
+
+def test_trimmed_training_is_not_led_by_anomalies() -> None:
+    clean, odd = draw(400, seed=5), draw(40, seed=6)
+    odd[:, 2] = 60.0
+    mixed = torch.cat([clean, odd])[torch.randperm(440)]
+    nll = {}
+    for share in (0.0, 0.15):
+        learning = make(learning_rate=1e-2, trim=share)
+        for _ in range(2):
+            steps(learning, [Batch(part, len(part)) for part in mixed.split(40)])
+            learning.end_epoch(learning.nll([clean]))
+        nll[share] = learning.nll([clean]), learning.nll([odd])
+    assert nll[0.15][0] < nll[0.0][0]
+    assert nll[0.15][1] > nll[0.0][1] + 1
 
 
 @pytest.mark.parametrize("stop", [5, 12, 17])
