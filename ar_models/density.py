@@ -21,7 +21,17 @@ from ar_models import explanation
 from ar_models.autoregressive import AutoregressiveModel
 from ar_models.encoder import Encoded, TableEncoder
 from ar_models.families import build, family
-from ar_models.judgement import STATISTICS, Floats, Statistic, judge, log_probs, rank
+from ar_models.judgement import (
+    STATISTICS,
+    Floats,
+    Judgement,
+    Statistic,
+    judge,
+    log_probs,
+    rank,
+    reference_scores,
+    statistics_of,
+)
 
 FORMAT = 1
 """Number of the saved form that this version writes, and the only one it reads."""
@@ -57,7 +67,11 @@ class TableDensity:
     @cached_property
     def reference(self) -> dict[str, Floats]:
         """The calibration rows' anomaly scores by statistic, ascending."""
-        return {n: np.sort(self.calibration[n]) for n in STATISTICS if self.calibration}
+        return {
+            name: np.sort(scores[~np.isnan(scores)])
+            for name, scores in self.calibration.items()
+            if name in STATISTICS
+        }
 
     @property
     def columns(self) -> list[str]:
@@ -78,17 +92,10 @@ class TableDensity:
         return np.asarray(self.column_log_prob(table).sum(axis=1))
 
     def reference_scores(self, table: pa.Table) -> dict[str, Floats]:
-        """Scores of calibration rows: log_prob, surprisal, excess, each (n,), nats."""
-        log_prob, excess = [np.empty(0)], [np.empty(0)]
-        for _, encoded in self.batches(table):
-            judgement = judge(self.model, encoded, "excess")
-            log_prob.append(judgement.log_prob.sum(axis=1))
-            excess.append(judgement.contributions.sum(axis=1))
-        total = np.concatenate(log_prob)
+        """Scores of calibration rows, nats: log_prob and each statistic, each (n,)."""
+        parts = [reference_scores(self.model, e) for _, e in self.batches(table)]
         return {
-            "log_prob": total,
-            "surprisal": -total,
-            "excess": np.concatenate(excess),
+            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
         }
 
     def score(
@@ -116,13 +123,16 @@ class TableDensity:
             column_log_prob: Whether to add each column's log-probability.
 
         Returns:
-            A row for each given one: log_prob (nats), anomaly_score (nats), p_value
+            A row for each given one: log_prob (nats), anomaly_score (nats), uncertainty
+            (its standard deviation over the orderings and members of an ensemble, null
+            where there is one), p_value
             (share of calibration rows at least as strange), severity (percentage of
             calibration rows less strange), is_anomaly, explanation, and on demand the
             struct column_log_prob. Without calibration rows p_value, severity and
             is_anomaly are null.
         """
         check_choices(statistic, explain, bool(self.calibration))
+        self.check_statistic(statistic)
         schema = scored_schema(self.columns if column_log_prob else None)
         parts = [schema.empty_table()]
         for rows, encoded in self.batches(table):
@@ -131,6 +141,7 @@ class TableDensity:
             fields = {
                 "log_prob": pa.array(judgement.log_prob.sum(axis=1)),
                 "anomaly_score": pa.array(scores),
+                "uncertainty": uncertainty(judgement),
                 **rank(scores, self.reference.get(statistic), threshold),
             }
             flagged = fields["is_anomaly"] if explain == "flagged" else explain == "all"
@@ -149,6 +160,20 @@ class TableDensity:
                 )
             parts.append(pa.table([fields[n] for n in schema.names], schema=schema))
         return pa.concat_tables(parts)
+
+    def check_statistic(self, statistic: Statistic) -> None:
+        """Raises ValueError where this model cannot tell a statistic."""
+        if statistic not in statistics_of(self.model):
+            raise ValueError(
+                f"statistic {statistic!r} needs a model that predicts any column from "
+                "all others: family eonade, or transformer with order_agnostic, and no "
+                f"ensemble; this one is {type(self.model).__name__}"
+            )
+        if self.calibration and statistic not in self.calibration:
+            raise ValueError(
+                f"statistic {statistic!r} has no calibration scores in this model, "
+                f"which knows {', '.join(self.reference)}; train it anew"
+            )
 
     def sample(
         self, count: int, *, seed: int, stream: int = 0, log_prob: bool = False
@@ -252,6 +277,13 @@ def check_choices(statistic: str, explain: str, calibrated: bool) -> None:
         )
 
 
+def uncertainty(judgement: Judgement) -> pa.Array:
+    """The column of that name, null where nothing tells how sure a score is."""
+    if judgement.uncertainty is None:
+        return pa.nulls(len(judgement.x), pa.float64())
+    return pa.array(judgement.uncertainty)
+
+
 def scored_schema(columns: Sequence[str] | None = None) -> pa.Schema:
     """The columns that `TableDensity.score` gives.
 
@@ -261,6 +293,7 @@ def scored_schema(columns: Sequence[str] | None = None) -> pa.Schema:
     fields = [
         ("log_prob", pa.float64()),
         ("anomaly_score", pa.float64()),
+        ("uncertainty", pa.float64()),
         ("p_value", pa.float64()),
         ("severity", pa.float64()),
         ("is_anomaly", pa.bool_()),

@@ -1,5 +1,6 @@
 """Which families there are, and models of them from their configuration."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,11 +49,12 @@ def build(
     members = arguments.pop("ensemble", 1)
     if members == 1:
         return MODELS[family](variables, **arguments)
-    seed = arguments.get("seed")
-    numbered = [{} if seed is None else {"seed": seed + k} for k in range(members)]
-    return Ensemble(
-        [MODELS[family](variables, **(arguments | own)) for own in numbered]
-    )
+    seeded = "seed" in inspect.signature(MODELS[family]).parameters
+    each = []
+    for k in range(members):
+        own = {"seed": config.get("seed", 0) + k} if seeded else {}
+        each.append(MODELS[family](variables, **(arguments | own)))
+    return Ensemble(each)
 
 
 def family(model: AutoregressiveModel) -> str:

@@ -1,9 +1,10 @@
 """What a model says about encoded rows, and how strange that makes them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -15,12 +16,18 @@ from ar_models.autoregressive import AutoregressiveModel, mean_of_orderings
 from ar_models.columns import PRESENT
 from ar_models.conditionals import Conditionals
 from ar_models.encoder import Encoded
+from ar_models.independent import Independent
 from ar_models.variables import Variable
 
 Floats = NDArray[np.float64]
 
-Statistic = Literal["excess", "surprisal"]
-STATISTICS: tuple[Statistic, ...] = ("excess", "surprisal")
+Statistic = Literal[
+    "excess", "surprisal", "tail", "leave_one_out", "typicality", "ratio"
+]
+STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
+
+PASSES = 2**19
+"""Rows that pass through the network, at most, for the leave_one_out of a batch."""
 
 TIE = 1e-4
 """Scores (nats) closer than this are equal: float32 sums depend on the batch."""
@@ -35,12 +42,15 @@ class Judgement:
         conditionals: Of `x`, in the first ordering.
         log_prob: Of each column given those before it, (n, columns), nats.
         contributions: What each column adds to the anomaly score, (n, columns), nats.
+        uncertainty: Standard deviation over orderings of the score that each alone
+            would give, (n,), nats; None where there is one ordering.
     """
 
     x: Tensor
     conditionals: Conditionals
     log_prob: Floats
     contributions: Floats
+    uncertainty: Floats | None = None
 
 
 @torch.inference_mode()
@@ -55,33 +65,169 @@ def log_probs(model: AutoregressiveModel, encoded: Encoded) -> Floats:
 def judge(
     model: AutoregressiveModel, encoded: Encoded, statistic: Statistic
 ) -> Judgement:
-    """What `model` says about encoded rows.
+    """What `model` says about encoded rows, and by what columns are strange.
 
-    The surprisal of a column is -log_prob. Its excess is the surprisal less what was to
-    be expected, the entropy, both taken variable by variable, given the variables
-    before it in the row, over those that are present. So each term has the expectation
-    zero under the model, and a missing value is weighed against the chance of one only.
-    Real columns are compared in the encoder's coordinates, where changes of units
-    cancel. What escaped is no network output: its excess is its surprisal.
+    All statistics are sums over the columns, in nats, and weigh what was found against
+    what the model expects. They have the expectation zero where it is right, but for
+    surprisal, leave_one_out and ratio.
+
+    surprisal: -log_prob.
+
+    excess: The surprisal less the entropy, both taken variable by variable, given the
+    variables before it in the row, over those that are present. A missing value is
+    weighed against the chance of one only. Real columns are compared in the encoder's
+    coordinates, where changes of units cancel.
+
+    tail: -log of the tail probability less 1, its expectation; see
+    `log_tail_probability`. Of all orderings the mean.
+
+    leave_one_out: -log p(column | all other columns), of order-agnostic families.
+
+    typicality: The size of the sum of the excess: rows that are too ordinary are
+    strange too. Contributions are the excess, with the sign that makes the sum
+    positive.
+
+    ratio: log_prob under independent columns less log_prob: how much stranger the row
+    is than its columns are one by one.
+
+    What escaped is no network output: but for surprisal and tail it contributes its
+    surprisal.
+
+    Raises:
+        TypeError: leave_one_out was asked of a family that is not order-agnostic.
     """
-    x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
-    conditionals = [model.conditionals(x, k) for k in range(model.orderings)]
-    each = torch.stack([c.log_prob(x) for c in conditionals])
-    if model.is_bound:  # these do not add up to it
-        each = model.variable_log_prob(x).unsqueeze(0)
-    network = by_column(mean_of_orderings(each), model.variables)
-    log_prob = encoded.log_volume + network
-    if statistic == "surprisal":
-        return Judgement(x, conditionals[0], log_prob, -log_prob)
-    weights = each.sum(-1).softmax(0).unsqueeze(-1)
-    entropies = torch.stack([c.entropy() for c in conditionals])
-    expected = (weights * entropies).sum(0).masked_fill(x.isnan(), 0.0)
-    excess = np.where(
-        encoded.escapes == PRESENT,
-        -network - by_column(expected, model.variables),
-        -encoded.log_volume,
+    view = View(model, encoded)
+    contributions, scores = STRANGENESS[statistic](view)
+    spread = scores.double().std(0).cpu().numpy() if len(scores) > 1 else None
+    first = view.conditionals[0]
+    return Judgement(view.x, first, view.log_prob, contributions, spread)
+
+
+@torch.inference_mode()
+def reference_scores(model: AutoregressiveModel, encoded: Encoded) -> dict[str, Floats]:
+    """log_prob and the anomaly score by every statistic that `model` knows, each (n,).
+
+    As many passes as there are variables go into leave_one_out, so of many rows with
+    many variables only the first have it, and the others NaN.
+    """
+    view = View(model, encoded)
+    found = {"log_prob": view.log_prob.sum(axis=1)}
+    for statistic in statistics_of(model):
+        if statistic != "leave_one_out":
+            found[statistic] = STRANGENESS[statistic](view)[0].sum(axis=1)
+            continue
+        rows = slice(max(1, PASSES // model.dim))
+        part = Encoded(encoded.x[rows], encoded.log_volume[rows], encoded.escapes[rows])
+        scores = np.full(len(encoded.x), np.nan)
+        scores[rows] = judge(model, part, statistic).contributions.sum(axis=1)
+        found[statistic] = scores
+    return found
+
+
+def statistics_of(model: AutoregressiveModel) -> list[Statistic]:
+    """The statistics that a model's family allows."""
+    return [s for s in STATISTICS if s != "leave_one_out" or model.order_agnostic]
+
+
+class View:
+    """What statistics are made of.
+
+    Args:
+        model: The model.
+        encoded: The n rows.
+
+    Attributes:
+        x: Their variables, (n, dim).
+        conditionals: Of `x`, in each ordering.
+        each: Log-probabilities of the variables in each, (orderings, n, dim), nats.
+        network: Of each column, over all orderings, without the encoder's part,
+            (n, columns), nats.
+        log_prob: With it.
+    """
+
+    def __init__(self, model: AutoregressiveModel, encoded: Encoded) -> None:
+        self.model, self.encoded = model, encoded
+        x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
+        self.x = x
+        self.conditionals = [model.conditionals(x, k) for k in range(model.orderings)]
+        if model.is_bound:  # what these give does not add up to it
+            self.conditionals = self.conditionals[:1]
+            self.each = model.variable_log_prob(x).unsqueeze(0)
+        else:
+            self.each = torch.stack([c.log_prob(x) for c in self.conditionals])
+        self.network = by_column(mean_of_orderings(self.each), model.variables)
+        self.log_prob = encoded.log_volume + self.network
+
+    @cached_property
+    def excess(self) -> tuple[Floats, Tensor]:
+        """Contributions (n, columns), and a score per ordering (orderings, n)."""
+        weights = self.each.sum(-1).softmax(0).unsqueeze(-1)
+        entropies = torch.stack([c.entropy() for c in self.conditionals])
+        entropies = entropies.masked_fill(self.x.isnan(), 0.0)
+        expected = by_column((weights * entropies).sum(0), self.model.variables)
+        scores = -(self.each + entropies).sum(-1)
+        return self.unless_escaped(-self.network - expected), scores
+
+    def unless_escaped(self, contributions: Floats) -> Floats:
+        """These where a column did not escape, else its surprisal."""
+        inside = self.encoded.escapes == PRESENT
+        return np.where(inside, contributions, -self.encoded.log_volume)
+
+
+def _surprisal(view: View) -> tuple[Floats, Tensor]:
+    """As `View.excess`."""
+    return -view.log_prob, -view.each.sum(-1)
+
+
+def _excess(view: View) -> tuple[Floats, Tensor]:
+    return view.excess
+
+
+def _tail(view: View) -> tuple[Floats, Tensor]:
+    each = np.stack(
+        [
+            -log_tail_probability(view.model.variables, c, view.encoded) - 1
+            for c in view.conditionals
+        ]
     )
-    return Judgement(x, conditionals[0], log_prob, excess)
+    return each.mean(0), torch.from_numpy(each.sum(-1))
+
+
+def _leave_one_out(view: View) -> tuple[Floats, Tensor]:
+    total = torch.empty_like(view.x)
+    present = ~view.x.isnan()
+    group = torch.tensor([v.group for v in view.model.variables], device=present.device)
+    for i, variable in enumerate(view.model.variables):
+        known = present & (group != variable.group)
+        known[:, :i] = present[:, :i]
+        given = view.model.conditional(view.x, known)
+        total[:, i] = given.log_prob(view.x)[:, i]
+    found = view.unless_escaped(-by_column(total, view.model.variables))
+    return found, view.each[:1].sum(-1)
+
+
+def _typicality(view: View) -> tuple[Floats, Tensor]:
+    excess, scores = view.excess
+    sign = np.sign(excess.sum(axis=1, keepdims=True))
+    return excess * np.where(sign, sign, 1), scores
+
+
+def _ratio(view: View) -> tuple[Floats, Tensor]:
+    background = Independent(view.model.variables).to(view.x.device)
+    alone = by_column(
+        background.conditionals(view.x).log_prob(view.x), view.model.variables
+    )
+    return view.unless_escaped(alone - view.network), -view.each.sum(-1)
+
+
+STRANGENESS: dict[Statistic, Callable[[View], tuple[Floats, Tensor]]] = {
+    "excess": _excess,
+    "surprisal": _surprisal,
+    "tail": _tail,
+    "leave_one_out": _leave_one_out,
+    "typicality": _typicality,
+    "ratio": _ratio,
+}
 
 
 @torch.inference_mode()

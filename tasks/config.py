@@ -331,7 +331,9 @@ class ScoreConfig(Section):
     carry: tuple[str, ...] = Field(
         (), description="columns carried to the output besides data.id, for reading"
     )
-    statistic: Literal["surprisal", "excess"] = "excess"
+    statistic: Literal[
+        "excess", "surprisal", "tail", "leave_one_out", "typicality", "ratio"
+    ] = Field("excess", description="what the anomaly score is made of")
     threshold: Annotated[float, Field(gt=0, lt=100)] = Field(
         99.9, description="severity (percentile of calibration rows) of an anomaly"
     )

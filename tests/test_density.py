@@ -12,7 +12,7 @@ from ar_models.columns import CodeColumn, NumberColumn, RealColumn
 from ar_models.density import TableDensity, stream_seed
 from ar_models.encoder import TableEncoder, constant
 from ar_models.families import MODELS
-from ar_models.judgement import rank
+from ar_models.judgement import rank, statistics_of
 from ar_models.variables import Variable
 
 TRAINED = (
@@ -205,7 +205,7 @@ def test_equal_rows_rank_alike_in_spite_of_rounding() -> None:
     assert ranked["p_value"].to_pylist() == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("statistic", ["excess", "surprisal"])
+@pytest.mark.parametrize("statistic", statistics_of(table_density().model))
 def test_contributions_add_up_to_the_anomaly_score(
     density: TableDensity, rows: pa.Table, statistic: str
 ) -> None:
