@@ -283,7 +283,7 @@ def settle(
     value = drawn if given is None else torch.where(given.isnan(), drawn, given)
     if variable.parent is None:
         return value
-    present = x[:, variable.parent] == variable.parent_code
+    present = variable.present(x[:, variable.parent])
     return value.masked_fill(~present, torch.nan)
 
 
@@ -358,7 +358,7 @@ def choose_orderings(
     for i, variable in enumerate(model.variables):
         if variable.parent is not None:
             parent = given[:, variable.parent]
-            ruled_out = known[:, variable.parent] & (parent != variable.parent_code)
+            ruled_out = known[:, variable.parent] & ~variable.present(parent)
             free[:, i] &= ~ruled_out
             known[:, i] &= ~ruled_out
     if model.order_agnostic:

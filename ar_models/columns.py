@@ -7,7 +7,6 @@ whole arrays. Numbers of variables (parent) are relative to the column here;
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -20,7 +19,9 @@ from ar_models import cells
 from ar_models.quantiles import NormalScores
 from ar_models.variables import MAX_INTEGER, Variable
 
-Kind = Literal["binary", "categorical", "integer", "real", "timestamp"]
+Kind = Literal[
+    "binary", "categorical", "integer", "real", "timestamp", "image", "sequence"
+]
 
 PRESENT, MISSING, UNSEEN, OUTSIDE = range(4)
 """Why a cell escaped, if it did: nothing like it occurred in the training rows."""
@@ -99,22 +100,8 @@ class Column:
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dict from which `column_from_dict` makes an equal column."""
+        """A JSON-able dict from which `encoder.column_from_dict` makes an equal one."""
         return {"form": self.form, **asdict(self)}
-
-
-def column_from_dict(fields: Mapping[str, Any]) -> Column:
-    """The column that `to_dict` described."""
-    content = {k: v for k, v in fields.items() if k != "form"}
-    content["variables"] = tuple(Variable.from_dict(v) for v in content["variables"])
-    frozen = {
-        k: tuple(tuple(i) if isinstance(i, list) else i for i in v)
-        if isinstance(v, list)
-        else v
-        for k, v in content.items()
-    }
-    column: Column = FORMS[fields["form"]](**frozen)
-    return column
 
 
 @dataclass(frozen=True)
@@ -510,8 +497,3 @@ def fill_states(
     missing = codes == names.index("missing") if "missing" in names else False
     nulls: np.ndarray = escaped | missing
     return nulls
-
-
-FORMS: dict[str, type[Any]] = {
-    form.form: form for form in (CodeColumn, NumberColumn, RealColumn)
-}

@@ -19,7 +19,15 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models import cells
-from ar_models.columns import PRESENT, Coded, Column, column_from_dict
+from ar_models.columns import (
+    PRESENT,
+    CodeColumn,
+    Coded,
+    Column,
+    NumberColumn,
+    RealColumn,
+)
+from ar_models.lists import ListColumn, readable
 from ar_models.variables import Variable
 
 BLOCK = 1 << 15
@@ -76,13 +84,28 @@ class Encoded:
     escapes: np.ndarray
 
 
+@dataclass(frozen=True)
+class Image:
+    """Which columns are the pixels of images.
+
+    Attributes:
+        columns: The one column of lists, or a column for each value, row by row.
+        shape: Height, width and channels.
+    """
+
+    columns: tuple[str, ...]
+    shape: tuple[int, int, int]
+
+
 class TableEncoder:
     """The modelled columns of a table as variables, and back.
 
     Attributes:
-        columns: The modelled columns; a variable's group is its column's number.
+        columns: The modelled columns; a variable's group is its column's number, where
+            no column is an image.
         left_out: The others.
         schema: Arrow schema of the training table, all columns.
+        images: Which of the columns are images.
         variables: What a model is told.
     """
 
@@ -91,6 +114,7 @@ class TableEncoder:
         columns: tuple[Column, ...],
         left_out: tuple[LeftOut, ...],
         schema: pa.Schema,
+        images: tuple[Image, ...] = (),
     ) -> None:
         if not columns:
             reasons = "; ".join(f"{c.name}: {c.reason}" for c in left_out)
@@ -101,6 +125,7 @@ class TableEncoder:
         self.columns = columns
         self.left_out = left_out
         self.schema = schema.remove_metadata()
+        self.images = images
         self.variables = _absolute(columns)
         starts = np.cumsum([0] + [len(c.variables) for c in columns])
         self._slices = [
@@ -125,7 +150,7 @@ class TableEncoder:
 
     def column_of(self, variable: int) -> Column:
         """The column that a variable belongs to."""
-        return self.columns[self.variables[variable].group]
+        return self.columns[self.variables[variable].part_of]
 
     def span(self, j: int) -> slice:
         """Where the variables of column `j` stand in `x`."""
@@ -176,7 +201,7 @@ class TableEncoder:
                     f"given are {schema.names!r}; give each trained column once"
                 )
             given = schema.field(places[0]).type
-            if not cells.readable(given, self.type_of(j)):
+            if not readable(given, self.type_of(j)):
                 raise ValueError(
                     f"column {column.name!r} is {given}, which cannot be read as "
                     f"{column.type}, as it was in training; cast it, or train anew"
@@ -234,6 +259,7 @@ class TableEncoder:
             "columns": [column.to_dict() for column in self.columns],
             "left_out": [asdict(left) for left in self.left_out],
             "schema": schema,
+            "images": [asdict(image) for image in self.images],
         }
 
     @classmethod
@@ -247,7 +273,32 @@ class TableEncoder:
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(fields["schema"])))
         columns = tuple(column_from_dict(column) for column in fields["columns"])
         left_out = tuple(LeftOut(**left) for left in fields["left_out"])
-        return cls(columns, left_out, schema)
+        images = tuple(
+            Image(tuple(image["columns"]), tuple(image["shape"]))
+            for image in fields.get("images", [])
+        )
+        return cls(columns, left_out, schema, images)
+
+
+FORMS: dict[str, type[Any]] = {
+    form.form: form for form in (CodeColumn, NumberColumn, RealColumn, ListColumn)
+}
+
+
+def column_from_dict(fields: Mapping[str, Any]) -> Column:
+    """The column that `to_dict` described."""
+    content = {k: v for k, v in fields.items() if k != "form"}
+    content["variables"] = tuple(Variable.from_dict(v) for v in content["variables"])
+    if "elements" in content:
+        content["elements"] = tuple(column_from_dict(e) for e in content["elements"])
+    frozen = {
+        k: tuple(tuple(i) if isinstance(i, list) else i for i in v)
+        if isinstance(v, list)
+        else v
+        for k, v in content.items()
+    }
+    column: Column = FORMS[fields["form"]](**frozen)
+    return column
 
 
 def _log_volume(coded: Coded, mass: float) -> np.ndarray:
@@ -264,15 +315,21 @@ def _absolute(columns: tuple[Column, ...]) -> tuple[Variable, ...]:
     """All variables, with groups and parents counted over the whole table."""
     variables: list[Variable] = []
     taken = {column.name for column in columns}
+    groups = 0
     for j, column in enumerate(columns):
-        first = len(variables)
+        first, base = len(variables), groups
         for v in column.variables:
             name = v.name
             while name != column.name and name in taken:
                 name += "_"
             taken.add(name)
             parent = None if v.parent is None else v.parent + first
-            variables.append(replace(v, name=name, group=j, parent=parent))
+            group = base + v.group
+            part_of = None if group == j else j
+            variables.append(
+                replace(v, name=name, group=group, parent=parent, column=part_of)
+            )
+            groups = max(groups, group + 1)
     return tuple(variables)
 
 

@@ -244,7 +244,7 @@ class EoNADE(AutoregressiveModel):
         for i, variable in enumerate(self.variables):
             if variable.parent is not None:
                 parent = given[:, variable.parent]
-                ruled_out = ~parent.isnan() & (parent != variable.parent_code)
+                ruled_out = ~parent.isnan() & ~variable.present(parent)
                 given[ruled_out, i] = torch.nan
         return given
 

@@ -15,6 +15,7 @@ from ar_models.columns import CodeColumn, RealColumn
 from ar_models.conditionals import Conditionals
 from ar_models.encoder import TableEncoder
 from ar_models.judgement import Judgement
+from ar_models.lists import ListColumn, element_types
 
 EXPLANATION = pa.list_(
     pa.struct(
@@ -33,6 +34,9 @@ NAMED = 3
 
 SMALL = 0.05
 """Codes with less probability are named only if they are the likeliest."""
+
+LONGEST = 100
+"""Letters of a value that are shown."""
 
 QUANTILES = (0.05, 0.5, 0.95)
 
@@ -70,7 +74,8 @@ def explain(
         at = ranks == j
         places = chosen[at.any(axis=1)]
         cells = rows.column(encoder.names[j]).take(pa.array(places))
-        values[at] = [text(cell) for cell in cells.to_pylist()]
+        shown = short if isinstance(encoder.columns[j], ListColumn) else text
+        values[at] = [shown(cell) for cell in cells.to_pylist()]
         usual[at] = expected(encoder, model, judgement, int(j), places)
     fields = [
         pa.array(np.asarray(encoder.names, dtype=object)[ranks.ravel()], pa.string()),
@@ -99,6 +104,9 @@ def expected(
     the column's own units; of a timestamp, the day or whichever of hour, minute and so
     on is the strangest.
     """
+    column = encoder.columns[j]
+    if isinstance(column, ListColumn):
+        return strangest_places(encoder, column, j, judgement, places)
     span, first = encoder.span(j), encoder.span(j).start
     labels = labels_of(encoder, j)
     at = torch.from_numpy(places).to(judgement.x.device)
@@ -159,6 +167,94 @@ def numbers(encoder: TableEncoder, j: int, own: Conditionals, x: Tensor) -> list
             digits = codes(shares, [str(code) for code in range(variable.size)])
             texts[blamed.cpu().numpy()] = [f"{name}: {digit}" for digit in digits]
     return list(texts)
+
+
+def strangest_places(
+    encoder: TableEncoder,
+    column: ListColumn,
+    j: int,
+    judgement: Judgement,
+    places: NDArray[np.int64],
+) -> list[str]:
+    """The strangest place of each of some lists, what stood and what was expected."""
+    span = encoder.span(j)
+    at = torch.from_numpy(places).to(judgement.x.device)
+    x = judgement.x[at]
+    every = narrow(judgement.conditionals, range(span.start, span.stop), at)
+    excess = -every.log_prob(x[:, span]) - every.entropy()
+    excess = excess.masked_fill(x[:, span].isnan(), -torch.inf)
+    strangest = excess.argmax(dim=1)
+    texts = np.full(len(places), "nothing like it", dtype=object)
+    for i in strangest[excess.isfinite().any(dim=1)].unique().tolist():
+        rows = (strangest == i) & excess.isfinite().any(dim=1)
+        own = narrow(judgement.conditionals, [span.start + i], at[rows])
+        found = zip(
+            _values_at(encoder, column, j, i, x[rows, span.start + i]),
+            _expected_at(encoder, column, j, i, own),
+            strict=True,
+        )
+        where = column.variables[i].name.removeprefix(f"{column.name}.")
+        place = column.place_of(i)
+        if place is not None:
+            name = column.elements[place[1]].variables[place[2]].name
+            where = column.name_of(place[0]) + (f" {name}" if name else "")
+        texts[rows.cpu().numpy()] = [
+            f"{where}: {usual}, not {value}" for value, usual in found
+        ]
+    return list(texts)
+
+
+def _values_at(
+    encoder: TableEncoder, column: ListColumn, j: int, i: int, x: Tensor
+) -> list[str]:
+    """Values of variable `i` of a column of lists as people read them."""
+    place = column.place_of(i)
+    if place is None:
+        values = x.cpu().numpy()
+        if i == 0 and column.states:
+            return [column.states[int(code)] for code in values]
+        return [f"{value:.0f}" for value in values]
+    element = column.elements[place[1]]
+    if place[2] != element.value:
+        labels = element.labels(_element_type(encoder, j, place[1]))
+        codes = x.long().tolist()
+        known = len(labels) > 0 and element.value != 0
+        return [labels[code] if known else str(code) for code in codes]
+    return _element_texts(encoder, column, j, place[1], x.cpu().numpy())
+
+
+def _expected_at(
+    encoder: TableEncoder, column: ListColumn, j: int, i: int, own: Conditionals
+) -> list[str]:
+    """What was expected of variable `i` of a column of lists."""
+    variable, count = column.variables[i], len(own.parameters)
+    if variable.kind in ("binary", "categorical"):
+        every = torch.arange(variable.size, dtype=torch.float32)
+        return codes(own.probabilities(0), _values_at(encoder, column, j, i, every))
+    middle = torch.full((count, 1), 0.5, device=own.parameters.device)
+    median = own.quantile(middle).squeeze(1)
+    return [f"about {v}" for v in _values_at(encoder, column, j, i, median)]
+
+
+def _element_texts(
+    encoder: TableEncoder,
+    column: ListColumn,
+    j: int,
+    field: int,
+    values: NDArray[np.float32],
+) -> list[str]:
+    """Elements of a list as people read them, characters in quotes."""
+    of = _element_type(encoder, j, field)
+    known = column.elements[field].values_of(values, of)
+    if family(encoder.type_of(j)) == "text":
+        return ["another" if v is None else repr(chr(v)) for v in known.to_pylist()]
+    return texts_of(known, column.elements[field].kind)
+
+
+def _element_type(encoder: TableEncoder, j: int, field: int) -> pa.DataType:
+    types = element_types(encoder.type_of(j))
+    assert types is not None
+    return list(types.values())[field]
 
 
 def main_values(encoder: TableEncoder, j: int, own: Conditionals) -> list[str]:
@@ -245,6 +341,12 @@ def texts_of(array: pa.Array, kind: str) -> list[str]:
     zone = " UTC" if array.type.tz else ""
     days = array.cast(pa.timestamp(array.type.unit)).to_pylist()
     return [f"{day:%Y-%m-%d}{zone}" for day in days]
+
+
+def short(value: Any) -> str:  # any value that Arrow gives
+    """A list or a text as people read it, cut where it is long."""
+    whole = text(value)
+    return whole if len(whole) <= LONGEST else f"{whole[:LONGEST]} …"
 
 
 def text(value: Any, digits: int = 6) -> str:  # any value that Arrow gives

@@ -328,7 +328,7 @@ def _sidak(log_p: Floats, count: Floats) -> Floats:
 
 def by_column(values: Tensor, variables: Sequence[Variable]) -> Floats:
     """Sums over the variables of each column: (n, dim) -> (n, columns), float64."""
-    column = torch.tensor([v.group for v in variables], device=values.device)
+    column = torch.tensor([v.part_of for v in variables], device=values.device)
     total = torch.zeros(
         len(values), int(column.max()) + 1, dtype=torch.float64, device=values.device
     )

@@ -1,4 +1,4 @@
-"""Recurrent network over the variables of a row."""
+"""Recurrent network over the variables of a row, or over the places of a sequence."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ar_models.autoregressive import AutoregressiveModel, Ordering
 from ar_models.chain import Chain
 from ar_models.conditionals import Conditionals
+from ar_models.steps import Steps, head_first
 from ar_models.variables import Variable
 
 Cell = Literal["lstm", "gru"]
@@ -18,13 +19,17 @@ class RNN(AutoregressiveModel):
     """A recurrent network that reads the variables in the ordering.
 
     At each step it is told which variable came last, its value, and which is next, so
-    the same weights serve several orderings.
+    the same weights serve several orderings. Or each step is a place of a column of
+    lists, with one or many variables that are chained within it.
 
     Reference:
         Graves, Generating sequences with recurrent neural networks, 2013.
         https://arxiv.org/abs/1308.0850
         Cho et al., Learning phrase representations using RNN encoder-decoder, 2014.
         https://arxiv.org/abs/1406.1078 (the GRU).
+        Boulanger-Lewandowski, Bengio, Vincent, Modeling temporal dependencies in
+        high-dimensional sequences, 2012. https://arxiv.org/abs/1206.6392 (a chain
+        within each step).
 
     Args:
         variables: What each column of `x` is.
@@ -35,6 +40,8 @@ class RNN(AutoregressiveModel):
         ordering: "natural", "random", or the sequence of groups of every ordering.
         shared: Whether one map reads, and one predicts, all variables; for variables
             that are alike, such as pixels or characters.
+        steps: "variables", or "places": of the one column of lists, whose other
+            variables and columns come first.
         components: Components of each mixture.
         embedding: Width in which vocabularies of more than 64 codes are embedded.
         dropout: Share of each layer's outputs left out in train mode.
@@ -57,12 +64,21 @@ class RNN(AutoregressiveModel):
         orderings: int = 1,
         ordering: Ordering = "natural",
         shared: bool = False,
+        steps: Literal["variables", "places"] = "variables",
         components: int = 8,
         embedding: int = 16,
         dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(variables, orderings=orderings, ordering=ordering, seed=seed)
+        taken = ordering
+        if steps == "places":
+            if ordering != "natural" or shared:
+                raise ValueError(
+                    "steps 'places' go with the ordering 'natural' and without shared, "
+                    f"got {ordering!r} and {shared}"
+                )
+            taken = [head_first(variables)]
+        super().__init__(variables, orderings=orderings, ordering=taken, seed=seed)
         if hidden < 1 or layers < 1:
             raise ValueError(
                 f"hidden and layers must be at least 1, got {hidden} and {layers}"
@@ -78,18 +94,25 @@ class RNN(AutoregressiveModel):
             if isinstance(ordering, str)
             else [list(groups) for groups in ordering],
             "shared": shared,
+            "steps": steps,
             "components": components,
             "embedding": embedding,
             "dropout": dropout,
             "seed": seed,
         }
-        self.chain = Chain(
-            variables,
-            hidden,
-            components=components,
-            embedding=embedding,
-            shared=shared,
-        )
+        self.places: Steps | None = None
+        if steps == "places":
+            self.places = Steps(
+                variables, hidden, hidden, components=components, embedding=embedding
+            )
+        else:
+            self.chain = Chain(
+                variables,
+                hidden,
+                components=components,
+                embedding=embedding,
+                shared=shared,
+            )
         kind = nn.LSTM if cell == "lstm" else nn.GRU
         self.recurrent = nn.ModuleList(
             kind(hidden, hidden, batch_first=True) for _ in range(layers)
@@ -102,6 +125,10 @@ class RNN(AutoregressiveModel):
                     layer.get_parameter("bias_hh_l0")[hidden : 2 * hidden] += 1
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
+        if self.places is not None:
+            count = self.places.longest(x)
+            h, _ = self.run(self.dropout(self.places.read(x, count)))
+            return self.places.predict(h, x)
         order = self.ordering(which)
         h, _ = self.run(self.chain.read(x, order)[:, :-1])
         return self.chain.predict(h, order)
@@ -127,6 +154,8 @@ class RNN(AutoregressiveModel):
 
     def features(self, x: Tensor) -> Tensor:
         """The last layer after all variables, and its mean: (batch, 2 * hidden)."""
+        if self.places is not None:
+            return self.places.features(x, lambda vectors: self.run(vectors)[0])
         h, _ = self.run(self.chain.read(x, self.ordering()))
         return torch.cat([h[:, -1], h.mean(1)], -1)
 
@@ -134,6 +163,8 @@ class RNN(AutoregressiveModel):
         return dict(self.settings)
 
     def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+        if self.places is not None:
+            return self.places.draw(self.variables, noise, given, self._stepping())
         return self.chain.draw(
             self.variables, noise, given, self.ordering(which), self._stepping()
         )

@@ -1,8 +1,8 @@
-"""Causal transformer over the variables of a row."""
+"""Causal transformer over the variables of a row, or the places of a sequence."""
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ar_models.autoregressive import AutoregressiveModel, Ordering
 from ar_models.chain import Chain, random_orders
 from ar_models.conditionals import Conditionals
+from ar_models.steps import SPREAD, Steps, head_first
 from ar_models.variables import Variable
 
 CACHE_BYTES = 2**29
@@ -97,6 +98,8 @@ class Transformer(AutoregressiveModel):
         order_agnostic: Whether to train on random orderings.
         shared: Whether one map reads, and one predicts, all variables; for variables
             that are alike, such as pixels.
+        steps: "variables", or "places": of the one column of lists, whose other
+            variables and columns come first; what a place holds is chained within it.
         components: Components of each mixture.
         embedding: Width in which vocabularies of more than 64 codes are embedded.
         dropout: Share of units left out in train mode.
@@ -120,12 +123,22 @@ class Transformer(AutoregressiveModel):
         ordering: Ordering = "natural",
         order_agnostic: bool = False,
         shared: bool = False,
+        steps: Literal["variables", "places"] = "variables",
         components: int = 8,
         embedding: int = 16,
         dropout: float = 0.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(variables, orderings=orderings, ordering=ordering, seed=seed)
+        taken = ordering
+        if steps == "places":
+            if ordering != "natural" or shared or order_agnostic:
+                raise ValueError(
+                    "steps 'places' go with the ordering 'natural', and neither with "
+                    f"shared nor order_agnostic, got {ordering!r}, {shared} and "
+                    f"{order_agnostic}"
+                )
+            taken = [head_first(variables)]
+        super().__init__(variables, orderings=orderings, ordering=taken, seed=seed)
         if hidden < 1 or layers < 1 or heads < 1 or hidden % heads:
             raise ValueError(
                 "hidden, layers and heads must be at least 1 and hidden a multiple of "
@@ -141,19 +154,29 @@ class Transformer(AutoregressiveModel):
             else [list(groups) for groups in ordering],
             "order_agnostic": order_agnostic,
             "shared": shared,
+            "steps": steps,
             "components": components,
             "embedding": embedding,
             "dropout": dropout,
             "seed": seed,
         }
         self.order_agnostic = order_agnostic
-        self.chain = Chain(
-            variables,
-            hidden,
-            components=components,
-            embedding=embedding,
-            shared=shared,
-        )
+        self.places: Steps | None = None
+        self.length = self.dim  # of the sequence that attention goes over
+        if steps == "places":
+            self.places = Steps(
+                variables, hidden, hidden, components=components, embedding=embedding
+            )
+            self.length = len(self.places.places) + 1
+            self.position = nn.Parameter(torch.randn(self.length, hidden) * SPREAD)
+        else:
+            self.chain = Chain(
+                variables,
+                hidden,
+                components=components,
+                embedding=embedding,
+                shared=shared,
+            )
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             Block(hidden, heads, dropout) for _ in range(layers)
@@ -165,11 +188,22 @@ class Transformer(AutoregressiveModel):
 
     def conditionals(self, x: Tensor, which: int | Tensor = 0) -> Conditionals:
         """See `AutoregressiveModel`; `which` may be orderings: (dim,), (batch, dim)."""
+        if self.places is not None:
+            vectors = self.places.read(x, self.places.longest(x))
+            return self.places.predict(self.norm(self._through(vectors)), x)
         order = which if isinstance(which, Tensor) else self.ordering(which)
         h_BTW = self.dropout(self.chain.read(x, order)[:, :-1])
         for block in self.blocks:
             h_BTW = block(h_BTW)
         return self.chain.predict(self.norm(h_BTW), order)
+
+    def _through(self, vectors_BTW: Tensor) -> Tensor:
+        """All blocks over the vectors of places."""
+        position_TW = self.position[: vectors_BTW.shape[1]]
+        h_BTW: Tensor = self.dropout(vectors_BTW + position_TW)
+        for block in self.blocks:
+            h_BTW = block(h_BTW)
+        return h_BTW
 
     def conditional(self, x: Tensor, known: Tensor) -> Conditionals:
         if not self.order_agnostic:
@@ -214,6 +248,8 @@ class Transformer(AutoregressiveModel):
 
     def features(self, x: Tensor) -> Tensor:
         """The mean over all places after each block: (batch, layers * hidden)."""
+        if self.places is not None:
+            return self.places.features(x, self._through)
         h_BTW = self.chain.read(x, self.ordering())
         means = []
         for block in self.blocks:
@@ -237,12 +273,25 @@ class Transformer(AutoregressiveModel):
             drawn[rows] = self._draw_in(noise[rows], given[rows], order)
         return drawn
 
+    def _draw_places(self, noise: Tensor, given: Tensor) -> Tensor:
+        assert self.places is not None
+        advance, place = self._cached(), 0
+
+        def with_position(vector_BW: Tensor) -> Tensor:
+            nonlocal place
+            place += 1
+            return advance(vector_BW + self.position[place - 1])
+
+        return self.places.draw(self.variables, noise, given, with_position)
+
     def _draw_in(self, noise: Tensor, given: Tensor, order: Tensor) -> Tensor:
         hidden: int = self.settings["hidden"]
-        row = 2 * len(self.blocks) * self.dim * hidden * given.element_size()
+        row = 2 * len(self.blocks) * self.length * hidden * given.element_size()
         rows = max(1, CACHE_BYTES // row)
         drawn = [
-            self.chain.draw(self.variables, *part, order, self._cached())
+            self._draw_places(*part)
+            if self.places is not None
+            else self.chain.draw(self.variables, *part, order, self._cached())
             for part in zip(noise.split(rows), given.split(rows), strict=True)
         ]
         return torch.cat(drawn)
@@ -260,7 +309,7 @@ class Transformer(AutoregressiveModel):
                 q_BHTD, *new = block.project(h_BTW)
                 if place == 0:
                     B, H, _, D = q_BHTD.shape
-                    caches.append(q_BHTD.new_empty(2, B, H, self.dim, D))
+                    caches.append(q_BHTD.new_empty(2, B, H, self.length, D))
                 kv = caches[layer]
                 kv[:, :, :, place] = torch.stack(new).squeeze(3)
                 k_BHTD, v_BHTD = kv[:, :, :, : place + 1]

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from torch import Tensor
+
 Kind = Literal["binary", "categorical", "integer", "real"]
 
 MAX_INTEGER = 2**23
@@ -24,11 +26,12 @@ class Variable:
         name: Unique within a model, such as `dep_delay` or `dep_delay.state`.
         kind: Which conditional it gets.
         group: Number of the block of variables that stays together and in this order
-            in every ordering: the column, for tables.
+            in every ordering: a column of a table, or a place of an image.
         size: Number of codes of a binary (2) or categorical variable, else 0.
         parent: Index of the earlier variable of the same group that says whether this
             one is present, or None if it always is.
         parent_code: The code of `parent` with which this one is present.
+        at_least: Whether it is present with all greater codes too, as of a length.
         location: Subtracted from integers and reals before a network sees them.
         scale: Divides them after that; a density counts it (-log scale).
         lower: Least integer that may occur; the mass below falls on it. None: no bound.
@@ -38,6 +41,8 @@ class Variable:
             or of the atoms followed by the share of all other integers.
         knots: Ascending quantiles in the variable's own units: where the piecewise
             linear input features bend and where mixture components start.
+        column: Number of the column that it is a part of; None: that of the group.
+        place: Place in the list that the column's cell is, if it is one.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Variable:
     size: int = 0
     parent: int | None = None
     parent_code: int = 0
+    at_least: bool = False
     location: float = 0.0
     scale: float = 1.0
     lower: float | None = None
@@ -53,6 +59,19 @@ class Variable:
     atoms: tuple[float, ...] = ()
     frequencies: tuple[float, ...] = ()
     knots: tuple[float, ...] = ()
+    column: int | None = None
+    place: int | None = None
+
+    @property
+    def part_of(self) -> int:
+        """Number of the column that it is a part of."""
+        return self.group if self.column is None else self.column
+
+    def present(self, parent: Tensor) -> Tensor:
+        """Where the values (batch,) of its parent say that it is present, bool."""
+        if self.at_least:
+            return parent >= self.parent_code
+        return parent == self.parent_code
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dict from which `from_dict` makes an equal variable."""

@@ -251,6 +251,30 @@ def sample(
     command("sample", file, given, changes, as_json, debug, overwrite=overwrite)
 
 
+@app.command(rich_help_panel="With the champion")
+def embed(
+    file: ConfigFile,
+    input: Annotated[
+        str | None, typer.Option(help="Dataset to embed; data.path if none.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder; below the storage if none.")
+    ] = None,
+    storage: Storage = None,
+    changes: Set = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write what the model makes of each row, as features for other models."""
+    given = {
+        "embed.input": input,
+        "embed.output": output,
+        "resources.storage": storage,
+    }
+    command("embed", file, given, changes, as_json, debug, overwrite=overwrite)
+
+
 @app.command(rich_help_panel="What there is")
 def status(
     storage: Storage = None,

@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import Flow
 
-from flows import retrain, runs, sample, score, words
+from flows import embed, retrain, runs, sample, score, words
 from flows.terminal import Terminal
 from tasks import environment, storage
 from tasks.config import Config
@@ -16,6 +16,7 @@ FLOWS: dict[str, Flow[..., dict[str, Any]]] = {
     "retrain": retrain.retrain,
     "score": score.score,
     "sample": sample.sample,
+    "embed": embed.embed,
 }
 
 
@@ -43,9 +44,11 @@ def run(name: str, config: Config, **parameters: Any) -> dict[str, Any]:
 
 def output(name: str, config: Config) -> str:
     """What names the output of a command, for its lock: the same for every spelling."""
-    given = {"score": config.score.output, "sample": config.sample.output}.get(name)
+    bulk = {"score": config.score, "sample": config.sample, "embed": config.embed}
+    given = bulk[name].output if name in bulk else None
     home = storage.join(config.resources.storage, config.name)
     _, path = storage.resolve(given or home)
-    if given or name not in ("score", "sample"):
+    if given or name not in bulk:
         return path
-    return f"{path} {name} {config.score.input if name == 'score' else ''}"
+    inputs = {"score": config.score.input, "embed": config.embed.input}
+    return f"{path} {name} {inputs.get(name, '')}"

@@ -9,7 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from tasks import manifest, storage
 
-KINDS = ("prepared", "models", "evaluations", "scored", "samples")
+KINDS = ("prepared", "models", "evaluations", "scored", "samples", "embedded")
 """The folders of results below STORAGE/NAME."""
 
 

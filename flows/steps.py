@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from tasks import (
+    embed,
     evaluate,
     manifest,
     prepare,
@@ -56,6 +57,7 @@ register_model = once(register.register, name="register")
 download_model = outside(register.download, name="download")
 score_rows = outside(score.score, name="score")
 sample_rows = outside(sample.sample, name="sample")
+embed_rows = outside(embed.embed, name="embed")
 
 
 def place(config: Config, kind: str) -> str:

@@ -18,6 +18,7 @@ def text(results: Result) -> str:
         "register": registered,
         "score": scored,
         "sample": sampled,
+        "embed": embedded,
     }
     parts = [words(results[step]) for step, words in tell.items() if step in results]
     if "report" in results:
@@ -93,6 +94,15 @@ def sampled(step: Result) -> str:
     """How many rows were drawn."""
     return (
         f"[bold]sample[/]     {step['rows_out']:,} rows; {pace(step)}\n"
+        f"           {escape(step['path'])}"
+    )
+
+
+def embedded(step: Result) -> str:
+    """Of how many rows there are features."""
+    return (
+        f"[bold]embed[/]      {step['rows_out']:,} rows, {step['features']:,} "
+        f"features, {step['rows_quarantined']:,} in quarantine; {pace(step)}\n"
         f"           {escape(step['path'])}"
     )
 

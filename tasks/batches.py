@@ -4,6 +4,10 @@ The order of an epoch: the rows, cut into chunks of neighbours that are shuffled
 read as a sequence of pools that fit in memory, and each pool is permuted. Where all
 rows fit in one pool, that is a full permutation. Rank r of w takes its slice of every
 global batch, so that what is learned does not depend on the number of workers.
+
+Where rows are of different length (sequences: what lies beyond the end is absent),
+each pool is then cut into windows of batches; within a window rows are sorted by length
+and the batches shuffled, so that a batch holds rows of about one length.
 """
 
 import os
@@ -28,6 +32,9 @@ CHUNK_ROWS = 1024
 
 POOL_BYTES = 256 * 2**20
 """Size of a pool; up to two are held in memory at a time."""
+
+WINDOW = 32
+"""Batches among which rows are sorted by length."""
 
 Ranges = list[tuple[int, int]]
 """Rows from the first number up to the second, for each pair."""
@@ -199,6 +206,29 @@ class Order:
         size = min(self.pool_rows, self.rows - number * self.pool_rows)
         return self._rng(epoch, 1 + number).permutation(size)
 
+    def bucketed(
+        self, permutation: np.ndarray, lengths: np.ndarray, epoch: int, number: int
+    ) -> np.ndarray:
+        """The permutation of a pool, changed so that batches hold rows of like length.
+
+        Args:
+            permutation: Of the rows of the pool.
+            lengths: Of each row.
+            epoch: Number of the epoch.
+            number: Of the pool.
+        """
+        rng = self._rng(epoch, 1 + self.pools + number)
+        parts = []
+        for start in range(0, len(permutation), WINDOW * self.batch_size):
+            window = permutation[start : start + WINDOW * self.batch_size]
+            window = window[np.argsort(lengths[window], kind="stable")]
+            full = len(window) // self.batch_size
+            batches = np.split(window, np.arange(1, full + 1) * self.batch_size)
+            # A batch that is not full must stay the last.
+            parts += [batches[k] for k in rng.permutation(full)] + batches[full:]
+        changed: np.ndarray = np.concatenate(parts)
+        return changed
+
     def _rng(self, epoch: int, purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed % 2**64, epoch, purpose])
 
@@ -234,7 +264,19 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         device: torch.device | None = None,
+        by_length: bool = False,
     ) -> None:
+        """Plans the batches.
+
+        Args:
+            rows: All of them.
+            order: Which make up which batch.
+            rank: Of this process.
+            world: How many there are.
+            device: Where the batches are wanted.
+            by_length: Whether rows of about one length are to share batches.
+        """
+        self.by_length = by_length
         self.rows, self.order = rows, order
         self.rank, self.world = rank, world
         self.device = device or torch.device("cpu")
@@ -256,11 +298,16 @@ class Batches:
     def _load(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
         """The rows of a pool and the order to take them in, on the device."""
         permutation = torch.from_numpy(self.order.permutation(epoch, number))
-        if self.whole is not None:
-            return self.whole, permutation.to(self.device)
-        x = self.rows.read(self.order.pool(epoch, number), self.device)
-        if self.order.pools == 1:
-            self.whole = x
+        if self.whole is None:
+            x = self.rows.read(self.order.pool(epoch, number), self.device)
+            if self.order.pools == 1:
+                self.whole = x
+        else:
+            x = self.whole
+        if self.by_length:
+            lengths = (~x.isnan()).sum(-1).cpu().numpy()
+            chosen = self.order.bucketed(permutation.numpy(), lengths, epoch, number)
+            permutation = torch.from_numpy(chosen)
         return x, permutation.to(self.device)
 
     def _batches(

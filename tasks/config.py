@@ -26,9 +26,13 @@ from pydantic import (
 )
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-OrderingName = Literal["natural", "random", "dependence"] | tuple[str, ...]
+OrderingName = (
+    Literal["natural", "random", "dependence", "raster", "column", "spiral"]
+    | tuple[str, ...]
+)
 """How columns are taken: as they come, shuffled, along the dependences in the train
-rows, or starting with those that are named."""
+rows, or starting with those that are named. The pixels of images: row by row, column by
+column, or from the rim to the middle."""
 
 
 class Section(BaseModel):
@@ -40,7 +44,40 @@ class Section(BaseModel):
 class ColumnConfig(Section):
     """What the user knows better than the inference about one column."""
 
-    kind: Literal["binary", "categorical", "integer", "real", "timestamp", "leave_out"]
+    kind: Literal[
+        "binary",
+        "categorical",
+        "integer",
+        "real",
+        "timestamp",
+        "sequence",
+        "leave_out",
+    ]
+
+
+class ImageConfig(Section):
+    """A column of lists, or as many columns, that are the pixels of images.
+
+    They stand row by row, the channels of a pixel one after the other.
+    """
+
+    height: PositiveInt = Field(description="rows of an image")
+    width: PositiveInt = Field(description="columns of an image")
+    channels: PositiveInt = Field(1, description="channels of a pixel")
+    pixels: Literal["auto", "binary", "softmax", "mixture"] = Field(
+        "auto",
+        description="conditionals: of two values, of any value, or smooth in the value",
+    )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return self.height, self.width, self.channels
+
+    @property
+    def size(self) -> int:
+        """Number of values of an image."""
+        return self.height * self.width * self.channels
 
 
 class SplitConfig(Section):
@@ -75,6 +112,9 @@ class DataConfig(Section):
     exclude: tuple[str, ...] = Field((), description="columns neither used nor carried")
     columns: dict[str, ColumnConfig] = Field(
         {}, description="overrides of the inferred kinds"
+    )
+    images: dict[str, ImageConfig] = Field(
+        {}, description="by the name of a column of lists, or a pattern such as x*"
     )
     split: SplitConfig = SplitConfig()
     on_bad_file: Literal["stop", "quarantine"] = "stop"
@@ -204,6 +244,9 @@ class RnnConfig(Section):
     shared: bool = Field(
         False, description="one map for all variables, which are alike: pixels"
     )
+    steps: Literal["variables", "places"] = Field(
+        "variables", description="or places of the one column of lists"
+    )
     components: PositiveInt = Field(8, description="components of each mixture")
     embedding: PositiveInt = Field(
         16, description="width in which vocabularies larger than 64 are embedded"
@@ -224,6 +267,9 @@ class TransformerConfig(Section):
     heads: PositiveInt = Field(4, description="attention heads")
     orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
     ordering: OrderingName = "natural"
+    steps: Literal["variables", "places"] = Field(
+        "variables", description="or places of the one column of lists"
+    )
     order_agnostic: bool = Field(
         False, description="train on random orderings, so that any column can be given"
     )
@@ -353,6 +399,17 @@ class SampleConfig(Section):
     log_prob: bool = Field(False, description="write each row's log_prob")
 
 
+class EmbedConfig(Section):
+    """Of which rows the features are written."""
+
+    input: str | None = Field(None, description="dataset; data.path if none")
+    output: str | None = Field(None, description="folder; below the storage if none")
+    carry: tuple[str, ...] = Field(
+        (), description="columns carried to the output besides data.id, such as labels"
+    )
+    rows_per_fragment: PositiveInt = 100_000
+
+
 class GateConfig(Section):
     """What a challenger must show before it becomes champion."""
 
@@ -394,6 +451,7 @@ class Config(Section):
     gate: GateConfig = GateConfig()
     score: ScoreConfig = ScoreConfig()
     sample: SampleConfig = SampleConfig()
+    embed: EmbedConfig = EmbedConfig()
     resources: Resources = Resources()
 
 

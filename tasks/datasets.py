@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from ar_models import cells
+from ar_models import cells, lists
 from tasks import storage
 
 READERS = 8
@@ -577,7 +577,7 @@ def check_types(schema: pa.Schema, columns: Collection[str]) -> None:
     """Raises ValueError where one of the columns is nested or of an unknown type."""
     for name in columns:
         type = schema.field(name).type
-        if cells.family(type) is None:
+        if cells.family(type) is None and not lists.is_nested(type):
             raise ValueError(
                 f"column {name!r} is {type}, which cannot be modelled; flatten it, or "
                 "name it under data.exclude"

@@ -302,10 +302,10 @@ def transforms(
     )
     u = torch.from_numpy(noise.copy()).to(x.device)
     for i, variable in reversed(list(enumerate(variables))):
-        rest = u[:, variable.group]
+        rest = u[:, variable.part_of]
         inside = at_most[:, i] - mass[:, i] * (1 - rest)
         value = at_most[:, i] if variable.kind == "real" else inside
-        u[:, variable.group] = torch.where(x[:, i].isnan(), rest, value)
+        u[:, variable.part_of] = torch.where(x[:, i].isnan(), rest, value)
     return np.asarray(u.clamp(0, 1).cpu().numpy())
 
 

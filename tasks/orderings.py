@@ -1,5 +1,6 @@
 """From the ordering of a configuration to the one that a model is built with."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,8 +25,8 @@ def resolve(
 ) -> dict[str, Any]:  # likewise
     """A model's configuration with an ordering that needs neither names nor data.
 
-    "dependence" and names of columns become the sequence of groups of each ordering;
-    "natural" and "random" stay.
+    "dependence", orders of pixels and names of columns become the sequence of groups of
+    each ordering; "natural" and "random" stay.
 
     Args:
         model: As in the configuration file.
@@ -33,7 +34,8 @@ def resolve(
         prepared: Its folder.
 
     Raises:
-        ValueError: The names are not those of modelled columns, each once.
+        ValueError: The names are not those of modelled columns, each once, or there are
+            no images to take in an order of pixels.
     """
     ordering = model.get("ordering")
     if ordering == "dependence":
@@ -41,15 +43,78 @@ def resolve(
         sequences = dependence_orderings(
             encoder.variables, x, model.get("orderings", 1)
         )
+    elif ordering in ("raster", "column", "spiral"):
+        if model.get("orderings", 1) > 1:
+            raise ValueError(
+                f"model.ordering: {ordering} is one ordering, got orderings: "
+                f"{model['orderings']}; use random for more"
+            )
+        sequences = [pixel_sequence(encoder, ordering)]
     elif isinstance(ordering, Sequence) and not isinstance(ordering, str):
-        names = [column.name for column in encoder.columns]
-        first = places(ordering, names)
+        first = places(ordering, encoder.names)
+        of_column = groups_of(encoder)
         sequences = start_with(
-            first, len(names), model.get("orderings", 1), model["seed"]
+            [group for j in first for group in of_column[j]],
+            sum(map(len, of_column)),
+            model.get("orderings", 1),
+            model["seed"],
         )
     else:
         return model
     return model | {"ordering": sequences}
+
+
+def groups_of(encoder: TableEncoder) -> list[list[int]]:
+    """The groups of variables of each column: one, or one per place of an image."""
+    groups: list[dict[int, None]] = [{} for _ in encoder.columns]
+    for variable in encoder.variables:
+        groups[variable.part_of][variable.group] = None
+    return [list(of_column) for of_column in groups]
+
+
+def pixel_sequence(encoder: TableEncoder, order: str) -> list[int]:
+    """The sequence of all groups, with the pixels of images in an order.
+
+    What is no image stays where it is, and the channels of a pixel stay together.
+
+    Args:
+        encoder: Of the images.
+        order: "raster", "column" or "spiral".
+    """
+    if not encoder.images:
+        raise ValueError(
+            f"model.ordering: {order} is for images; say under data.images which "
+            "columns are their pixels, or take another ordering"
+        )
+    of_column = dict(zip(encoder.names, groups_of(encoder), strict=True))
+    sequence = [group for groups in of_column.values() for group in groups]
+    for image in encoder.images:
+        own = [group for name in image.columns for group in of_column[name]]
+        if len(own) != math.prod(image.shape):
+            raise ValueError(
+                f"model.ordering: {order} cannot be had of {image.columns[0]!r}, which "
+                "may be null; leave out such rows, or take the ordering natural"
+            )
+        slots = sorted(sequence.index(group) for group in own)
+        for slot, place in zip(slots, pixel_places(image.shape, order), strict=True):
+            sequence[slot] = own[place]
+    return sequence
+
+
+def pixel_places(shape: tuple[int, int, int], order: str) -> list[int]:
+    """The places of an image's values, numbered row by row, in an order."""
+    height, width, channels = shape
+    pixels = np.arange(height * width).reshape(height, width)
+    if order == "column":
+        pixels = pixels.T
+    elif order == "spiral":
+        rims = []
+        while pixels.size:
+            rims.append(pixels[0])
+            pixels = np.rot90(pixels[1:])
+        pixels = np.concatenate(rims)
+    places = pixels.reshape(-1, 1) * channels + np.arange(channels)
+    return [int(place) for place in places.ravel()]
 
 
 def some_rows(folder: str) -> np.ndarray:

@@ -7,10 +7,12 @@ to depends on the row alone, so both passes agree.
 """
 
 import base64
+import copy
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from fnmatch import fnmatchcase
+from functools import partial, reduce
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -20,7 +22,8 @@ import pyarrow.parquet as pq
 
 from ar_models import cells
 from ar_models.columns import Column
-from ar_models.encoder import FORMAT, LeftOut, TableEncoder
+from ar_models.encoder import FORMAT, Image, LeftOut, TableEncoder
+from ar_models.lists import Lists, is_nested
 from tasks import cluster, manifest, profile, splits, storage
 from tasks.config import DataConfig, Resources
 from tasks.datasets import (
@@ -40,6 +43,9 @@ FRAGMENT_CELLS = 1 << 22
 
 PREVIEWED = 8
 """Fragments from all over the dataset of which a preview reads some rows."""
+
+USUAL_LENGTH = 256
+"""What is taken for the length of lists whose type does not tell."""
 
 ENCODED = ("train", "valid")
 
@@ -105,7 +111,7 @@ class Division:
     """
 
     table: pa.Table
-    columns: dict[str, cells.Cells]
+    columns: dict[str, cells.Cells | Lists]
     codes: np.ndarray
     faults: list[tuple[int, str, str]]
 
@@ -156,8 +162,8 @@ def open_checked(data: DataConfig) -> Dataset:
     """The dataset of a configuration, with all columns it names there and readable."""
 
     def size(schema: pa.Schema) -> int:
-        kept = max(1, len(schema) - len(data.exclude))
-        return max(1, min(500_000, FRAGMENT_CELLS // kept))
+        kept = sum(width(f.type) for f in schema if f.name not in data.exclude)
+        return max(1, min(500_000, FRAGMENT_CELLS // max(1, kept)))
 
     dataset = open_dataset(
         data.path, rows_per_fragment=size, on_bad_file=data.on_bad_file
@@ -179,11 +185,53 @@ def open_checked(data: DataConfig) -> Dataset:
         override = data.columns.get(name)
         if override and override.kind != "leave_out":
             profile.check_kind(name, dataset.schema.field(name).type, override.kind)
+    images_of(data, dataset.schema)
     if not modelled:
         raise ValueError(
             f"{data.path}: all columns are excluded or ids; leave one to be modelled"
         )
     return dataset
+
+
+def width(type: pa.DataType) -> int:
+    """About how many cells a row has in a column of a type."""
+    count = 1
+    while pa.types.is_fixed_size_list(type):
+        count, type = count * type.list_size, type.value_type
+    return count * USUAL_LENGTH if is_nested(type) else count
+
+
+def images_of(data: DataConfig, schema: pa.Schema) -> dict[str, list[str]]:
+    """The columns that hold the images of each key of `data.images`.
+
+    Raises:
+        ValueError: They are neither one column of lists nor as many as there are
+            pixels.
+    """
+    carried = [n for n in schema.names if n not in {*data.exclude, *data.id}]
+    found: dict[str, list[str]] = {}
+    for pattern, image in data.images.items():
+        names = [name for name in carried if fnmatchcase(name, pattern)]
+        if not names:
+            raise ValueError(
+                f"data.images: no modelled column is named {pattern!r}; there are "
+                f"{carried[:10]!r}"
+            )
+        listed = [name for name in names if is_nested(schema.field(name).type)]
+        if listed and len(names) > 1 or not listed and len(names) != image.size:
+            raise ValueError(
+                f"data.images.{pattern}: {len(names)} columns are named so; one column "
+                f"of lists is needed, or {' x '.join(map(str, image.shape))} = "
+                f"{image.size} columns of numbers"
+            )
+        twice = [n for n in names for others in found.values() if n in others]
+        if twice or any(name in data.columns for name in names):
+            raise ValueError(
+                f"data.images.{pattern}: {(twice or names)[0]!r} is named elsewhere "
+                "under data.images or data.columns; name it once"
+            )
+        found[pattern] = names
+    return found
 
 
 def job_key(data: DataConfig, dataset: Dataset) -> str:
@@ -204,7 +252,11 @@ def preview(path: str, rows: int) -> list[dict[str, Any]]:  # JSON-able values
     dataset = open_dataset(path, rows_per_fragment=max(1, rows // PREVIEWED))
     step = max(1, len(dataset.fragments) // PREVIEWED)
     chosen = list(dataset.fragments[::step][:PREVIEWED])
-    unknown = [f for f in dataset.schema if cells.family(f.type) is None]
+    unknown = [
+        f
+        for f in dataset.schema
+        if cells.family(f.type) is None and not is_nested(f.type)
+    ]
     data = DataConfig(path=path, exclude=tuple(field.name for field in unknown))
     plan = _plan(dataset, data)
     surveys = map(partial(survey_fragment, plan), chosen)
@@ -478,8 +530,10 @@ def _unreadable(division: Division) -> np.ndarray:
     return mask
 
 
-def select(cell: cells.Cells, rows: np.ndarray) -> cells.Cells:
+def select(cell: cells.Cells | Lists, rows: np.ndarray) -> cells.Cells | Lists:
     """The cells where `rows` (n,) is true."""
+    if isinstance(cell, Lists):
+        return cell.select(rows)
     return cells.Cells(
         cell.values[rows],
         None if cell.missing is None else cell.missing[rows],
@@ -488,8 +542,13 @@ def select(cell: cells.Cells, rows: np.ndarray) -> cells.Cells:
     )
 
 
-def is_constant(cell: cells.Cells) -> bool:
+def is_constant(cell: cells.Cells | Lists) -> bool:
     """Whether all cells hold the same, null included."""
+    if isinstance(cell, Lists):
+        if cell.missing is not None:
+            return bool(cell.missing.all())
+        hashes = splits.cell_hashes(cell)
+        return bool((hashes == hashes[:1]).all())
     if cell.off is not None:
         return False
     if cell.missing is not None:
@@ -562,11 +621,15 @@ def _infer(
     columns: list[Column] = []
     left_out: list[LeftOut] = []
     entries = []
+    images = images_of(plan.data, schema)
+    pixels = _pixels(survey, plan, schema, images)
     for name in plan.modelled:
         type, override = schema.field(name).type, plan.data.columns.get(name)
         part, fixed = survey.sketches[name], survey.constants[name]
         outcome: Column | LeftOut | None = None
-        if fixed.holds:
+        if name in pixels:
+            outcome = pixels[name]
+        elif fixed.holds:
             kind = override.kind if override else None
             outcome = profile.constant_column(name, fixed.first, kind)
         if outcome is None:
@@ -577,7 +640,38 @@ def _infer(
             left_out.append(outcome)
         entries.append(profile.describe(part, outcome, type))
     trained = pa.schema([schema.field(name) for name in plan.modelled])
-    return TableEncoder(tuple(columns), tuple(left_out), trained), entries
+    shapes = tuple(
+        Image(tuple(names), plan.data.images[pattern].shape)
+        for pattern, names in images.items()
+    )
+    return TableEncoder(tuple(columns), tuple(left_out), trained, shapes), entries
+
+
+def _pixels(
+    survey: Survey, plan: Plan, schema: pa.Schema, images: Mapping[str, list[str]]
+) -> dict[str, Column]:
+    """The columns that are the pixels of images, all those of an image alike."""
+    found: dict[str, Column] = {}
+    for pattern, names in images.items():
+        types = [schema.field(name).type for name in names]
+        if is_nested(types[0]):
+            continue
+        key = f"data.images.{pattern}"
+        if len(set(types)) > 1 or cells.family(types[0]) not in cells.NUMBERS:
+            raise ValueError(
+                f"{key}: pixels must be numbers of one type, {names[0]!r} is {types[0]}"
+                f" and {names[-1]!r} is {types[-1]}"
+            )
+        base = plan.bases[names[0]]
+        most = profile.limit(plan.data, len(plan.modelled), base)
+        sketches = [copy.copy(survey.sketches[name]) for name in names]
+        whole = reduce(partial(profile.merge, most=most), sketches)
+        one = profile.pixel("", types[0], whole, plan.data.images[pattern], key)
+        for name in names:
+            variables = tuple(replace(v, name=f"{name}{v.name}") for v in one.variables)
+            rows = survey.sketches[name].rows
+            found[name] = replace(one, name=name, variables=variables, rows=rows)
+    return found
 
 
 def _second_pass(

@@ -9,7 +9,8 @@ sample of distinct values with their counts.
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from statistics import NormalDist
 from typing import Any
 
@@ -24,7 +25,7 @@ from datasketches import (
     tdigest_double,
 )
 
-from ar_models import cells
+from ar_models import cells, lists
 from ar_models.columns import (
     REGULAR,
     SPECIALS,
@@ -36,8 +37,9 @@ from ar_models.columns import (
     bounds,
 )
 from ar_models.encoder import LeftOut, constant
+from ar_models.lists import ListColumn, Lists, element_types, variables_of
 from ar_models.variables import MAX_INTEGER, Variable
-from tasks.config import DataConfig
+from tasks.config import DataConfig, ImageConfig
 
 EXACT_CELLS = 1 << 22
 """Distinct values that are counted exactly, over all columns together; the driver
@@ -72,6 +74,9 @@ KNOTS = 32
 GREATEST = 1e290
 """Knots lie within this, so that no slope overflows."""
 
+SYMBOLS = 1000
+"""Characters of a text, or bytes, are codes if there are so many at most."""
+
 UNIQUE_ROWS = 100
 ID_NAME = re.compile(r"(?i:(^|[^a-z])(id|uuid|guid|pid|key)$)|[a-z](Id|ID|Key)$")
 
@@ -81,7 +86,7 @@ class Sketch:
     """One column over a set of rows.
 
     Attributes:
-        base: As what its values are seen: words, integers or reals.
+        base: As what its values are seen: words, integers, reals or lists.
         rows: Number of rows.
         missing: Nulls among them.
         specials: Counts of NaN, +inf and -inf.
@@ -97,6 +102,8 @@ class Sketch:
         frequent: Serialised frequent items.
         held: Values too frequent for the digest, and their counts.
         sample: Values of the least hashes, and their counts.
+        lengths: Of lists, how long they are.
+        fields: Of lists, what their elements are, by field; "" if they are no structs.
     """
 
     base: str
@@ -117,6 +124,8 @@ class Sketch:
     frequent: bytes | None = None
     held: dict[Any, int] = field(default_factory=dict)
     sample: tuple[np.ndarray, np.ndarray] | None = None
+    lengths: "Sketch | None" = None
+    fields: dict[str, "Sketch"] = field(default_factory=dict)
 
     @property
     def regular(self) -> int:
@@ -130,8 +139,10 @@ class Sketch:
 
 
 def base_of(type: pa.DataType, kind: str | None) -> str:
-    """As what the values of a type are seen: words, integers or reals."""
+    """As what the values of a type are seen: words, integers, reals or lists."""
     family = cells.family(type)
+    if family is None or kind == "sequence":
+        return "lists"
     if family in ("text", "bytes"):
         return "words"
     if family == "real" or (kind == "real" and family in cells.NUMBERS):
@@ -145,15 +156,23 @@ def limit(data: DataConfig, columns: int, base: str) -> int:
     return max(share, data.max_categories) if base == "words" else share
 
 
-def cells_of(array: pa.ChunkedArray, type: pa.DataType, base: str) -> cells.Cells:
+def cells_of(
+    array: pa.ChunkedArray, type: pa.DataType, base: str
+) -> cells.Cells | Lists:
     """A column as the sketches see it."""
+    if base == "lists":
+        return lists.lists(array)
     if base == "words":
         return cells.words(array)
     return cells.reals(array) if base == "reals" else cells.integers(array, type)
 
 
-def sketch(cell: cells.Cells, type: pa.DataType, base: str, most: int) -> Sketch:
+def sketch(
+    cell: cells.Cells | Lists, type: pa.DataType, base: str, most: int
+) -> Sketch:
     """The sketch of one column of some rows, exact up to `most` distinct values."""
+    if isinstance(cell, Lists):
+        return _sketch_lists(cell, type, most)
     result = Sketch(base, rows=len(cell.values))
     if base == "words":
         assert cell.words is not None
@@ -169,6 +188,25 @@ def sketch(cell: cells.Cells, type: pa.DataType, base: str, most: int) -> Sketch
     assert result.values is not None
     if len(result.values) > most:
         _approximate(result)
+    return result
+
+
+def _sketch_lists(cell: Lists, type: pa.DataType, most: int) -> Sketch:
+    """The sketch of a column of lists: of their lengths, and of their elements."""
+    result = Sketch("lists", rows=len(cell.lengths))
+    present = cell.lengths
+    if cell.missing is not None:
+        result.missing = int(cell.missing.sum())
+        present = present[~cell.missing]
+    lengths = cells.Cells(present)
+    result.lengths = sketch(lengths, pa.int64(), "integers", 1 << 14)
+    types = element_types(type)
+    assert types is not None
+    for name, array in cell.fields.items():
+        of = types[name]
+        base = base_of(of, None)
+        inner = cells_of(pa.chunked_array([array]), of, base)
+        result.fields[name] = sketch(inner, of, base, most)
     return result
 
 
@@ -288,6 +326,8 @@ def mix(bits: np.ndarray) -> np.ndarray:
 
 def merge(a: Sketch, b: Sketch, most: int) -> Sketch:
     """The sketch of the rows of both; what `a` and `b` hold may be used up."""
+    if a.base == "lists":
+        return _merge_lists(a, b, most)
     ends = [s for s in (a, b) if s.low is not None]
     result = Sketch(
         a.base,
@@ -319,6 +359,23 @@ def merge(a: Sketch, b: Sketch, most: int) -> Sketch:
     if result.base != "words":
         _merge_sketches(result, a, b)
     return result
+
+
+def _merge_lists(a: Sketch, b: Sketch, most: int) -> Sketch:
+    """`merge` of two columns of lists."""
+    assert a.lengths is not None and b.lengths is not None
+    return Sketch(
+        "lists",
+        rows=a.rows + b.rows,
+        missing=a.missing + b.missing,
+        lengths=merge(a.lengths, b.lengths, most),
+        fields={
+            name: merge(a.fields[name], b.fields[name], most)
+            if name in a.fields and name in b.fields
+            else (a.fields | b.fields)[name]
+            for name in a.fields | b.fields
+        },
+    )
 
 
 def _merge_sketches(result: Sketch, a: Sketch, b: Sketch) -> None:
@@ -435,6 +492,8 @@ def infer(
     if kind == "leave_out":
         return LeftOut(name, str(type), "left out by the configuration")
     check_kind(name, type, kind)
+    if part.base == "lists":
+        return _list(name, type, part, data)
     if part.base == "words":
         return _infer_words(name, type, part, data, kind)
     if part.off:
@@ -463,6 +522,10 @@ def check_kind(name: str, type: pa.DataType, kind: str | None) -> None:
     """Raises ValueError where a kind cannot be had of a type."""
     family = cells.family(type)
     allowed = {"binary", "categorical"}
+    if family is None:
+        allowed = {"sequence"}
+    elif family in ("text", "bytes"):
+        allowed |= {"sequence"}
     if family in cells.NUMBERS:
         allowed |= {"integer", "real"}
     elif family in ("date", "duration"):
@@ -474,6 +537,167 @@ def check_kind(name: str, type: pa.DataType, kind: str | None) -> None:
             f"data.columns.{name}: kind {kind} was asked for, but the column is "
             f"{type}; one of {sorted(allowed)!r} or leave_out would do"
         )
+
+
+LONGEST = 1 << 16
+"""Variables of a column of lists, at most."""
+
+SMOOTH_SHARE = 0.01
+"""A value of a pixel with a larger share has a mass of its own in a mixture."""
+
+
+def _list(
+    name: str, type: pa.DataType, part: Sketch, data: DataConfig
+) -> Column | LeftOut:
+    """A column of lists or text: the lengths, and one element for all places."""
+    lengths, types = part.lengths, element_types(type)
+    assert lengths is not None and types is not None
+    if lengths.low is None or lengths.high == 0:
+        return LeftOut(name, str(type), "all lists are empty")
+    named = (i for pattern, i in data.images.items() if fnmatchcase(name, pattern))
+    image = next(named, None)
+    if image and not lengths.low == lengths.high == image.size:
+        raise ValueError(
+            f"data.images.{name}: lists of {lengths.low} to {lengths.high} values are "
+            f"no images of {' x '.join(map(str, image.shape))} = {image.size}; give "
+            "the height, width and channels that they have"
+        )
+    elements = []
+    for field_name, of in types.items():
+        inner = part.fields[field_name]
+        if image:
+            elements.append(pixel(field_name, of, inner, image, f"data.images.{name}"))
+            continue
+        found = _element(field_name, of, inner, data)
+        if isinstance(found, LeftOut):
+            return LeftOut(name, str(type), f"its elements: {found.reason}")
+        elements.append(found)
+    places = int(lengths.high)
+    width = sum(len(element.variables) for element in elements)
+    if places * width > LONGEST:
+        raise ValueError(
+            f"data.columns.{name}: the longest of its lists has {places} places, which "
+            f"makes {places * width} variables; {LONGEST} are the limit, so cut it, or "
+            "leave it out"
+        )
+    names, state = _state(name, part, {})
+    length = None
+    if lengths.low < lengths.high:
+        parent = None if state is None else 0
+        given = points(lengths)
+        length = _integer(f"{name}.length", given, parent, lengths.low, places)
+    variables = variables_of(
+        name,
+        tuple(elements),
+        places=places,
+        state=state,
+        length=length,
+        apart=image is not None and state is None,
+    )
+    return ListColumn(
+        name,
+        "image" if image else "sequence",
+        str(type),
+        part.rows,
+        variables,
+        tuple(elements),
+        places,
+        int(lengths.low),
+        image.shape if image else (),
+        names,
+    )
+
+
+def _element(
+    name: str, type: pa.DataType, part: Sketch, data: DataConfig
+) -> Column | LeftOut:
+    """What a place of a list holds: symbols as codes, or as such a column would be."""
+    plain = DataConfig(path=data.path, min_category_count=data.min_category_count)
+    if distinct(part) == 1:  # constant, but a list of these has a length
+        return _number_codes(name, type, part, plain, None)
+    symbol = type == lists.SYMBOL or type == pa.uint8()
+    if symbol and part.exact and (distinct(part) or 0) <= SYMBOLS:
+        return _number_codes(name, type, part, plain, "categorical")
+    return infer(name, type, part, plain)
+
+
+def pixel(
+    name: str, type: pa.DataType, part: Sketch, image: ImageConfig, key: str
+) -> Column:
+    """What the pixels of images are, all alike.
+
+    Args:
+        name: Of the column to be.
+        type: Arrow type of a pixel.
+        part: The sketch of all pixels.
+        image: How they are to be modelled.
+        key: Of the configuration, for messages.
+
+    Raises:
+        ValueError: They cannot be modelled so.
+    """
+    if part.base == "words" or part.missing or part.off:
+        raise ValueError(f"{key}: pixels must be numbers, none null, these are {type}")
+    count = distinct(part) or 0
+    kind = image.pixels
+    if part.base == "reals" and not part.whole:
+        if kind in ("auto", "mixture"):
+            return _real(name, type, part)
+        raise ValueError(f"{key}: pixels: {kind} needs whole numbers; use mixture")
+    if kind == "auto":
+        few = int(part.high) - int(part.low) < FEW
+        kind = "binary" if count <= 2 else "softmax" if few else "mixture"
+    if kind == "mixture":
+        return _smooth(_number(name, type, part))
+    if kind == "binary" and count > 2:
+        raise ValueError(
+            f"{key}: pixels: binary was asked for, but they have {count} values"
+        )
+    return _shades(name, type, part, kind == "binary", key)
+
+
+def _shades(
+    name: str, type: pa.DataType, part: Sketch, binary: bool, key: str
+) -> CodeColumn:
+    """Pixels as codes, in the order of their values."""
+    low, high = int(part.low), int(part.high)
+    if not binary and cells.plain(type) == pa.uint8():
+        low, high = 0, 255
+    if binary:
+        low, high = (low, high) if low < high else (0, max(1, high))
+    if high - low >= 1 << 12 and not binary:
+        raise ValueError(
+            f"{key}: pixels: softmax was asked for, but values go from {low} to "
+            f"{high}; use mixture"
+        )
+    values = (low, high) if binary else tuple(range(low, high + 1))
+    given = points(part)
+    at = np.searchsorted(np.asarray(values), given.values)
+    counts = np.bincount(at.astype(int), given.counts, minlength=len(values))
+    kind: Kind = "binary" if len(values) == 2 else "categorical"
+    variable = Variable(
+        name, kind, 0, size=len(values), frequencies=_shares(counts.tolist())
+    )
+    known: tuple[Any, ...] = values
+    if cells.family(type) == "real":
+        known = tuple(repr(float(value)) for value in values)
+    return CodeColumn(name, kind, str(type), part.rows, (variable,), known)
+
+
+def _smooth(column: NumberColumn) -> NumberColumn:
+    """A number column whose mixture has masses at very frequent values only."""
+    variable = column.variables[-1]
+    if len(column.variables) > 1 or not variable.atoms:
+        return column
+    *shares, rest = variable.frequencies
+    kept = [k for k, share in enumerate(shares) if share > SMOOTH_SHARE]
+    lost = sum(shares) - sum(shares[k] for k in kept)
+    smooth = replace(
+        variable,
+        atoms=tuple(variable.atoms[k] for k in kept),
+        frequencies=(*(shares[k] for k in kept), rest + lost),
+    )
+    return replace(column, variables=(smooth,))
 
 
 def _is_unique_id(name: str, part: Sketch, family: str | None) -> bool:
@@ -898,6 +1122,8 @@ def describe(
         "distinct": distinct(part),
     }
     entry |= {name: count for name, count in part.specials.items() if count}
+    if part.lengths is not None and part.lengths.low is not None:
+        entry["lengths"] = [part.lengths.low, part.lengths.high]
     if part.base == "words":
         if part.values is not None and part.counts is not None:
             order = np.lexsort((np.arange(len(part.counts)), -part.counts))[:10]
@@ -929,6 +1155,10 @@ def why(part: Sketch, outcome: Column | LeftOut) -> str:
     """The reason for a column's kind, for people."""
     if isinstance(outcome, LeftOut):
         return outcome.reason
+    if isinstance(outcome, ListColumn):
+        span = f"{outcome.shortest} to {outcome.places}"
+        lengths = span if outcome.varies else str(outcome.places)
+        return f"lists of {lengths} places"
     count = distinct(part)
     if outcome.kind == "binary":
         return "two values"

@@ -306,11 +306,12 @@ def example(density: TableDensity, prepared: str) -> pd.DataFrame | None:
 def writable(table: pa.Table) -> pd.DataFrame | None:
     """Rows as MLflow writes them to JSON: decimals as doubles, which models read too.
 
-    None if there are durations, since what stands for them in JSON is no duration.
+    None if there are durations, since what stands for them in JSON is no duration, or
+    lists.
     """
     for place, field in enumerate(table.schema):
         of = family(field.type)
-        if of == "duration":
+        if of in (None, "duration"):
             return None
         if of == "decimal":
             doubles = table.column(place).cast(pa.float64(), safe=False)

@@ -7,8 +7,9 @@ import pandas as pd
 import pyarrow as pa
 
 from ar_models import cells
+from ar_models.lists import Lists
 from tasks.config import SplitConfig
-from tasks.profile import Points, mix
+from tasks.profile import Points, base_of, cells_of, mix
 
 SPLITS = ("train", "valid", "calibration", "test")
 
@@ -16,7 +17,7 @@ _NULL = np.uint64(0x6A09E667F3BCC909)
 _HASH_KEY = "chainrule-splits"  # 16 bytes, as pandas asks for
 
 
-def row_hashes(columns: Mapping[str, cells.Cells], seed: int) -> np.ndarray:
+def row_hashes(columns: Mapping[str, cells.Cells | Lists], seed: int) -> np.ndarray:
     """A 64-bit hash of each row's content, (n,) uint64.
 
     Equal rows have equal hashes, whatever the order of columns, the width of their
@@ -26,15 +27,17 @@ def row_hashes(columns: Mapping[str, cells.Cells], seed: int) -> np.ndarray:
     total: np.ndarray | None = None
     for name, cell in columns.items():
         salt = pd.util.hash_array(np.array([name], object), hash_key=_HASH_KEY)
-        hashes = mix(_cell_hashes(cell) ^ salt)
+        hashes = mix(cell_hashes(cell) ^ salt)
         total = hashes if total is None else total + hashes
     assert total is not None
     # numpy warns of the overflow that is meant here, for scalars only.
     return mix(total + mix(np.array([seed], np.int64).view(np.uint64)))
 
 
-def _cell_hashes(cell: cells.Cells) -> np.ndarray:
+def cell_hashes(cell: cells.Cells | Lists) -> np.ndarray:
     """A hash of each cell, (n,) uint64."""
+    if isinstance(cell, Lists):
+        return _list_hashes(cell)
     if cell.words is not None:
         words = np.asarray(cell.words.to_pylist(), object)
         hashes: np.ndarray = pd.util.hash_array(
@@ -51,6 +54,23 @@ def _cell_hashes(cell: cells.Cells) -> np.ndarray:
             hashes = np.zeros(len(cell.missing), np.uint64)
         hashes = np.where(cell.missing, _NULL, hashes)
     return hashes
+
+
+def _list_hashes(cell: Lists) -> np.ndarray:
+    """A hash of each list: of its length, and of each element with its place."""
+    total = mix(cell.lengths.view(np.uint64))
+    places = mix(cell.places.view(np.uint64))
+    starts = np.concatenate([[0], np.cumsum(cell.lengths)])
+    for name, array in cell.fields.items():
+        base = base_of(array.type, None)
+        inner = cells_of(pa.chunked_array([array]), array.type, base)
+        salt = pd.util.hash_array(np.array([name], object), hash_key=_HASH_KEY)
+        hashes = mix(cell_hashes(inner) ^ places ^ salt)
+        sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(hashes)])
+        total = mix(total + sums[starts[1:]] - sums[starts[:-1]])
+    if cell.missing is not None:
+        total = np.where(cell.missing, _NULL, total)
+    return total
 
 
 def by_hash(hashes: np.ndarray, split: SplitConfig) -> np.ndarray:

@@ -66,7 +66,14 @@ def train_loop_per_worker(
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
             learner.load(Path(folder))
-    data = Batches(rows, order, rank=rank, world=world, device=learner.device)
+    data = Batches(
+        rows,
+        order,
+        rank=rank,
+        world=world,
+        device=learner.device,
+        by_length=any(v.at_least for v in learner.model.variables),
+    )
     pulse = Pulse(learner, config["messages"], config["checkpoint_seconds"])
     try:
         run_epochs(learner, data, valid, pulse, config["log_volume"])

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from flows import cli, keys
 from tasks.config import Config, load
 
-COMMANDS = ["init", "retrain", "prepare", "train", "evaluate", "score", "sample"]
+COMMANDS = "init retrain prepare train evaluate score sample embed".split()
 
 
 def call(*arguments: str) -> Result:

@@ -6,11 +6,15 @@ A new family is tested by a line in `ar_models/families.py` and one in `SMALL`.
 import itertools
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ar_models import autoregressive
@@ -117,6 +121,11 @@ def every(names: str, cases: Iterable[tuple[str, ...]]) -> pytest.MarkDecorator:
 
 
 FAMILIES = [(family,) for family in MODELS]
+LEARNED = [
+    (family, kind)
+    for family, kind in itertools.product(MODELS, KINDS)
+    if family not in IMAGES or kind in ALIKE
+]
 KINDS_OF_FAMILIES = list(itertools.product(MODELS, KINDS))
 KINDS_OF_CASES = [(*case, kind) for case in CASES for kind in KINDS]
 
@@ -377,6 +386,28 @@ def test_one_and_two_variables_suffice(family: str, kind: str) -> None:
         x = model.sample(5, generator=torch.Generator().manual_seed(0))
         assert x.shape == (5, len(variables))
         assert bool(model.log_prob(x).isfinite().all())
+
+
+def test_two_workers_give_the_gradient_of_one(tmp_path: Path) -> None:
+    import gradients  # which takes the families and kinds from here
+
+    script = Path(gradients.__file__)
+    command = [sys.executable, "-W", "ignore", str(script)]
+    files = [str(tmp_path / "meeting"), str(tmp_path / "found.safetensors")]
+    workers = [subprocess.Popen([*command, str(rank), *files]) for rank in range(2)]
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+
+    found = load_file(files[1])
+
+    for family, kind in LEARNED:
+        model = build(family, KINDS[kind])
+        x = observations(model, gradients.ROWS)
+        whole = gradients.gradients(model, x)
+        assert whole
+        for name, gradient in whole.items():
+            two = found[f"{family} {kind} {name}"]
+            size = float(gradient.abs().max())
+            assert float((two - gradient).abs().max()) <= 1e-4 * size + 1e-7, name
 
 
 @every_kind_of_family

@@ -1,0 +1,548 @@
+"""Reaches the test likelihoods of published tables, with the same code as `train`.
+
+    python benchmarks/published.py nltcs plants --data PATH
+
+Each NAME is a configuration `examples/published/NAME.yaml`. Its networks are trained
+one after the other, from seeds that follow each other, and their densities averaged;
+the weights are those of the best valid NLL. Then they are evaluated on the test rows,
+once, and the row of NAME in BENCHMARKS.md is written. The NLL of sequences is per frame
+or character, without that of their lengths. With `--choose` nothing is
+evaluated on the test rows: it prints the valid NLL, by which settings are chosen
+(`--set model.dropout=0.5`).
+
+What is trained is kept below `--work`, so a run that was stopped goes on with the
+network that it was at. `--data` holds a folder per data set, with Parquet files
+train, valid and test, or `all` with a column `fold`.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ar_models.autoregressive import AutoregressiveModel
+from ar_models.encoder import TableEncoder
+from ar_models.families import MODELS
+from ar_models.lists import ListColumn
+from ar_models.variables import Variable
+from tasks import batches, learner, profile
+from tasks.batches import Batches, Order, Rows
+from tasks.config import ColumnConfig, Config, DataConfig, load
+from tasks.intervals import interval
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "examples" / "published"
+TABLE = ROOT / "BENCHMARKS.md"
+BEGIN, END = "<!-- published: begin -->", "<!-- published: end -->"
+HEADER = (
+    "| configuration | data | family | networks x orderings | test NLL "
+    "| paper | best published | parameters | minutes | machine | seed |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|"
+)
+
+STRIDE = 64
+"""Characters between the starts of two chunks of training text."""
+
+KNOTS = 16
+"""Quantiles from which the components of a real variable start."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Published:
+    """Test NLL in nats from papers.
+
+    Attributes:
+        best: The best that is published.
+        families: By family, where a paper has that one.
+        per: What the NLL is of: a row, or a place of the rows, which are sequences.
+    """
+
+    best: float
+    families: dict[str, float]
+    per: str = "row"
+
+
+def _table(fvsbn: float, nade: float, eonade: float, *made: float) -> Published:
+    """The figures of a set in the NADE and MADE papers."""
+    families = {"fvsbn": fvsbn, "nade": nade, "eonade": eonade, "made": min(made)}
+    return Published(min(families.values()), families)
+
+
+def _debd(made: float, best: float) -> Published:
+    return Published(best, {"made": made})
+
+
+FIGURES = {
+    "binarized_mnist": Published(
+        79.20,
+        {
+            "fvsbn": 97.45,
+            "nade": 88.33,
+            "made": 86.64,
+            "eonade": 85.96,
+            "pixelcnn": 81.30,
+        },
+    ),
+    "binary_adult": _table(13.17, 13.19, 13.19, 13.12, 13.13),
+    "binary_connect4": _table(12.39, 11.99, 12.58, 11.90, 11.90),
+    "binary_dna_nade": _table(83.64, 84.81, 82.31, 83.63, 79.66),
+    "binary_mushrooms": _table(10.27, 9.81, 9.69, 9.68, 9.69),
+    "binary_nips": _table(276.88, 273.08, 272.39, 280.25, 277.28),
+    "binary_ocr_letters": _table(39.30, 27.22, 27.32, 28.34, 30.04),
+    "binary_nltcs": _debd(6.04, 5.99),
+    "binary_msnbc": _debd(6.06, 6.04),
+    "binary_plants": _debd(12.32, 11.84),
+    "binary_baudio": _debd(38.95, 38.67),
+    "binary_jester": _debd(52.23, 51.07),
+    "binary_accidents": _debd(26.42, 26.32),
+    "binary_pumsb_star": _debd(22.3, 22.15),
+    "binary_dna": _debd(82.77, 79.05),
+    "binary_msweb": _debd(9.59, 9.59),
+    "binary_bbc": _debd(242.40, 229.2),
+    "rnade_red_wine": Published(9.36, {"nade": 9.36}),
+    "music_jsb_chorales": Published(5.56, {"rnn": 5.56}, "frame"),
+    "tiny_shakespeare": Published(1.47, {"transformer": 1.47}, "character"),
+}
+"""By the name of the data's folder."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Encoded rows (rows, dim) of one fold of a data set."""
+
+    variables: tuple[Variable, ...]
+    train: NDArray[np.float32]
+    valid: NDArray[np.float32]
+    test: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a configuration.
+
+    Attributes:
+        valid: NLL of the valid rows, nats, one network each and of their average.
+        test: NLL of each test row, (rows,), nats; None where it is not asked for.
+        parameters: Of one network.
+        orderings: That a network averages.
+        seconds: Of training, over all networks.
+    """
+
+    valid: tuple[list[float], float]
+    test: Floats | None
+    parameters: int
+    orderings: int
+    seconds: float
+
+
+def main() -> None:
+    """Trains and evaluates what is named."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    known = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    parser.add_argument("names", nargs="+", metavar="NAME", help=", ".join(known))
+    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
+    parser.add_argument("--work", type=Path, default=Path(".chainrule/published"))
+    parser.add_argument("--members", type=int, help="networks, instead of the file's")
+    parser.add_argument("--choose", action="store_true", help="valid rows only")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes"
+    )
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(known):
+        parser.error(f"no configuration {sorted(unknown)}; there are {known}")
+    if given.changes and not given.choose:
+        parser.error("--set is for --choose; put what was chosen into the file")
+    if not given.data.is_dir():
+        parser.error(f"--data {given.data}: no such folder")
+    torch.set_num_threads(given.threads)
+    changes = dict(change.split("=", 1) for change in given.changes)
+    for name in given.names:
+        path = CONFIGS / f"{name}.yaml"
+        values = {key: yaml.safe_load(value) for key, value in changes.items()}
+        config = load(path, values)
+        members = given.members or stated_members(path)
+        outcome = run(config, members, given)
+        print(summary(name, outcome, given.changes), flush=True)
+        if outcome.test is not None:
+            write_row(row(name, config, members, outcome, given))
+
+
+def stated_members(path: Path) -> int:
+    """How many networks are averaged: `# networks: N` in the file, or 1."""
+    found = re.search(r"^# networks: (\d+)$", path.read_text(), re.MULTILINE)
+    return int(found[1]) if found else 1
+
+
+def run(config: Config, members: int, given: argparse.Namespace) -> Outcome:
+    """Trains and judges the networks of a configuration, over all folds."""
+    outcomes = [
+        run_fold(config, members, given, data)
+        for data in folds(given.data / data_set(config))
+    ]
+    singles = np.mean([outcome.valid[0] for outcome in outcomes], axis=0)
+    tests = [outcome.test for outcome in outcomes if outcome.test is not None]
+    return Outcome(
+        (singles.tolist(), float(np.mean([o.valid[1] for o in outcomes]))),
+        np.concatenate(tests) if tests else None,
+        outcomes[0].parameters,
+        outcomes[0].orderings,
+        sum(outcome.seconds for outcome in outcomes),
+    )
+
+
+def data_set(config: Config) -> str:
+    """The name of the data's folder."""
+    return Path(config.data.path).name
+
+
+def run_fold(
+    config: Config, members: int, given: argparse.Namespace, data: Data
+) -> Outcome:
+    """Trains and judges the networks of a configuration on one fold."""
+    device = torch.device(given.device)
+    valid, test, seconds = [], [], 0.0
+    per_place = FIGURES[data_set(config)].per != "row"
+    for member in range(members):
+        model, spent = trained(with_seed(config, member), data, given.work, device)
+        seconds += spent
+        settings = config, device, per_place
+        valid.append(log_probs(model, data.valid, *settings))
+        if not given.choose:
+            test.append(log_probs(model, data.test, *settings))
+    weights = [place_weights(data, x, per_place) for x in (data.valid, data.test)]
+    return Outcome(
+        (
+            [-float((v * weights[0]).mean()) for v in valid],
+            -float((average(valid) * weights[0]).mean()),
+        ),
+        -average(test) * weights[1] if test else None,
+        sum(p.numel() for p in model.parameters()),
+        model.orderings,
+        seconds,
+    )
+
+
+def place_weights(data: Data, x: NDArray[np.float32], per_place: bool) -> Floats:
+    """By what each row counts, so that the mean over rows is that over places."""
+    if not per_place:
+        return np.ones(len(x))
+    starts = {v.place: i for i, v in reversed(list(enumerate(data.variables)))}
+    firsts = [i for place, i in starts.items() if place is not None]
+    total = float((~np.isnan(x[:, firsts])).sum())
+    return np.full(len(x), len(x) / total)
+
+
+def average(log_prob: list[Floats]) -> Floats:
+    """The log of the mean density of several networks, (rows,)."""
+    total: Floats = np.logaddexp.reduce(np.stack(log_prob)) - math.log(len(log_prob))
+    return total
+
+
+def with_seed(config: Config, member: int) -> Config:
+    """The configuration of network number `member`, from 0."""
+    model, train = config.model, config.train
+    update: dict[str, Any] = {"seed": train.seed + member}
+    changed = {"train": train.model_copy(update=update)}
+    if "seed" in type(model).model_fields:
+        own = {"seed": getattr(model, "seed") + member}  # noqa: B009
+        changed["model"] = model.model_copy(update=own)  # type: ignore[assignment]
+    return config.model_copy(update=changed)
+
+
+def folds(folder: Path) -> Iterator[Data]:
+    """The data of a set, or of each of its folds."""
+    if folder.name in SEQUENCES:
+        yield sequences(*SEQUENCES[folder.name](folder))
+        return
+    if not (folder / "all.parquet").exists():
+        splits = [read(folder / f"{s}.parquet") for s in ("train", "valid", "test")]
+        yield Data(binary_variables(splits[0]), *splits)
+        return
+    table = pq.read_table(folder / "all.parquet")
+    fold = table["fold"].to_numpy()
+    x = as_array(table.drop_columns(["fold"]))
+    count = int(fold.max()) + 1
+    for k in range(count):
+        of_test, of_valid = fold == k, fold == (k - 1) % count
+        train = x[~of_test & ~of_valid]
+        location, scale = train.mean(0), train.std(0)
+        parts = [(x[rows] - location) / scale for rows in (of_valid, of_test)]
+        train = (train - location) / scale
+        yield Data(real_variables(train), train, *parts)
+
+
+def sequences(train: pa.Array, valid: pa.Array, test: pa.Array) -> Data:
+    """Sequences, or texts, as a column of lists is encoded."""
+    data = DataConfig(path="", columns={"x": ColumnConfig(kind="sequence")})
+
+    def sketch(array: pa.Array) -> profile.Sketch:
+        cell = profile.cells_of(pa.chunked_array([array]), array.type, "lists")
+        return profile.sketch(cell, array.type, "lists", 1 << 14)
+
+    known = sketch(train)
+    # No list of the other splits is to be longer than all of training.
+    whole = sketch(pa.concat_arrays([train, valid, test])).lengths
+    assert whole is not None and known.lengths is not None
+    known.lengths.low = min(known.lengths.low, whole.low)
+    known.lengths.high = max(known.lengths.high, whole.high)
+    column = profile.infer("x", train.type, known, data)
+    assert isinstance(column, ListColumn)
+    encoder = TableEncoder((column,), (), pa.schema([pa.field("x", train.type)]))
+    encoded = [encoder.encode(pa.table({"x": a})) for a in (train, valid, test)]
+    assert not any(part.escapes.any() for part in encoded)
+    return Data(encoder.variables, *(part.x for part in encoded))
+
+
+def frames(folder: Path) -> list[pa.Array]:
+    """Pieces of music: lists of frames, which are structs of notes."""
+    arrays = []
+    for split in ("train", "valid", "test"):
+        table = pq.read_table(folder / f"{split}.parquet")
+        starts = np.flatnonzero(np.diff(table["seq"].to_numpy(), prepend=-1))
+        notes = table.drop_columns(["seq", "t"]).combine_chunks()
+        struct = notes.to_struct_array().combine_chunks()
+        ends = pa.array([*starts, len(table)], pa.int32())
+        arrays.append(pa.ListArray.from_arrays(ends, struct))
+    return arrays
+
+
+def characters(folder: Path) -> list[pa.Array]:
+    """Chunks of text, those of training also from places between."""
+    arrays = []
+    for split in ("train", "valid", "test"):
+        texts = pq.read_table(folder / f"{split}.parquet")["text"].to_pylist()
+        if split == "train":
+            size, whole = len(texts[0]), "".join(texts)
+            starts = range(0, len(whole) - size + 1, STRIDE)
+            texts = [whole[start : start + size] for start in starts]
+        arrays.append(pa.array(texts, pa.string()))
+    return arrays
+
+
+SEQUENCES = {"music_jsb_chorales": frames, "tiny_shakespeare": characters}
+
+
+def read(path: Path) -> NDArray[np.float32]:
+    """The variables of a file, (rows, dim), without a label."""
+    table = pq.read_table(path)
+    if "label" in table.column_names:
+        table = table.drop_columns(["label"])
+    return as_array(table)
+
+
+def as_array(table: pa.Table) -> NDArray[np.float32]:
+    """The columns of a table, (rows, columns)."""
+    columns = [column.to_numpy() for column in table.columns]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def binary_variables(x: NDArray[np.float32]) -> tuple[Variable, ...]:
+    """What a model is told of binary columns, from the train rows."""
+    ones = (x.sum(axis=0, dtype=np.float64) + 1) / (len(x) + 2)
+    return tuple(
+        Variable(f"x{i}", "binary", i, size=2, frequencies=(1 - share, share))
+        for i, share in enumerate(ones.tolist())
+    )
+
+
+def real_variables(x: NDArray[np.float32]) -> tuple[Variable, ...]:
+    """What a model is told of standardised columns, from the train rows."""
+    shares = (np.arange(KNOTS) + 0.5) / KNOTS
+    knots = np.quantile(x, shares, axis=0).astype(np.float32)
+    return tuple(
+        Variable(f"x{i}", "real", i, knots=tuple(np.unique(knots[:, i]).tolist()))
+        for i in range(x.shape[1])
+    )
+
+
+def trained(
+    config: Config, data: Data, work: Path, device: torch.device
+) -> tuple[AutoregressiveModel, float]:
+    """A network with its best weights, and the seconds that its training took.
+
+    Found in `work` if it was trained before.
+    """
+    arguments = config.model.model_dump(mode="json")
+    family = MODELS[arguments.pop("family")]
+    torch.manual_seed(config.train.seed)
+    model = family(data.variables, **arguments)
+    path = work / f"{data_set(config)}-{key(config, data)}.safetensors"
+    about = path.with_suffix(".json")
+    if not about.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        fitted = fit(model, config, data, device)
+        save_file(fitted.best, path)
+        history, seconds = fitted.position.history, fitted.position.seconds
+        about.write_text(json.dumps({"seconds": seconds, "history": history}))
+    model.load_state_dict(load_file(path))
+    return model.to(device).eval(), json.loads(about.read_text())["seconds"]
+
+
+def key(config: Config, data: Data) -> str:
+    """A hash of all that a trained network depends on."""
+    content = config.model_dump(mode="json", include={"model", "train"})
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    digest.update(data.train.tobytes())
+    digest.update(data.valid.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def fit(
+    model: AutoregressiveModel, config: Config, data: Data, device: torch.device
+) -> learner.Learner:
+    """Trains as `chainrule train` does, here and without checkpoints."""
+    training = config.train
+    with tempfile.TemporaryDirectory() as folder:
+        rows = as_rows(Path(folder) / "train", data.train)
+        valid = as_rows(Path(folder) / "valid", data.valid)
+        order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
+        steps = training.epochs * order.batches
+        student = learner.Learner(model, training, steps=steps, device=device)
+        sequences = any(v.at_least for v in data.variables)
+        feed = Batches(rows, order, device=device, by_length=sequences)
+        position = student.position
+
+        def out_of_time() -> bool:
+            budget = training.max_seconds or math.inf
+            return position.seconds + position.epoch_seconds > budget
+
+        while position.stopped is None:
+            learner.train_epoch(student, feed.epoch(position.epoch), out_of_time)
+            start = time.perf_counter()
+            nll = student.nll(
+                batches.in_sequence(valid, training.batch_size, device=device)
+            )
+            record = student.end_epoch(nll, seconds=time.perf_counter() - start)
+            if out_of_time():
+                position.stopped = "time"
+            print(
+                f"  {data_set(config)} seed {training.seed} epoch {record['epoch']}: "
+                f"train {record['train_nll']:.3f}, valid {nll:.3f}, "
+                f"{record['seconds']:.1f} s",
+                flush=True,
+            )
+    return student
+
+
+def as_rows(folder: Path, x: NDArray[np.float32]) -> Rows:
+    """Rows as prepare writes them."""
+    folder.mkdir()
+    values = pa.array(x.ravel(), type=pa.float32())
+    table = pa.table({"x": pa.FixedSizeListArray.from_arrays(values, x.shape[1])})
+    with pa.ipc.new_file(str(folder / "part-00000.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    return Rows(folder)
+
+
+@torch.inference_mode()
+def log_probs(
+    model: AutoregressiveModel,
+    x: NDArray[np.float32],
+    config: Config,
+    device: torch.device,
+    per_place: bool,
+) -> Floats:
+    """The log-probability of each row, nats, in fp32: (rows, dim) -> (rows,).
+
+    Of sequences without that of the length.
+    """
+    parts: list[Tensor] = []
+    for part in torch.from_numpy(x).split(config.train.batch_size):
+        if per_place:
+            counted = [i for i, v in enumerate(model.variables) if v.place is not None]
+            rows = model.variable_log_prob(part.to(device))[:, counted].sum(-1)
+        else:
+            rows = model.log_prob(part.to(device))
+        parts.append(rows.double().cpu())
+    return torch.cat(parts).numpy()
+
+
+def summary(name: str, outcome: Outcome, changes: list[str]) -> str:
+    """A line about what came out, in nats."""
+    singles, together = outcome.valid
+    each = ", ".join(f"{nll:.3f}" for nll in singles)
+    line = f"{name} {' '.join(changes)}: valid {together:.4f} (each {each})"
+    if outcome.test is not None:
+        line += f", test {outcome.test.mean():.4f}"
+    return f"{line}, {outcome.seconds:.0f} s"
+
+
+def row(
+    name: str,
+    config: Config,
+    members: int,
+    outcome: Outcome,
+    given: argparse.Namespace,
+) -> str:
+    """The row of the table in BENCHMARKS.md."""
+    assert outcome.test is not None
+    figures = FIGURES[data_set(config)]
+    family = config.model.family
+    paper = figures.families.get(family)
+    nll = float(outcome.test.mean())
+    low, high = interval(outcome.test, 0.95)
+    digits = ".2f" if figures.per == "row" else ".3f"
+    cells = [
+        f"`{name}`",
+        data_set(config) + (f", per {figures.per}" if figures.per != "row" else ""),
+        family,
+        f"{members} x {outcome.orderings}",
+        f"{nll:{digits}} ({low:{digits}} to {high:{digits}})",
+        "" if paper is None else f"{paper:.2f}",
+        f"{figures.best:.2f}",
+        f"{outcome.parameters:,}",
+        f"{outcome.seconds / 60:.1f}",
+        machine(given),
+        f"{config.train.seed}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def machine(given: argparse.Namespace) -> str:
+    """What it ran on, in words."""
+    if given.device == "cuda":
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    found = re.search(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    name = found[1] if found else platform.processor() or platform.machine()
+    return f"{name}, {given.threads} thread" + "s" * (given.threads > 1)
+
+
+def write_row(row: str) -> None:
+    """Puts a row into the table, in the place of the one of the same name."""
+    text = TABLE.read_text()
+    before, rest = text.split(BEGIN)
+    table, after = rest.split(END)
+    rows = {line.split("|")[1]: line for line in table.splitlines()[3:] if line}
+    rows[row.split("|")[1]] = row
+    lines = [HEADER, *(rows[name] for name in sorted(rows))]
+    body = "\n".join(lines)
+    TABLE.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
