@@ -32,6 +32,7 @@ from ar_models.judgement import (
     reference_scores,
     statistics_of,
 )
+from ar_models.lists import ListColumn
 
 FORMAT = 1
 """Number of the saved form that this version writes, and the only one it reads."""
@@ -78,6 +79,15 @@ class TableDensity:
         """Names of the modelled columns."""
         return self.encoder.names
 
+    @property
+    def sequences(self) -> list[str]:
+        """Names of those that are sequences."""
+        return [
+            column.name
+            for column in self.encoder.columns
+            if isinstance(column, ListColumn) and not column.shape
+        ]
+
     def column_log_prob(self, table: pa.Table) -> Floats:
         """Log-probability of each column given those before it, (n, columns).
 
@@ -120,7 +130,8 @@ class TableDensity:
             threshold: Severity from which a row is an anomaly.
             explain: Which rows get an explanation; the others have null.
             explain_columns: How many columns an explanation names, at most.
-            column_log_prob: Whether to add each column's log-probability.
+            column_log_prob: Whether to add each column's log-probability, and of
+                sequences each place's.
 
         Returns:
             A row for each given one: log_prob (nats), anomaly_score (nats), uncertainty
@@ -128,12 +139,15 @@ class TableDensity:
             where there is one), p_value
             (share of calibration rows at least as strange), severity (percentage of
             calibration rows less strange), is_anomaly, explanation, and on demand the
-            struct column_log_prob. Without calibration rows p_value, severity and
+            struct column_log_prob and, where there are sequences, place_log_prob, a
+            list for each of them (of reals in the encoder's coordinates). Without calibration rows p_value, severity and
             is_anomaly are null.
         """
         check_choices(statistic, explain, bool(self.calibration))
         self.check_statistic(statistic)
-        schema = scored_schema(self.columns if column_log_prob else None)
+        schema = scored_schema(
+            self.columns if column_log_prob else None, self.sequences
+        )
         parts = [schema.empty_table()]
         for rows, encoded in self.batches(table):
             judgement = judge(self.model, encoded, statistic)
@@ -158,6 +172,8 @@ class TableDensity:
                 fields["column_log_prob"] = pa.StructArray.from_arrays(
                     each, self.columns
                 )
+                if self.sequences:
+                    fields["place_log_prob"] = self._places(judgement)
             parts.append(pa.table([fields[n] for n in schema.names], schema=schema))
         return pa.concat_tables(parts)
 
@@ -174,6 +190,23 @@ class TableDensity:
                 f"statistic {statistic!r} has no calibration scores in this model, "
                 f"which knows {', '.join(self.reference)}; train it anew"
             )
+
+    def _places(self, judgement: Judgement) -> pa.Array:
+        """The log-probability of each place of each sequence, a struct of lists."""
+        lists = []
+        for j, column in enumerate(self.encoder.columns):
+            if isinstance(column, ListColumn) and not column.shape:
+                span, shape = self.encoder.span(j), (column.places, column.width)
+                own = slice(span.start + column.first, span.stop)
+                present = ~judgement.x[:, own].unflatten(1, shape).isnan()
+                sums = judgement.network[:, own].unflatten(1, shape).sum(-1)
+                there = present.any(-1).cpu().numpy()
+                ends = np.concatenate([[0], there.sum(axis=1).cumsum()])
+                values = pa.array(sums.double().cpu().numpy()[there])
+                lists.append(
+                    pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values)
+                )
+        return pa.StructArray.from_arrays(lists, self.sequences)
 
     def sample(
         self, count: int, *, seed: int, stream: int = 0, log_prob: bool = False
@@ -284,11 +317,14 @@ def uncertainty(judgement: Judgement) -> pa.Array:
     return pa.array(judgement.uncertainty)
 
 
-def scored_schema(columns: Sequence[str] | None = None) -> pa.Schema:
+def scored_schema(
+    columns: Sequence[str] | None = None, sequences: Sequence[str] = ()
+) -> pa.Schema:
     """The columns that `TableDensity.score` gives.
 
     Args:
         columns: Names of the modelled columns, if column_log_prob is one of them.
+        sequences: Names of those that are sequences; then so is place_log_prob.
     """
     fields = [
         ("log_prob", pa.float64()),
@@ -302,6 +338,9 @@ def scored_schema(columns: Sequence[str] | None = None) -> pa.Schema:
     if columns is not None:
         each = pa.struct([(name, pa.float64()) for name in columns])
         fields.append(("column_log_prob", each))
+        if sequences:
+            lists = pa.struct([(name, pa.list_(pa.float64())) for name in sequences])
+            fields.append(("place_log_prob", lists))
     return pa.schema(fields)
 
 

@@ -40,6 +40,7 @@ class Judgement:
     Attributes:
         x: The rows' variables, (n, dim).
         conditionals: Of `x`, in the first ordering.
+        network: Log-probability of each variable given those before it, (n, dim), nats.
         log_prob: Of each column given those before it, (n, columns), nats.
         contributions: What each column adds to the anomaly score, (n, columns), nats.
         uncertainty: Standard deviation over orderings of the score that each alone
@@ -48,6 +49,7 @@ class Judgement:
 
     x: Tensor
     conditionals: Conditionals
+    network: Tensor
     log_prob: Floats
     contributions: Floats
     uncertainty: Floats | None = None
@@ -100,7 +102,9 @@ def judge(
     contributions, scores = STRANGENESS[statistic](view)
     spread = scores.double().std(0).cpu().numpy() if len(scores) > 1 else None
     first = view.conditionals[0]
-    return Judgement(view.x, first, view.log_prob, contributions, spread)
+    return Judgement(
+        view.x, first, view.variables, view.log_prob, contributions, spread
+    )
 
 
 @torch.inference_mode()
@@ -140,6 +144,7 @@ class View:
         x: Their variables, (n, dim).
         conditionals: Of `x`, in each ordering.
         each: Log-probabilities of the variables in each, (orderings, n, dim), nats.
+        variables: Log-probability of each variable over all orderings, (n, dim), nats.
         network: Of each column, over all orderings, without the encoder's part,
             (n, columns), nats.
         log_prob: With it.
@@ -155,7 +160,8 @@ class View:
             self.each = model.variable_log_prob(x).unsqueeze(0)
         else:
             self.each = torch.stack([c.log_prob(x) for c in self.conditionals])
-        self.network = by_column(mean_of_orderings(self.each), model.variables)
+        self.variables = mean_of_orderings(self.each)
+        self.network = by_column(self.variables, model.variables)
         self.log_prob = encoded.log_volume + self.network
 
     @cached_property
@@ -196,9 +202,11 @@ def _tail(view: View) -> tuple[Floats, Tensor]:
 def _leave_one_out(view: View) -> tuple[Floats, Tensor]:
     total = torch.empty_like(view.x)
     present = ~view.x.isnan()
-    group = torch.tensor([v.group for v in view.model.variables], device=present.device)
+    column = torch.tensor(
+        [v.part_of for v in view.model.variables], device=present.device
+    )
     for i, variable in enumerate(view.model.variables):
-        known = present & (group != variable.group)
+        known = present & (column != variable.part_of)
         known[:, :i] = present[:, :i]
         given = view.model.conditional(view.x, known)
         total[:, i] = given.log_prob(view.x)[:, i]
@@ -286,7 +294,7 @@ def log_tail_probability(
     tail = _sidak(least, np.maximum(count, 1))
     escaped = encoded.escapes != PRESENT
     if escaped.any():
-        first = [v.group for v in variables].index
+        first = [v.part_of for v in variables].index
         at = [first(j) for j in range(tail.shape[1])]
         of_ties = share[:, at].double().log().cpu().numpy()
         tail = np.where(escaped, encoded.log_volume + math.log(3) + of_ties, tail)
@@ -310,7 +318,7 @@ def _log_tails_of_variables(
 
 def _least_by_column(values: Tensor, variables: Sequence[Variable]) -> Floats:
     """The least of the variables of each column: (n, dim) -> (n, columns)."""
-    column = torch.tensor([v.group for v in variables], device=values.device)
+    column = torch.tensor([v.part_of for v in variables], device=values.device)
     shape = len(values), int(column.max()) + 1
     least = values.new_full(shape, torch.inf)
     least.scatter_reduce_(1, column.expand_as(values), values, "amin")

@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows import steps
 from flows.steps import place
+from tasks import group
 from tasks.config import Config
 
 
@@ -15,13 +16,16 @@ def embed(config: Config, overwrite: bool = False) -> dict[str, Any]:  # JSON-ab
     model, version = steps.download_model(
         f"models:/{config.name}@champion", config.resources.storage
     )
+    source = steps.group_rows(
+        config.data, config.embed.input or config.data.path, place(config, "grouped")
+    )
     embedded = steps.embed_rows(
         model,
-        config.embed.input or config.data.path,
+        source["path"],
         config.embed.output or place(config, "embedded"),
         config.embed,
         config.resources,
-        id_columns=config.data.id + config.embed.carry,
+        id_columns=group.of_groups(config.data, source["path"]).id + config.embed.carry,
         model_info=version,
         on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,

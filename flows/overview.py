@@ -9,7 +9,15 @@ from mlflow.entities.model_registry import ModelVersion
 
 from tasks import manifest, storage
 
-KINDS = ("prepared", "models", "evaluations", "scored", "samples", "embedded")
+KINDS = (
+    "prepared",
+    "models",
+    "evaluations",
+    "scored",
+    "samples",
+    "embedded",
+    "grouped",
+)
 """The folders of results below STORAGE/NAME."""
 
 

@@ -7,7 +7,7 @@ from prefect import flow
 
 from flows import steps
 from flows.steps import place
-from tasks import storage, tracking
+from tasks import group, storage, tracking
 from tasks.config import Config
 
 Results = dict[str, Any]
@@ -60,8 +60,11 @@ def retrain(config: Config) -> Results:
 
 def prepared_data(config: Config) -> Results:
     """The prepared dataset of a configuration."""
+    source = steps.group_rows(config.data, config.data.path, place(config, "grouped"))
     data: Results = steps.prepare_data(
-        config.data, place(config, "prepared"), config.resources
+        group.of_groups(config.data, source["path"]),
+        place(config, "prepared"),
+        config.resources,
     )
     return data
 

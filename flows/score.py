@@ -6,6 +6,7 @@ from prefect import flow
 
 from flows import steps
 from flows.steps import place
+from tasks import group
 from tasks.config import Config
 
 
@@ -15,13 +16,16 @@ def score(config: Config, overwrite: bool = False) -> dict[str, Any]:  # JSON-ab
     model, version = steps.download_model(
         f"models:/{config.name}@champion", config.resources.storage
     )
+    source = steps.group_rows(
+        config.data, config.score.input or config.data.path, place(config, "grouped")
+    )
     scored = steps.score_rows(
         model,
-        config.score.input or config.data.path,
+        source["path"],
         config.score.output or place(config, "scored"),
         config.score,
         config.resources,
-        id_columns=config.data.id + config.score.carry,
+        id_columns=group.of_groups(config.data, source["path"]).id + config.score.carry,
         model_info=version,
         on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,

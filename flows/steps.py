@@ -17,6 +17,7 @@ from prefect.tasks import Task
 from tasks import (
     embed,
     evaluate,
+    group,
     manifest,
     prepare,
     register,
@@ -49,6 +50,7 @@ outside: Callable[..., Any] = partial(
 )
 """For steps that read or write what may be far away."""
 
+group_rows = outside(group.group, name="group")
 prepare_data = outside(prepare.prepare, name="prepare")
 train_model = once(train.train, name="train")
 evaluate_model = outside(evaluate.evaluate, name="evaluate")

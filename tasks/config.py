@@ -100,6 +100,15 @@ class SplitConfig(Section):
         return self
 
 
+class SequenceConfig(Section):
+    """Which rows make up a sequence: those of one key."""
+
+    key: str = Field(description="column that says which sequence a row belongs to")
+    order: str | None = Field(
+        None, description="column that says where in it; as the rows come if none"
+    )
+
+
 class DataConfig(Section):
     """The dataset and how its columns are to be read."""
 
@@ -115,6 +124,9 @@ class DataConfig(Section):
     )
     images: dict[str, ImageConfig] = Field(
         {}, description="by the name of a column of lists, or a pattern such as x*"
+    )
+    sequence: SequenceConfig | None = Field(
+        None, description="if rows are the places of sequences"
     )
     split: SplitConfig = SplitConfig()
     on_bad_file: Literal["stop", "quarantine"] = "stop"
@@ -385,7 +397,9 @@ class ScoreConfig(Section):
     )
     explain: Literal["all", "flagged", "none"] = "all"
     explain_columns: PositiveInt = Field(3, description="columns named per row")
-    column_log_prob: bool = Field(False, description="write each column's log_prob")
+    column_log_prob: bool = Field(
+        False, description="write each column's log_prob, of sequences each place's too"
+    )
     rows_per_fragment: PositiveInt = 100_000
 
 

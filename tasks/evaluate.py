@@ -19,14 +19,15 @@ from torch import Tensor
 from ar_models.columns import PRESENT
 from ar_models.conditionals import Conditionals
 from ar_models.density import TableDensity
-from ar_models.encoder import Encoded
+from ar_models.encoder import Encoded, TableEncoder
 from ar_models.judgement import judge, log_probs, rank
+from ar_models.lists import ListColumn
 from ar_models.variables import Variable
 from tasks import baseline, figures, manifest, parts, storage
 from tasks.config import EvaluateConfig, Resources
 from tasks.intervals import binned_distance, distance, half_width, interval
 
-FORMAT = 1
+FORMAT = 2
 """Enters the job key; raised when the same job would give other figures."""
 
 BASELINE = "independent"
@@ -250,6 +251,7 @@ class Judge:
             "independent": independent.sum(axis=0),
             "gain_squares": (gain**2).sum(axis=0),
             "escaped": escaped.sum(axis=0),
+            "places": places(encoded.x, self.density.encoder).sum(axis=0),
             "pit": np.stack(
                 [count(c[~e]) for c, e in zip(u.T, escaped.T, strict=True)]
             ),
@@ -261,6 +263,20 @@ class Judge:
             "p_value": ranked["p_value"],
         }
         return tally, pa.table(found)
+
+
+def places(x: NDArray[np.float32], encoder: TableEncoder) -> NDArray[np.int64]:
+    """Of each row, how many values each column holds: (n, columns).
+
+    One, or as many as a list that did not escape has places.
+    """
+    counts = np.ones((len(x), len(encoder.columns)), np.int64)
+    for j, column in enumerate(encoder.columns):
+        if isinstance(column, ListColumn):
+            own = x[:, encoder.span(j)][:, column.first :]
+            present = ~np.isnan(own.reshape(len(x), column.places, column.width))
+            counts[:, j] = present.any(axis=2).sum(axis=1)
+    return counts
 
 
 def read_batches(path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -338,11 +354,19 @@ def summarise(
 ) -> Json:
     """The content of evaluation.json; likelihoods in nats, per row.
 
-    `dim`, by which bits are divided, is the number of modelled columns.
+    `dim`, by which bits are divided, is the mean number of modelled values: columns,
+    and the places of lists.
     """
     total = {
         name: np.sum([facts[name] for facts in found], axis=0)
-        for name in ("log_prob", "independent", "gain_squares", "escaped", "pit")
+        for name in (
+            "log_prob",
+            "independent",
+            "gain_squares",
+            "escaped",
+            "places",
+            "pit",
+        )
     }
     count = len(rows)
     means = {name: sums / count for name, sums in total.items()}
@@ -352,16 +376,17 @@ def summarise(
     log_prob = rows["log_prob"].to_numpy()
     independent = rows["independent_log_prob"].to_numpy()
     nll = float(-log_prob.mean())
+    dim = float(means["places"].sum())
     p_values = rows["p_value"].to_numpy() if density.calibration else None
     return {
         "model": density.info["fingerprints"]["model"],
         "rows": count,
-        "dim": len(density.columns),
+        "dim": dim,
         "confidence": config.confidence,
         "is_bound": density.model.is_bound,  # then likelihoods are at least as good
         "nll": nll,
         "nll_interval": interval(-log_prob, config.confidence, config.bootstrap),
-        "bits_per_dim": nll / len(density.columns) / math.log(2),
+        "bits_per_dim": nll / max(dim, 1) / math.log(2),
         "independent_nll": float(-independent.mean()),
         "gain": float((log_prob - independent).mean()),
         "gain_interval": interval(
@@ -374,6 +399,9 @@ def summarise(
                 "name": column.name,
                 "kind": column.kind,
                 "nll": float(-means["log_prob"][j]),
+                "nll_per_place": float(
+                    -total["log_prob"][j] / max(1, total["places"][j])
+                ),
                 "independent_nll": float(-means["independent"][j]),
                 "gain": float(gain[j]),
                 "gain_interval": [float(gain[j] - half[j]), float(gain[j] + half[j])],

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from ar_models import cells
 from ar_models.columns import Column
 from ar_models.encoder import FORMAT, Image, LeftOut, TableEncoder
-from ar_models.lists import Lists, is_nested
+from ar_models.lists import Lists, element_types, is_nested
 from tasks import cluster, manifest, profile, splits, storage
 from tasks.config import DataConfig, Resources
 from tasks.datasets import (
@@ -175,10 +175,10 @@ def open_checked(data: DataConfig) -> Dataset:
         {
             "data.id": data.id,
             "data.exclude": data.exclude,
-            "data.columns": tuple(data.columns),
             "data.split.column": moment,
         },
     )
+    check_columns(with_fields(dataset.schema), {"data.columns": tuple(data.columns)})
     modelled = [n for n in names if n not in {*data.exclude, *data.id}]
     check_types(dataset.schema, modelled + moment)
     for name in modelled:
@@ -191,6 +191,16 @@ def open_checked(data: DataConfig) -> Dataset:
             f"{data.path}: all columns are excluded or ids; leave one to be modelled"
         )
     return dataset
+
+
+def with_fields(schema: pa.Schema) -> pa.Schema:
+    """A schema with the fields of lists of structs as COLUMN.FIELD."""
+    fields = list(schema)
+    for column in schema:
+        if is_nested(column.type):
+            for name, type in (element_types(column.type) or {}).items():
+                fields += [pa.field(f"{column.name}.{name}", type)] if name else []
+    return pa.schema(fields)
 
 
 def width(type: pa.DataType) -> int:

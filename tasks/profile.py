@@ -568,7 +568,7 @@ def _list(
         if image:
             elements.append(pixel(field_name, of, inner, image, f"data.images.{name}"))
             continue
-        found = _element(field_name, of, inner, data)
+        found = _element(name, field_name, of, inner, data)
         if isinstance(found, LeftOut):
             return LeftOut(name, str(type), f"its elements: {found.reason}")
         elements.append(found)
@@ -609,10 +609,19 @@ def _list(
 
 
 def _element(
-    name: str, type: pa.DataType, part: Sketch, data: DataConfig
+    column: str, name: str, type: pa.DataType, part: Sketch, data: DataConfig
 ) -> Column | LeftOut:
     """What a place of a list holds: symbols as codes, or as such a column would be."""
-    plain = DataConfig(path=data.path, min_category_count=data.min_category_count)
+    plain = data.model_copy(update={"columns": {}, "images": {}})
+    override = data.columns.get(f"{column}.{name}") if name else None
+    if override:
+        if override.kind == "real" and part.base != "reals":
+            raise ValueError(
+                f"data.columns.{column}.{name}: kind real was asked for, but the field "
+                f"is {type}; cast it to a floating type"
+            )
+        plain = plain.model_copy(update={"columns": {name: override}})
+        return infer(name, type, part, plain)
     if distinct(part) == 1:  # constant, but a list of these has a length
         return _number_codes(name, type, part, plain, None)
     symbol = type == lists.SYMBOL or type == pa.uint8()

@@ -265,7 +265,8 @@ def carried_columns(
         raise ValueError(f"{source}: {error}") from error
     partition = [key for key, _ in dataset.fragments[0].partition]
     carried = list(dict.fromkeys([*id_columns, *partition]))
-    taken = {*scored_schema(density.encoder.names).names, "source", "row", "reason"}
+    written = scored_schema(density.columns, density.sequences).names
+    taken = {*written, "source", "row", "reason"}
     for column in carried:
         if column in taken:
             raise ValueError(

@@ -10,6 +10,7 @@ from ar_models.density import TableDensity
 from ar_models.encoder import Image, TableEncoder
 from ar_models.lists import ListColumn, lists
 from ar_models.made import MADE
+from ar_models.rnn import RNN
 from tasks import orderings, prepare, profile, splits
 from tasks.config import DataConfig
 
@@ -229,6 +230,27 @@ def test_a_column_of_an_image_is_scored_as_one() -> None:
     assert set(named) == {"p", "q"}
     said = {e["expected"] for r in scored["explanation"].to_pylist() for e in r}
     assert any(text.startswith("row ") for text in said)
+
+
+def test_places_of_sequences_add_up_to_the_column() -> None:
+    table = pa.table({"x": pa.array(words()), "y": pa.array(pixels(3)[:, 0])})
+    encoder = fit(table, columns={"x": {"kind": "sequence"}})
+    torch.manual_seed(0)
+    model = RNN(encoder.variables, hidden=16, steps="places")
+    density = TableDensity(encoder, model)
+
+    scored = density.score(table.slice(0, 50), column_log_prob=True)
+
+    column = scored["column_log_prob"].combine_chunks().field("x").to_numpy()
+    places = scored["place_log_prob"].combine_chunks().field("x").to_pylist()
+    assert [len(p) for p in places] == [len(w) for w in words()[:50]]
+    rest = column - np.array([sum(p) for p in places])
+    lengths = np.array([len(w) for w in words()[:50]])
+    # What is left is the length's, the same for equal lengths and values of y.
+    groups = list(zip(lengths.tolist(), table["y"].to_pylist()[:50], strict=True))
+    for group in set(groups):
+        same = [r for r, g in zip(rest, groups, strict=True) if g == group]
+        np.testing.assert_allclose(same, same[0], atol=1e-4)
 
 
 def test_equal_lists_have_equal_hashes_and_others_do_not() -> None:
