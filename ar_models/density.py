@@ -140,8 +140,8 @@ class TableDensity:
             (share of calibration rows at least as strange), severity (percentage of
             calibration rows less strange), is_anomaly, explanation, and on demand the
             struct column_log_prob and, where there are sequences, place_log_prob, a
-            list for each of them (of reals in the encoder's coordinates). Without calibration rows p_value, severity and
-            is_anomaly are null.
+            list for each of them (of reals in the encoder's coordinates). Without
+            calibration rows p_value, severity and is_anomaly are null.
         """
         check_choices(statistic, explain, bool(self.calibration))
         self.check_statistic(statistic)

@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help=", ".join(known))
     parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
     parser.add_argument("--work", type=Path, default=Path(".chainrule/published"))
-    parser.add_argument("--members", type=int, help="networks, instead of the file's")
+    parser.add_argument("--members", type=int, help="networks, for model.ensemble")
     parser.add_argument("--choose", action="store_true", help="valid rows only")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -173,8 +173,10 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.names) - set(known):
         parser.error(f"no configuration {sorted(unknown)}; there are {known}")
-    if given.changes and not given.choose:
-        parser.error("--set is for --choose; put what was chosen into the file")
+    if (given.changes or given.members) and not given.choose:
+        parser.error(
+            "--set and --members are for --choose; put what was chosen into the file"
+        )
     if not given.data.is_dir():
         parser.error(f"--data {given.data}: no such folder")
     torch.set_num_threads(given.threads)
@@ -183,17 +185,11 @@ def main() -> None:
         path = CONFIGS / f"{name}.yaml"
         values = {key: yaml.safe_load(value) for key, value in changes.items()}
         config = load(path, values)
-        members = given.members or stated_members(path)
+        members = given.members or config.model.ensemble
         outcome = run(config, members, given)
         print(summary(name, outcome, given.changes), flush=True)
         if outcome.test is not None:
             write_row(row(name, config, members, outcome, given))
-
-
-def stated_members(path: Path) -> int:
-    """How many networks are averaged: `# networks: N` in the file, or 1."""
-    found = re.search(r"^# networks: (\d+)$", path.read_text(), re.MULTILINE)
-    return int(found[1]) if found else 1
 
 
 def run(config: Config, members: int, given: argparse.Namespace) -> Outcome:
@@ -387,6 +383,7 @@ def trained(
     """
     arguments = config.model.model_dump(mode="json")
     family = MODELS[arguments.pop("family")]
+    arguments.pop("ensemble")  # whose networks are trained one by one
     torch.manual_seed(config.train.seed)
     model = family(data.variables, **arguments)
     path = work / f"{data_set(config)}-{key(config, data)}.safetensors"
@@ -404,6 +401,7 @@ def trained(
 def key(config: Config, data: Data) -> str:
     """A hash of all that a trained network depends on."""
     content = config.model_dump(mode="json", include={"model", "train"})
+    del content["model"]["ensemble"]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     digest.update(data.train.tobytes())
     digest.update(data.valid.tobytes())
