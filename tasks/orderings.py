@@ -51,7 +51,7 @@ def resolve(
             )
         sequences = [pixel_sequence(encoder, ordering)]
     elif isinstance(ordering, Sequence) and not isinstance(ordering, str):
-        first = places(ordering, encoder.names)
+        first = places(ordering, [column.name for column in encoder.columns])
         of_column = groups_of(encoder)
         sequences = start_with(
             [group for j in first for group in of_column[j]],

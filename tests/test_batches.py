@@ -170,3 +170,44 @@ def test_a_damaged_file_is_named(tmp_path: Path, x: np.ndarray) -> None:
 def test_files_of_different_width_are_refused(tmp_path: Path, x: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"different lengths \[2, 3\]"):
         write_rows(tmp_path, x, x[:, :2])
+
+
+def test_rows_of_about_one_length_share_batches(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 40, 1000)
+    x = np.where(np.arange(41) < 1 + lengths[:, None], 1.0, np.nan).astype(np.float32)
+    x[:, 0] = np.arange(1000)
+    rows = write_rows(tmp_path / "train", x)
+    order = Order.of(rows, batch_size=32, seed=0)
+
+    plain = list(Batches(rows, order).epoch(0))
+    alike = list(Batches(rows, order, by_length=True).epoch(0))
+    again = list(Batches(rows, order, by_length=True).epoch(1))
+
+    def spread(some: list[Batch]) -> float:
+        each = [(~batch.x.isnan()).sum(1).float() for batch in some]
+        return float(np.mean([float(one.max() - one.min()) for one in each]))
+
+    assert sorted(numbers(alike)) == list(range(1000))
+    assert [len(batch.x) for batch in alike] == [len(batch.x) for batch in plain]
+    assert spread(alike) < 3 < 30 < spread(plain)
+    means = [float((~batch.x.isnan()).sum(1).float().mean()) for batch in alike]
+    assert means != sorted(means)
+    assert numbers(again) != numbers(alike)
+
+
+def test_workers_share_batches_by_length_too(tmp_path: Path) -> None:
+    x = np.full((100, 9), np.nan, np.float32)
+    x[:, 0] = np.arange(100)
+    x[::3, 1:5] = 1
+    rows = write_rows(tmp_path / "train", x)
+    order = Order.of(rows, batch_size=16, seed=0)
+
+    whole = list(Batches(rows, order, by_length=True).epoch(0))
+    halves = [
+        list(Batches(rows, order, rank=r, world=2, by_length=True).epoch(0))
+        for r in range(2)
+    ]
+
+    for batch, one, other in zip(whole, *halves, strict=True):
+        assert torch.equal(batch.x[:, 0], torch.cat([one.x, other.x])[:, 0])
