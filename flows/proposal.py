@@ -36,7 +36,9 @@ def propose(path: str, name: str | None) -> str:
             "  # Neither used nor carried.",
             f"  exclude: {listed(excluded)}",
             f"  # What was inferred from up to {ROWS:,} rows; name only what is wrong:",
-            "  # binary, categorical, integer, real, timestamp or leave_out.",
+            "  # binary, categorical, integer, real, timestamp, sequence (of text, its "
+            "letters)",
+            "  # or leave_out.",
             "  columns: {}",
             *(remark(entry) for entry in entries),
             "train:",

@@ -288,7 +288,8 @@ def test_a_named_column_that_is_not_there_is_named_with_its_neighbour() -> None:
 @pytest.mark.parametrize(
     "type",
     [
-        pa.list_(pa.int64()),
+        pa.list_(pa.list_(pa.int64())),
+        pa.list_(pa.map_(pa.string(), pa.int8())),
         pa.struct([("x", pa.int8())]),
         pa.map_(pa.string(), pa.int8()),
     ],

@@ -149,6 +149,20 @@ def test_samples_have_the_original_columns_and_their_seed(
     assert tables[0] != tables[1]
 
 
+def test_every_row_has_features_with_its_id(
+    job: Job, retrained: dict[str, Any]
+) -> None:
+    result = job("embed", "--json")
+
+    assert result.exit_code == 0, result.output
+    embedded = json.loads(result.stdout)["embed"]
+    found = pq.read_table(embedded["path"])
+    assert found.column_names == ["id", "features"]
+    assert found["id"].to_pylist() == small_table()["id"].to_pylist()
+    assert len(found["features"][0]) == embedded["features"] == 16
+    assert "already done" in job("embed").output
+
+
 def test_status_shows_versions_and_results(job: Job, retrained: dict[str, Any]) -> None:
     result = CliRunner().invoke(
         cli.app, ["status", "small", "--storage", str(job.storage), "--json"]

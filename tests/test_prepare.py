@@ -385,11 +385,47 @@ def test_a_configuration_that_does_not_fit_says_why(
 
 
 def test_nested_columns_must_be_excluded(tmp_path: Path) -> None:
-    deep = example(300).append_column("deep", pa.array([[1, 2]] * 300))
+    deep = example(300).append_column("deep", pa.array([[[1, 2], [1]]] * 300))
     source = write_files(tmp_path / "raw", deep, 1)
-    with pytest.raises(ValueError, match="column 'deep' is list<.*data.exclude"):
+    with pytest.raises(ValueError, match="column 'deep' is list<.*list<.*data.exclude"):
         run(source, tmp_path / "out")
     assert "deep" not in run(source, tmp_path / "out", exclude=["deep"])["columns"]
+
+
+def test_lists_texts_and_images_are_encoded(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 2, (300, 6)).astype(np.uint8)
+    table = pa.table(
+        {
+            "image": pa.array(pixels.tolist(), pa.list_(pa.uint8())),
+            "word": [("abc" * 3)[: 1 + i % 7] for i in range(300)],
+            "p0": pixels[:, 0],
+            "p1": pixels[:, 1],
+        }
+    )
+    source = write_files(tmp_path / "raw", table, 2)
+    result = run(
+        source,
+        tmp_path / "out",
+        columns={"word": {"kind": "sequence"}},
+        images={
+            "image": {"height": 2, "width": 3},
+            "p*": {"height": 1, "width": 2, "pixels": "mixture"},
+        },
+    )
+
+    assert result["columns"] == {
+        "image": "image",
+        "word": "sequence",
+        "p0": "integer",
+        "p1": "integer",
+    }
+    encoder = prepare.load_encoder(str(tmp_path / "out"))
+    assert encoder.dim == 6 + (1 + 7) + 2
+    rows = split_rows(tmp_path / "out", "train")
+    x = encoded_rows(tmp_path / "out", "train")
+    np.testing.assert_array_equal(x, encoder.encode(rows).x)
+    assert encoder.decode(x).equals(rows.select(encoder.names))
 
 
 def test_ids_are_carried_and_not_modelled(tmp_path: Path) -> None:
