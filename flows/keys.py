@@ -27,8 +27,11 @@ def lines(section: type[BaseModel], indent: str) -> Iterator[str]:
             yield f"{indent}{name}: {default(field)}  # {remark(field)}"
             continue
         usual = choices[0] if field.is_required() else type(field.default)
-        yield f"\n{indent}{name}:  # {first_line(usual)}"
-        yield from lines(usual, indent + "  ")
+        if field.default is None:
+            yield f"{indent}{name}: null  # {field.description}"
+        else:
+            yield f"\n{indent}{name}:  # {first_line(usual)}"
+            yield from lines(usual, indent + "  ")
         for other in choices:
             if other is not usual:
                 yield f"\n{indent}  # or: {first_line(other)}"
