@@ -1,7 +1,7 @@
 """The conditional distributions of all variables at once, and their parameters."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ar_models import vocabulary
 from ar_models.grouping import Group, Grouping
 from ar_models.inputs import LARGE
 from ar_models.variables import MAX_INTEGER, Variable
@@ -187,6 +188,23 @@ class Vocabulary(Categorical):
             query, table = parameters.transpose(0, 1), self.table.transpose(1, 2)
             return (query @ table).transpose(0, 1) + self.bias
 
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        codes = x.long()
+        each = [
+            vocabulary.LogProb.apply(query, table, bias, codes[:, k])
+            for k, (query, table, bias) in enumerate(self._products(parameters))
+        ]
+        return torch.stack(each, 1)
+
+    def entropy(self, parameters: Tensor) -> Tensor:
+        with torch.autocast(parameters.device.type, enabled=False):
+            each = [vocabulary.entropy(*of) for of in self._products(parameters)]
+        return torch.stack(each, 1)
+
+    def _products(self, parameters: Tensor) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+        """Queries, table and biases of every variable."""
+        return zip(parameters.unbind(1), self.table, self.bias, strict=True)
+
 
 class Mixture(Conditional):
     """What mixtures of numbers share: weights, then locations, then log-scales.
@@ -333,11 +351,13 @@ class Integer(Mixture):
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         log_weight, location, log_scale = self.unpack(parameters)
         on_atoms, others = self.split(log_weight)
-        at_atom = x.unsqueeze(-1) == self.atoms
-        on_atoms = on_atoms.masked_fill(~at_atom, -torch.inf)
         mass = self.log_mass(location, log_scale, x.unsqueeze(-1)).squeeze(-2)
-        others = others + mass
-        return torch.cat([on_atoms, others], -1).logsumexp(-1)
+        terms = others + mass
+        if self.atoms.shape[-1]:
+            at_atom = x.unsqueeze(-1) == self.atoms
+            own = on_atoms.masked_fill(~at_atom, -torch.inf).amax(-1, keepdim=True)
+            terms = torch.cat([own, terms], -1)
+        return terms.logsumexp(-1)
 
     def split(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Those of the atoms and those of the components."""
