@@ -34,9 +34,10 @@ class Group(nn.Module):
 
     def select(self, places: Tensor | slice) -> Self:
         """The same group with only the variables at `places`, without gradients."""
-        tensors = {**dict(self.named_buffers()), **dict(self.named_parameters())}
+        tensors = {**self._buffers, **self._parameters}
         return type(self)(
-            self.width, {name: t.detach()[places] for name, t in tensors.items()}
+            self.width,
+            {name: t.detach()[places] for name, t in tensors.items() if t is not None},
         )
 
 

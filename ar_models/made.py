@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,11 @@ from ar_models.conditionals import Conditional, Conditionals, Layout
 from ar_models.inputs import Inputs
 from ar_models.variables import Variable
 
-BLOCK_UNITS = 128
-"""About so many hidden units become known in a block of variables when sampling."""
+BLOCK_UNITS = (128, 32)
+"""About so many hidden units become known in a block of variables when sampling, and in
+the smaller blocks within it, each at least `BLOCK_VARIABLES` long."""
+
+BLOCK_VARIABLES = 4
 
 
 class MaskedLinear(nn.Module):
@@ -189,10 +192,8 @@ class MADE(AutoregressiveModel):
         uniform = noise.permute(1, 2, 0).contiguous()
         x = torch.full_like(given.T, torch.nan, memory_format=torch.contiguous_format)
         known = (~given.isnan()).any(0).tolist()
-        block = max(1, BLOCK_UNITS * self.dim // len(self.degrees))
         for rank, i in enumerate(state.order):
-            if rank % block == 0:
-                state.enter(rank, min(rank + block, self.dim))
+            state.enter(rank)
             group, _ = state.outputs[rank]
             assert isinstance(group, Conditional)
             parameters = state.advance(rank).T.unsqueeze(1)
@@ -205,6 +206,21 @@ class MADE(AutoregressiveModel):
 
     def config(self) -> dict[str, Any]:
         return dict(self.settings)
+
+
+class _Known(NamedTuple):
+    """What variables before number `start` contribute to those from there on.
+
+    Attributes:
+        start: The number.
+        layers: Of each hidden layer before the nonlinearity, (units, batch), biases
+            included.
+        output: Of the parameters, (parameters, batch).
+    """
+
+    start: int
+    layers: list[Tensor]
+    output: Tensor
 
 
 class _Draw:
@@ -240,50 +256,69 @@ class _Draw:
             self.first.new_empty(len(self.first), batch)
             for _ in range(1 + len(model.inner))
         ]
+        layers = [model.first, *model.inner]
+        biases = [layer.get_parameter("bias").unsqueeze(-1) for layer in layers]
+        self.known = [_Known(0, biases, self.bias.unsqueeze(-1))]
+        per_unit = model.dim / len(self.first)
+        sizes = [round(units * per_unit) for units in BLOCK_UNITS]
+        self.blocks = [max(1, sizes[0])] + [n for n in sizes[1:] if n > BLOCK_VARIABLES]
 
-    def enter(self, start: int, stop: int) -> None:
-        """Brings in what is known before the block of variables start … stop - 1."""
-        self.start = start
+    def enter(self, rank: int) -> None:
+        """Brings in what is known before each block that starts at `rank`."""
+        outer = self.blocks[0]
+        end = min(rank - rank % outer + outer, len(self.order))
+        for level, block in enumerate(self.blocks):
+            if rank % outer % block == 0:
+                stop = min(rank + block, end)
+                self.known[level + 1 :] = [
+                    self._bring_in(self.known[level], rank, stop)
+                ]
+
+    def _bring_in(self, above: "_Known", start: int, stop: int) -> "_Known":
+        """What is known before the variables start … stop - 1, of a block."""
         units = slice(self.units[start], self.units[stop])
-        below = units.start
-        seen = self.features[start]
-        first = self.model.first.bias[units, None]
-        self.before = [torch.addmm(first, self.first[units, :seen], self.seen[:seen])]
-        for linear, active in zip(self.model.inner, self.active, strict=False):
-            weight, bias = linear.get_parameter("weight"), linear.get_parameter("bias")
-            self.before.append(
-                torch.addmm(bias[units, None], weight[units, :below], active[:below])
-            )
+        below = slice(self.units[above.start], units.start)
+        here = slice(below.stop - below.start, units.stop - below.start)
+        seen = slice(self.features[above.start], self.features[start])
+        layers = [
+            torch.addmm(above.layers[0][here], self.first[units, seen], self.seen[seen])
+        ]
+        for k, linear in enumerate(self.model.inner):
+            weight = linear.get_parameter("weight")[units, below]
+            before = above.layers[k + 1][here]
+            layers.append(torch.addmm(before, weight, self.active[k][below]))
+        first = self.parameters[above.start]
         outputs = slice(self.parameters[start], self.parameters[stop])
-        self.output = torch.addmm(
-            self.bias[outputs, None],
-            self.last[outputs, :below],
-            self.active[-1][:below],
+        output = torch.addmm(
+            above.output[outputs.start - first : outputs.stop - first],
+            self.last[outputs, below],
+            self.active[-1][below],
         )
+        return _Known(start, layers, output)
 
     def advance(self, rank: int) -> Tensor:
         """The parameters (width, batch) of the variable that comes as number `rank`."""
-        below, stop = self.units[self.start], self.units[rank + 1]
-        units = slice(self.units[rank], stop)
-        if units.start < stop:
-            self._advance_units(units)
+        known = self.known[-1]
+        inside = slice(self.units[known.start], self.units[rank + 1])
+        units = slice(self.units[rank], inside.stop)
+        if units.start < units.stop:
+            self._advance_units(known, units)
         at = slice(self.parameters[rank], self.parameters[rank + 1])
-        first = self.parameters[self.start]
-        output = self.output[at.start - first : at.stop - first]
-        return torch.addmm(
-            output, self.last[at, below:stop], self.active[-1][below:stop]
-        )
+        first = self.parameters[known.start]
+        output = known.output[at.start - first : at.stop - first]
+        return torch.addmm(output, self.last[at, inside], self.active[-1][inside])
 
-    def _advance_units(self, units: slice) -> None:
-        below = self.units[self.start]
+    def _advance_units(self, known: "_Known", units: slice) -> None:
+        below = self.units[known.start]
         here = slice(units.start - below, units.stop - below)
-        new = slice(self.features[self.start], self.seen_until)
-        h = torch.addmm(self.before[0][here], self.first[units, new], self.seen[new])
+        new = slice(self.features[known.start], self.seen_until)
+        h = torch.addmm(known.layers[0][here], self.first[units, new], self.seen[new])
         torch.clamp(h, min=0, out=self.active[0][units])
         inside = slice(below, units.stop)
         for k, linear in enumerate(self.model.inner):
             weight = linear.get_parameter("weight")[units, inside]
-            out = torch.addmm(self.before[k + 1][here], weight, self.active[k][inside])
+            before = known.layers[k + 1][here]
+            out = torch.addmm(before, weight, self.active[k][inside])
             if self.model.residual and k % 2 == 1:
                 out = h = h + out
             torch.clamp(out, min=0, out=self.active[k + 1][units])
@@ -292,7 +327,9 @@ class _Draw:
         """Takes note of the values (batch,) of the variable number `rank`."""
         group, _ = self.inputs[rank]
         self.seen_until = self.features[rank + 1]
-        features = group(x.unsqueeze(-1)).squeeze(1).masked_fill(x.isnan()[:, None], 0)
+        features = group(x.unsqueeze(-1)).squeeze(1)
+        if self.model.variables[self.order[rank]].parent is not None:
+            features = features.masked_fill(x.isnan()[:, None], 0)
         self.seen[self.features[rank] : self.seen_until] = features.T
 
 
