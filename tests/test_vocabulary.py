@@ -49,5 +49,6 @@ def test_autocast_rounds_products_of_the_gradient_only() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         rounded = vocabulary.LogProb.apply(*of, codes)
     assert torch.equal(plain, rounded)
-    for found, expected in zip(torch.autograd.grad(rounded.sum(), of), exact, strict=True):
+    gradients = torch.autograd.grad(rounded.sum(), of)
+    for found, expected in zip(gradients, exact, strict=True):
         assert (found - expected).norm() < 0.01 * expected.norm()
