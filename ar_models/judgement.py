@@ -22,7 +22,13 @@ from ar_models.variables import Variable
 Floats = NDArray[np.float64]
 
 Statistic = Literal[
-    "excess", "surprisal", "tail", "leave_one_out", "typicality", "ratio"
+    "surplus",
+    "excess",
+    "surprisal",
+    "tail",
+    "leave_one_out",
+    "typicality",
+    "ratio",
 ]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
@@ -189,6 +195,11 @@ def _excess(view: View) -> tuple[Floats, Tensor]:
     return view.excess
 
 
+def _surplus(view: View) -> tuple[Floats, Tensor]:
+    excess, scores = view.excess
+    return np.maximum(excess, 0.0), scores
+
+
 def _tail(view: View) -> tuple[Floats, Tensor]:
     each = np.stack(
         [
@@ -229,6 +240,7 @@ def _ratio(view: View) -> tuple[Floats, Tensor]:
 
 
 STRANGENESS: dict[Statistic, Callable[[View], tuple[Floats, Tensor]]] = {
+    "surplus": _surplus,
     "excess": _excess,
     "surprisal": _surprisal,
     "tail": _tail,

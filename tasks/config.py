@@ -358,6 +358,14 @@ class TrainConfig(Section):
         description="share of each batch, the least likely rows, from which nothing is "
         "learned after the first epoch: where the train rows hold anomalies",
     )
+    noise: NonNegativeFloat = Field(
+        0.0,
+        description="standard deviation of noise on numbers in train, in spreads of "
+        "their column: a smoother density, that no nearly exact column dominates",
+    )
+    mutation: Share = Field(
+        0.0, description="share of values in train that another row's replace"
+    )
     ema: Share = Field(
         0.0, description="decay of the averaged weights that are kept; 0 is off"
     )
@@ -390,7 +398,13 @@ class ScoreConfig(Section):
         (), description="columns carried to the output besides data.id, for reading"
     )
     statistic: Literal[
-        "excess", "surprisal", "tail", "leave_one_out", "typicality", "ratio"
+        "surplus",
+        "excess",
+        "surprisal",
+        "tail",
+        "leave_one_out",
+        "typicality",
+        "ratio",
     ] = Field("excess", description="what the anomaly score is made of")
     threshold: Annotated[float, Field(gt=0, lt=100)] = Field(
         99.9, description="severity (percentile of calibration rows) of an anomaly"

@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ar_models.autoregressive import AutoregressiveModel
 from tasks.batches import Batch
 from tasks.config import TrainConfig
+from tasks.smoothing import Smoothing
 
 MAX_SKIPPED = 20
 """Steps in a row without a finite gradient after which training gives up."""
@@ -115,6 +116,11 @@ class Learner:
             parameter_groups(self.model, config.weight_decay), lr=0.0, fused=True
         )
         self.autocast = autocast_dtype(config.precision, self.device)
+        self.smoothing = None
+        if config.noise or config.mutation:
+            self.smoothing = Smoothing(
+                model.variables, config.noise, config.mutation, self.device
+            )
         self.best: dict[str, Tensor] = {}
         self.position = Position()
         self.sums = torch.zeros(5, dtype=torch.float64, device=self.device)
@@ -149,10 +155,11 @@ class Learner:
         """
         self.seed()
         self.model.turn = self.position.step
+        x = batch.x if self.smoothing is None else self.smoothing(batch.x)
         with torch.autocast(
             self.device.type, self.autocast, enabled=self.autocast is not None
         ):
-            log_prob: Tensor = self.network(batch.x)
+            log_prob: Tensor = self.network(x)
         left_out = self.left_out(batch.rows)
         if left_out:
             least = self.least_kept(log_prob.detach(), batch, left_out)

@@ -273,6 +273,7 @@ def signature(density: TableDensity) -> ModelSignature:
     ]
     outputs: list[ColSpec | TensorSpec] = [
         *[ColSpec(DataType.double, name) for name in numbers],
+        ColSpec(DataType.double, "uncertainty", required=False),
         ColSpec(DataType.boolean, "is_anomaly"),
         ColSpec(Array(explanation), "explanation", required=False),
     ]

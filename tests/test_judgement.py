@@ -8,10 +8,19 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from test_density import odd_row, table_density
+from test_encoder import fit
 
 from ar_models.conditionals import Conditionals, Layout
 from ar_models.density import TableDensity
-from ar_models.judgement import judge, log_tail_probability, tail_probability
+from ar_models.eonade import EoNADE
+from ar_models.independent import Independent
+from ar_models.judgement import (
+    STATISTICS,
+    Statistic,
+    judge,
+    log_tail_probability,
+    tail_probability,
+)
 from ar_models.variables import Variable
 
 VARIABLES = (
@@ -148,3 +157,166 @@ def test_a_far_value_has_a_finite_logarithm(density: TableDensity) -> None:
     )
     assert np.isfinite(found).all()
     assert found.min() < -1000
+
+
+def awkward_table(rows: int, seed: int = 0) -> pa.Table:
+    """Columns that are nearly constant, exactly dependent, unique or heavy-tailed."""
+    rng = np.random.default_rng(seed)
+    amount = rng.standard_t(1.5, rows)
+    word = np.array(["red", "green", "blue", "grey"])[
+        rng.choice(4, rows, p=[0.4, 0.3, 0.2, 0.1])
+    ]
+    return pa.table(
+        {
+            "amount": amount,
+            "copy": 3 * amount,
+            "often 0": np.where(rng.random(rows) < 0.7, 0.0, rng.random(rows)),
+            "nearly constant": (np.arange(rows) % 300 == 0).astype(np.int64),
+            "number": np.arange(rows) * 7919 % 100_003,
+            "word": word,
+            "maybe": pa.array(
+                rng.poisson(np.char.str_len(word.astype(str)) * 2.0),
+                mask=rng.random(rows) < 0.2,
+            ),
+        }
+    )
+
+
+def learn(table: pa.Table) -> TableDensity:
+    """A small model of a table, trained a little and calibrated on its last rows."""
+    encoder = fit(table)
+    x = torch.from_numpy(encoder.encode(table).x)
+    torch.manual_seed(0)
+    settings = {"hidden": 24, "layers": 1, "components": 2, "orderings": 2}
+    model = EoNADE(encoder.variables, **settings)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for batch in x[:-400].split(200) * 5:
+        optimizer.zero_grad()
+        (-model.log_prob(batch).mean()).backward()
+        optimizer.step()
+    density = TableDensity(encoder, model)
+    reference = density.reference_scores(table.slice(len(table) - 400))
+    return TableDensity(encoder, model, reference)
+
+
+def recoded(table: pa.Table) -> pa.Table:
+    """The same rows with amounts in another unit and words in another order."""
+    amount = pa.array(table["amount"].to_numpy() * 1024.0)
+    names = {"red": "z", "green": "a", "blue": "y", "grey": "b"}
+    word = pa.array([names[word] for word in table["word"].to_pylist()])
+    for name, column in (("amount", amount), ("word", word)):
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, column)
+    return table
+
+
+@pytest.fixture(scope="module")
+def learned() -> TableDensity:
+    return learn(awkward_table(1400))
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_units_and_the_order_of_codes_change_no_p_value(
+    learned: TableDensity, recoded_density: TableDensity, statistic: Statistic
+) -> None:
+    rows = awkward_table(300, seed=1)
+
+    one = learned.score(rows, statistic=statistic, explain="none")
+    other = recoded_density.score(recoded(rows), statistic=statistic, explain="none")
+
+    assert one["p_value"].to_pylist() == other["p_value"].to_pylist()
+
+
+@pytest.fixture(scope="module")
+def recoded_density() -> TableDensity:
+    return learn(recoded(awkward_table(1400)))
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_awkward_columns_leave_rows_apart(
+    learned: TableDensity, statistic: Statistic
+) -> None:
+    scored = learned.score(awkward_table(300, seed=1), statistic=statistic)
+
+    scores = scored["anomaly_score"].to_numpy()
+    assert np.isfinite(scores).all()
+    assert len(np.unique(scores.round(6))) > 250
+    blamed = [row[0]["column"] for row in scored["explanation"].to_pylist()]
+    shares = np.unique(blamed, return_counts=True)[1] / len(blamed)
+    assert shares.max() < 0.8
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_p_values_of_held_out_rows_are_uniform(
+    learned: TableDensity, statistic: Statistic
+) -> None:
+    rows = awkward_table(2000, seed=2).filter(
+        pa.array(np.arange(2000) % 300 != 0)  # else a third value of the row number
+    )
+    scored = learned.score(rows, statistic=statistic, explain="none")
+    p = np.sort(scored["p_value"].to_numpy())
+    # Kolmogorov and Smirnov, 1993 against 400 rows: beyond 0.15 once in a million.
+    assert np.abs(p - (np.arange(len(p)) + 0.5) / len(p)).max() < 0.15
+
+
+def test_a_statistic_that_the_family_cannot_tell_is_refused(
+    density: TableDensity,
+) -> None:
+    assert "leave_one_out" not in density.reference
+    with pytest.raises(ValueError, match="'leave_one_out' needs a model that predicts"):
+        density.score(odd_row(), statistic="leave_one_out")
+
+
+def test_one_ordering_tells_nothing_of_uncertainty(density: TableDensity) -> None:
+    assert density.score(odd_row())["uncertainty"].null_count == 1
+
+
+@pytest.mark.parametrize("statistic", ["excess", "surprisal", "tail"])
+def test_uncertainty_is_the_spread_over_orderings(
+    learned: TableDensity, statistic: Statistic
+) -> None:
+    rows = awkward_table(50, seed=3)
+    encoded = learned.encoder.encode(rows)
+    each = []
+    for which in range(2):
+        alone = EoNADE(learned.model.variables, **(learned.model.config()))
+        alone.load_state_dict(learned.model.state_dict())
+        alone.eval().orderings = 1
+        alone.ordering_table = learned.model.ordering_table[[which]]
+        each.append(judge(alone, encoded, statistic).contributions.sum(axis=1))
+
+    found = learned.score(rows, statistic=statistic)["uncertainty"].to_numpy()
+
+    np.testing.assert_allclose(found, np.std(each, axis=0, ddof=1), atol=1e-3)
+
+
+def test_leaving_one_out_sees_all_other_columns(learned: TableDensity) -> None:
+    rows = awkward_table(40, seed=4)
+    encoded = learned.encoder.encode(rows)
+    x = torch.from_numpy(encoded.x)
+    place = learned.columns.index("copy")
+    span = learned.encoder.span(place)
+    assert span.stop - span.start == 1
+    known = ~x.isnan()
+    known[:, span] = False
+    with torch.inference_mode():
+        given = learned.model.conditional(x, known).log_prob(x)[:, span.start]
+
+    found = judge(learned.model, encoded, "leave_one_out").contributions[:, place]
+
+    np.testing.assert_allclose(found, -given.numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_the_ratio_is_nothing_where_columns_are_independent() -> None:
+    encoder = fit(awkward_table(1400))
+    model = Independent(encoder.variables).eval()
+    encoded = encoder.encode(awkward_table(20, seed=1))
+    found = judge(model, encoded, "ratio").contributions
+    np.testing.assert_allclose(np.where(encoded.escapes == 0, found, 0), 0, atol=1e-4)
+
+
+def test_a_row_that_is_too_ordinary_is_atypical(learned: TableDensity) -> None:
+    rows = awkward_table(300, seed=1)
+    excess = learned.score(rows, statistic="excess")["anomaly_score"].to_numpy()
+    scored = learned.score(rows, statistic="typicality")["anomaly_score"].to_numpy()
+    np.testing.assert_allclose(scored, np.abs(excess), atol=1e-9)
