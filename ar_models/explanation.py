@@ -197,6 +197,7 @@ def strangest_places(
         place = column.place_of(i)
         if place is not None:
             name = column.elements[place[1]].variables[place[2]].name
+            name = name.removeprefix(".")
             where = column.name_of(place[0]) + (f" {name}" if name else "")
         texts[rows.cpu().numpy()] = [
             f"{where}: {usual}, not {value}" for value, usual in found

@@ -28,7 +28,8 @@ def gradients(
     model: AutoregressiveModel, rows: Tensor, *, rank: int = 0, world: int = 1
 ) -> dict[str, Tensor]:
     """The gradients after this worker's share of a global batch, by parameter."""
-    learner = Learner(model, TrainConfig(), steps=1, rank=rank, world=world)
+    config = TrainConfig(precision="fp32")
+    learner = Learner(model, config, steps=1, rank=rank, world=world)
     # What is random in train mode is drawn for each worker anew.
     learner.model.eval()
     learner.loss(Batch(rows, ROWS)).backward()
