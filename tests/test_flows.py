@@ -64,7 +64,7 @@ class Job:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=60):
+    with prefect_test_harness(server_startup_timeout=600):
         yield
 
 
