@@ -94,6 +94,7 @@ class MADE(AutoregressiveModel):
         hidden: Units per hidden layer.
         layers: Hidden layers, or residual blocks after the first hidden layer.
         residual: Whether there are residual blocks.
+        direct: Whether there is also a linear map from the inputs to the outputs.
         orderings: Orderings that are averaged.
         ordering: "natural", "random", or the sequence of groups of every ordering.
         components: Components of each mixture.
@@ -117,6 +118,7 @@ class MADE(AutoregressiveModel):
         hidden: int = 512,
         layers: int = 2,
         residual: bool = True,
+        direct: bool = False,
         orderings: int = 1,
         ordering: Ordering = "natural",
         components: int = 8,
@@ -133,6 +135,7 @@ class MADE(AutoregressiveModel):
             "hidden": hidden,
             "layers": layers,
             "residual": residual,
+            "direct": direct,
             "orderings": orderings,
             "ordering": ordering
             if isinstance(ordering, str)
@@ -156,14 +159,23 @@ class MADE(AutoregressiveModel):
         nn.init.normal_(self.last.weight, std=1e-2)
         with torch.no_grad():
             self.last.bias.copy_(self.layout.initial_bias())
+        self.direct: MaskedLinear | None = None
+        if direct:
+            self.direct = MaskedLinear(self.inputs.size, self.layout.size)
+            nn.init.normal_(self.direct.weight, std=1e-3)
+            nn.init.zeros_(self.direct.bias)
         degrees = 1 + torch.arange(hidden) * max(self.dim - 1, 1) // hidden
         self.register_buffer("degrees", degrees, persistent=False)
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
-        h = self.hidden(x, which)
+        features = self.inputs(x.to(self.first.weight.dtype))
         ranks = self.ordering(which).argsort()
-        of_outputs = ranks[self.layout.owner]
+        of_inputs, of_outputs = ranks[self.inputs.owner] + 1, ranks[self.layout.owner]
+        h = self._through(features, of_inputs, which)
         parameters = self.last(h, self.degrees, of_outputs, which)
+        if self.direct is not None:
+            linear = self.direct(features, of_inputs, of_outputs, which)
+            parameters = parameters + linear
         return Conditionals(self.layout, parameters)
 
     def hidden(self, x: Tensor, which: int = 0) -> Tensor:
@@ -171,6 +183,10 @@ class MADE(AutoregressiveModel):
         ranks = self.ordering(which).argsort()
         of_inputs = ranks[self.inputs.owner] + 1
         features = self.inputs(x.to(self.first.weight.dtype))
+        return self._through(features, of_inputs, which)
+
+    def _through(self, features: Tensor, of_inputs: Tensor, which: int) -> Tensor:
+        """`hidden`, from features whose degrees are `of_inputs`."""
         h: Tensor = self.first(features, of_inputs, self.degrees, which)
         if self.residual:
             for one, other in zip(self.inner[::2], self.inner[1::2], strict=True):
@@ -250,6 +266,11 @@ class _Draw:
         self.first = model.first.weight[:, columns.to(ranks.device)]
         self.last = model.last.weight[rows.to(ranks.device)]
         self.bias = model.last.bias[rows.to(ranks.device)]
+        self.direct: Tensor | None = None
+        if model.direct is not None:
+            taken = model.direct.weight[rows.to(ranks.device)]
+            self.direct = taken[:, columns.to(ranks.device)]
+            self.bias = self.bias + model.direct.bias[rows.to(ranks.device)]
         self.seen_until = 0
         self.seen = self.first.new_empty(len(columns), batch)
         self.active = [
@@ -294,6 +315,8 @@ class _Draw:
             self.last[outputs, below],
             self.active[-1][below],
         )
+        if self.direct is not None:
+            output.addmm_(self.direct[outputs, seen], self.seen[seen])
         return _Known(start, layers, output)
 
     def advance(self, rank: int) -> Tensor:
@@ -306,7 +329,11 @@ class _Draw:
         at = slice(self.parameters[rank], self.parameters[rank + 1])
         first = self.parameters[known.start]
         output = known.output[at.start - first : at.stop - first]
-        return torch.addmm(output, self.last[at, inside], self.active[-1][inside])
+        found = torch.addmm(output, self.last[at, inside], self.active[-1][inside])
+        if self.direct is not None:
+            new = slice(self.features[known.start], self.seen_until)
+            found.addmm_(self.direct[at, new], self.seen[new])
+        return found
 
     def _advance_units(self, known: "_Known", units: slice) -> None:
         below = self.units[known.start]

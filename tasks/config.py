@@ -148,6 +148,9 @@ class MadeConfig(Section):
     hidden: PositiveInt = Field(512, description="units per hidden layer")
     layers: PositiveInt = Field(2, description="hidden layers, or residual blocks")
     residual: bool = True
+    direct: bool = Field(
+        False, description="add a linear map from inputs to outputs, for small data"
+    )
     orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
     ordering: OrderingName = "natural"
     components: PositiveInt = Field(8, description="components of each mixture")

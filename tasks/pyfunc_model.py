@@ -30,7 +30,8 @@ class DensityModel(PythonModel):
         """What the param `output` asks for.
 
         `score`: the scored columns, a row for each given one. `log_prob`: that column
-        alone, in nats. `sample`: as many new rows as the param `rows` says.
+        alone, in nats. `embed`: what the network makes of each row, a list of numbers.
+        `sample`: as many new rows as the param `rows` says.
         """
         chosen = params or {}
         output = chosen["output"]
@@ -42,9 +43,12 @@ class DensityModel(PythonModel):
         table = to_arrow(model_input, self.density.encoder)
         if output == "log_prob":
             return pd.DataFrame({"log_prob": self.density.log_prob(table)})
+        if output == "embed":
+            return pd.DataFrame({"features": list(self.density.features(table))})
         if output != "score":
             raise ValueError(
-                f"output must be 'score', 'log_prob' or 'sample', got {output!r}"
+                "output must be 'score', 'log_prob', 'embed' or 'sample', "
+                f"got {output!r}"
             )
         scored = self.density.score(
             table,

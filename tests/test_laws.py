@@ -26,7 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "eonade": {"hidden": 40, "layers": 1, "components": 3, "embedding": 4},
     "fvsbn": {"components": 3, "embedding": 4},
     "independent": {"components": 3, "embedding": 4},
-    "made": {"hidden": 40, "components": 3, "embedding": 4},
+    "made": {"hidden": 40, "components": 3, "embedding": 4, "direct": True},
     "nade": {"hidden": 40, "components": 3, "embedding": 4, "rescale": True},
     "pixelcnn": {"hidden": 8, "layers": 3, "kernel": 3, "embedding": 4},
     "rnn": {"hidden": 16, "layers": 2, "components": 3, "embedding": 4},

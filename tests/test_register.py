@@ -279,6 +279,9 @@ def test_the_pyfuncs_params_choose_the_output(
     alone = pyfunc.predict(frame, params={"output": "log_prob"})
     assert list(alone) == ["log_prob"]
     np.testing.assert_allclose(alone["log_prob"], pyfunc.predict(frame)["log_prob"])
+    embedded = pyfunc.predict(frame, params={"output": "embed"})
+    features = density.features(pa.Table.from_pandas(frame))
+    np.testing.assert_allclose(np.stack(embedded["features"]), features, atol=1e-5)
     params = {"output": "sample", "rows": 20, "seed": 3, "log_prob": True}
     drawn = pyfunc.predict(pd.DataFrame(), params=params)
     expected = density.sample(20, seed=3, log_prob=True).to_pandas()
