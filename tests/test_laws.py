@@ -395,7 +395,7 @@ def test_two_workers_give_the_gradient_of_one(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", str(script)]
     files = [str(tmp_path / "meeting"), str(tmp_path / "found.safetensors")]
     workers = [subprocess.Popen([*command, str(rank), *files]) for rank in range(2)]
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
 
     found = load_file(files[1])
 
