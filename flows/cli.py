@@ -212,6 +212,14 @@ def score(
     output: Annotated[
         str | None, typer.Option(help="Folder; below the storage if none.")
     ] = None,
+    incremental: Annotated[
+        bool,
+        typer.Option(
+            "--incremental",
+            help="Partition by partition, and only those that the champion has not "
+            "scored as they are.",
+        ),
+    ] = False,
     storage: Storage = None,
     changes: Set = None,
     overwrite: Overwrite = False,
@@ -224,7 +232,54 @@ def score(
         "score.output": output,
         "resources.storage": storage,
     }
+    if incremental:
+        command("backfill", file, given, changes, as_json, debug)
     command("score", file, given, changes, as_json, debug, overwrite=overwrite)
+
+
+@app.command(rich_help_panel="With the champion")
+def backfill(
+    file: ConfigFile,
+    since: Annotated[
+        str | None, typer.Option(help="First partition, such as 2026-01-15 or 2026-01.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Last partition; 2026-01 takes all of January.")
+    ] = None,
+    model_version: Annotated[
+        str | None, typer.Option(help="Of the registered model; the champion if none.")
+    ] = None,
+    input: Annotated[
+        str | None, typer.Option(help="Dataset to score; data.path if none.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder; below the storage if none.")
+    ] = None,
+    storage: Storage = None,
+    changes: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Score a range of partitions, one by one; those that are done are left alone.
+
+    A partition is a hive folder such as day=2026-01-15, or a file where there are none.
+    """
+    given = {
+        "score.input": input,
+        "score.output": output,
+        "resources.storage": storage,
+    }
+    command(
+        "backfill",
+        file,
+        given,
+        changes,
+        as_json,
+        debug,
+        since=since,
+        until=until,
+        model_version=model_version,
+    )
 
 
 @app.command(rich_help_panel="With the champion")
@@ -273,6 +328,134 @@ def embed(
         "resources.storage": storage,
     }
     command("embed", file, given, changes, as_json, debug, overwrite=overwrite)
+
+
+@app.command(rich_help_panel="Unattended")
+def replay(
+    file: ConfigFile,
+    window: Annotated[
+        int | None,
+        typer.Option(min=1, help="Partitions that a model learns from; all if none."),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=100, help="Rows of each file; all if none.")
+    ] = None,
+    data: Data = None,
+    storage: Storage = None,
+    changes: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Replay a dataset's history: retrain and score partition by partition.
+
+    Draws what retraining was worth, on rows that no model has seen. The model is
+    registered as NAME-replay.
+    """
+
+    def job(config: Config, terminal: Terminal) -> dict[str, Any]:
+        from flows import replay
+
+        return replay.run(config, terminal, window=window, rows=rows)
+
+    given = {"data.path": data, "resources.storage": storage}
+    config = read(file, given, changes, as_json)
+    work("replay", config, job, as_json, debug)
+
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]
+
+
+@app.command(rich_help_panel="Unattended")
+def deploy(
+    file: ConfigFile,
+    dry_run: DryRun = False,
+    storage: Storage = None,
+    changes: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make Prefect deployments of what stands under schedules in CONFIG.
+
+    Repeated, it changes what has changed. A worker does the work:
+    [bold]prefect worker start --pool chainrule[/].
+    """
+
+    def job(config: Config, terminal: Terminal) -> dict[str, Any]:
+        from flows import deployments, words
+
+        result = deployments.deploy(config, dry_run=dry_run)
+        terminal.result({"status": "done", **result}, words.deployed(result))
+        return result
+
+    config = read(file, {"resources.storage": storage}, changes, as_json)
+    work("deploy", config, job, as_json, debug)
+
+
+@app.command(rich_help_panel="Unattended")
+def undeploy(
+    file: ConfigFile,
+    dry_run: DryRun = False,
+    storage: Storage = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Delete the Prefect deployments of CONFIG; results and models stay."""
+
+    def job(config: Config, terminal: Terminal) -> dict[str, Any]:
+        from flows import deployments, words
+
+        result = deployments.undeploy(config.name, dry_run=dry_run)
+        terminal.result({"status": "done", **result}, words.deployed(result))
+        return result
+
+    config = read(file, {"resources.storage": storage}, None, as_json)
+    work("undeploy", config, job, as_json, debug)
+
+
+ModelName = Annotated[str, typer.Argument(metavar="NAME", help="Of the model.")]
+
+
+@app.command(rich_help_panel="With the champion")
+def promote(
+    name: ModelName,
+    version: Annotated[str, typer.Argument(help="Number of the version.")],
+    reason: Annotated[str, typer.Option(help="Recorded with the version.")],
+    storage: Storage = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make a version champion, whatever the gate said; who and why is recorded."""
+
+    def move() -> dict[str, Any]:
+        from tasks import register
+
+        return register.override(name, version, reason)
+
+    registry("promote", move, storage, as_json, debug)
+
+
+@app.command(rich_help_panel="With the champion")
+def rollback(
+    name: ModelName,
+    reason: Annotated[
+        str, typer.Option(help="Recorded with the version.")
+    ] = "no reason was given",
+    storage: Storage = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Make the previous champion the champion again.
+
+    The version that was champion does not come back by itself; promote it to have it
+    back.
+    """
+
+    def move() -> dict[str, Any]:
+        from tasks import register
+
+        return register.rollback(name, reason)
+
+    registry("rollback", move, storage, as_json, debug)
 
 
 @app.command(rich_help_panel="What there is")
@@ -338,12 +521,7 @@ def command(
     **parameters: Any,
 ) -> None:
     """Runs the flow `name` with the configuration in `file`, as changed by flags."""
-    terminal = Terminal(as_json=as_json)
-    try:
-        config = load(file, overrides(given, changes))
-    except (OSError, ValueError) as error:
-        terminal.fail(message(error))
-        raise typer.Exit(USAGE) from error
+    config = read(file, given, changes, as_json)
 
     def job(config: Config, terminal: Terminal) -> dict[str, Any]:
         from flows import jobs
@@ -352,6 +530,35 @@ def command(
         return shown
 
     work(name, config, job, as_json, debug)
+
+
+def read(
+    file: Path, given: Mapping[str, Any], changes: list[str] | None, as_json: bool
+) -> Config:
+    """The configuration in `file`, as changed by flags; ends where it is bad."""
+    try:
+        return load(file, overrides(given, changes))
+    except (OSError, ValueError) as error:
+        Terminal(as_json=as_json).fail(message(error))
+        raise typer.Exit(USAGE) from error
+
+
+def registry(
+    what: str,
+    move: Callable[[], dict[str, Any]],
+    storage: str | None,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Moves aliases in the registry and says where they are now."""
+    from flows import words
+
+    terminal = Terminal(as_json=as_json)
+    root = storage or default_storage()
+    with failures(terminal, debug), terminal.open_log(log_file(root, what), debug):
+        environment.configure(root)
+        result = {"status": "done", **move()}
+        terminal.result(result, words.moved(result))
 
 
 def overrides(

@@ -1,5 +1,6 @@
 """The flow behind each command, and what it gives back."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import Flow
@@ -15,6 +16,7 @@ FLOWS: dict[str, Flow[..., dict[str, Any]]] = {
     "evaluate": retrain.evaluate,
     "retrain": retrain.retrain,
     "score": score.score,
+    "backfill": score.backfill,
     "sample": sample.sample,
     "embed": embed.embed,
 }
@@ -27,23 +29,55 @@ def show(name: str, config: Config, terminal: Terminal, **parameters: Any) -> An
     return result
 
 
-def run(name: str, config: Config, **parameters: Any) -> dict[str, Any]:
+def run(
+    name: str,
+    config: Config,
+    *,
+    timeout_seconds: float | None = None,
+    **parameters: Any,
+) -> dict[str, Any]:
     """Runs a command's flow as the only writer of its output.
+
+    Args:
+        name: Of the command.
+        config: The configuration.
+        timeout_seconds: After which the flow is stopped and has failed, if ever.
+        **parameters: More parameters of the flow.
 
     Returns:
         What its steps returned, by name, and `status`: done, or refused where the gate
         did not let the new model become champion.
     """
     root = environment.local_root(config.resources.storage)
+    flow = FLOWS[name]
+    if timeout_seconds is not None:
+        flow = flow.with_options(timeout_seconds=timeout_seconds)
     results: dict[str, Any] = runs.run(
-        root, output(name, config), FLOWS[name], config=config, **parameters
+        root, output(name, config), flow, config=config, **parameters
     )
+    fit = results.get("contract", {}).get("passed", True)
     promoted = results.get("register", {}).get("promoted", True)
-    return {"status": "done" if promoted else "refused", **results}
+    return {"status": "done" if fit and promoted else "refused", **results}
+
+
+def verdict(result: Mapping[str, Any]) -> str:
+    """What a flow came to, in a sentence."""
+    if not result.get("contract", {}).get("passed", True):
+        return f"the data: {result['contract']['reason']}"
+    if "register" in result:
+        register = result["register"]
+        return f"{register['uri']} is {register['alias']}: {register['reason']}"
+    for step in ("backfill", "score", "sample"):
+        if step in result:
+            return f"{result[step]['rows_out']:,} rows in {result[step]['path']}"
+    return str(result["status"])
 
 
 def output(name: str, config: Config) -> str:
     """What names the output of a command, for its lock: the same for every spelling."""
+    if name == "backfill":
+        _, path = storage.resolve(score.partitions_place(config))
+        return path
     bulk = {"score": config.score, "sample": config.sample, "embed": config.embed}
     given = bulk[name].output if name in bulk else None
     home = storage.join(config.resources.storage, config.name)

@@ -87,9 +87,11 @@ def kind(annotation: Any) -> str:  # a type, a union or a literal
     if origin in (Union, types.UnionType):
         return " or ".join(kind(one) for one in arguments)
     if origin is tuple:
-        return "list of columns"
+        return "list"
     if origin is dict:
         _, section = arguments
+        if section is str:
+            return "mapping of text to text"
         values = "; ".join(
             f"{name}: {kind(field.annotation)}"
             for name, field in section.model_fields.items()

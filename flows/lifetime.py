@@ -65,6 +65,30 @@ def supervise(arguments: Sequence[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
+@contextmanager
+def guard() -> Iterator[None]:
+    """Lets nothing that is started in the block survive it, or this process.
+
+    For flow runs that a worker starts, which no `supervise` watches. A supervised
+    command has its guard already.
+    """
+    if watchdog.VARIABLE in os.environ:
+        yield
+        return
+    marker = uuid.uuid4().hex
+    watcher = subprocess.Popen(
+        [sys.executable, "-I", "-S", watchdog.__file__, marker],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    os.environ[watchdog.VARIABLE] = marker
+    try:
+        yield
+    finally:
+        del os.environ[watchdog.VARIABLE]
+        watcher.communicate()
+
+
 def wait(child: subprocess.Popen[bytes], received: Sequence[int]) -> int:
     """Waits for the child, and kills it `PATIENCE` after a signal was received."""
     deadline = None

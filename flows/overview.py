@@ -7,12 +7,13 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from tasks import manifest, storage
+from tasks import manifest, register, storage
 
 KINDS = (
     "prepared",
     "models",
     "evaluations",
+    "gates",
     "scored",
     "samples",
     "embedded",
@@ -63,6 +64,7 @@ def describe(
         "name": version.name,
         "version": int(version.version),
         "aliases": sorted(aliases.get(str(version.version), [])),
+        "validation_status": version.tags.get(register.STATUS),
         "test_nll": metrics.get("test/nll"),
         "created": created.isoformat(timespec="seconds"),
     }
@@ -106,9 +108,10 @@ def text(content: dict[str, Any]) -> str:  # what collect gives
         nll = version["test_nll"]
         figure = "" if nll is None else f"  test NLL {nll:.3f} nats per row"
         aliases = ", ".join(version["aliases"])
+        status = f"  {version['validation_status'] or ''}".rstrip()
         lines.append(
             f"  {version['name']} version {version['version']}"
-            f"  {version['created']}{figure}  [green]{aliases}[/]"
+            f"  {version['created']}{figure}{status}  [green]{aliases}[/]"
         )
     if not content["versions"]:
         lines.append("  none is registered")

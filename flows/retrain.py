@@ -5,10 +5,13 @@ from typing import Any
 
 from prefect import flow
 
-from flows import steps
+from ar_models.encoder import TableEncoder
+from flows import score, steps
 from flows.steps import place
 from tasks import group, storage, tracking
-from tasks.config import Config
+from tasks.config import Config, DataConfig
+from tasks.contract import log_facts, reference_of
+from tasks.start import encoder_of
 
 Results = dict[str, Any]
 """What each step returned, by its name; JSON-able."""
@@ -31,40 +34,77 @@ def train(config: Config) -> Results:
 def evaluate(config: Config) -> Results:
     """Prepares, trains, and judges the model on held-out rows."""
     data = prepared_data(config)
-    return {"prepare": data, **judged_model(config, data, trained_model(config, data))}
+    model = trained_model(config, data)
+    judged = evaluated_model(config, data, model)
+    page = written_report(config, data, model, judged)
+    return {"prepare": data, "train": model, "evaluate": judged, "report": page}
 
 
 @flow(flow_run_name="{config.name}")
 def retrain(config: Config) -> Results:
     """Prepares, trains, judges and registers; the better model becomes champion."""
-    data = prepared_data(config)
-    with steps.mlflow_run(config, data) as run_id:
-        model = trained_model(config, data, tracking.metrics_logger(run_id))
-        results = judged_model(config, data, model)
-        figures = storage.join(results["evaluate"]["path"], "figures")
-        tracking.log_results(
-            run_id,
-            results["evaluate"]["metrics"],
-            artifacts=[results["report"], figures],
+    start = steps.choose_start(config, grouped_data(config))
+    data = prepared_data(config, encoder_of(start))
+    fit = steps.check_contract(data["path"], reference_of(config.name), config.contract)
+    steps.show_checks(config.name, "contract", fit)
+    if not fit["passed"]:
+        return {"start": start, "prepare": data, "contract": fit}
+    with steps.mlflow_run(config, data, start) as run_id:
+        log_facts(run_id, data["path"])
+        model = trained_model(
+            config, data, tracking.metrics_logger(run_id), start["folder"]
         )
+        judged = evaluated_model(config, data, model)
+        tracking.log_metrics(run_id, judged["metrics"])
         registered = steps.register_model(
             config.name,
             model["path"],
-            results["evaluate"]["path"],
+            judged["path"],
             data["path"],
             run_id,
-            config.gate,
+            tags=steps.version_tags(),
         )
-    return {"prepare": data, **results, "register": registered, "run_id": run_id}
+        verdict = gated_model(config, data, model, registered)
+        page = written_report(config, data, model, judged, verdict["path"])
+        figures = storage.join(judged["path"], "figures")
+        tracking.log_results(run_id, {}, artifacts=[page, figures])
+        decided = steps.decide_champion(
+            config.name, registered["version"], verdict, run_id
+        )
+    return {
+        "start": start,
+        "prepare": data,
+        "contract": fit,
+        "train": model,
+        "evaluate": judged,
+        "gate": verdict,
+        "report": page,
+        "register": decided,
+        **(score_new(config) if config.score.after_retrain else {}),
+        "run_id": run_id,
+        "unchanged": all(step["done"] for step in (data, model, judged, verdict)),
+    }
 
 
-def prepared_data(config: Config) -> Results:
-    """The prepared dataset of a configuration."""
+def score_new(config: Config) -> Results:
+    """Scores what the champion has not scored; `backfill`, by its name."""
+    scored: Results = score.backfill(config)
+    return {"backfill": scored["backfill"]}
+
+
+def grouped_data(config: Config) -> DataConfig:
+    """The dataset to learn from, its rows gathered into sequences if that is asked."""
     source = steps.group_rows(config.data, config.data.path, place(config, "grouped"))
+    return group.of_groups(config.data, source["path"])
+
+
+def prepared_data(config: Config, encoder: TableEncoder | None = None) -> Results:
+    """The prepared dataset of a configuration, with a given encoder or its own."""
     data: Results = steps.prepare_data(
-        group.of_groups(config.data, source["path"]),
+        grouped_data(config),
         place(config, "prepared"),
         config.resources,
+        encoder=encoder,
     )
     return data
 
@@ -73,30 +113,64 @@ def trained_model(
     config: Config,
     data: Results,
     on_metrics: Callable[[Mapping[str, float]], None] | None = None,
+    start: str | None = None,
 ) -> Results:
-    """The model trained on a prepared dataset."""
+    """The model trained on a prepared dataset, from scratch or from where it starts."""
     model: Results = steps.train_model(
         data["path"],
         config.model,
         config.train,
         place(config, "models"),
         config.resources,
+        start=start,
         checkpoints=storage.join(config.resources.storage, config.name, "training"),
         on_metrics=on_metrics,
     )
     return model
 
 
-def judged_model(config: Config, data: Results, model: Results) -> Results:
-    """A trained model, its evaluation and its report."""
-    judged = steps.evaluate_model(
+def evaluated_model(config: Config, data: Results, model: Results) -> Results:
+    """What the held-out rows say of a trained model."""
+    judged: Results = steps.evaluate_model(
         model["path"],
         data["path"],
         place(config, "evaluations"),
         config.evaluate,
         config.resources,
     )
-    page = steps.write_report(
-        model["path"], data["path"], judged["path"], judged["path"], name=config.name
+    return judged
+
+
+def gated_model(
+    config: Config, data: Results, model: Results, registered: Results
+) -> Results:
+    """The gate's verdict on a registered model, also as a table in Prefect."""
+    verdict: Results = steps.judge_challenger(
+        model["path"],
+        steps.rival_folder(registered, config.resources.storage),
+        data["path"],
+        place(config, "gates"),
+        config.gate,
+        logged=registered["uri"],
     )
-    return {"train": model, "evaluate": judged, "report": page}
+    steps.show_checks(config.name, "gate", verdict)
+    return verdict
+
+
+def written_report(
+    config: Config,
+    data: Results,
+    model: Results,
+    judged: Results,
+    verdict: str | None = None,
+) -> str:
+    """The page about a model, beside its evaluation."""
+    page: str = steps.write_report(
+        model["path"],
+        data["path"],
+        judged["path"],
+        judged["path"],
+        name=config.name,
+        gate=verdict,
+    )
+    return page

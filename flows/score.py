@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows import steps
 from flows.steps import place
-from tasks import group
+from tasks import group, storage
 from tasks.config import Config
 
 
@@ -31,3 +31,41 @@ def score(config: Config, overwrite: bool = False) -> dict[str, Any]:  # JSON-ab
         overwrite=overwrite,
     )
     return {"model": version, "score": scored}
+
+
+@flow(flow_run_name="{config.name}")
+def backfill(
+    config: Config,
+    since: str | None = None,
+    until: str | None = None,
+    model_version: str | None = None,
+) -> dict[str, Any]:  # JSON-able
+    """Scores the partitions of `score.input` that a version has not scored yet.
+
+    All of them, or those from `since` to `until`; by the champion, or by
+    `model_version`.
+    """
+    group.refuse(config.data, "partition by partition")
+    which = f"/{model_version}" if model_version else "@champion"
+    model, version = steps.download_model(
+        f"models:/{config.name}{which}", config.resources.storage
+    )
+    scored = steps.score_partitions(
+        model,
+        config.score.input or config.data.path,
+        partitions_place(config),
+        config.score,
+        config.resources,
+        model_info=version,
+        id_columns=config.data.id + config.score.carry,
+        on_bad_file=config.data.on_bad_file,
+        since=since,
+        until=until,
+    )
+    return {"model": version, "backfill": scored}
+
+
+def partitions_place(config: Config) -> str:
+    """Where the results of partitions stand."""
+    home = storage.join(config.resources.storage, config.name, "partitions")
+    return config.score.output or home

@@ -10,13 +10,18 @@ from functools import partial
 from typing import Any
 
 from prefect import task
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import flow_run
 from prefect.tasks import Task
 
 from tasks import (
+    backfill,
+    contract,
     embed,
     evaluate,
+    gate,
     group,
     manifest,
     prepare,
@@ -24,6 +29,7 @@ from tasks import (
     report,
     sample,
     score,
+    start,
     storage,
     tracking,
     train,
@@ -51,15 +57,49 @@ outside: Callable[..., Any] = partial(
 """For steps that read or write what may be far away."""
 
 group_rows = outside(group.group, name="group")
+choose_start = once(start.choose, name="start")
 prepare_data = outside(prepare.prepare, name="prepare")
+check_contract = once(contract.check, name="contract")
 train_model = once(train.train, name="train")
 evaluate_model = outside(evaluate.evaluate, name="evaluate")
 write_report = outside(report.report, name="report")
 register_model = once(register.register, name="register")
+judge_challenger = outside(gate.gate, name="gate")
+decide_champion = once(register.decide, name="decide")
 download_model = outside(register.download, name="download")
 score_rows = outside(score.score, name="score")
+score_partitions = outside(backfill.backfill, name="backfill")
 sample_rows = outside(sample.sample, name="sample")
 embed_rows = outside(embed.embed, name="embed")
+
+
+def rival_folder(registered: Mapping[str, Any], root: str) -> str | None:
+    """The folder of the version that a registered one has to beat, if there is one."""
+    if registered["rival"] is None:
+        return None
+    folder: str = download_model(registered["rival"], root)[0]
+    return folder
+
+
+def version_tags() -> dict[str, str]:
+    """What a version says about the run and the commit that made it."""
+    found = {"flow_run_id": flow_run.id, "git_sha": tracking.git_sha()}
+    return {name: value for name, value in found.items() if value}
+
+
+def show_checks(name: str, what: str, verdict: Mapping[str, Any]) -> None:
+    """Puts what was checked on the page of the flow run, as a table."""
+    create_table_artifact(
+        gate.as_table(verdict["checks"]),
+        key=artifact_key(name, what),
+        description=f"{'passed' if verdict['passed'] else 'refused'}: "
+        f"{verdict['reason']}",
+    )
+
+
+def artifact_key(*parts: str) -> str:
+    """A name as Prefect wants it for artifacts: lower case, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
 
 
 def place(config: Config, kind: str) -> str:
@@ -68,13 +108,20 @@ def place(config: Config, kind: str) -> str:
 
 
 @contextmanager
-def mlflow_run(config: Config, prepared: Mapping[str, Any]) -> Iterator[str]:
+def mlflow_run(
+    config: Config, prepared: Mapping[str, Any], start: Mapping[str, Any]
+) -> Iterator[str]:
     """The id of the MLflow run of a retraining, ended as the block ends.
 
     A repeated retraining on the same rows goes on with the run it had.
     """
     settings = config.model_dump(mode="json", include={"model", "train", "evaluate"})
-    key = manifest.job_key(job="retrain", prepared=prepared["key"], config=settings)
+    key = manifest.job_key(
+        job="retrain",
+        prepared=prepared["key"],
+        start=start["version"],
+        config=settings,
+    )
     names = ("fingerprint", "encoder")
     fingerprints = {name: str(prepared[name]) for name in names}
     run_id = tracking.start(

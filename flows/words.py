@@ -13,16 +13,24 @@ def text(results: Result) -> str:
     """What a flow did, a paragraph for each of its steps."""
     tell = {
         "prepare": prepared,
+        "contract": fitting,
         "train": trained,
         "evaluate": judged,
+        "gate": gated,
         "register": registered,
         "score": scored,
+        "backfill": backfilled,
         "sample": sampled,
         "embed": embedded,
     }
     parts = [words(results[step]) for step, words in tell.items() if step in results]
     if "report" in results:
         parts.append(f"report     {escape(results['report'])}")
+    if results.get("unchanged"):
+        parts.append(
+            "[green]nothing new[/]: the same data and configuration as before, so "
+            "nothing was done again"
+        )
     return "\n".join(parts)
 
 
@@ -43,13 +51,35 @@ def prepared(step: Result) -> str:
     return "\n".join(lines)
 
 
+def fitting(step: Result) -> str:
+    """Whether the data is fit to learn from."""
+    if step["fit"]:
+        return f"[bold]contract[/]   {escape(step['reason'])}"
+    lines = ["[bold]contract[/]   [yellow]the data is not as it was[/]"]
+    for check in step["checks"]:
+        if not check["passed"]:
+            failed = f"{check['name']}: {check['remark']}"
+            lines.append(f"           [yellow]{escape(failed)}[/]")
+    if not step["passed"]:
+        lines.append(
+            "           nothing was trained; if it is meant so, "
+            "[bold]--set contract.on_failure=warn[/]"
+        )
+    return "\n".join(lines)
+
+
 def trained(step: Result) -> str:
     """How training ended."""
-    return (
+    lines = [
         f"[bold]train[/]      {step['epochs']} epochs, valid NLL "
-        f"{step['valid_nll']:.4f} nats per row; {pace(step)}\n"
-        f"           {escape(step['path'])}"
-    )
+        f"{step['valid_nll']:.4f} nats per row; {pace(step)}"
+    ]
+    if begin := step.get("start"):
+        lines.append(
+            f"           went on from the champion, on {begin['new']:,} new rows and "
+            f"{begin['old']:,} of {begin['old_of']:,} that it knew"
+        )
+    return "\n".join([*lines, f"           {escape(step['path'])}"])
 
 
 def judged(step: Result) -> str:
@@ -68,13 +98,68 @@ def gain(nats: float, digits: int) -> str:
     return f"{abs(nats):.{digits}f} nats {'better' if nats >= 0 else 'worse'}"
 
 
+def gated(step: Result) -> str:
+    """What the challenger had to show, and what it failed to."""
+    lines = [
+        f"[bold]gate[/]       {len(step['checks'])} checks on {step['rows']:,} "
+        f"held-out rows; {pace(step)}"
+    ]
+    for check in step["checks"]:
+        if not check["passed"]:
+            failed = f"{check['name']}: {check['remark']}"
+            lines.append(f"           [yellow]{escape(failed)}[/]")
+    return "\n".join(lines)
+
+
+def moved(result: Result) -> str:
+    """Which versions are champion and previous now."""
+    name = escape(result["name"])
+    lines = [f"models:/{name}/{result['champion']} is [green]champion[/]"]
+    if result.get("done"):
+        lines[0] += ", as before"
+    if result["previous"] is not None:
+        lines.append(f"models:/{name}/{result['previous']} is previous")
+    if "withdrawn" in result:
+        lines.append(
+            f"models:/{name}/{result['withdrawn']} was rolled back and comes back only "
+            "with [bold]chainrule promote[/]"
+        )
+    return "\n".join(lines)
+
+
+def deployed(result: Result) -> str:
+    """What a deployment changed, or would."""
+    colours = {"create": "green", "update": "yellow", "delete": "red"}
+    lines = []
+    for each in result["changes"]:
+        colour = colours.get(each["change"], "dim")
+        fields = f" ({', '.join(each['fields'])})" if "fields" in each else ""
+        lines.append(
+            f"[{colour}]{each['change']:<10}[/]{each['kind']} {escape(each['name'])}"
+            f"{escape(fields)}"
+        )
+    if result["dry_run"]:
+        lines.append("nothing was changed: --dry-run")
+    elif "pool" in result:
+        pool = escape(result["pool"])
+        lines.append(f"a worker is needed: [bold]prefect worker start --pool {pool}[/]")
+    return "\n".join(lines or ["there was nothing"])
+
+
 def registered(step: Result) -> str:
     """Which version it became."""
     colour = "green" if step["promoted"] else "yellow"
-    return (
-        f"[bold]register[/]   {escape(step['uri'])} is [{colour}]{step['alias']}[/]: "
-        f"{escape(step['reason'])}"
-    )
+    lines = [
+        f"[bold]register[/]   {escape(step['uri'])} is "
+        f"[{colour}]{step['alias'] or 'refused'}[/]: {escape(step['reason'])}"
+    ]
+    if step["person"]:
+        _, name, number = step["uri"].split("/")
+        lines.append(
+            "           a person has to decide: "
+            f"[bold]chainrule promote {escape(name)} {number} --reason ...[/]"
+        )
+    return "\n".join(lines)
 
 
 def scored(step: Result) -> str:
@@ -88,6 +173,19 @@ def scored(step: Result) -> str:
         lines.append(f"  {number}. {escape(strange(row))}")
         lines += [f"     {line}" for line in blame(row["explanation"], {})]
     return "\n".join(lines)
+
+
+def backfilled(step: Result) -> str:
+    """How many partitions were scored, and which were the last."""
+    lines = [
+        f"[bold]backfill[/]   {len(step['scored'])} of {step['partitions']} partitions "
+        f"were new: {step['rows_out']:,} rows, {step['anomalies']:,} anomalies, "
+        f"{step['rows_quarantined']:,} in quarantine; {pace(step)}"
+    ]
+    if step["scored"]:
+        first, last = escape(step["scored"][0]), escape(step["scored"][-1])
+        lines.append(f"           {first}" + (f" to {last}" if first != last else ""))
+    return "\n".join([*lines, f"           {escape(step['path'])}"])
 
 
 def sampled(step: Result) -> str:

@@ -14,10 +14,11 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +37,8 @@ POOL_BYTES = 256 * 2**20
 WINDOW = 32
 """Batches among which rows are sorted by length."""
 
+NO_STEPS: Mapping[str, int] = MappingProxyType({})
+
 Ranges = list[tuple[int, int]]
 """Rows from the first number up to the second, for each pair."""
 
@@ -49,14 +52,23 @@ class Rows:
         starts: Number of the first row of each part, and the number of rows at the end.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, every: Mapping[str, int] = NO_STEPS) -> None:
+        """Maps the files of a folder.
+
+        Args:
+            folder: Local, with the files part-*.arrow.
+            every: Names of files, without ending, of which only every so-many-th row
+                counts.
+        """
         paths = sorted(folder.glob("part-*.arrow"))
         if not paths:
             raise FileNotFoundError(
                 f"{folder}: no encoded rows (part-*.arrow); run prepare first, on a "
                 "storage that every node can read"
             )
-        self.parts = [part for path in paths for part in _map(path)]
+        self.parts = [
+            part[:: every.get(path.stem, 1)] for path in paths for part in _map(path)
+        ]
         dims = {part.shape[1] for part in self.parts}
         if len(dims) > 1:
             raise ValueError(

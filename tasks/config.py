@@ -1,14 +1,16 @@
 """The configuration file: one YAML file, checked here, shown by Prefect as a form.
 
-What a result *is* stands in the sections `data` to `gate`; where it runs stands in
-`resources` and never enters a job key. A default appears once, here. This module
-imports nothing heavy: the command line reads it before it loads torch or Ray.
+What a result *is* stands in the sections `data` to `sample`; when and where it runs
+stands in `schedules` and `resources` and never enters a job key. A default appears
+once, here. This module imports nothing heavy: the command line reads it before it
+loads torch or Ray.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
@@ -135,6 +137,33 @@ class DataConfig(Section):
     )
     min_category_count: PositiveInt = Field(
         2, description="rarer categories share the place of never-seen ones"
+    )
+
+
+class ContractConfig(Section):
+    """What a dataset must look like, against what the champion learned from."""
+
+    on_failure: Literal["stop", "warn"] = Field(
+        "stop", description="stop before training, or only say what was found"
+    )
+    columns: Literal["same", "grow", "any"] = Field(
+        "grow",
+        description="how columns may change: not at all, by new ones, or freely",
+    )
+    min_rows: PositiveInt = Field(1, description="rows that there must be")
+    min_rows_ratio: NonNegativeFloat = Field(
+        0.5, description="rows, against those of the champion's dataset"
+    )
+    max_quarantined: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.05, description="share of rows in quarantine"
+    )
+    max_null_increase: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="by how much a column's share of nulls may grow"
+    )
+    max_drift: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.3,
+        description="distance of a column's distribution from the champion's: KS for "
+        "numbers, total variation for words",
     )
 
 
@@ -347,6 +376,16 @@ ModelConfig = Annotated[
 class TrainConfig(Section):
     """For how long and how to train."""
 
+    start: Literal["scratch", "champion"] = Field(
+        "scratch",
+        description="go on from the champion's weights, with its encoder, where the "
+        "columns are the same",
+    )
+    old_rows: PositiveFloat | None = Field(
+        None,
+        description="with start: champion, rows of files that it learned from for each "
+        "new row, at most; all if none",
+    )
     epochs: PositiveInt = 30
     batch_size: PositiveInt = Field(
         1024, description="rows per step, over all workers together"
@@ -418,6 +457,14 @@ class ScoreConfig(Section):
         False, description="write each column's log_prob, of sequences each place's too"
     )
     rows_per_fragment: PositiveInt = 100_000
+    versions: Literal["side_by_side", "replace"] = Field(
+        "side_by_side",
+        description="whether partitions that are scored one by one keep the results "
+        "of other versions of the model",
+    )
+    after_retrain: bool = Field(
+        False, description="score with a new champion what it has not scored"
+    )
 
 
 class SampleConfig(Section):
@@ -448,6 +495,117 @@ class GateConfig(Section):
     min_improvement: float = Field(
         0.0, description="nats per row that the interval must lie above"
     )
+    rows: PositiveInt = Field(
+        50_000, description="newest held-out rows that are compared, at most"
+    )
+    min_rows: PositiveInt = Field(
+        100, description="with fewer held-out rows a person has to decide"
+    )
+    newest: str | None = Field(
+        None,
+        description="column whose greatest values are the newest rows; "
+        "data.split.column if none, or else the order of the files",
+    )
+    segments: tuple[str, ...] = Field(
+        (), description="columns in each value of which it must not be worse"
+    )
+    segment_rows: PositiveInt = Field(
+        200, description="values with fewer rows are not looked at"
+    )
+    segment_margin: PositiveFloat = Field(
+        0.5, description="nats per row that a segment may lose, with confidence"
+    )
+    column_margin: PositiveFloat = Field(
+        0.5, description="nats per row that a column may lose, with confidence"
+    )
+    calibration_margin: NonNegativeFloat = Field(
+        0.05, description="by how much KS distances from uniform may grow"
+    )
+    min_diversity: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="different scores per different row"
+    )
+    max_slowdown: PositiveFloat = Field(
+        3.0, description="seconds to score a row, against the champion"
+    )
+    max_growth: PositiveFloat = Field(
+        4.0, description="bytes of weights, against the champion"
+    )
+    load: Literal["none", "process", "clean"] = Field(
+        "process",
+        description="load the version as a consumer: in a process without this "
+        "project, or in a fresh environment with its requirements, which takes minutes",
+    )
+
+
+class Schedule(Section):
+    """When a deployment runs: by cron, at an interval or by an RRULE."""
+
+    cron: str | None = Field(None, description="such as 0 3 * * *")
+    interval: PositiveFloat | None = Field(
+        None, description="seconds, counted from 2020-01-01 00:00"
+    )
+    rrule: str | None = Field(None, description="such as FREQ=MONTHLY;BYMONTHDAY=1")
+    timezone: str = Field("UTC", description="such as Europe/Berlin")
+    active: bool = True
+    timeout_seconds: PositiveFloat | None = Field(
+        None, description="after which a run is stopped and has failed"
+    )
+
+    @model_validator(mode="after")
+    def check(self) -> "Schedule":
+        """Rules that several keys make together."""
+        given = [k for k in ("cron", "interval", "rrule") if getattr(self, k)]
+        if len(given) != 1:
+            raise ValueError(
+                f"one of cron, interval and rrule is needed, given are {given}"
+            )
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(
+                f"timezone: {self.timezone!r} is not known; say one such as "
+                "Europe/Berlin"
+            ) from error
+        return self
+
+
+class SchedulesConfig(Section):
+    """What `chainrule deploy` creates: deployments, and how they run."""
+
+    retrain: Schedule | None = Field(None, description="when to retrain")
+    score: Schedule | None = Field(None, description="when to score what is new")
+    monitor: Schedule | None = Field(None, description="when to look for drift")
+    sample: Schedule | None = Field(None, description="when to draw synthetic rows")
+    pool: str = Field("chainrule", description="work pool; made if there is none")
+    pool_type: Literal["process", "kubernetes"] = Field(
+        "process", description="of the work pool, if it is made"
+    )
+    job_variables: dict[str, str] = Field(
+        {}, description="for the jobs of the pool, such as an image"
+    )
+    when_running: Literal["cancel", "queue"] = Field(
+        "cancel", description="what becomes of a run that finds another one running"
+    )
+    retrain_after_drift: PositiveInt | None = Field(
+        None,
+        description="batches in a row that drifted, as the monitor sees it, after "
+        "which a retraining starts by itself",
+    )
+    notify: tuple[str, ...] = Field(
+        (),
+        description="Prefect blocks that are told of failures and refusals, such as "
+        "slack-webhook/team or webhook/pager",
+    )
+
+    @model_validator(mode="after")
+    def check(self) -> "SchedulesConfig":
+        """Rules that several keys make together."""
+        if self.retrain_after_drift and not (self.retrain and self.monitor):
+            raise ValueError(
+                "retrain_after_drift needs the schedules monitor and retrain (which "
+                "may have active: false)"
+            )
+        return self
 
 
 class Resources(Section):
@@ -476,6 +634,7 @@ class Config(Section):
         description="of the registered model and of the folders of results"
     )
     data: DataConfig
+    contract: ContractConfig = ContractConfig()
     model: ModelConfig = MadeConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -483,6 +642,7 @@ class Config(Section):
     score: ScoreConfig = ScoreConfig()
     sample: SampleConfig = SampleConfig()
     embed: EmbedConfig = EmbedConfig()
+    schedules: SchedulesConfig = SchedulesConfig()
     resources: Resources = Resources()
 
 

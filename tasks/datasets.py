@@ -95,13 +95,17 @@ class Dataset:
         return sum(fragment.rows for fragment in self.fragments)
 
     @cached_property
-    def fingerprint(self) -> str:
-        """A hash of names and content, the same wherever the dataset stands."""
+    def contents(self) -> list[str]:
+        """A hash of the content of each file."""
         with ThreadPoolExecutor(READERS) as pool:
             paths = [storage.join(self.root, name) for name in self.files]
-            hashes = list(pool.map(_content_hash, paths))
+            return list(pool.map(_content_hash, paths))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of names and content, the same wherever the dataset stands."""
         digest = hashlib.sha256()
-        for name, content in zip(self.files, hashes, strict=True):
+        for name, content in zip(self.files, self.contents, strict=True):
             digest.update(f"{name}\0{content}\n".encode())
         for bad in self.bad_files:
             digest.update(f"{bad.name}\0bad\n".encode())

@@ -186,6 +186,41 @@ def learning_curve(history: Sequence[Json]) -> Figure:
     return figure
 
 
+def replayed(months: Sequence[Json]) -> Figure:
+    """The NLL of each month's unseen rows, by who might have predicted them."""
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(months))
+    styles = {
+        "never retrained": {"color": GREY, "marker": "s"},
+        "champion": {"color": ORANGE, "marker": "o"},
+        "challenger": {"color": BLUE, "marker": "o"},
+    }
+    for name, style in styles.items():
+        seen = [k for k in places if months[k][name] is not None]
+        nll = [months[k][name]["nll"] for k in seen]
+        axes.plot(seen, nll, label=name, lw=1.6, ms=4, **style)
+        axes.fill_between(
+            seen,
+            [months[k][name]["low"] for k in seen],
+            [months[k][name]["high"] for k in seen],
+            color=style["color"],
+            alpha=0.15,
+            linewidth=0,
+        )
+    for k in places:
+        if not months[k]["promoted"]:
+            axes.axvspan(k - 0.5, k + 0.5, color="#f4e3dc", zorder=0, lw=0)
+    axes.set_xticks(places, [short(month["partition"], 12) for month in months])
+    axes.tick_params(axis="x", labelrotation=30)
+    axes.set_ylabel("NLL of the month's unseen rows, nats")
+    axes.grid(axis="y", color="#e4e7eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.set_title("shaded: the challenger was refused", loc="right", fontsize=8)
+    axes.legend()
+    return figure
+
+
 def marginals(real: pa.Table, synthetic: pa.Table, columns: Sequence[str]) -> Figure:
     """Each column's distribution among test rows and among synthetic rows."""
     shown = columns[:SHOWN]

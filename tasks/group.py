@@ -32,6 +32,20 @@ FRAGMENT_ROWS = 1 << 17
 """Rows that are dealt out at a time."""
 
 
+def refuse(data: DataConfig, how: str) -> None:
+    """Raises ValueError where a dataset is of sequences, which may lie anywhere in it.
+
+    Args:
+        data: The dataset.
+        how: What is to be done with it.
+    """
+    if data.sequence is not None:
+        raise ValueError(
+            f"data.sequence: rows of one sequence may stand in several partitions, so "
+            f"they cannot be scored {how}; use chainrule score"
+        )
+
+
 def group(
     data: DataConfig, source: str, output: str, *, overwrite: bool = False
 ) -> dict[str, Any]:  # JSON-able

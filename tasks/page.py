@@ -94,6 +94,23 @@ in training.</p>
 <img src="{{ images.gains }}" alt="Gain of each column over independent columns">
 </section>
 
+{% if checks %}
+<section>
+<h2>The gate</h2>
+<p class="soft">What the model had to show to become champion, on rows that neither it
+nor the champion learned from; gains in nats per row against the champion.</p>
+<div class="wide"><table>
+<tr><th>check</th><th>passed</th><th class="n">found</th><th class="n">interval</th>
+<th class="n">bound</th><th>remark</th></tr>
+{% for check in checks %}
+<tr><td>{{ check.check }}</td><td>{{ check.passed }}</td>
+<td class="n">{{ check.found }}</td><td class="n">{{ check.interval }}</td>
+<td class="n">{{ check.bound }}</td><td>{{ check.remark }}</td></tr>
+{% endfor %}
+</table></div>
+</section>
+{% endif %}
+
 <section>
 <h2>The strangest test rows</h2>
 <p class="soft">Nats: by how much a column is more surprising than was to be

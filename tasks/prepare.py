@@ -117,7 +117,12 @@ class Division:
 
 
 def prepare(
-    data: DataConfig, output: str, resources: Resources, *, overwrite: bool = False
+    data: DataConfig,
+    output: str,
+    resources: Resources,
+    *,
+    encoder: TableEncoder | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Makes the prepared dataset of `data` in the folder `output`, or completes it.
 
@@ -125,6 +130,8 @@ def prepare(
         data: The dataset and how its columns are to be read.
         output: The folder, local or s3://; `{key}` in it stands for the job key.
         resources: Where to compute.
+        encoder: Encodes the rows, in place of one that is made for them; so a model
+            that knows it can go on learning.
         overwrite: Whether a folder with another job's output is replaced.
 
     Returns:
@@ -138,12 +145,14 @@ def prepare(
     """
     started = time.monotonic()
     dataset = open_checked(data)
-    key = job_key(data, dataset)
+    if encoder is not None:
+        encoder.check(dataset.schema)
+    key = job_key(data, dataset, encoder)
     folder = output.replace("{key}", key)
     finished = manifest.claim(folder, key, overwrite=overwrite)
     if finished is None:
         cluster.connect(resources)
-        content = _prepare(dataset, data, folder)
+        content = _prepare(dataset, data, folder, encoder)
         result = summary(folder, manifest.finish(folder, key, **content))
     else:
         result = summary(folder, finished)
@@ -244,11 +253,16 @@ def images_of(data: DataConfig, schema: pa.Schema) -> dict[str, list[str]]:
     return found
 
 
-def job_key(data: DataConfig, dataset: Dataset) -> str:
+def job_key(
+    data: DataConfig, dataset: Dataset, encoder: TableEncoder | None = None
+) -> str:
     """The key of a prepared dataset: what it is made from and how."""
     identity = data.model_dump(mode="json", exclude={"path"})
     return manifest.job_key(
-        task="prepare", dataset=dataset.fingerprint, data=identity, encoder=FORMAT
+        task="prepare",
+        dataset=dataset.fingerprint,
+        data=identity,
+        encoder=encoder.fingerprint if encoder else FORMAT,
     )
 
 
@@ -305,12 +319,14 @@ def summary(folder: str, finished: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _prepare(dataset: Dataset, data: DataConfig, folder: str) -> dict[str, Any]:
+def _prepare(
+    dataset: Dataset, data: DataConfig, folder: str, given: TableEncoder | None
+) -> dict[str, Any]:
     """Both passes; the content of the manifest."""
     plan = _plan(dataset, data)
     known = storage.sizes(folder)
     if not all(name in known for name in FIRST_PASS):
-        _first_pass(dataset, plan, folder)
+        _first_pass(dataset, plan, folder, given)
     encoder = load_encoder(folder)
     profiled = storage.read_json(storage.join(folder, "profile.json"))
     plan = replace(plan, boundaries=tuple(profiled["boundaries"]))
@@ -320,6 +336,7 @@ def _prepare(dataset: Dataset, data: DataConfig, folder: str) -> dict[str, Any]:
     receipts = _second_pass(fragments, plan, encoder, folder)
     rows = {s: sum(r["rows"][s] for r in receipts) for s in SPLITS}
     lost = sum(entry["rows"] for entry in bad)
+    contents = dict(zip(dataset.files, dataset.contents, strict=True))
     quarantined = sum(r["quarantined"] for r in receipts) + lost
     return {
         "inputs": {"dataset": dataset.fingerprint},
@@ -337,6 +354,11 @@ def _prepare(dataset: Dataset, data: DataConfig, folder: str) -> dict[str, Any]:
         "rows_out": sum(rows.values()),
         "rows_quarantined": quarantined,
         "bad_files": bad,
+        # Of each file of encoded train rows: where they come from.
+        "sources": {
+            part_name(f): {"name": f.name, "content": contents[f.name][:16]}
+            for f in fragments
+        },
         "files": [manifest.describe(folder, name, 0) for name in FIRST_PASS]
         + [entry for r in receipts for entry in r["files"]],
     }
@@ -354,7 +376,9 @@ def _plan(dataset: Dataset, data: DataConfig) -> Plan:
     return Plan(data, carried, modelled, bases)
 
 
-def _first_pass(dataset: Dataset, plan: Plan, folder: str) -> None:
+def _first_pass(
+    dataset: Dataset, plan: Plan, folder: str, given: TableEncoder | None
+) -> None:
     """Sketches the columns and writes what follows; encoder.json comes last."""
     bad = list(dataset.bad_files)
     if plan.data.split.by == "time":
@@ -371,6 +395,7 @@ def _first_pass(dataset: Dataset, plan: Plan, folder: str) -> None:
     bad += more
     _check_splits(survey, plan.data, dataset.rows)
     encoder, entries = _infer(survey, plan, dataset.schema)
+    encoder = given or encoder
     schema = dataset.schema
     storage.write_json(storage.join(folder, "schema.json"), describe_schema(schema))
     listed = [{"name": b.name, "reason": b.reason, "rows": b.rows} for b in bad]

@@ -1,16 +1,15 @@
-"""Versions in the MLflow registry, their aliases, and the gate between them."""
+"""Versions in the MLflow registry, their aliases, and who may move them."""
 
 import logging
+import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from mlflow import MlflowClient
@@ -31,9 +30,7 @@ from mlflow.types.schema import AnyType, Array, Object, Property
 import ar_models
 from ar_models.cells import family
 from ar_models.density import CALIBRATION, MODEL, WEIGHTS, TableDensity
-from tasks import evaluate, manifest, storage
-from tasks.config import GateConfig
-from tasks.intervals import Floats, interval
+from tasks import evaluate, gate, manifest, storage, tracking
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +38,18 @@ CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
 FINGERPRINT = "model_fingerprint"
 """Tag of a version by which a model that is registered already is found again."""
+
+STATUS, REASON = "validation_status", "validation_reason"
+"""Tags of a version: what the gate, or a person after it, said of it, and why."""
+
+PARENT, FORMER = "parent_version", "former_champion"
+"""Tags of a version: the champion when it was registered, and when it took over."""
+
+WITHDRAWN = "withdrawn"
+"""Tag of a version that was rolled back, with the time and the reason."""
+
+MOST_TEXT = 5000
+"""Characters of a tag, which MLflow limits."""
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
 """Distributions that a consumer of a version needs."""
@@ -50,36 +59,16 @@ EXAMPLE_ROWS = 5
 Json = dict[str, Any]  # JSON-able values
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that a challenger had to show.
-
-    Attributes:
-        name: What was looked at.
-        value: What was found.
-        interval: Its confidence interval, if it has one.
-        passed: Whether that is good enough.
-        remark: In words.
-    """
-
-    name: str
-    value: float
-    interval: tuple[float, float] | None
-    passed: bool
-    remark: str
-
-
 def register(
     name: str,
     model: str,
     evaluation: str,
     prepared: str,
     run_id: str,
-    gate: GateConfig,
     *,
     tags: Mapping[str, str] | None = None,
 ) -> Json:
-    """Registers a model and makes it champion if it is the first or the better one.
+    """Registers a model as a version; a challenger, where there is a champion.
 
     A model that has a version of this name already keeps that one, so a repeated call
     changes nothing.
@@ -90,43 +79,80 @@ def register(
         evaluation: Folder of its evaluation.
         prepared: Folder of the prepared dataset, on whose test rows it was judged.
         run_id: The MLflow run to log to.
-        gate: What a challenger must show.
         tags: More tags of the version, such as the id of the flow run.
 
     Returns:
-        `version`, `uri`, `alias` (champion or challenger), `promoted` (whether it is
-        the champion now), `reason` and `checks` (a list of `Check` as dicts).
+        `version`, `uri`, and `rival`: the URI of the version that it has to beat, or
+        had to if it is champion already; None if there is none.
     """
     density = evaluate.load(model)
     evaluated = storage.read_json(storage.join(evaluation, evaluate.EVALUATION))
     check_evaluation(density, evaluated, model, evaluation)
     client = MlflowClient()
+    champion = alias_of(client, name, CHAMPION)
     found = find_version(client, name, density)
     if found is None:
         about = version_tags(density, model, prepared, evaluation) | dict(tags or {})
+        if champion is not None:
+            about[PARENT] = str(champion.version)
         found = log_version(name, model, density, prepared, evaluated, run_id, about)
     number = str(found.version)
-    champion = alias_of(client, name, CHAMPION)
-    if champion is None or champion.version == found.version:
-        reason = "it is the first version" if champion is None else "it is the champion"
-        checks: list[Check] = []
-        promoted = True
-    else:
+    if champion is not None and str(champion.version) != number:
         client.set_registered_model_alias(name, CHALLENGER, number)
-        checks = compare(champion, density, evaluation, prepared, gate)
-        promoted = all(check.passed for check in checks)
-        reason = "; ".join(c.remark for c in checks if c.passed == promoted)
-    if promoted and (champion is None or champion.version != found.version):
-        promote(client, name, number)
-    log_checks(run_id, checks)
-    logger.info("%s version %s: %s", name, number, reason)
+    rival = None if champion is None else str(champion.version)
+    if rival == number:
+        rival = found.tags.get(FORMER)
+    if rival is not None and not exists(client, name, rival):
+        rival = None
     return {
         "version": number,
         "uri": f"models:/{name}/{number}",
-        "alias": CHAMPION if promoted else CHALLENGER,
-        "promoted": promoted,
+        "rival": None if rival is None else f"models:/{name}/{rival}",
+    }
+
+
+def decide(name: str, number: str, verdict: Mapping[str, Any], run_id: str) -> Json:
+    """Makes a version champion if the gate lets it pass.
+
+    The champion stays what it is, and so does a version that was rolled back: only a
+    person brings it back.
+
+    Args:
+        name: Of the registered model.
+        number: Of the version.
+        verdict: What `tasks.gate.gate` returned.
+        run_id: The MLflow run to log to.
+
+    Returns:
+        `version`, `uri`, `alias` (champion or challenger; None for a refused first
+        version), `promoted` (whether it is the champion now), `reason`, `person`
+        (whether a person has to decide) and `checks`.
+    """
+    client = MlflowClient()
+    champion = alias_of(client, name, CHAMPION)
+    withdrawn = client.get_model_version(name, number).tags.get(WITHDRAWN)
+    passed, reason, person = verdict["passed"], verdict["reason"], verdict["person"]
+    if champion is not None and str(champion.version) == number:
+        passed, reason, person = True, "it is the champion", False
+    elif withdrawn is not None:
+        passed, reason, person = False, f"it was rolled back: {withdrawn}", True
+    else:
+        status = "passed" if passed else "asks for a person" if person else "refused"
+        client.set_model_version_tag(name, number, STATUS, status)
+        client.set_model_version_tag(name, number, REASON, reason[:MOST_TEXT])
+        if passed:
+            promote(client, name, number)
+    tracking.log_metrics(run_id, gate.metrics(verdict["checks"]))
+    logger.info("%s version %s: %s", name, number, reason)
+    alias = CHAMPION if passed else CHALLENGER if champion else None
+    return {
+        "version": number,
+        "uri": f"models:/{name}/{number}",
+        "alias": alias,
+        "promoted": passed,
         "reason": reason,
-        "checks": [asdict(check) for check in checks],
+        "person": person,
+        "checks": verdict["checks"],
     }
 
 
@@ -168,11 +194,130 @@ def promote(client: MlflowClient, name: str, number: str) -> None:
     """Makes a version the champion, and the one that was champion `previous`."""
     champion = alias_of(client, name, CHAMPION)
     if champion is not None and str(champion.version) != number:
-        client.set_registered_model_alias(name, PREVIOUS, str(champion.version))
+        former = str(champion.version)
+        # Before the champion moves: a kill in between leaves nothing that lies.
+        client.set_model_version_tag(name, number, FORMER, former)
+        client.set_registered_model_alias(name, PREVIOUS, former)
     client.set_registered_model_alias(name, CHAMPION, number)
     challenger = alias_of(client, name, CHALLENGER)
     if challenger is not None and str(challenger.version) == number:
         client.delete_registered_model_alias(name, CHALLENGER)
+
+
+# --- by hand --------------------------------------------------------------------------
+
+
+def override(name: str, number: str, reason: str) -> Json:
+    """Makes a version champion whatever the gate said, and records who and why.
+
+    Returns:
+        `name`, `champion` and `previous` (version numbers), and `done`: whether it was
+        the champion already.
+
+    Raises:
+        ValueError: There is no such version, or no reason is given.
+    """
+    if not reason.strip():
+        raise ValueError("--reason is empty; say why, for those who come after")
+    client = MlflowClient()
+    version_of(client, name, number)
+    champion = alias_of(client, name, CHAMPION)
+    done = champion is not None and str(champion.version) == number
+    if not done:
+        client.set_model_version_tag(name, number, STATUS, "promoted by hand")
+        record(client, name, number, "promoted", reason)
+        if WITHDRAWN in client.get_model_version(name, number).tags:
+            client.delete_model_version_tag(name, number, WITHDRAWN)
+        promote(client, name, number)
+    return {**standing(client, name), "done": done}
+
+
+def rollback(name: str, reason: str) -> Json:
+    """Makes `previous` the champion again, and records who and why.
+
+    The version that was champion is withdrawn: retraining on the same rows does not
+    bring it back. What was champion before `previous` becomes `previous`, so that the
+    next rollback goes one step further.
+
+    Returns:
+        `name`, `champion` and `previous` (version numbers or None), `withdrawn`.
+
+    Raises:
+        ValueError: There is no such model, or nothing to go back to.
+    """
+    client = MlflowClient()
+    champion = alias_of(client, name, CHAMPION)
+    if champion is None:
+        raise ValueError(f"{name}: {whats_there(client, name)}; there is no champion")
+    back = alias_of(client, name, PREVIOUS)
+    if back is None or back.version == champion.version:
+        raise ValueError(
+            f"{name}: version {champion.version} is the champion and there is no "
+            "previous one; name one with `chainrule promote`"
+        )
+    gone, number = str(champion.version), str(back.version)
+    client.set_model_version_tag(name, gone, STATUS, "rolled back")
+    client.set_model_version_tag(name, gone, WITHDRAWN, f"{manifest.now()}, {reason}")
+    record(client, name, gone, "rolled_back", reason)
+    client.set_registered_model_alias(name, CHAMPION, number)
+    former = client.get_model_version(name, number).tags.get(FORMER)
+    if former is not None and former != gone and exists(client, name, former):
+        client.set_registered_model_alias(name, PREVIOUS, former)
+    else:
+        client.delete_registered_model_alias(name, PREVIOUS)
+    return {**standing(client, name), "withdrawn": gone}
+
+
+def record(
+    client: MlflowClient, name: str, number: str, what: str, reason: str
+) -> None:
+    """Notes on a version what a person did to it, when and why."""
+    # There need be no name for a user, in a container.
+    who = os.environ.get("USER") or f"user {os.getuid()}"
+    facts = {"reason": reason, "by": who, "at": manifest.now()}
+    for fact, value in facts.items():
+        client.set_model_version_tag(name, number, f"{what}_{fact}", value[:MOST_TEXT])
+
+
+def standing(client: MlflowClient, name: str) -> Json:
+    """The numbers of the champion and the previous one."""
+    return {
+        "name": name,
+        **{
+            alias: str(found.version) if found else None
+            for alias in (CHAMPION, PREVIOUS)
+            for found in [alias_of(client, name, alias)]
+        },
+    }
+
+
+def version_of(client: MlflowClient, name: str, number: str) -> ModelVersion:
+    """A version by its number.
+
+    Raises:
+        ValueError: There is none; the message says which there are.
+    """
+    if not exists(client, name, number):
+        raise ValueError(
+            f"{name} has no version {number!r}: {whats_there(client, name)}"
+        )
+    return client.get_model_version(name, number)
+
+
+def exists(client: MlflowClient, name: str, number: str) -> bool:
+    """Whether there is such a version."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return any(str(version.version) == number for version in found)
+
+
+def whats_there(client: MlflowClient, name: str) -> str:
+    """The versions of a model, or the models, in words."""
+    found = client.search_model_versions(f"name = '{name}'")
+    if found:
+        numbers = sorted(int(version.version) for version in found)
+        return f"there are the versions {', '.join(map(str, numbers))}"
+    models = [model.name for model in client.search_registered_models()]
+    return f"no such model is registered, there is {models}"
 
 
 # --- a new version --------------------------------------------------------------------
@@ -318,98 +463,6 @@ def writable(table: pa.Table) -> pd.DataFrame | None:
             doubles = table.column(place).cast(pa.float64(), safe=False)
             table = table.set_column(place, field.name, doubles)
     return table.to_pandas()
-
-
-# --- the gate -------------------------------------------------------------------------
-
-
-def compare(
-    champion: ModelVersion,
-    challenger: TableDensity,
-    evaluation: str,
-    prepared: str,
-    config: GateConfig,
-) -> list[Check]:
-    """Checks a challenger against the champion on the challenger's test rows."""
-    uri = f"models:/{champion.name}/{champion.version}"
-    with tempfile.TemporaryDirectory() as temporary:
-        density = TableDensity.load(fetch_artifacts(uri, Path(temporary)))
-    same = check_columns(challenger, density)
-    if not same.passed:
-        return [same]
-    about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
-    old = [
-        density.log_prob(table)
-        for piece in evaluate.test_pieces(prepared, about)
-        for table in evaluate.read_batches(piece.path, density.columns)
-    ]
-    new = evaluate.read_rows(evaluation)["log_prob"].to_numpy()
-    return [same, *gate(new, np.concatenate(old), config)]
-
-
-def check_columns(challenger: TableDensity, champion: TableDensity) -> Check:
-    """Whether two models' likelihoods are of the same columns in the same units.
-
-    A density per unit is not to be compared with a probability.
-    """
-    ours, theirs = (
-        {c.name: (c.type, c.kind == "real") for c in density.encoder.columns}
-        for density in (challenger, champion)
-    )
-    names = sorted(n for n in ours | theirs if ours.get(n) != theirs.get(n))
-    remark = "both model the same columns"
-    if names:
-        remark = (
-            f"not comparable: the models differ in the columns {', '.join(names)}; "
-            "compare their reports and promote by hand"
-        )
-    return Check("columns", len(names), None, not names, remark)
-
-
-def gate(challenger: Floats, champion: Floats, config: GateConfig) -> list[Check]:
-    """What a challenger must show, from log-probabilities of the same rows.
-
-    Args:
-        challenger: Log-probability of each row, (n,), nats.
-        champion: The champion's, of the same rows.
-        config: What is asked.
-    """
-    infinite = int((~np.isfinite(challenger)).sum())
-    finite = Check(
-        "finite",
-        infinite,
-        None,
-        infinite == 0,
-        f"{infinite} of {len(challenger)} test rows have no finite log-probability",
-    )
-    if infinite:
-        return [finite]
-    gains = challenger - champion
-    low, high = interval(gains, config.confidence)
-    passed = low > config.min_improvement
-    improvement = Check(
-        "improvement",
-        float(gains.mean()),
-        (low, high),
-        passed,
-        f"{gains.mean():+.4f} nats per row against the champion "
-        f"({config.confidence:.0%} interval {low:+.4f} to {high:+.4f}, which "
-        f"{'lies' if passed else 'does not lie'} above {config.min_improvement:g})",
-    )
-    return [finite, improvement]
-
-
-def log_checks(run_id: str, checks: Sequence[Check]) -> None:
-    """Logs what the gate found to the run."""
-    found: dict[str, float] = {}
-    for check in checks:
-        found[f"gate/{check.name}"] = check.value
-        found[f"gate/{check.name}_passed"] = float(check.passed)
-        if check.interval:
-            low, high = check.interval
-            found |= {f"gate/{check.name}_low": low, f"gate/{check.name}_high": high}
-    if found:
-        mlflow.log_metrics(found, run_id=run_id)
 
 
 # --- a version as a folder ------------------------------------------------------------

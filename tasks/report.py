@@ -19,6 +19,7 @@ from ar_models.density import TableDensity
 from ar_models.explanation import text
 from tasks import evaluate, figures, manifest, storage
 from tasks.config import ScoreConfig
+from tasks.gate import as_table, read_checks
 from tasks.page import PAGE
 
 FORMAT = 1
@@ -42,7 +43,13 @@ Json = dict[str, Any]  # JSON values
 
 
 def report(
-    model: str, prepared: str, evaluation: str, output: str, *, name: str | None = None
+    model: str,
+    prepared: str,
+    evaluation: str,
+    output: str,
+    *,
+    name: str | None = None,
+    gate: str | None = None,
 ) -> str:
     """Writes report.html, a page that needs nothing else; its path.
 
@@ -54,6 +61,7 @@ def report(
         evaluation: Folder of the model's evaluation.
         output: Folder to write to, which may be the evaluation's.
         name: What the page is about; the model's name if it has one.
+        gate: Folder of what the gate found, if it was asked.
     """
     about = {
         name: storage.read_json(storage.join(folder, manifest.MANIFEST))
@@ -64,6 +72,9 @@ def report(
         )
     }
     keys = {name: content["job_key"] for name, content in about.items()}
+    if gate is not None:
+        judged = storage.read_json(storage.join(gate, manifest.MANIFEST))
+        keys["gate"] = judged["job_key"]
     key = manifest.job_key(task="report", format=FORMAT, name=name, **keys)
     path = storage.join(output, REPORT)
     if storage.exists(path) and read_key(path) == key:
@@ -82,6 +93,7 @@ def report(
             for left in density.encoder.left_out
         ],
         images=images(density, about, prepared, evaluation, found),
+        checks=[] if gate is None else as_table(read_checks(gate)),
         strangest=strangest(density, about["prepared"], prepared, evaluation),
         facts=facts(density, about),
     )

@@ -1,5 +1,8 @@
 """The MLflow run of a flow: one per job, resumed rather than repeated."""
 
+import os
+import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -136,11 +139,16 @@ def log_results(
         metrics: Figures by name, such as test/nll.
         artifacts: Files or folders, local or S3, which keep their names.
     """
+    log_metrics(run_id, metrics)
+    for path in artifacts:
+        log_artifact(MlflowClient(), run_id, path)
+
+
+def log_metrics(run_id: str, metrics: Mapping[str, float]) -> None:
+    """Logs final figures to the run."""
     client = MlflowClient()
     for part in batches(metric_entities(metrics, step=0)):
         client.log_batch(run_id, metrics=part)
-    for path in artifacts:
-        log_artifact(client, run_id, path)
 
 
 def log_artifact(client: MlflowClient, run_id: str, path: str) -> None:
@@ -154,6 +162,21 @@ def log_artifact(client: MlflowClient, run_id: str, path: str) -> None:
             client.log_artifact(run_id, str(copy))
         else:
             client.log_artifacts(run_id, str(storage.fetch(path, copy)), name)
+
+
+def git_sha() -> str | None:
+    """The commit of the working directory, or None where that is no repository.
+
+    `CHAINRULE_GIT_SHA` says it where the directory cannot, as in a container image.
+    """
+    told = os.environ.get("CHAINRULE_GIT_SHA")
+    git = shutil.which("git")
+    if told or git is None:
+        return told
+    asked = subprocess.run(
+        [git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() or None
 
 
 def finish(run_id: str, status: Status = "FINISHED") -> None:

@@ -25,6 +25,7 @@ from ar_models.density import TableDensity
 from tasks import cluster, learner, manifest, orderings, progress, storage
 from tasks.config import ModelConfig, Resources, TrainConfig
 from tasks.learner import Record
+from tasks.start import facts, network
 from tasks.worker import build, read_encoder, train_loop_per_worker
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def train(
     output: str,
     resources: Resources,
     *,
+    start: str | None = None,
     checkpoints: str | None = None,
     on_metrics: OnMetrics | None = None,
     overwrite: bool = False,
@@ -66,6 +68,7 @@ def train(
         training: How to train it.
         output: The model folder to be; `{key}` in it stands for the job key.
         resources: Workers, processors, and how failures are met.
+        start: Folder of a model with the encoder of `prepared`, to go on from.
         checkpoints: Folder that every node can reach, in which Ray keeps checkpoints
             below the job key until the model is written; beside `output` if None.
         on_metrics: Called here once for every epoch of the run, also for those before
@@ -75,16 +78,19 @@ def train(
     Returns:
         path, key, fingerprint (of the model), epochs, valid_nll (nats per row of the
         original columns), rows_per_s, seconds (of training), history, stopped (why),
-        and done: whether the model stood there already.
+        start (see `tasks.start.facts`; None from scratch), and done: whether the model
+        stood there already.
 
     Raises:
         FileNotFoundError: `prepared` is no finished prepared dataset.
-        ValueError: The workers find no place on the cluster.
+        ValueError: The workers find no place on the cluster, or `start` is another
+            network than `model`.
         FloatingPointError: Training diverged.
         RuntimeError: Workers failed more often than `resources` allows.
     """
     source = read_prepared(prepared)
-    key = job_key(source, model, training)
+    begin = facts(start, source, training) if start else None
+    key = job_key(source, model, training, begin)
     output = output.replace("{key}", key)
     finished = manifest.claim(output, key, overwrite=overwrite)
     done = finished is not None
@@ -94,15 +100,15 @@ def train(
             "key": key,
             # Ray gives its workers a working directory of their own.
             "prepared": prepared if "://" in prepared else os.path.abspath(prepared),
-            "model": orderings.resolve(
-                model.model_dump(mode="json"), read_encoder(prepared), prepared
-            ),
+            "model": resolved(model.model_dump(mode="json"), prepared, start),
             "training": training.model_dump(mode="json"),
             "log_volume": source["log_volume"],
+            "start": start,
+            "every": begin["every"] if begin else {},
             "checkpoint_seconds": resources.checkpoint_seconds,
         }
         checkpoint = fit(config, folder, resources, on_metrics or ignore)
-        finished = publish(checkpoint, config, source, output)
+        finished = publish(checkpoint, config, source, output, begin)
         storage.delete(storage.join(folder, key) if checkpoints else folder)
     elif on_metrics is not None:
         for record in finished["history"]:
@@ -110,7 +116,23 @@ def train(
     return summary(output, finished) | {"done": done}
 
 
-def job_key(prepared: dict[str, Any], model: ModelConfig, training: TrainConfig) -> str:
+def resolved(
+    model: dict[str, Any],  # JSON-able values
+    prepared: str,
+    start: str | None,
+) -> dict[str, Any]:  # likewise
+    """The configuration of the network, with an ordering that needs no more data."""
+    if start is not None:
+        return network(model, start)
+    return orderings.resolve(model, read_encoder(prepared), prepared)
+
+
+def job_key(
+    prepared: dict[str, Any],  # JSON values
+    model: ModelConfig,
+    training: TrainConfig,
+    begin: dict[str, Any] | None = None,  # JSON values
+) -> str:
     """The key of the job that trains on a prepared dataset, given by its manifest."""
     return manifest.job_key(
         task="train",
@@ -118,6 +140,7 @@ def job_key(prepared: dict[str, Any], model: ModelConfig, training: TrainConfig)
         prepared=prepared["job_key"],
         model=model.model_dump(mode="json"),
         training=training.model_dump(mode="json"),
+        start=begin["fingerprint"] if begin else None,
     )
 
 
@@ -325,6 +348,7 @@ def publish(
     config: dict[str, Any],  # JSON-able values
     source: dict[str, Any],  # JSON values
     output: str,
+    begin: dict[str, Any] | None = None,  # JSON values
 ) -> dict[str, Any]:  # JSON-able values
     """Writes the model folder from the last checkpoint; its manifest.
 
@@ -333,6 +357,7 @@ def publish(
         config: Of the run, as for `fit`.
         source: The manifest of the prepared dataset.
         output: The claimed folder.
+        begin: Facts about the model that training went on from.
     """
     with checkpoint.as_directory() as folder:
         position = learner.read_position(Path(folder))
@@ -347,7 +372,12 @@ def publish(
     density = TableDensity(
         read_encoder(config["prepared"]),
         model,
-        info={"job_key": config["key"], "prepared": source["job_key"]},
+        info={
+            "job_key": config["key"],
+            "prepared": source["job_key"],
+            "division": division(config["prepared"], source),
+            "start": begin,
+        },
     )
     rows = source["rows"]["calibration"]
     density.calibration = calibrate(density, config["prepared"], rows)
@@ -367,11 +397,27 @@ def publish(
         best_epoch=position.best_epoch,
         valid_nll=position.best_nll,
         stopped=position.stopped,
+        start=begin,
         seconds=position.seconds,
         history=position.history,
         rows=source["rows"],
         files=[manifest.describe(output, name, rows) for name in names],
     )
+
+
+def division(prepared: str, source: dict[str, Any]) -> dict[str, Any]:  # JSON values
+    """What was learned from: the files, and by which rule their rows were divided.
+
+    Args:
+        prepared: The prepared dataset.
+        source: Its manifest.
+    """
+    profiled = storage.read_json(storage.join(prepared, "profile.json"))
+    return {
+        "config": source["config"],
+        "boundaries": profiled["boundaries"],
+        "contents": sorted({s["content"] for s in source["sources"].values()}),
+    }
 
 
 def calibrate(density: TableDensity, prepared: str, rows: int) -> dict[str, np.ndarray]:
@@ -411,6 +457,7 @@ def summary(
         "seconds": finished["seconds"],
         "history": history,
         "stopped": finished["stopped"],
+        "start": finished["start"],
     }
 
 

@@ -11,9 +11,11 @@ import torch.distributed as dist
 from ray import train as ray_train
 from ray.exceptions import ActorDiedError
 from ray.train.torch import get_device
+from safetensors.torch import load_file
 
 from ar_models import families
 from ar_models.autoregressive import AutoregressiveModel
+from ar_models.density import WEIGHTS
 from ar_models.encoder import TableEncoder
 from tasks import batches, storage
 from tasks.batches import Batches, Order, Rows
@@ -41,8 +43,9 @@ def train_loop_per_worker(
 
     Args:
         config: key, prepared (folder), model and training (configurations),
-            log_volume (mean of the train and valid rows, nats), checkpoint_seconds,
-            threads and messages.
+            log_volume (mean of the train and valid rows, nats), start (folder of the
+            model to go on from, or None), every (see `tasks.batches.Rows`),
+            checkpoint_seconds, threads and messages.
 
     Returns:
         `failed` with a message where a restart would not help, or else `stopped`.
@@ -55,7 +58,7 @@ def train_loop_per_worker(
     rows, valid = open_rows(config, local_rank=context.get_local_rank(), world=world)
     order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
     learner = Learner(
-        build(config),
+        begun(config),
         training,
         steps=training.epochs * order.batches,
         device=get_device(),
@@ -95,7 +98,7 @@ def open_rows(
     if world > 1:
         dist.barrier()
     local = batches.fetch(folder, config["key"])
-    return Rows(local / "train"), Rows(local / "valid")
+    return Rows(local / "train", config["every"]), Rows(local / "valid")
 
 
 def build(config: dict[str, Any]) -> AutoregressiveModel:
@@ -105,6 +108,16 @@ def build(config: dict[str, Any]) -> AutoregressiveModel:
     torch.manual_seed(config["training"]["seed"])
     variables = read_encoder(config["prepared"]).variables
     return families.build(family, variables, arguments)
+
+
+def begun(config: dict[str, Any]) -> AutoregressiveModel:
+    """The model of a run as training begins, with the weights that it goes on from."""
+    model = build(config)
+    if config["start"] is not None:
+        with tempfile.TemporaryDirectory() as copy:
+            folder = storage.fetch(config["start"], Path(copy))
+            model.load_state_dict(load_file(folder / WEIGHTS))
+    return model
 
 
 def read_encoder(prepared: str) -> TableEncoder:

@@ -16,6 +16,11 @@ from tasks.config import Config, load
 
 COMMANDS = "init retrain prepare train evaluate score sample embed".split()
 
+OTHERS = [
+    *("status", "ui", "demo", "promote", "rollback"),
+    *("backfill", "deploy", "undeploy", "replay"),
+]
+
 
 def call(*arguments: str) -> Result:
     return CliRunner().invoke(cli.app, arguments)
@@ -28,7 +33,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "status", "ui", "demo"])
+@pytest.mark.parametrize("command", [*COMMANDS, *OTHERS])
 def test_every_command_explains_itself(command: str) -> None:
     result = call(command, "--help")
     assert result.exit_code == 0
@@ -93,6 +98,19 @@ def test_flags_win_over_set_and_set_over_the_file(file: Path) -> None:
         ),
         ("name: a\ndata: {path: p}\ntrain: {epochs: 0}", ["train.epochs", "got 0"]),
         ("name: a\ndata: {path: p}\nscore: {threshold: 100}", ["threshold", "less"]),
+        (
+            "name: a\ndata: {path: p}\nschedules: {retrain: {timezone: UTC}}",
+            ["schedules.retrain: one of cron, interval and rrule is needed"],
+        ),
+        (
+            "name: a\ndata: {path: p}\n"
+            "schedules: {retrain: {cron: 0 3 * * *, timezone: Mars}}",
+            ["schedules.retrain: timezone: 'Mars' is not known"],
+        ),
+        (
+            "name: a\ndata: {path: p}\nschedules: {retrain_after_drift: 3}",
+            ["retrain_after_drift needs the schedules monitor and retrain"],
+        ),
         ("name: [", ["not valid YAML"]),
         ("- a", ["a mapping with the keys name and data is needed"]),
         ("", ["a mapping with the keys name and data is needed"]),

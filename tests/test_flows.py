@@ -15,12 +15,18 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from mlflow import MlflowClient
 from prefect.testing.utilities import prefect_test_harness
 from tables import small_table
 from typer.testing import CliRunner, Result
 
 from flows import cli, lifetime
 from flows.terminal import Terminal
+
+
+def call(*arguments: str) -> Result:
+    """A command without a configuration."""
+    return CliRunner().invoke(cli.app, arguments)
 
 
 class Job:
@@ -40,6 +46,7 @@ class Job:
             "train": {"epochs": 2, "batch_size": 128},
             "evaluate": {"bootstrap": 100},
             "score": {"rows_per_fragment": 400},
+            "gate": {"load": "none"},
             "sample": {"rows": 500, "rows_per_shard": 200},
             "resources": {"storage": str(self.storage)},
         }
@@ -110,8 +117,11 @@ def test_what_is_done_is_not_done_again(job: Job, retrained: dict[str, Any]) -> 
     result = json.loads(again.stdout)
     assert all(result[step]["done"] for step in ("prepare", "train", "evaluate"))
     assert result["register"]["version"] == "1"
+    assert result["unchanged"]
     assert job.files() == before
-    assert "already done" in job("retrain").stdout
+    said = job("retrain").stdout
+    assert "already done" in said
+    assert "nothing new" in said
 
 
 def test_a_challenger_that_is_not_better_is_refused(
@@ -123,6 +133,88 @@ def test_a_challenger_that_is_not_better_is_refused(
     assert content["status"] == "refused"
     assert content["register"]["alias"] == "challenger"
     assert content["register"]["version"] == "2"
+    failed = [
+        check["name"] for check in content["gate"]["checks"] if not check["passed"]
+    ]
+    assert "improvement" in failed
+    page = Path(content["report"]).read_text()
+    assert "<h2>The gate</h2>" in page
+    assert "column/count" in page
+    run = MlflowClient().get_run(content["run_id"])
+    assert run.data.metrics["gate/improvement_passed"] == 0
+
+
+def test_a_person_overrules_the_gate_and_takes_it_back(
+    job: Job, retrained: dict[str, Any]
+) -> None:
+    job("retrain", "--set", "train.learning_rate=1.0e-9")
+    place = ["--storage", str(job.storage), "--json"]
+    refused = call("promote", "small", "2", *place)
+    assert refused.exit_code == cli.USAGE  # It asks for the reason.
+    moved = call("promote", "small", "2", "--reason", "we know better", *place)
+    assert moved.exit_code == 0
+    assert json.loads(moved.stdout)["champion"] == "2"
+    again = json.loads(job("score", "--json").stdout)
+    assert again["model"]["version"] == "2"
+    back = call("rollback", "small", "--reason", "we did not", *place)
+    content = json.loads(back.stdout)
+    assert (content["champion"], content["withdrawn"]) == ("1", "2")
+    missing = call("promote", "small", "9", "--reason", "why", *place)
+    assert missing.exit_code == cli.FAILED
+    assert "there are the versions 1, 2" in missing.stderr
+
+
+def test_data_that_is_not_as_it_was_is_not_learned_from(
+    job: Job, retrained: dict[str, Any], tmp_path: Path
+) -> None:
+    table = small_table(seed=1)
+    place = table.schema.get_field_index("count")
+    table = table.set_column(place, "count", pa.nulls(len(table), pa.int64()))
+    pq.write_table(table, tmp_path / "bad.parquet")
+    before = job.files()
+    result = job("retrain", "--data", str(tmp_path / "bad.parquet"), "--json")
+    assert result.exit_code == cli.REFUSED
+    content = json.loads(result.stdout)
+    assert "train" not in content
+    assert "column count: 100.0% nulls" in content["contract"]["reason"]
+    assert not [f for f in job.files().keys() - before.keys() if "/models/" in f]
+
+
+def test_retraining_goes_on_from_the_champion(
+    job: Job, retrained: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(job.data, tmp_path / "data")
+    pq.write_table(small_table(600, seed=2), tmp_path / "data" / "part-1.parquet")
+    arguments = ["--data", str(tmp_path / "data"), "--json"]
+    arguments += ["--set", "train.start=champion", "--set", "train.old_rows=1.0"]
+    result = json.loads(job("retrain", *arguments).stdout)
+    begin = result["train"]["start"]
+    assert result["start"]["version"] == "1"
+    assert result["prepare"]["encoder"] == retrained["prepare"]["encoder"]
+    assert 0 < begin["old"] <= begin["new"] < begin["old_of"]
+    first = retrained["train"]["history"][0]["valid_nll"]
+    assert result["train"]["history"][0]["valid_nll"] < first
+    again = json.loads(job("retrain", *arguments).stdout)
+    assert again["unchanged"]
+    call("rollback", "small", "--storage", str(job.storage))
+
+
+def test_only_what_the_champion_has_not_scored_is_scored(
+    job: Job, retrained: dict[str, Any], tmp_path: Path
+) -> None:
+    for day in ("01", "02"):
+        folder = tmp_path / "days" / f"day=2026-01-{day}"
+        folder.mkdir(parents=True)
+        pq.write_table(small_table(80, seed=int(day)), folder / "part.parquet")
+    place = ["--input", str(tmp_path / "days"), "--output", str(tmp_path / "out")]
+    one = job("backfill", *place, "--until", "2026-01-01", "--json")
+    assert json.loads(one.stdout)["backfill"]["scored"] == ["day=2026-01-01"]
+    rest = job("score", "--incremental", *place, "--json")
+    assert json.loads(rest.stdout)["backfill"]["scored"] == ["day=2026-01-02"]
+    assert "0 of 2 partitions were new" in job("score", "--incremental", *place).stdout
+    none = job("backfill", *place, "--since", "2027")
+    assert none.exit_code == cli.FAILED
+    assert "no partition lies in 2027" in none.stderr
 
 
 def test_every_row_is_scored_with_its_id(job: Job, retrained: dict[str, Any]) -> None:

@@ -20,18 +20,15 @@ from ar_models.columns import RealColumn
 from ar_models.density import TableDensity
 from ar_models.encoder import TableEncoder
 from ar_models.variables import Variable
-from tasks import register, tracking
+from tasks import consumer, gate, register, tracking
 from tasks.config import GateConfig
 from tasks.pyfunc_model import to_arrow
-from tasks.register import gate
 
 CONSUMER = Path(__file__).with_name("consumer.py")
 
 
-def registered(
-    judged: Judged, name: str, model: str, **config: float
-) -> dict[str, Any]:
-    """Registers one of the models in a run of its own."""
+def registered(judged: Judged, name: str, model: str, **config: Any) -> dict[str, Any]:
+    """Registers one of the models in a run of its own and lets the gate judge it."""
     run_id = tracking.start(name, model, {"model": model}, {"dataset": "d"})
     found = register.register(
         name,
@@ -39,11 +36,19 @@ def registered(
         judged.evaluations[model]["path"],
         judged.prepared,
         run_id,
-        GateConfig(**config),
         tags={"flow_run_id": "f"},
     )
+    root = Path(judged.prepared).parent / "gated"
+    rival = found["rival"] and register.download(found["rival"], str(root))[0]
+    settings = GateConfig.model_validate(
+        {"load": "none", "column_margin": 1.0, **config}
+    )
+    verdict = gate.gate(
+        judged.models[model], rival, judged.prepared, f"{root}/{{key}}", settings
+    )
+    decided = register.decide(name, found["version"], verdict, run_id)
     tracking.finish(run_id)
-    return found
+    return decided
 
 
 def aliases(name: str) -> dict[str, str]:
@@ -149,32 +154,82 @@ def test_the_gate_may_ask_for_more(judged: Judged) -> None:
     assert aliases("asking") == {"champion": "1", "challenger": "2"}
 
 
-def test_an_improvement_within_the_noise_is_refused() -> None:
-    rng = np.random.default_rng(0)
-    old = rng.normal(-20, 3, 1000)
-    checks = {
-        c.name: c for c in gate(old + rng.normal(0.01, 1, 1000), old, GateConfig())
-    }
-    assert not checks["improvement"].passed
-    checks = {
-        c.name: c for c in gate(old + rng.normal(0.3, 1, 1000), old, GateConfig())
-    }
-    assert checks["improvement"].passed
+def test_a_version_says_what_the_gate_said(judged: Judged) -> None:
+    registered(judged, "telling", "strong")
+    found = registered(judged, "telling", "weak")
+    client = MlflowClient()
+    tags = client.get_model_version("telling", found["version"]).tags
+    assert tags["validation_status"] == "refused"
+    assert "does not lie above 0" in tags["validation_reason"]
+    assert tags["parent_version"] == "1"
+    run = client.get_run(client.get_model_version("telling", "2").run_id)
+    assert run.data.metrics["gate/improvement"] < 0
+    assert run.data.metrics["gate/improvement_passed"] == 0
+    assert run.data.metrics["gate/column/count_passed"] in (0, 1)
 
 
-def test_rows_without_a_probability_are_refused() -> None:
-    new = np.array([-1.0, -np.inf, np.nan])
-    (check,) = gate(new, np.zeros(3) - 2, GateConfig())
-    assert (check.name, check.value, check.passed) == ("finite", 2, False)
+def test_a_person_may_promote_what_the_gate_refused(judged: Judged) -> None:
+    registered(judged, "asked", "strong")
+    registered(judged, "asked", "weak")
+    moved = register.override("asked", "2", "we know better")
+    assert (moved["champion"], moved["previous"]) == ("2", "1")
+    assert aliases("asked") == {"champion": "2", "previous": "1"}
+    tags = MlflowClient().get_model_version("asked", "2").tags
+    assert tags["promoted_reason"] == "we know better"
+    assert tags["validation_status"] == "promoted by hand"
+    assert {"promoted_by", "promoted_at"} <= set(tags)
+    assert registered(judged, "asked", "weak")["reason"] == "it is the champion"
+    assert register.override("asked", "2", "again")["done"]
 
 
-def test_models_of_different_columns_are_not_compared(density: TableDensity) -> None:
-    assert register.check_columns(density, density).passed
-    encoder = density.encoder
-    fewer = type(encoder)(encoder.columns[:-1], encoder.left_out, encoder.schema)
-    check = register.check_columns(TableDensity(fewer, density.model), density)
-    assert not check.passed
-    assert encoder.names[-1] in check.remark
+def test_a_rollback_restores_the_previous_champion_for_good(judged: Judged) -> None:
+    registered(judged, "back", "weak")
+    registered(judged, "back", "strong")
+    moved = register.rollback("back", "it flagged half of Sunday")
+    assert (moved["champion"], moved["withdrawn"]) == ("1", "2")
+    assert aliases("back") == {"champion": "1"}
+    again = registered(judged, "back", "strong")
+    assert not again["promoted"]
+    assert "it flagged half of Sunday" in again["reason"]
+    assert again["person"]
+    register.override("back", "2", "it was Sunday's fault")
+    assert registered(judged, "back", "strong")["promoted"]
+    assert aliases("back") == {"champion": "2", "previous": "1"}
+
+
+def test_rollbacks_go_back_step_by_step(judged: Judged) -> None:
+    registered(judged, "steps", "weak")
+    registered(judged, "steps", "strong")
+    client = MlflowClient()
+    source = str(client.get_model_version("steps", "2").source)
+    client.create_model_version("steps", source)
+    register.override("steps", "3", "a copy")
+    assert register.rollback("steps", "once")["previous"] == "1"
+    assert register.rollback("steps", "twice")["champion"] == "1"
+    with pytest.raises(ValueError, match="no previous one"):
+        register.rollback("steps", "thrice")
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "reason", "said"),
+    [
+        ("alone", "9", "why", "alone has no version '9': there are the versions 1"),
+        ("nobody", "1", "why", "no such model is registered"),
+        ("alone", "1", " ", "--reason is empty"),
+    ],
+)
+def test_a_promotion_of_nothing_is_told(
+    first: dict[str, Any], name: str, number: str, reason: str, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        register.override(name, number, reason)
+
+
+def test_a_rollback_of_nothing_is_told(first: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no previous one"):
+        register.rollback("alone", "why")
+    with pytest.raises(ValueError, match="no such model is registered"):
+        register.rollback("nobody", "why")
 
 
 def test_the_evaluation_of_another_model_is_refused(judged: Judged) -> None:
@@ -185,7 +240,6 @@ def test_the_evaluation_of_another_model_is_refused(judged: Judged) -> None:
             judged.evaluations["strong"]["path"],
             judged.prepared,
             "run",
-            GateConfig(),
         )
 
 
@@ -286,6 +340,12 @@ def test_the_pyfuncs_params_choose_the_output(
     drawn = pyfunc.predict(pd.DataFrame(), params=params)
     expected = density.sample(20, seed=3, log_prob=True).to_pandas()
     pd.testing.assert_frame_equal(drawn, expected, check_exact=False, atol=1e-5)
+    columns = pyfunc.predict(frame, params={"output": "column_log_prob"})
+    assert list(columns) == density.columns
+    np.testing.assert_allclose(columns.sum(axis=1), alone["log_prob"])
+    features = pyfunc.predict(frame, params={"output": "embed"})
+    table = pa.Table.from_pandas(frame)
+    np.testing.assert_allclose(features, density.features(table), atol=1e-5)
     few = pyfunc.predict(
         frame, params={"statistic": "surprisal", "explain": "none", "threshold": 50.0}
     )
@@ -294,6 +354,47 @@ def test_the_pyfuncs_params_choose_the_output(
     assert 0.2 < few["is_anomaly"].mean() < 0.8
     with pytest.raises(ValueError, match="output must be"):
         pyfunc.predict(frame, params={"output": "scores"})
+
+
+def test_the_pyfunc_takes_frames_of_arrow_and_single_rows(
+    pyfunc: Any, frame: pd.DataFrame
+) -> None:
+    usual = pyfunc.predict(frame, params={"output": "log_prob"})["log_prob"]
+    arrow = frame.convert_dtypes(dtype_backend="pyarrow")
+    found = pyfunc.predict(arrow, params={"output": "log_prob"})["log_prob"]
+    np.testing.assert_allclose(found, usual, atol=1e-5)
+    one = pyfunc.predict(frame[3:4], params={"output": "log_prob"})["log_prob"]
+    np.testing.assert_allclose(one, usual[3:4], atol=1e-5)
+
+
+def test_many_rows_are_worked_on_in_parts(pyfunc: Any, frame: pd.DataFrame) -> None:
+    module = sys.modules[type(pyfunc.unwrap_python_model()).__module__]
+    many = pd.concat([frame] * 3, ignore_index=True)
+    usual = pyfunc.predict(many, params={"output": "log_prob"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ROWS", 70)
+        parts = pyfunc.predict(many, params={"output": "log_prob"})
+    pd.testing.assert_frame_equal(parts, usual, check_exact=False, atol=1e-5)
+
+
+def test_two_versions_in_one_process_have_their_own_code(
+    first: dict[str, Any], frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    models = []
+    for number, line in enumerate(["", "TableDensity.log_prob = lambda s, t: [7.0]\n"]):
+        folder = tmp_path / str(number)
+        mlflow.artifacts.download_artifacts("models:/alone/1", dst_path=str(folder))
+        with open(folder / "code" / "ar_models" / "density.py", "a") as file:
+            file.write(line)
+        models.append(mlflow.pyfunc.load_model(str(folder)))
+    before = sys.modules["ar_models.density"]
+    params = {"output": "log_prob"}
+    usual, changed = (m.predict(frame[:1], params=params) for m in models)
+    assert changed["log_prob"][0] == 7.0
+    assert usual["log_prob"][0] != 7.0
+    assert sys.modules["ar_models.density"] is before
+    own = type(models[0].unwrap_python_model().density)
+    assert own is not TableDensity
 
 
 def check_consumer(
@@ -323,6 +424,17 @@ def test_a_consumer_needs_neither_checkout_nor_ray_nor_prefect(
     first: dict[str, Any], density: TableDensity, judged: Judged, tmp_path: Path
 ) -> None:
     check_consumer(sys.executable, ["--block"], judged, density, tmp_path)
+
+
+def test_the_gate_loads_a_version_as_a_consumer_would(
+    first: dict[str, Any], density: TableDensity, judged: Judged
+) -> None:
+    rows = pq.read_table(f"{judged.prepared}/test").slice(0, 20)
+    found = consumer.log_probs("models:/alone/1", rows, clean=False)
+    np.testing.assert_allclose(found, density.log_prob(rows), atol=1e-5)
+    wrong = rows.drop_columns(["count"])
+    with pytest.raises(RuntimeError, match="the columns .'count'. are missing"):
+        consumer.log_probs("models:/alone/1", wrong, clean=False)
 
 
 def test_a_consumer_needs_only_what_the_version_pins(

@@ -1,0 +1,232 @@
+"""The flows of deployments: what a worker runs, with nobody watching.
+
+Each runs the flow of a command as the only writer of its output, tells blocks of
+Prefect what went wrong, and leaves no process behind. `flows/deployments.py` deploys
+them.
+"""
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from prefect import flow
+from prefect.blocks.core import Block
+from prefect.blocks.notifications import NotificationBlock
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.concurrency.sync import concurrency
+from prefect.events import emit_event
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed
+from prefect.utilities.asyncutils import run_coro_as_sync
+
+from flows import lifetime
+from tasks import environment
+from tasks.config import Config
+
+logger = logging.getLogger(__name__)
+
+DRIFT, LASTING = "chainrule.drift", "chainrule.drift.lasting"
+"""Events: a batch drifted; so many in a row did that it is time to retrain."""
+
+REFUSED = "Refused"
+"""Name of the state of a run that ended well and whose result was refused."""
+
+SECONDS = 5.0
+"""How long a run waits for another one to end, where it is not to be queued."""
+
+Results = dict[str, Any]  # JSON-able values
+
+
+def run_name() -> str:
+    """What is done to which dataset, and the time for which it was planned."""
+    planned = flow_run.scheduled_start_time or datetime.now(UTC)
+    what = str(flow_run.flow_name or "").removeprefix("scheduled-")
+    name = parameter(flow_run.parameters, "name")
+    return f"{what} {name} {planned:%Y-%m-%d %H:%M}"
+
+
+def parameter(parameters: Mapping[str, Any], key: str) -> Any:  # a configuration value
+    """A key of the configuration in a run's parameters, as JSON or as a model."""
+    given = parameters["config"]
+    content = given.model_dump(mode="json") if isinstance(given, Config) else given
+    return content.get(key)
+
+
+def tell_failure(flow: Any, run: FlowRun, state: State[Any]) -> None:  # Prefect's hook
+    """Tells the configured blocks that a run failed or crashed."""
+    tell(run, f"{run.name}: {state.name}: {state.message or 'no message'}")
+
+
+def tell_refusal(flow: Any, run: FlowRun, state: State[Any]) -> None:  # Prefect's hook
+    """Tells the configured blocks that the new data or the new model was refused."""
+    if state.name == REFUSED:
+        tell(run, f"{run.name}: refused: {state.message}")
+
+
+def tell(run: FlowRun, message: str) -> None:
+    """Sends a message through every block under schedules.notify."""
+    schedules = parameter(run.parameters, "schedules") or {}
+    for slug in schedules.get("notify") or ():
+        block = Block.load(slug)
+        if isinstance(block, NotificationBlock):
+            block.notify(message, subject="chainrule")
+        else:
+            run_coro_as_sync(block.call({"text": message, "flow_run": str(run.id)}))
+
+
+@flow(
+    name="scheduled-retrain",
+    flow_run_name=run_name,
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+    on_completion=[tell_refusal],
+)
+def retrain(config: Config) -> State[Results]:
+    """Prepares, checks, trains, judges and registers; the better model is champion."""
+    return work("retrain", config)
+
+
+@flow(
+    name="scheduled-score",
+    flow_run_name=run_name,
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+)
+def score(config: Config, incremental: bool = True) -> State[Results]:
+    """Scores `score.input`: what the champion has not scored yet, or all of it."""
+    return work("backfill" if incremental else "score", config)
+
+
+@flow(
+    name="scheduled-sample",
+    flow_run_name=run_name,
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+)
+def sample(config: Config) -> State[Results]:
+    """Draws synthetic rows from the champion."""
+    return work("sample", config)
+
+
+@flow(
+    name="scheduled-monitor",
+    flow_run_name=run_name,
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+    on_completion=[tell_refusal],
+)
+def monitor(config: Config) -> State[Results]:
+    """Compares `monitor.input` with what the champion learned; tells of drift."""
+    state = work("monitor", config)
+    if state.is_completed():
+        tell_drift(config, state.data["monitor"])
+    return state
+
+
+def tell_drift(config: Config, found: Mapping[str, Any]) -> None:
+    """Emits an event for a batch that drifted, and one where drift lasts.
+
+    To the second listens the automation that `chainrule deploy` makes.
+    """
+    from tasks import lasting
+
+    drifted = found["verdict"] == "drift"
+    root = storage_of(config)
+    batches, new = lasting.count(root, found["key"], drifted=drifted)
+    if not new:
+        return
+    resource = {
+        "prefect.resource.id": resource_of(config.name),
+        "prefect.resource.name": config.name,
+    }
+    payload = {"batches": batches, "reasons": list(found["reasons"])}
+    emit_event(DRIFT, resource, payload=payload)
+    wanted = config.schedules.retrain_after_drift
+    if wanted is not None and batches % wanted == 0:
+        emit_event(LASTING, resource, payload=payload)
+
+
+def storage_of(config: Config) -> str:
+    """The folder of all results of a dataset."""
+    return f"{config.resources.storage.rstrip('/')}/{config.name}"
+
+
+def resource_of(name: str) -> str:
+    """What a dataset is called in events."""
+    return f"chainrule.dataset.{name}"
+
+
+def work(name: str, config: Config, **parameters: Any) -> State[Results]:
+    """Runs a command's flow; the state that the run ends in."""
+    environment.configure(config.resources.storage)
+    # Ray and MLflow read their settings when they are imported.
+    from flows import jobs
+
+    collapse_late_runs()
+    schedule = getattr(config.schedules, "score" if name == "backfill" else name)
+    patience = SECONDS if config.schedules.when_running == "cancel" else None
+    with contextlib.ExitStack() as stack:
+        try:
+            slot = concurrency(limit_name(config.name), timeout_seconds=patience)
+            stack.enter_context(slot)
+        except TimeoutError:
+            return Cancelled(message=f"another run on {config.name} is under way")
+        stack.enter_context(lifetime.guard())
+        result = jobs.run(
+            name,
+            config,
+            timeout_seconds=schedule.timeout_seconds if schedule else None,
+            **parameters,
+        )
+    refused = result["status"] != "done"
+    return Completed(
+        name=REFUSED if refused else "Completed",
+        message=jobs.verdict(result),
+        data=result,
+    )
+
+
+def limit_name(name: str) -> str:
+    """The concurrency limit of a dataset, which lets one run work at a time."""
+    return f"chainrule-{name}"
+
+
+def collapse_late_runs() -> None:
+    """Cancels the runs of this deployment that an outage has made late.
+
+    They would do what this one does, one after the other.
+    """
+    deployment = flow_run.deployment_id
+    if deployment is None:
+        return
+    due = FlowRunFilter(
+        state=FlowRunFilterState(
+            type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])
+        ),
+        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
+    )
+    which = DeploymentFilter(id=DeploymentFilterId(any_=[UUID(str(deployment))]))
+    with get_client(sync_client=True) as client:
+        for late in client.read_flow_runs(flow_run_filter=due, deployment_filter=which):
+            if str(late.id) == str(flow_run.id):
+                continue
+            client.set_flow_run_state(
+                late.id,
+                Cancelled(message=f"late; run {flow_run.name} stands for it"),
+                force=True,
+            )
+            logger.info(
+                "the late run %s is cancelled, this one stands for it", late.name
+            )
