@@ -7,6 +7,7 @@ commands, so that `--help` is there at once.
 
 import errno
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -461,17 +462,26 @@ def rollback(
 @app.command(rich_help_panel="What there is")
 def status(
     storage: Storage = None,
-    name: Annotated[str | None, typer.Argument(help="Of a model; all if none.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FILE]", help="A model, or a file of results; all if none."
+        ),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show the registered versions and the results below the storage."""
+    """Show versions and results, or what a file of results was made by and from."""
     from flows import overview
 
     terminal = Terminal(as_json=as_json)
     root = storage or default_storage()
     with failures(terminal, debug), terminal.open_log(log_file(root, "status"), debug):
         environment.configure(root)
+        if name is not None and re.search(r"[/.]", name):  # no name of a model
+            content = overview.lineage(name)
+            terminal.result(content, overview.lineage_text(content))
+            return
         content = overview.collect(root, name)
         terminal.result(content, overview.text(content))
 

@@ -6,8 +6,9 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from rich.markup import escape
 
-from tasks import manifest, register, storage
+from tasks import manifest, parts, register, storage
 
 KINDS = (
     "prepared",
@@ -122,4 +123,96 @@ def text(content: dict[str, Any]) -> str:  # what collect gives
         lines.append(f"  {end}  {result['folder']}{rows}")
     if not content["results"]:
         lines.append("  none")
+    return "\n".join(lines)
+
+
+# --- where a scored file comes from ---------------------------------------------------
+
+
+def lineage(path: str) -> dict[str, Any]:  # JSON-able values
+    """What made a file or folder of results, back to the data and the commit.
+
+    Args:
+        path: Of a part (a Parquet file), or of its folder.
+
+    Returns:
+        `path`, `job_key`, `model` (name, version, run_id, fingerprint), `version` (its
+        aliases, tags and when it was made) and `training` (the run's data and figures).
+
+    Raises:
+        ValueError: It is no result of this project, or its version is not registered.
+    """
+    content = facts_of(path)
+    model = content["model"]
+    found: dict[str, Any] = {
+        "path": path,
+        "job_key": content["job_key"],
+        "input": content.get("input", content.get("source")),
+        "model": model,
+    }
+    if model.get("version") is None:
+        return found
+    client = MlflowClient()
+    version = register.version_of(client, model["name"], model["version"])
+    made = version.tags.get(register.FINGERPRINT)
+    if made != model["fingerprint"]:
+        raise ValueError(
+            f"{path}: was made by {model['name']} version {model['version']} of another "
+            f"registry than {mlflow.get_tracking_uri()}"
+        )
+    registered = client.get_registered_model(model["name"])
+    found["version"] = {
+        "aliases": [
+            alias
+            for alias, number in registered.aliases.items()
+            if str(number) == str(version.version)
+        ],
+        "tags": dict(version.tags),
+    }
+    if version.run_id:
+        run = client.get_run(version.run_id)
+        found["training"] = {
+            "data": run.data.params.get("data.path"),
+            "test_nll": run.data.metrics.get("test/nll"),
+        }
+    return found
+
+
+def facts_of(path: str) -> dict[str, Any]:  # JSON values
+    """What the footer of a part, or the manifest of a folder, says of its making."""
+    manifested = storage.join(path, manifest.MANIFEST)
+    if storage.exists(manifested):
+        content: dict[str, Any] = storage.read_json(manifested)
+    elif not storage.exists(path):
+        raise ValueError(f"{path}: no such file, nor a model of that name")
+    else:
+        footer = parts.read_footer(path)
+        content = (parts.read_facts(footer) if footer else None) or {}
+    if not isinstance(content.get("model"), dict):
+        raise ValueError(f"{path}: is no result of score, sample or embed")
+    return content
+
+
+def lineage_text(found: dict[str, Any]) -> str:  # what lineage gives
+    """The same for people, with rich markup."""
+    model = found["model"]
+    lines = [
+        f"[bold]{escape(found['path'])}[/]",
+        f"  job          {found['job_key']}",
+        f"  of           {escape(str(found['input']))}",
+        f"  by           {escape(str(model['name']))} version {model['version']}",
+        f"  fingerprint  {model['fingerprint']}",
+    ]
+    if "version" in found:
+        tags = found["version"]["tags"]
+        shown = {
+            "alias": ", ".join(found["version"]["aliases"]) or "none",
+            "status": tags.get(register.STATUS),
+            "trained on": found.get("training", {}).get("data"),
+            "dataset": tags.get("dataset_fingerprint"),
+            "parent": tags.get(register.PARENT),
+            "flow run": tags.get("flow_run_id"),
+            "commit": tags.get("git_sha"),
+        }
+        lines += [f"  {k:<12} {escape(str(v))}" for k, v in shown.items() if v]
     return "\n".join(lines)

@@ -63,6 +63,8 @@ def retrain(config: Config) -> Results:
             data["path"],
             run_id,
             tags=steps.version_tags(),
+            source=config.data.path,
+            about=config.card,
         )
         verdict = gated_model(config, data, model, registered)
         page = written_report(config, data, model, judged, verdict["path"])

@@ -537,6 +537,14 @@ class GateConfig(Section):
     )
 
 
+class CardConfig(Section):
+    """What only a person knows about a model, for the card of its versions."""
+
+    description: str | None = Field(None, description="what the rows are")
+    licence: str | None = Field(None, description="of the model")
+    limits: str | None = Field(None, description="what it should not be used for")
+
+
 class Schedule(Section):
     """When a deployment runs: by cron, at an interval or by an RRULE."""
 
@@ -642,6 +650,7 @@ class Config(Section):
     score: ScoreConfig = ScoreConfig()
     sample: SampleConfig = SampleConfig()
     embed: EmbedConfig = EmbedConfig()
+    card: CardConfig = CardConfig()
     schedules: SchedulesConfig = SchedulesConfig()
     resources: Resources = Resources()
 

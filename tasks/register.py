@@ -1,5 +1,6 @@
 """Versions in the MLflow registry, their aliases, and who may move them."""
 
+import json
 import logging
 import os
 import shutil
@@ -13,6 +14,7 @@ import mlflow
 import pandas as pd
 import pyarrow as pa
 from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -30,7 +32,8 @@ from mlflow.types.schema import AnyType, Array, Object, Property
 import ar_models
 from ar_models.cells import family
 from ar_models.density import CALIBRATION, MODEL, WEIGHTS, TableDensity
-from tasks import evaluate, gate, manifest, storage, tracking
+from tasks import card, evaluate, gate, manifest, storage, tracking
+from tasks.config import CardConfig
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
 
 EXAMPLE_ROWS = 5
 
+NO_CARD = CardConfig()
+
 Json = dict[str, Any]  # JSON-able values
 
 
@@ -67,6 +72,8 @@ def register(
     run_id: str,
     *,
     tags: Mapping[str, str] | None = None,
+    source: str | None = None,
+    about: CardConfig = NO_CARD,
 ) -> Json:
     """Registers a model as a version; a challenger, where there is a champion.
 
@@ -80,6 +87,8 @@ def register(
         prepared: Folder of the prepared dataset, on whose test rows it was judged.
         run_id: The MLflow run to log to.
         tags: More tags of the version, such as the id of the flow run.
+        source: Path of the dataset, to be noted.
+        about: What only a person knows, for the card.
 
     Returns:
         `version`, `uri`, and `rival`: the URI of the version that it has to beat, or
@@ -92,10 +101,14 @@ def register(
     champion = alias_of(client, name, CHAMPION)
     found = find_version(client, name, density)
     if found is None:
-        about = version_tags(density, model, prepared, evaluation) | dict(tags or {})
+        said = version_tags(density, model, prepared, evaluation) | dict(tags or {})
         if champion is not None:
-            about[PARENT] = str(champion.version)
-        found = log_version(name, model, density, prepared, evaluated, run_id, about)
+            said[PARENT] = str(champion.version)
+        text = write_card(name, density, prepared, evaluated, about)
+        log_dataset(run_id, name, prepared, source)
+        found = log_version(
+            name, model, density, prepared, evaluated, run_id, said, text
+        )
     number = str(found.version)
     if champion is not None and str(champion.version) != number:
         client.set_registered_model_alias(name, CHALLENGER, number)
@@ -335,7 +348,34 @@ def version_tags(
     for task, folder in folders.items():
         written = storage.read_json(storage.join(folder, manifest.MANIFEST))
         found[f"{task}_key"] = written["job_key"]
+        if task == "prepare":
+            found["dataset_fingerprint"] = written["inputs"]["dataset"]
+    schema = storage.read_json(storage.join(prepared, "schema.json"))
+    found["schema_fingerprint"] = manifest.job_key(columns=schema["columns"])
     return found
+
+
+def write_card(
+    name: str, density: TableDensity, prepared: str, evaluated: Json, about: CardConfig
+) -> str:
+    """The card of a version, as Markdown."""
+    written = storage.read_json(storage.join(prepared, manifest.MANIFEST))
+    profiled = storage.read_json(storage.join(prepared, "profile.json"))
+    return card.write(name, density, written, profiled, evaluated, about)
+
+
+def log_dataset(run_id: str, name: str, prepared: str, source: str | None) -> None:
+    """Logs the dataset as an input of the run."""
+    written = storage.read_json(storage.join(prepared, manifest.MANIFEST))
+    dataset = Dataset(
+        name=name,
+        digest=written["inputs"]["dataset"],
+        source_type="parquet",
+        source=json.dumps({"uri": source or prepared}),
+        profile=json.dumps({"num_rows": sum(written["rows"].values())}),
+    )
+    tag = InputTag("mlflow.data.context", "training")
+    MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [tag])])
 
 
 def log_version(
@@ -346,14 +386,21 @@ def log_version(
     evaluated: Json,
     run_id: str,
     tags: Mapping[str, str],
+    text: str,
 ) -> ModelVersion:
     """Logs the model to its run as a pyfunc and registers that as a new version."""
     info = log_pyfunc(model, density, prepared, run_id)
     client = MlflowClient()
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
+    client.log_text(run_id, text, "model_card.md")
     found = client.create_model_version(
-        name, info.model_uri, run_id, tags=dict(tags), model_id=info.model_id
+        name,
+        info.model_uri,
+        run_id,
+        tags=dict(tags),
+        model_id=info.model_id,
+        description=text[:MOST_TEXT],
     )
     # Metrics from before the model was logged would be linked with their first value.
     mlflow.log_metrics(

@@ -64,6 +64,15 @@ def storage_root(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
+def server() -> Iterator[None]:
+    """A Prefect server of this process, with a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=600):
+        yield
+
+
+@pytest.fixture(scope="session")
 def ray() -> Iterator[None]:
     """A local Ray with 2 processors, started once."""
     import ray

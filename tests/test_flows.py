@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from mlflow import MlflowClient
-from prefect.testing.utilities import prefect_test_harness
 from tables import small_table
 from typer.testing import CliRunner, Result
 
@@ -67,12 +66,6 @@ class Job:
             for path in sorted((self.storage / "small").rglob("*"))
             if path.is_file()
         }
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=600):
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -267,6 +260,25 @@ def test_status_shows_versions_and_results(job: Job, retrained: dict[str, Any]) 
     assert {"prepared", "models", "evaluations"} <= kinds
     text = CliRunner().invoke(cli.app, ["status", "--storage", str(job.storage)])
     assert "champion" in text.stdout
+
+
+def test_a_scored_file_tells_where_it_comes_from(
+    job: Job, retrained: dict[str, Any], tmp_path: Path
+) -> None:
+    scored = json.loads(job("score", "--json").stdout)["score"]["path"]
+    place = ["--storage", str(job.storage)]
+    for path in (scored, f"{scored}/part-00001.parquet"):
+        found = json.loads(call("status", path, *place, "--json").stdout)
+        assert found["model"]["version"] == "1"
+        assert found["version"]["aliases"] == ["champion"]
+        assert found["training"]["data"] == str(job.data)
+        fingerprint = found["version"]["tags"]["dataset_fingerprint"]
+        assert fingerprint == retrained["prepare"]["fingerprint"]
+    assert "by           small version 1" in call("status", scored, *place).stdout
+    for path, said in (("no/such", "no such file"), (job.file, "is no result")):
+        ended = call("status", str(path), *place)
+        assert ended.exit_code == cli.FAILED
+        assert said in ended.stderr
 
 
 def test_init_proposes_a_configuration_that_retrain_takes(

@@ -91,7 +91,19 @@ def test_a_version_says_where_it_comes_from(
     assert tags["flow_run_id"] == "f"
     about = json.loads(Path(judged.prepared, "_manifest.json").read_text())
     assert tags["prepare_key"] == about["job_key"]
-    assert {"train_key", "evaluate_key", "encoder_fingerprint"} <= set(tags)
+    assert {"train_key", "evaluate_key", "schema_fingerprint"} <= set(tags)
+
+
+def test_a_version_has_a_card_and_a_dataset(first: dict[str, Any]) -> None:
+    client = MlflowClient()
+    version = client.get_model_version("alone", "1")
+    card = str(version.description)
+    assert "- **Licence**: not stated" in card
+    assert "- **Period**: time 2024-03-01" in card
+    assert "nothing is not modelled" in card
+    assert "How scores are to be read" in card
+    (used,) = client.get_run(version.run_id).inputs.dataset_inputs
+    assert used.dataset.digest == version.tags["dataset_fingerprint"]
 
 
 def test_a_version_has_the_metrics_of_its_evaluation(
