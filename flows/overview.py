@@ -157,8 +157,8 @@ def lineage(path: str) -> dict[str, Any]:  # JSON-able values
     made = version.tags.get(register.FINGERPRINT)
     if made != model["fingerprint"]:
         raise ValueError(
-            f"{path}: was made by {model['name']} version {model['version']} of another "
-            f"registry than {mlflow.get_tracking_uri()}"
+            f"{path}: was made by {model['name']} version {model['version']} of "
+            f"another registry than {mlflow.get_tracking_uri()}"
         )
     registered = client.get_registered_model(model["name"])
     found["version"] = {
