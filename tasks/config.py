@@ -525,7 +525,7 @@ class GateConfig(Section):
         0.1, description="different scores per different row"
     )
     max_slowdown: PositiveFloat = Field(
-        3.0, description="seconds to score a row, against the champion"
+        3.0, description="work to score a row, against the champion"
     )
     max_growth: PositiveFloat = Field(
         4.0, description="bytes of weights, against the champion"
