@@ -598,8 +598,7 @@ def check_speed(
         "slowdown",
         ratio,
         ratio <= config.max_slowdown,
-        f"{rates[0]:,.0f} rows per second of a processor, the champion "
-        f"{rates[1]:,.0f}",
+        f"{rates[0]:,.0f} rows per second of a processor, the champion {rates[1]:,.0f}",
         bound=config.max_slowdown,
     )
 
