@@ -278,7 +278,7 @@ def test_a_version_that_does_not_load_elsewhere_is_refused(
 
 
 def test_an_unknown_segment_is_named(judged: Judged, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="gate.segments: no column .where.*count"):
+    with pytest.raises(ValueError, match="gate.segments: there is no column .where."):
         gate.gate(
             judged.models["weak"],
             None,
