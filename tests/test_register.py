@@ -355,9 +355,6 @@ def test_the_pyfuncs_params_choose_the_output(
     columns = pyfunc.predict(frame, params={"output": "column_log_prob"})
     assert list(columns) == density.columns
     np.testing.assert_allclose(columns.sum(axis=1), alone["log_prob"])
-    features = pyfunc.predict(frame, params={"output": "embed"})
-    table = pa.Table.from_pandas(frame)
-    np.testing.assert_allclose(features, density.features(table), atol=1e-5)
     few = pyfunc.predict(
         frame, params={"statistic": "surprisal", "explain": "none", "threshold": 50.0}
     )
