@@ -47,7 +47,8 @@ class Lists:
         """Its place in the list, (elements,)."""
         ends = np.cumsum(self.lengths)
         starts = np.repeat(ends - self.lengths, self.lengths)
-        return np.arange(len(starts)) - starts
+        places: np.ndarray = np.arange(len(starts)) - starts
+        return places
 
     def select(self, rows: np.ndarray) -> "Lists":
         """The cells where `rows` (n,) is true."""
@@ -138,14 +139,15 @@ def lists(array: pa.Array | pa.ChunkedArray) -> Lists:
 
 def _symbols(array: pa.Array, missing: np.ndarray | None) -> Lists:
     """Texts as code points, or bytes as integers."""
+    given = array.to_pylist()
     if cells.family(array.type) == "text":
-        values = [value or "" for value in array.to_pylist()]
-        joined = "".join(values).encode("utf-32-le", "surrogatepass")
-        symbols = pa.array(np.frombuffer(joined, np.int32))
+        joined = "".join(value or "" for value in given)
+        points = joined.encode("utf-32-le", "surrogatepass")
+        symbols = pa.array(np.frombuffer(points, np.int32))
     else:
-        values = [value or b"" for value in array.to_pylist()]
-        symbols = pa.array(np.frombuffer(b"".join(values), np.uint8))
-    lengths = np.array([len(value) for value in values], np.int64)
+        whole = b"".join(value or b"" for value in given)
+        symbols = pa.array(np.frombuffer(whole, np.uint8))
+    lengths = np.array([len(value or "") for value in given], np.int64)
     return Lists(lengths, missing, {"": symbols})
 
 

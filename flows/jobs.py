@@ -78,8 +78,12 @@ def output(name: str, config: Config) -> str:
     if name == "backfill":
         _, path = storage.resolve(score.partitions_place(config))
         return path
-    bulk = {"score": config.score, "sample": config.sample, "embed": config.embed}
-    given = bulk[name].output if name in bulk else None
+    bulk = {
+        "score": config.score.output,
+        "sample": config.sample.output,
+        "embed": config.embed.output,
+    }
+    given = bulk.get(name)
     home = storage.join(config.resources.storage, config.name)
     _, path = storage.resolve(given or home)
     if given or name not in bulk:

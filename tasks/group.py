@@ -129,9 +129,15 @@ def fields(data: DataConfig, schema: pa.Schema) -> list[str]:
     """
     assert data.sequence is not None
     key, order = data.sequence.key, data.sequence.order
-    named = {"data.sequence.key": (key,), "data.exclude": data.exclude}
-    named |= {"data.sequence.order": (order,)} if order else {}
-    check_columns(schema, named | {"data.columns": tuple(data.columns)})
+    check_columns(
+        schema,
+        {
+            "data.sequence.key": (key,),
+            "data.sequence.order": (order,) if order else (),
+            "data.exclude": data.exclude,
+            "data.columns": tuple(data.columns),
+        },
+    )
     if key == ROWS:
         raise ValueError(
             f"data.sequence.key: {ROWS!r} is what the column of sequences is called; "

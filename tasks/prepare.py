@@ -526,6 +526,7 @@ def divide(plan: Plan, fragment: Fragment) -> Division:
         type = fragment.schema.field(split.column).type
         base = profile.base_of(type, None)
         moments = profile.cells_of(blank.column(split.column), type, base)
+        assert not isinstance(moments, Lists)  # which hold no time
         found = splits.by_time(moments, plan.boundaries)
         rows = np.flatnonzero(~spoilt)[found < 0]
         faults += [(int(i), split.column, "no time to split by") for i in rows]

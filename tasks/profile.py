@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -690,7 +690,8 @@ def _shades(
     given = points(part)
     at = np.searchsorted(np.asarray(values), given.values)
     counts = np.bincount(at.astype(int), given.counts, minlength=len(values))
-    kind: Kind = "binary" if len(values) == 2 else "categorical"
+    kind: Literal["binary", "categorical"]
+    kind = "binary" if len(values) == 2 else "categorical"
     variable = Variable(
         name, kind, 0, size=len(values), frequencies=_shares(counts.tolist())
     )
