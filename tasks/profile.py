@@ -8,7 +8,7 @@ sample of distinct values with their counts.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from statistics import NormalDist
@@ -68,6 +68,12 @@ REPEATED = 5
 """Rows in which such an integer must occur."""
 
 REAL_ATOMS = 16
+STANDS_OUT = 5
+"""How much more often than the values beside it an atom of a real column occurs, …"""
+
+BESIDE = 4
+"""… of so many to either side."""
+
 REAL_CODES = 32
 RARE_KEPT = 1000
 KNOTS = 32
@@ -857,7 +863,10 @@ def _state(
 def _real(name: str, type: pa.DataType, part: Sketch) -> RealColumn:
     """A real column: atoms, and the transform of the others."""
     found = frequent_values(part, 0.01, REAL_ATOMS)
-    atoms = {v: c for v, c in sorted(found.items()) if c >= 10}
+    beside = counts_beside(part, found)
+    atoms = {
+        v: c for v, c in sorted(found.items()) if c >= max(10, STANDS_OUT * beside[v])
+    }
     names, state = _state(name, part, atoms)
     knots, scores = normal_scores(points(part, without=list(atoms)))
     even = tuple(NormalDist().inv_cdf((i + 0.5) / KNOTS) for i in range(KNOTS))
@@ -874,6 +883,27 @@ def _real(name: str, type: pa.DataType, part: Sketch) -> RealColumn:
         knots,
         scores,
     )
+
+
+def counts_beside(part: Sketch, values: Collection[float]) -> dict[float, float]:
+    """How often the values next to each of some values occur, in the median.
+
+    Where a scale is coarse all values repeat, and none of them is special. A column of
+    a few values has nothing beside them.
+    """
+    if part.values is None or part.counts is None:
+        return dict.fromkeys(values, 1.0)
+    if len(part.values) <= 2 * BESIDE:
+        return dict.fromkeys(values, 0.0)
+    known = part.values.to_numpy(zero_copy_only=False)
+    counts = np.asarray(part.counts, np.float64)
+    result = {}
+    for value in values:
+        place = int(np.searchsorted(known, value))
+        near = counts[max(0, place - BESIDE) : place + BESIDE + 1]
+        others = np.delete(near, min(place, BESIDE))
+        result[value] = float(np.median(others))
+    return result
 
 
 def normal_scores(given: Points) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -466,3 +466,14 @@ def test_many_distinct_values_keep_their_distribution() -> None:
     exact = len(set(whole.to_pylist()))
     estimate = profile.distinct(merged)
     assert estimate is not None and abs(estimate - exact) < 0.1 * exact
+
+
+def test_only_values_that_stand_out_are_atoms() -> None:
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(size=4000).round(1)
+    zeros = np.where(rng.random(4000) < 0.2, 0.05, coarse)
+    spread = np.where(rng.random(4000) < 0.02, 1.0, rng.normal(size=4000))
+    table = pa.table({"coarse": coarse, "zeros": zeros, "spread": spread})
+    columns = fit(table, columns={n: {"kind": "real"} for n in table.column_names})
+    atoms = [column.to_dict()["atoms"] for column in columns.columns]
+    assert atoms == [(), (0.05,), (1.0,)]
