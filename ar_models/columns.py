@@ -81,6 +81,11 @@ class Column:
         """What stood in training rows besides values, such as missing and nan."""
         raise NotImplementedError
 
+    @property
+    def mean_log_slopes(self) -> tuple[float, ...]:
+        """What each variable adds to `Coded.log_slope` on average, where present."""
+        return (0.0,) * len(self.variables)
+
     def encode(self, array: pa.Array, type: pa.DataType) -> Coded:
         """The column's part of `x`; `type` is the Arrow type it was trained with."""
         raise NotImplementedError
@@ -375,6 +380,10 @@ class RealColumn(Column):
     def transform(self) -> NormalScores:
         """The map from values to scores."""
         return NormalScores(self.knots, self.scores)
+
+    @property
+    def mean_log_slopes(self) -> tuple[float, ...]:
+        return (0.0,) * self.value + (self.transform.mean_log_slope,)
 
     def encode(self, array: pa.Array, type: pa.DataType) -> Coded:
         cell = cells.reals(array)

@@ -26,11 +26,13 @@ from ar_models.judgement import (
     Floats,
     Judgement,
     Statistic,
+    combined_scores,
     judge,
     log_probs,
     rank,
     reference_scores,
     statistics_of,
+    weights_of,
 )
 from ar_models.lists import ListColumn
 
@@ -68,11 +70,18 @@ class TableDensity:
     @cached_property
     def reference(self) -> dict[str, Floats]:
         """The calibration rows' anomaly scores by statistic, ascending."""
-        return {
-            name: np.sort(scores[~np.isnan(scores)])
-            for name, scores in self.calibration.items()
-            if name in STATISTICS
+        if not self.calibration:
+            return {}
+        known = {
+            **{n: s for n, s in self.calibration.items() if n in STATISTICS},
+            "combined": combined_scores(self.calibration),
         }
+        return {n: np.sort(s[~np.isnan(s)]) for n, s in known.items()}
+
+    @cached_property
+    def weights(self) -> dict[str, float]:
+        """Of the statistics that `combined` is made of."""
+        return weights_of(self.calibration)
 
     @property
     def columns(self) -> list[str]:
@@ -150,7 +159,7 @@ class TableDensity:
         )
         parts = [schema.empty_table()]
         for rows, encoded in self.batches(table):
-            judgement = judge(self.model, encoded, statistic)
+            judgement = judge(self.model, encoded, statistic, self.weights)
             scores = judgement.contributions.sum(axis=1)
             fields = {
                 "log_prob": pa.array(judgement.log_prob.sum(axis=1)),
@@ -185,7 +194,7 @@ class TableDensity:
                 "all others: family eonade, or transformer with order_agnostic, and no "
                 f"ensemble; this one is {type(self.model).__name__}"
             )
-        if self.calibration and statistic not in self.calibration:
+        if self.calibration and statistic not in self.reference:
             raise ValueError(
                 f"statistic {statistic!r} has no calibration scores in this model, "
                 f"which knows {', '.join(self.reference)}; train it anew"

@@ -77,11 +77,14 @@ class Encoded:
         x: (n, dim) float32.
         log_volume: (n, columns) float64, nats to add to the network's.
         escapes: (n, columns) int8: PRESENT, MISSING, UNSEEN or OUTSIDE.
+        mean_log_slopes: What each variable, where present, adds to `log_volume` on
+            average, (dim,), nats; None: nothing.
     """
 
     x: np.ndarray
     log_volume: np.ndarray
     escapes: np.ndarray
+    mean_log_slopes: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,11 @@ class TableEncoder:
         return [column.name for column in self.columns]
 
     @cached_property
+    def _mean_log_slopes(self) -> np.ndarray:
+        """Of each variable, (dim,), nats."""
+        return np.concatenate([column.mean_log_slopes for column in self.columns])
+
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of everything the encoder does: 16 hexadecimal digits."""
         canonical = json.dumps(self.to_dict(), sort_keys=True)
@@ -188,7 +196,7 @@ class TableEncoder:
                 x[block, self._slices[j]] = coded.x
                 escapes[block, j] = coded.escapes
                 log_volume[block, j] = _log_volume(coded, column.escape_mass)
-        return Encoded(x, log_volume, escapes)
+        return Encoded(x, log_volume, escapes, self._mean_log_slopes)
 
     def check(self, schema: pa.Schema) -> None:
         """Raises ValueError where a table of this schema cannot be encoded."""

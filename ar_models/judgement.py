@@ -1,9 +1,10 @@
 """What a model says about encoded rows, and how strange that makes them."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,6 +23,8 @@ from ar_models.variables import Variable
 Floats = NDArray[np.float64]
 
 Statistic = Literal[
+    "combined",
+    "density",
     "surplus",
     "excess",
     "surprisal",
@@ -31,6 +34,12 @@ Statistic = Literal[
     "ratio",
 ]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
+
+COMBINED: tuple[Statistic, ...] = ("excess", "tail", "density")
+"""What the statistic combined is the greatest of."""
+
+EQUAL: Mapping[str, float] = MappingProxyType(dict.fromkeys(COMBINED, 1.0))
+"""Their weights where there are no calibration rows."""
 
 PASSES = 2**19
 """Rows that pass through the network, at most, for the leave_one_out of a batch."""
@@ -71,7 +80,10 @@ def log_probs(model: AutoregressiveModel, encoded: Encoded) -> Floats:
 
 @torch.inference_mode()
 def judge(
-    model: AutoregressiveModel, encoded: Encoded, statistic: Statistic
+    model: AutoregressiveModel,
+    encoded: Encoded,
+    statistic: Statistic,
+    weights: Mapping[str, float] = EQUAL,
 ) -> Judgement:
     """What `model` says about encoded rows, and by what columns are strange.
 
@@ -79,12 +91,23 @@ def judge(
     what the model expects. They have the expectation zero where it is right, but for
     surprisal, leave_one_out and ratio.
 
+    combined: The greatest of excess, tail and density, each times its weight, for they
+    fail on different rows: tail in gaps between modes, density where ordinary values
+    are far apart, excess where strange ones are.
+
     surprisal: -log_prob.
 
     excess: The surprisal less the entropy, both taken variable by variable, given the
     variables before it in the row, over those that are present. A missing value is
     weighed against the chance of one only. Real columns are compared in the encoder's
     coordinates, where changes of units cancel.
+
+    density: The excess in the column's own units: of reals less what their log-density
+    has of the units, beyond its mean. So values where the column is sparse are
+    stranger, and a change of units cancels all the same.
+
+    surplus: The excess where it is positive, else 0: an ordinary column does not
+    excuse a strange one.
 
     tail: -log of the tail probability less 1, its expectation; see
     `log_tail_probability`. Of all orderings the mean.
@@ -101,10 +124,16 @@ def judge(
     What escaped is no network output: but for surprisal and tail it contributes its
     surprisal.
 
+    Args:
+        model: In eval mode.
+        encoded: The n rows.
+        statistic: One of them.
+        weights: Of excess, tail and density in combined, as `weights_of` gives them.
+
     Raises:
         TypeError: leave_one_out was asked of a family that is not order-agnostic.
     """
-    view = View(model, encoded)
+    view = View(model, encoded, weights)
     contributions, scores = STRANGENESS[statistic](view)
     spread = scores.double().std(0).cpu().numpy() if len(scores) > 1 else None
     first = view.conditionals[0]
@@ -123,15 +152,49 @@ def reference_scores(model: AutoregressiveModel, encoded: Encoded) -> dict[str, 
     view = View(model, encoded)
     found = {"log_prob": view.log_prob.sum(axis=1)}
     for statistic in statistics_of(model):
+        if statistic == "combined":
+            continue  # its weights depend on all rows, see `combined_scores`
         if statistic != "leave_one_out":
             found[statistic] = STRANGENESS[statistic](view)[0].sum(axis=1)
             continue
         rows = slice(max(1, PASSES // model.dim))
-        part = Encoded(encoded.x[rows], encoded.log_volume[rows], encoded.escapes[rows])
+        part = replace(
+            encoded,
+            x=encoded.x[rows],
+            log_volume=encoded.log_volume[rows],
+            escapes=encoded.escapes[rows],
+        )
         scores = np.full(len(encoded.x), np.nan)
         scores[rows] = judge(model, part, statistic).contributions.sum(axis=1)
         found[statistic] = scores
     return found
+
+
+def weights_of(calibration: Mapping[str, Floats]) -> dict[str, float]:
+    """The weights that give excess, tail and density equal spreads.
+
+    The spread is that of the middle half of the calibration rows; that of excess stays,
+    so that the scores are nats of excess.
+
+    Args:
+        calibration: What `reference_scores` gave, each (n,); {}: all are 1.
+    """
+    if not calibration or not len(calibration["excess"]):
+        return dict(EQUAL)
+    spread = {
+        name: max(
+            float(np.subtract(*np.quantile(calibration[name], (0.75, 0.25)))), TIE
+        )
+        for name in COMBINED
+    }
+    return {name: spread["excess"] / spread[name] for name in COMBINED}
+
+
+def combined_scores(calibration: Mapping[str, Floats]) -> Floats:
+    """The calibration rows' scores by the statistic combined, (n,), nats."""
+    weights = weights_of(calibration)
+    each = [weights[name] * calibration[name] for name in COMBINED]
+    return np.asarray(np.max(each, axis=0))
 
 
 def statistics_of(model: AutoregressiveModel) -> list[Statistic]:
@@ -145,6 +208,7 @@ class View:
     Args:
         model: The model.
         encoded: The n rows.
+        weights: Of the statistics that combined is made of.
 
     Attributes:
         x: Their variables, (n, dim).
@@ -156,8 +220,13 @@ class View:
         log_prob: With it.
     """
 
-    def __init__(self, model: AutoregressiveModel, encoded: Encoded) -> None:
-        self.model, self.encoded = model, encoded
+    def __init__(
+        self,
+        model: AutoregressiveModel,
+        encoded: Encoded,
+        weights: Mapping[str, float] = EQUAL,
+    ) -> None:
+        self.model, self.encoded, self.weights = model, encoded, weights
         x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
         self.x = x
         self.conditionals = [model.conditionals(x, k) for k in range(model.orderings)]
@@ -193,6 +262,28 @@ def _surprisal(view: View) -> tuple[Floats, Tensor]:
 
 def _excess(view: View) -> tuple[Floats, Tensor]:
     return view.excess
+
+
+def _density(view: View) -> tuple[Floats, Tensor]:
+    excess, scores = view.excess
+    if view.encoded.mean_log_slopes is None:
+        return excess, scores
+    mean = torch.from_numpy(view.encoded.mean_log_slopes).to(view.x.device)
+    mean = mean.expand(view.x.shape).masked_fill(view.x.isnan(), 0.0)
+    units = by_column(mean, view.model.variables) - view.encoded.log_volume
+    return view.unless_escaped(excess + units), scores
+
+
+def _combined(view: View) -> tuple[Floats, Tensor]:
+    found = [STRANGENESS[name](view) for name in COMBINED]
+    weights = [view.weights[name] for name in COMBINED]
+    each = np.stack([w * f for w, (f, _) in zip(weights, found, strict=True)])
+    winner = each.sum(axis=-1).argmax(axis=0)
+    contributions = each[winner, np.arange(len(winner))]
+    scores = torch.stack(
+        [w * s.double().cpu() for w, (_, s) in zip(weights, found, strict=True)]
+    )
+    return contributions, scores[torch.from_numpy(winner), :, range(len(winner))].T
 
 
 def _surplus(view: View) -> tuple[Floats, Tensor]:
@@ -240,6 +331,8 @@ def _ratio(view: View) -> tuple[Floats, Tensor]:
 
 
 STRANGENESS: dict[Statistic, Callable[[View], tuple[Floats, Tensor]]] = {
+    "combined": _combined,
+    "density": _density,
     "surplus": _surplus,
     "excess": _excess,
     "surprisal": _surprisal,

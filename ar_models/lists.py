@@ -190,6 +190,11 @@ class ListColumn(Column):
         """Whether there is a variable with the length."""
         return self.shortest < self.places
 
+    @property
+    def mean_log_slopes(self) -> tuple[float, ...]:
+        place = [m for element in self.elements for m in element.mean_log_slopes]
+        return (0.0,) * self.first + tuple(place) * self.places
+
     def encode(self, array: pa.Array, type: pa.DataType) -> Coded:
         try:
             given = lists(array)

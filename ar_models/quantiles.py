@@ -1,5 +1,7 @@
 """The monotone transform by which a real column becomes nearly normal."""
 
+from statistics import NormalDist
+
 import numpy as np
 
 
@@ -19,6 +21,12 @@ class NormalScores:
         # Segment 0 is the lower tail, the last one the upper tail.
         self.log_slopes = np.log(np.r_[self.slopes[0], self.slopes, self.slopes[-1]])
         self.last = len(self.knots) - 1
+
+    @property
+    def mean_log_slope(self) -> float:
+        """The mean of log |d score / dx| where scores are normal, in nats."""
+        below = np.array([NormalDist().cdf(float(score)) for score in self.scores])
+        return float(np.diff(np.r_[0.0, below, 1.0]) @ self.log_slopes)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores of finite `x` and log |d score / dx|, both (n,) float64."""

@@ -81,7 +81,7 @@ TRAIN = TrainConfig(
     noise=0.2,
     patience=100,
 )
-STATISTIC: Statistic = "surplus"
+STATISTIC: Statistic = "combined"
 
 
 class Task(NamedTuple):

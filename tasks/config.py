@@ -440,6 +440,8 @@ class ScoreConfig(Section):
         (), description="columns carried to the output besides data.id, for reading"
     )
     statistic: Literal[
+        "combined",
+        "density",
         "surplus",
         "excess",
         "surprisal",

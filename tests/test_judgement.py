@@ -15,6 +15,7 @@ from ar_models.density import TableDensity
 from ar_models.eonade import EoNADE
 from ar_models.independent import Independent
 from ar_models.judgement import (
+    COMBINED,
     STATISTICS,
     Statistic,
     judge,
@@ -243,7 +244,9 @@ def test_awkward_columns_leave_rows_apart(
     assert len(np.unique(scores.round(6))) > 250
 
 
-@pytest.mark.parametrize("statistic", ["surplus", "excess", "tail"])
+@pytest.mark.parametrize(
+    "statistic", ["combined", "surplus", "excess", "tail", "density"]
+)
 def test_awkward_columns_do_not_run_the_show(
     learned: TableDensity, statistic: Statistic
 ) -> None:
@@ -280,7 +283,7 @@ def test_one_ordering_tells_nothing_of_uncertainty(density: TableDensity) -> Non
     assert density.score(odd_row())["uncertainty"].null_count == 1
 
 
-@pytest.mark.parametrize("statistic", ["excess", "surprisal", "tail"])
+@pytest.mark.parametrize("statistic", ["excess", "surprisal", "tail", "density"])
 def test_uncertainty_is_the_spread_over_orderings(
     learned: TableDensity, statistic: Statistic
 ) -> None:
@@ -329,3 +332,42 @@ def test_a_row_that_is_too_ordinary_is_atypical(learned: TableDensity) -> None:
     excess = learned.score(rows, statistic="excess")["anomaly_score"].to_numpy()
     scored = learned.score(rows, statistic="typicality")["anomaly_score"].to_numpy()
     np.testing.assert_allclose(scored, np.abs(excess), atol=1e-9)
+
+
+def test_the_combination_is_the_greatest_in_equal_spreads(
+    learned: TableDensity,
+) -> None:
+    rows = awkward_table(300, seed=1)
+    each = []
+    for name in COMBINED:
+        scores = learned.score(rows, statistic=name)["anomaly_score"].to_numpy()
+        own = learned.calibration[name]
+        width = np.quantile(own, 0.75) - np.quantile(own, 0.25)
+        each.append(scores / width)
+
+    found = learned.score(rows, statistic="combined")["anomaly_score"].to_numpy()
+
+    excess = learned.calibration["excess"]
+    unit = np.quantile(excess, 0.75) - np.quantile(excess, 0.25)
+    np.testing.assert_allclose(found, np.max(each, axis=0) * unit, atol=1e-3)
+    # Not one of them alone.
+    assert len(np.unique(np.argmax(each, axis=0))) == 3
+
+
+def test_density_weighs_how_sparse_values_are() -> None:
+    rng = np.random.default_rng(0)
+    table = pa.table({"amount": rng.lognormal(0, 2, 3000)})
+    encoder = fit(table)
+    model = Independent(encoder.variables).eval()
+    sparse, dense = np.quantile(table["amount"].to_numpy(), [0.9, 0.1])
+    encoded = encoder.encode(pa.table({"amount": [sparse, dense]}))
+
+    excess = judge(model, encoded, "excess").contributions[:, 0]
+    density = judge(model, encoded, "density").contributions[:, 0]
+
+    # Equally far from the middle by rank, but the neighbours are 160 times as far off.
+    assert abs(excess[0] - excess[1]) < 0.3
+    assert 4 < density[0] - density[1] < 6
+    everything = encoder.encode(table)
+    mean = (judge(model, everything, "density").contributions).mean()
+    assert abs(mean - judge(model, everything, "excess").contributions.mean()) < 0.1
