@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ar_models.conditionals import Conditionals
+from ar_models.conditionals import EXACT, Conditionals, Tempering
 from ar_models.variables import Variable, check
 
 SAMPLE_ROWS = 4096
@@ -105,6 +105,26 @@ class AutoregressiveModel(nn.Module):
             "orderings; an order-agnostic model is needed"
         )
 
+    def marginal_conditionals(
+        self, x: Tensor, known: Tensor, which: int = 0
+    ) -> Conditionals:
+        """The conditionals of known variables, with all others marginalised.
+
+        Only of order-agnostic families. What it says of unknown variables is arbitrary.
+
+        Args:
+            x: Observations (batch, dim), NaN where absent.
+            known: Which variables count, bool (batch, dim); of a group the first ones.
+            which: The ordering in which the known variables are taken.
+
+        Raises:
+            TypeError: The family is not order-agnostic.
+        """
+        raise TypeError(
+            f"{type(self).__name__} cannot leave out columns of a row; an "
+            "order-agnostic model is needed"
+        )
+
     def marginal_log_prob(self, x: Tensor, known: Tensor) -> Tensor:
         """The log-probability of the known variables alone, in nats: (batch,).
 
@@ -187,17 +207,20 @@ class AutoregressiveModel(nn.Module):
         *,
         given: Tensor | None = None,
         generator: torch.Generator | None = None,
+        tempering: Tempering = EXACT,
     ) -> Tensor:
         """Draws `count` vectors, (count, dim), NaN where a variable is absent.
 
-        Rows take the orderings in turn, or those that fit what is given. The model is
-        to be in eval mode.
+        Rows take the orderings in turn. Where something is given, they draw one of
+        those that fit it, each as likely as it finds what is given: so the rows follow
+        the conditional of the mean over these. The model is to be in eval mode.
 
         Args:
             count: Number of rows.
             given: Known values (count, dim), NaN where free. In each row they must
                 come first in an ordering, unless the family is order-agnostic.
             generator: On the CPU; equal generators give equal samples.
+            tempering: Of every conditional.
 
         Raises:
             ValueError: The given variables do not come first.
@@ -215,24 +238,31 @@ class AutoregressiveModel(nn.Module):
                 which = torch.arange(start, rows.stop) % self.orderings
             else:
                 known = given[rows].to(device, dtype)
-                which = choose_orderings(self, given[rows], start)
+                which = choose_orderings(self, given[rows], generator, start)
             for k in which.unique().tolist():
                 mine = (which == k).nonzero().squeeze(-1).to(device)
-                drawn[rows][mine] = self.draw(noise[mine], known[mine], k)
+                drawn[rows][mine] = self.draw(noise[mine], known[mine], k, tempering)
         return drawn
 
-    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+    def draw(
+        self,
+        noise: Tensor,
+        given: Tensor,
+        which: int = 0,
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
         """Samples as a pure function of the model and uniform noise.
 
         Args:
             noise: Uniform numbers (batch, noise_dim, 2).
             given: Known values (batch, dim), NaN where free.
             which: The ordering. Order-agnostic families take given variables before it.
+            tempering: Of every conditional.
 
         Returns:
             (batch, dim), NaN where a variable is absent.
         """
-        return draw_plainly(self, noise, given, which)
+        return draw_plainly(self, noise, given, which, tempering)
 
 
 def mean_of_orderings(each: Tensor) -> Tensor:
@@ -259,12 +289,16 @@ def mean_of_orderings(each: Tensor) -> Tensor:
 
 @torch.no_grad()
 def draw_plainly(
-    model: AutoregressiveModel, noise: Tensor, given: Tensor, which: int = 0
+    model: AutoregressiveModel,
+    noise: Tensor,
+    given: Tensor,
+    which: int = 0,
+    tempering: Tempering = EXACT,
 ) -> Tensor:
     """`AutoregressiveModel.draw` by one full pass per variable."""
     x = torch.full_like(given, torch.nan)
     for i in model.ordering(which).tolist():
-        free = model.conditionals(x, which).sample(noise)[:, i]
+        free = model.conditionals(x, which).sample(noise, tempering)[:, i]
         x[:, i] = settle(model.variables[i], free, given[:, i], x)
     return x
 
@@ -339,13 +373,17 @@ def _group_sequences(
 
 
 def choose_orderings(
-    model: AutoregressiveModel, given: Tensor, start: int = 0
+    model: AutoregressiveModel,
+    given: Tensor,
+    generator: torch.Generator | None = None,
+    start: int = 0,
 ) -> Tensor:
     """The ordering in which each row is to be drawn, (count,), on the CPU.
 
     Args:
         model: The model.
         given: Known values (count, dim), NaN where free.
+        generator: Draws among several orderings.
         start: Number of the first row.
 
     Raises:
@@ -361,18 +399,16 @@ def choose_orderings(
             ruled_out = known[:, variable.parent] & ~variable.present(parent)
             free[:, i] &= ~ruled_out
             known[:, i] &= ~ruled_out
+    fitting = torch.ones(len(given), model.orderings, dtype=torch.bool)
     if model.order_agnostic:
         _check_chains(model.variables, known, free)
-        return torch.arange(len(given)) % model.orderings
-    fits = []
-    for k in range(model.orderings):
-        order = model.ordering(k).cpu()
-        after_free = free[:, order].cumsum(-1) > 0
-        fits.append(~(after_free & known[:, order]).any(-1))
-    fitting = torch.stack(fits, 1)
-    count = fitting.sum(1)
-    if not bool(count.all()):
-        row = int((count == 0).nonzero()[0, 0])
+    else:
+        for k in range(model.orderings):
+            order = model.ordering(k).cpu()
+            after_free = free[:, order].cumsum(-1) > 0
+            fitting[:, k] = ~(after_free & known[:, order]).any(-1)
+    if not bool(fitting.any(1).all()):
+        row = int((~fitting.any(1)).nonzero()[0, 0])
         names = [model.variables[i].name for i in known[row].nonzero()[:, 0].tolist()]
         first = [model.variables[i].name for i in model.ordering().tolist()]
         raise ValueError(
@@ -381,8 +417,27 @@ def choose_orderings(
             f"{', '.join(first[: len(names) + 1])}, …); give what comes before too, or "
             "train with an ordering that starts with these"
         )
-    turn = torch.arange(start, start + len(given)) % count
-    return (fitting.cumsum(1) == (turn + 1)[:, None]).int().argmax(1)
+    if model.orderings == 1:
+        return torch.zeros(len(given), dtype=torch.int64)
+    weights = _log_prob_given(model, given, known).masked_fill(~fitting, -torch.inf)
+    reached = weights.softmax(-1).cumsum(-1)
+    uniform = torch.rand(len(given), 1, generator=generator, dtype=reached.dtype)
+    return (reached[:, :-1] <= uniform * reached[:, -1:]).sum(-1)
+
+
+def _log_prob_given(model: AutoregressiveModel, given: Tensor, known: Tensor) -> Tensor:
+    """What each ordering says of known values that come first, (count, orderings)."""
+    device, dtype = model.ordering_table.device, next(model.parameters()).dtype
+    mask = known.to(device)
+    x = given.to(device, dtype).masked_fill(~mask, torch.nan)
+    each = [
+        model.marginal_conditionals(x, mask, k)
+        if model.order_agnostic
+        else model.conditionals(x, k)
+        for k in range(model.orderings)
+    ]
+    rows = torch.stack([c.log_prob(x).sum(-1) for c in each], -1)
+    return rows.double().cpu()
 
 
 def _check_chains(variables: Sequence[Variable], known: Tensor, free: Tensor) -> None:

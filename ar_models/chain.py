@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.autoregressive import settle
-from ar_models.conditionals import Conditionals, Heads, Layout
+from ar_models.conditionals import EXACT, Conditionals, Heads, Layout, Tempering
 from ar_models.inputs import Inputs
 from ar_models.variables import Variable
 
@@ -213,6 +213,7 @@ class Chain(nn.Module):
         given: Tensor,
         order: Tensor,
         advance: Callable[[Tensor], Tensor],
+        tempering: Tempering = EXACT,
     ) -> Tensor:
         """Samples, one step of the network per variable: (batch, dim).
 
@@ -220,20 +221,35 @@ class Chain(nn.Module):
             variables: Of the model.
             noise: Uniform numbers (batch, dim, 2).
             given: Known values (batch, dim), NaN where free.
-            order: The ordering, (dim,).
+            order: The ordering, (dim,), or one per row, (batch, dim).
             advance: Takes vector k of `read`, (batch, width), to hidden vector k. It
                 is called once for each k, in turn.
+            tempering: Of every conditional.
         """
         x = torch.full_like(given, torch.nan)
         vector = self.start.expand(len(x), -1)
-        for i in order.tolist():
-            h = advance(vector + self.next[i]).unsqueeze(1)
-            block = self.layout.select([i])
-            own = Conditionals(block, self.heads(h, block))
-            free = own.sample(noise[:, [i]]).squeeze(1)
-            x[:, i] = settle(variables[i], free, given[:, i], x)
-            token = self.tokens(x[:, [i]], self.tokens.select([i]))
-            vector = token.squeeze(1) + self.last[i]
+        places: list[tuple[int, slice | Tensor]]
+        for place in range(len(variables)):
+            if order.dim() == 1:
+                i = int(order[place])
+                h = advance(vector + self.next[i])
+                places = [(i, slice(None))]
+            else:
+                h = advance(vector + self.next[order[:, place]])
+                # A step of the network serves all rows, whatever they take next.
+                places = [
+                    (i, (order[:, place] == i).nonzero()[:, 0])
+                    for i in order[:, place].unique().tolist()
+                ]
+            vector = torch.empty_like(h)
+            for i, rows in places:
+                block = self.layout.select([i])
+                own = Conditionals(block, self.heads(h[rows].unsqueeze(1), block))
+                free = own.sample(noise[rows][:, [i]], tempering).squeeze(1)
+                value = settle(variables[i], free, given[rows, i], x[rows])
+                x[rows, i] = value
+                token = self.tokens(value.unsqueeze(1), self.tokens.select([i]))
+                vector[rows] = token.squeeze(1) + self.last[i]
         return x
 
 

@@ -7,7 +7,7 @@ whole arrays. Numbers of variables (parent) are relative to the column here;
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -166,6 +166,18 @@ class CodeColumn(Column):
         x = codes.astype(np.float32)
         x[codes < 0] = np.nan
         return Coded(x[:, None], escapes)
+
+    def unknown(self, array: pa.Array, type: pa.DataType) -> np.ndarray:
+        """Which cells hold a value that is not known to have occurred, (n,)."""
+        whole = replace(
+            self,
+            values=self.values + self.rare,
+            specials=tuple(s for s in self.specials if s != "rare"),
+            rare=(),
+            rare_counts=(),
+        )
+        unknown: np.ndarray = whole.encode(array, type).escapes != PRESENT
+        return unknown
 
     def _word_codes(self, cell: cells.Cells, family: str) -> np.ndarray:
         """Codes of words: those of the few distinct words, spread over the rows."""

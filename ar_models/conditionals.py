@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -44,6 +45,61 @@ MOST_LOGITS = 2**23
 """So many logits are held at once when codes are drawn."""
 
 
+@dataclass(frozen=True)
+class Tempering:
+    """How samples keep to what is likely, conditional by conditional.
+
+    Codes are drawn with their probabilities to the power 1 / `temperature`, and only
+    from the nucleus: the likeliest codes, as few as reach the share `top_p` together.
+    The atoms and components of a mixture of numbers are drawn like codes by their
+    weights. A Gaussian component is then taken to the power 1 / `temperature`, too,
+    which multiplies its variance by the temperature; of a logistic one the tails are,
+    which multiplies its scale. Values come from the central share `top_p` of their
+    component. With 1 and 1, samples are exact.
+
+    Reference:
+        Holtzman et al., The curious case of neural text degeneration, 2020.
+        https://arxiv.org/abs/1904.09751 (nuclei of codes).
+
+    Attributes:
+        temperature: Above 0; below 1 likely values become likelier.
+        top_p: Above 0, at most 1.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(
+                f"temperature must be above 0 and finite, got {self.temperature}"
+            )
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+
+    def shares(self, logits: Tensor) -> Tensor:
+        """Of codes with these logits (…, n), in any unit: 0 outside the nucleus."""
+        if self.temperature != 1:
+            logits = logits / self.temperature
+        shares = logits.softmax(-1)
+        if self.top_p == 1:
+            return shares
+        ranked, order = shares.sort(dim=-1, descending=True, stable=True)
+        before = ranked.cumsum(-1) - ranked
+        kept = ranked.masked_fill(before >= self.top_p, 0)
+        return torch.zeros_like(shares).scatter(-1, order, kept)
+
+    def central(self, uniform: Tensor) -> Tensor:
+        """Uniform numbers, moved into the central share `top_p` of 0 to 1."""
+        if self.top_p == 1:
+            return uniform
+        return 0.5 + (uniform - 0.5) * self.top_p
+
+
+EXACT = Tempering()
+"""Samples of the model as it is."""
+
+
 class Conditional(Group):
     """Distributions of `count` variables of one kind.
 
@@ -77,7 +133,9 @@ class Conditional(Group):
         """
         raise NotImplementedError
 
-    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+    def sample(
+        self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
+    ) -> Tensor:
         """Values from uniform numbers (batch, count, 2)."""
         raise NotImplementedError
 
@@ -107,13 +165,25 @@ class Binary(Conditional):
         log_probs = torch.stack([F.logsigmoid(own), F.logsigmoid(-own)], -1)
         return by_likelihood(log_probs, log_probs[..., :1])
 
-    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
-        one = noise[..., 0] < parameters.squeeze(-1).sigmoid()
+    def sample(
+        self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
+    ) -> Tensor:
+        logit = parameters.squeeze(-1)
+        if tempering.temperature != 1:
+            logit = logit / tempering.temperature
+        share = logit.sigmoid()
+        if tempering.top_p < 1:
+            alone = torch.maximum(share, 1 - share) >= tempering.top_p
+            share = torch.where(alone, (logit > 0).to(share.dtype), share)
+        one = noise[..., 0] < share
         return one.to(parameters.dtype)
 
     def probabilities(self, parameters: Tensor) -> Tensor:
         one = parameters.sigmoid()
         return torch.cat([1 - one, one], -1)
+
+    def log_probabilities(self, parameters: Tensor) -> Tensor:
+        return F.logsigmoid(torch.cat([-parameters, parameters], -1))
 
 
 class Categorical(Conditional):
@@ -146,16 +216,22 @@ class Categorical(Conditional):
         log_probs = self.logits(parameters).log_softmax(-1)
         return by_likelihood(log_probs, log_probs.gather(-1, x.long().unsqueeze(-1)))
 
-    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+    def sample(
+        self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
+    ) -> Tensor:
         codes = self.fill.new_empty(noise.shape[:-1], dtype=parameters.dtype)
         rows = max(1, MOST_LOGITS // (len(self.fill) * self.codes))
         for start in range(0, len(codes), rows):
             part = slice(start, start + rows)
-            codes[part] = pick(self.probabilities(parameters[part]), noise[part, :, 0])
+            shares = tempering.shares(self.logits(parameters[part]))
+            codes[part] = pick(shares, noise[part, :, 0])
         return codes
 
     def probabilities(self, parameters: Tensor) -> Tensor:
         return self.logits(parameters).softmax(-1)
+
+    def log_probabilities(self, parameters: Tensor) -> Tensor:
+        return self.logits(parameters).log_softmax(-1)
 
 
 class Vocabulary(Categorical):
@@ -218,6 +294,12 @@ class Mixture(Conditional):
         floor = self.floor.unsqueeze(-1)
         log_scale = floor + F.softplus(raw - floor) - F.softplus(raw - CEILING)
         return logits.log_softmax(-1), location, log_scale
+
+    def pick(self, log_weight: Tensor, uniform: Tensor, tempering: Tempering) -> Tensor:
+        """Indices of atoms and components, from what `unpack` gives."""
+        if tempering == EXACT:  # they are normalised
+            return pick(log_weight.exp(), uniform)
+        return pick(tempering.shares(log_weight), uniform)
 
     def scaled(self, x: Tensor) -> Tensor:
         """`x` (batch, count, …) in scaled units."""
@@ -300,12 +382,16 @@ class Real(Mixture):
         above = (log_weight + torch.special.log_ndtr(-u)).logsumexp(-1)
         return torch.stack([below, torch.full_like(below, -torch.inf), above], -1)
 
-    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+    def sample(
+        self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
+    ) -> Tensor:
         log_weight, location, log_scale = self.unpack(parameters)
-        chosen = pick(log_weight.exp(), noise[..., 0]).unsqueeze(-1)
+        chosen = self.pick(log_weight, noise[..., 0], tempering).unsqueeze(-1)
         z = location.gather(-1, chosen).squeeze(-1)
         spread = log_scale.gather(-1, chosen).squeeze(-1).exp()
-        u: Tensor = torch.special.ndtri(noise[..., 1].clamp(TINY, 1 - TINY))
+        spread = spread * math.sqrt(tempering.temperature)
+        within = tempering.central(noise[..., 1])
+        u: Tensor = torch.special.ndtri(within.clamp(TINY, 1 - TINY))
         z = z + spread * u
         return self.location + self.scale * z
 
@@ -420,14 +506,18 @@ class Integer(Mixture):
         below, above = sides
         return torch.stack([below, self.log_prob(parameters, x), above], -1)
 
-    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+    def sample(
+        self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
+    ) -> Tensor:
         log_weight, location, log_scale = self.unpack(parameters)
-        chosen = pick(log_weight.exp(), noise[..., 0]).unsqueeze(-1)
+        chosen = self.pick(log_weight, noise[..., 0], tempering).unsqueeze(-1)
         atoms = self.atoms.shape[-1]
         component = (chosen - atoms).clamp(min=0)
         z = location.gather(-1, component).squeeze(-1)
         spread = log_scale.gather(-1, component).squeeze(-1).exp()
-        z = z + spread * torch.logit(noise[..., 1].clamp(TINY, 1 - TINY))
+        spread = spread * tempering.temperature
+        within = tempering.central(noise[..., 1])
+        z = z + spread * torch.logit(within.clamp(TINY, 1 - TINY))
         drawn = torch.floor(self.location + self.scale * z + 0.5)
         drawn = drawn.clamp(-MAX_INTEGER, MAX_INTEGER)
         drawn = drawn.clamp(self.lower, self.upper)
@@ -668,7 +758,7 @@ class Conditionals:
 
         return self._restore(of_group)
 
-    def sample(self, noise: Tensor) -> Tensor:
+    def sample(self, noise: Tensor, tempering: Tempering = EXACT) -> Tensor:
         """Values from uniform numbers (batch, dim, 2), by inverse cdf.
 
         The first number picks the code or component, the second the value. Parents are
@@ -676,9 +766,8 @@ class Conditionals:
         """
 
         def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
-            return group.sample(
-                parameters, self.layout.take(k, noise).to(parameters.dtype)
-            )
+            uniform = self.layout.take(k, noise).to(parameters.dtype)
+            return group.sample(parameters, uniform, tempering)
 
         return self._restore(of_group)
 
@@ -697,8 +786,18 @@ class Conditionals:
 
         return self._restore(of_group)
 
+    def log_probabilities(self, i: int) -> Tensor:
+        """Of each code of the binary or categorical variable `i`: (batch, size)."""
+        group, parameters = self._alone(i)
+        return group.log_probabilities(parameters).squeeze(1)
+
     def probabilities(self, i: int) -> Tensor:
         """Of each code of the binary or categorical variable `i`: (batch, size)."""
+        group, parameters = self._alone(i)
+        return group.probabilities(parameters).squeeze(1)
+
+    def _alone(self, i: int) -> tuple[Binary | Categorical, Tensor]:
+        """The group of variable `i` alone, which has codes, and its parameters."""
         for group, members, parameters in zip(
             self.layout.groups,
             self.layout.members,
@@ -709,7 +808,7 @@ class Conditionals:
                 if not isinstance(group, Binary | Categorical):
                     break
                 k = torch.tensor([members.index(i)], device=parameters.device)
-                return group.select(k).probabilities(parameters[:, k]).squeeze(1)
+                return group.select(k), parameters[:, k]
         raise ValueError(f"variable {i} has no codes")
 
     def _restore(

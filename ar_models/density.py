@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -16,11 +16,23 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
-from ar_models import explanation
+from ar_models import cells, explanation
 from ar_models.autoregressive import AutoregressiveModel
+from ar_models.conditionals import Tempering
 from ar_models.encoder import Encoded, TableEncoder
 from ar_models.families import build, family
+from ar_models.imputation import (
+    METHODS,
+    Method,
+    decoded,
+    fill,
+    impute,
+    patched,
+    require_order_agnostic,
+)
+from ar_models.imputation import details as imputation_details
 from ar_models.judgement import (
     STATISTICS,
     Floats,
@@ -41,9 +53,19 @@ FORMAT = 1
 
 MODEL, WEIGHTS, CALIBRATION = "model.json", "weights.safetensors", "calibration.parquet"
 
+DETAILS = "imputed"
+"""Column of imputed rows that tells which cells were filled."""
+
+LOG_PROB = "log_prob"
+"""Column of samples with each row's log-probability."""
+
 BATCH = 4096
 """Rows per pass through the network; larger passes were measured to be slower."""
 
+Given = Mapping[str, object] | pa.Table
+"""What is known of rows to draw: values by column, or a row for each."""
+
+Missing = Literal["model", "marginalise"]
 Explain = Literal["all", "flagged", "none"]
 
 
@@ -97,18 +119,25 @@ class TableDensity:
             if isinstance(column, ListColumn) and not column.shape
         ]
 
-    def column_log_prob(self, table: pa.Table) -> Floats:
+    def column_log_prob(self, table: pa.Table, *, missing: Missing = "model") -> Floats:
         """Log-probability of each column given those before it, (n, columns).
 
         In nats of the original columns; real columns are densities per unit of the
         column. A row's log-probability is the sum over its columns.
+
+        Args:
+            table: Rows with the columns that the encoder knows.
+            missing: What a null is: "model": a value that is missing, as in training.
+                "marginalise": unknown, so that it counts nothing, and the others count
+                by their own joint density; for order-agnostic families.
         """
-        parts = [log_probs(self.model, encoded) for _, encoded in self.batches(table)]
+        batches = self.batches(table, missing)
+        parts = [log_probs(self.model, encoded) for _, encoded in batches]
         return np.concatenate([np.empty((0, len(self.columns))), *parts])
 
-    def log_prob(self, table: pa.Table) -> Floats:
-        """Log-probability of each row, in nats, (n,)."""
-        return np.asarray(self.column_log_prob(table).sum(axis=1))
+    def log_prob(self, table: pa.Table, *, missing: Missing = "model") -> Floats:
+        """Log-probability of each row, in nats, (n,); see `column_log_prob`."""
+        return np.asarray(self.column_log_prob(table, missing=missing).sum(axis=1))
 
     def reference_scores(self, table: pa.Table) -> dict[str, Floats]:
         """Scores of calibration rows, nats: log_prob and each statistic, each (n,)."""
@@ -123,6 +152,7 @@ class TableDensity:
         *,
         statistic: Statistic = "excess",
         threshold: float = 99.9,
+        missing: Missing = "model",
         explain: Explain = "all",
         explain_columns: int = 3,
         column_log_prob: bool = False,
@@ -137,6 +167,9 @@ class TableDensity:
             table: Rows with the columns that the encoder knows, in any order.
             statistic: What the anomaly score is.
             threshold: Severity from which a row is an anomaly.
+            missing: What a null is, see `column_log_prob`. The calibration rows' nulls
+                were modelled; one that is marginalised adds 0 to a score, which is the
+                expected excess of any column.
             explain: Which rows get an explanation; the others have null.
             explain_columns: How many columns an explanation names, at most.
             column_log_prob: Whether to add each column's log-probability, and of
@@ -158,7 +191,7 @@ class TableDensity:
             self.columns if column_log_prob else None, self.sequences
         )
         parts = [schema.empty_table()]
-        for rows, encoded in self.batches(table):
+        for rows, encoded in self.batches(table, missing):
             judgement = judge(self.model, encoded, statistic, self.weights)
             scores = judgement.contributions.sum(axis=1)
             fields = {
@@ -218,7 +251,16 @@ class TableDensity:
         return pa.StructArray.from_arrays(lists, self.sequences)
 
     def sample(
-        self, count: int, *, seed: int, stream: int = 0, log_prob: bool = False
+        self,
+        count: int,
+        *,
+        seed: int,
+        stream: int = 0,
+        log_prob: bool = False,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        given: Given | None = None,
+        missing: Collection[str] = (),
     ) -> pa.Table:
         """Draws rows with the original columns and types.
 
@@ -228,19 +270,109 @@ class TableDensity:
             stream: Number of an independent stream of draws, such as a shard.
             log_prob: Whether to add the column log_prob, in nats, as `log_prob` gives
                 it for the drawn rows.
+            temperature: Of every conditional, see `Tempering`; 1 is exact.
+            top_p: Of every conditional, likewise.
+            given: What is known of the rows: values by column, the same in all rows,
+                None meaning that the value is missing. Or a table of `count` rows with
+                some of the modelled columns, whose nulls are free. Given cells come
+                back as they are, and so do the table's other columns.
+            missing: Columns of that table in which a null says that the value is
+                missing.
+
+        Raises:
+            ValueError: The family cannot condition on these columns, or a given value
+                never occurred in training.
         """
+        tempering = Tempering(temperature, top_p)
+        table, missing = given_table(self.encoder, given, missing, count)
         first = stream_seed(seed, stream)
         generator = torch.Generator().manual_seed(first)
         parts = []
         for start in range(0, max(count, 1), BATCH):
             # Whole batches, cut: the last digits depend on the size of a batch.
-            x = self.model.sample(BATCH, generator=generator).cpu().numpy()
-            part = self.encoder.decode(x, seed=(first << 40) + start)
+            rows = table.slice(start, BATCH) if table is not None else None
+            x = self.model.sample(
+                BATCH,
+                given=None if rows is None else self._given(rows, missing, start),
+                generator=generator,
+                tempering=tempering,
+            )
+            part = self.encoder.decode(x.cpu().numpy(), seed=(first << 40) + start)
             part = part.slice(0, min(BATCH, count - start))
+            if rows is not None:
+                part = carry(part, rows)
             if log_prob:
-                part = part.append_column("log_prob", pa.array(self.log_prob(part)))
+                part = part.append_column(LOG_PROB, pa.array(self.log_prob(part)))
             parts.append(part)
         return pa.concat_tables(parts, promote_options="permissive")
+
+    def _given(self, rows: pa.Table, missing: Collection[str], start: int) -> Tensor:
+        """The variables that given rows fix, as a whole batch: (BATCH, dim)."""
+        x = self.encoder.encode_given(rows, missing, first=start)
+        known = {
+            column: array.is_valid().to_numpy() | (column in missing)
+            for column, array in zip(rows.column_names, rows.columns, strict=True)
+            if column in self.columns
+        }
+        check_given(self.model, self.columns, known)
+        # What fills the batch up is cut off again.
+        fill = np.full((BATCH - len(x), x.shape[1]), np.nan, np.float32)
+        return torch.from_numpy(np.concatenate([x, fill]))
+
+    def impute(
+        self,
+        table: pa.Table,
+        *,
+        method: Method = "draw",
+        seed: int = 0,
+        stream: int = 0,
+        confidence: float = 0.9,
+        details: bool = False,
+    ) -> pa.Table:
+        """The same rows with the nulls of the modelled columns filled.
+
+        See `imputation.impute`. All other cells and columns are as they were. A null
+        is taken for unknown, also where nulls occurred in training; NaN is a value.
+
+        Args:
+            table: Rows with the columns that the encoder knows.
+            method: "draw", or the likeliest category and the "median" or "mean" of a
+                number.
+            seed: With `stream`, fixes every draw.
+            stream: Number of an independent stream of draws.
+            confidence: Of the central intervals of numbers that are not drawn.
+            details: Whether to add the column `imputed`: of each filled cell its
+                column, the conditional probability of the value and, unless drawn, the
+                ends of its interval as text.
+
+        Raises:
+            ValueError: The family is not order-agnostic.
+        """
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {METHODS}, got {method!r}")
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+        require_order_agnostic(self.model)
+        first = stream_seed(seed, stream)
+        generator = torch.Generator().manual_seed(first)
+        parts = []
+        for start in range(0, max(len(table), 1), BATCH):
+            rows = table.slice(start, BATCH)
+            fillings = impute(
+                self.encoder,
+                self.model,
+                rows,
+                method,
+                torch.rand(BATCH, self.model.dim, 2, generator=generator),
+                confidence=confidence,
+                seed=(first << 40) + start,
+            )
+            filled = fill(rows, fillings)
+            if details:
+                told = imputation_details(fillings, len(rows))
+                filled = filled.append_column(DETAILS, told)
+            parts.append(filled)
+        return pa.concat_tables(parts)
 
     @torch.inference_mode()
     def features(self, table: pa.Table) -> NDArray[np.float32]:
@@ -299,11 +431,144 @@ class TableDensity:
             content["info"],
         )
 
-    def batches(self, table: pa.Table) -> Iterator[tuple[pa.Table, Encoded]]:
-        """The table in parts of `BATCH` rows, at least one, with their encoding."""
+    def batches(
+        self, table: pa.Table, missing: Missing = "model"
+    ) -> Iterator[tuple[pa.Table, Encoded]]:
+        """The table in parts of `BATCH` rows, at least one, with their encoding.
+
+        Raises:
+            ValueError: Nulls are to be marginalised, and the model cannot do that.
+        """
+        if missing not in ("model", "marginalise"):
+            raise ValueError(
+                f"missing must be 'model' or 'marginalise', got {missing!r}"
+            )
+        if missing == "marginalise" and not self.model.order_agnostic:
+            raise ValueError(
+                f"a {type(self.model).__name__} cannot marginalise missing values; use "
+                "missing 'model', or train with model.family eonade, or transformer "
+                "with order_agnostic: true"
+            )
         for start in range(0, max(len(table), 1), BATCH):
             rows = table.slice(start, BATCH)
-            yield rows, self.encoder.encode(rows)
+            encoded = self.encoder.encode(rows)
+            if missing == "marginalise":
+                encoded = self.encoder.without_nulls(encoded, rows)
+            yield rows, encoded
+
+
+def given_table(
+    encoder: TableEncoder, given: Given | None, missing: Collection[str], count: int
+) -> tuple[pa.Table | None, Collection[str]]:
+    """What is given as a table of `count` rows, and where its nulls mean missing.
+
+    Raises:
+        ValueError: A column is not modelled, a value has the wrong type, or the table
+            has another number of rows.
+    """
+    if given is None or (isinstance(given, Mapping) and not given):
+        return None, ()
+    if isinstance(given, pa.Table):
+        if given.num_rows != count:
+            raise ValueError(
+                f"{given.num_rows} rows are given for {count} to draw; give a row for "
+                "each"
+            )
+        check_modelled(encoder, missing)
+        return given, missing
+    check_modelled(encoder, given)
+    arrays = {
+        name: constant_array(name, value, encoder.type_of(encoder.names.index(name)))
+        for name, value in given.items()
+    }
+    one = pa.table(arrays)
+    gone = [name for name, value in given.items() if value is None]
+    return one.take(pa.array(np.zeros(count, np.int64))), gone
+
+
+def check_modelled(encoder: TableEncoder, columns: Iterable[str]) -> None:
+    """Raises ValueError where one of the columns is not modelled."""
+    for name in columns:
+        if name in encoder.names:
+            continue
+        reasons = {left.name: left.reason for left in encoder.left_out}
+        why = f"is left out ({reasons[name]})" if name in reasons else "is unknown"
+        raise ValueError(
+            f"column {name!r} {why}, so nothing can be given of it; modelled are "
+            f"{', '.join(encoder.names)}"
+        )
+
+
+def constant_array(name: str, value: object, type: pa.DataType) -> pa.Array:
+    """One cell of a column, from what Python holds of it."""
+    try:
+        return pa.array([value], type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise ValueError(
+            f"column {name!r} holds {type}, got {value!r}: {error}"
+        ) from error
+
+
+def check_given(
+    model: AutoregressiveModel,
+    columns: Sequence[str],
+    known: Mapping[str, NDArray[np.bool_]],
+) -> None:
+    """Raises ValueError where a model cannot condition on given columns.
+
+    Args:
+        model: The model.
+        columns: Names of the modelled columns.
+        known: Of the columns that are given, in which rows they are.
+    """
+    if model.order_agnostic or not any(rows.any() for rows in known.values()):
+        return
+    orders = [] if model.is_bound else orders_of_columns(model, columns)
+    rows = np.stack([known[name] for name in known], axis=1)
+    for pattern in np.unique(rows, axis=0):
+        names = {name for name, fixed in zip(known, pattern, strict=True) if fixed}
+        if any(set(order[: len(names)]) == names for order in orders):
+            continue
+        listed = ", ".join(name for name in columns if name in names)
+        says = (
+            f"of this model's orderings, {len(orders)} in number, none starts with "
+            f"them (the first one: {', '.join(orders[0])})"
+            if orders
+            else "this family cannot condition on any"
+        )
+        raise ValueError(
+            f"given are {listed}, but {says}; train with model.family eonade, or "
+            "transformer with order_agnostic: true, which take any columns, or with "
+            f"model.ordering: [{listed}], which puts these first"
+        )
+
+
+def orders_of_columns(
+    model: AutoregressiveModel, columns: Sequence[str]
+) -> list[list[str]]:
+    """The columns in each ordering of a model."""
+    return [
+        list(dict.fromkeys(columns[model.variables[i].part_of] for i in order))
+        for order in model.ordering_table.tolist()
+    ]
+
+
+def carry(drawn: pa.Table, given: pa.Table) -> pa.Table:
+    """Drawn rows with the given cells as they are, and with the given other columns."""
+    for name, array in zip(given.column_names, given.columns, strict=True):
+        if name not in drawn.column_names:
+            drawn = drawn.append_column(given.schema.field(name), array)
+            continue
+        place = drawn.column_names.index(name)
+        field = drawn.schema.field(place)
+        plain = cells.plain(field.type)
+        # A dictionary of another column of strings must not come between.
+        own, other = decoded(array, plain), decoded(drawn.column(place), plain)
+        rows = np.arange(len(own))
+        sources = np.where(own.is_valid().to_numpy(), rows, len(own) + rows)
+        filled = cells.as_type(patched(own, other, sources), field.type)
+        drawn = drawn.set_column(place, field, filled)
+    return drawn
 
 
 def check_choices(statistic: str, explain: str, calibrated: bool) -> None:

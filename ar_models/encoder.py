@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from ar_models import cells
 from ar_models.columns import (
+    MISSING,
     PRESENT,
     CodeColumn,
     Coded,
@@ -77,14 +78,22 @@ class Encoded:
         x: (n, dim) float32.
         log_volume: (n, columns) float64, nats to add to the network's.
         escapes: (n, columns) int8: PRESENT, MISSING, UNSEEN or OUTSIDE.
+<<<<<<< HEAD
         mean_log_slopes: What each variable, where present, adds to `log_volume` on
             average, (dim,), nats; None: nothing.
+=======
+        unknown: (n, columns) bool: which cells are marginalised; None: no cell is.
+>>>>>>> cfebdf6 (Sample given cells; impute; judge synthetic rows)
     """
 
     x: np.ndarray
     log_volume: np.ndarray
     escapes: np.ndarray
+<<<<<<< HEAD
     mean_log_slopes: np.ndarray | None = None
+=======
+    unknown: np.ndarray | None = None
+>>>>>>> cfebdf6 (Sample given cells; impute; judge synthetic rows)
 
 
 @dataclass(frozen=True)
@@ -198,22 +207,100 @@ class TableEncoder:
                 log_volume[block, j] = _log_volume(coded, column.escape_mass)
         return Encoded(x, log_volume, escapes, self._mean_log_slopes)
 
+    def encode_given(
+        self, table: pa.Table, missing: Collection[str] = (), *, first: int = 0
+    ) -> np.ndarray:
+        """The variables that the given cells fix, (n, dim); NaN where free.
+
+        Args:
+            table: Some of the modelled columns, and perhaps others. A null leaves its
+                cell free.
+            missing: Columns in which a null says that the value is missing.
+            first: Number of the first row, for messages.
+
+        Raises:
+            ValueError: A column's type cannot be read as the trained one, or a cell
+                holds what never occurred in training.
+        """
+        x = np.full((table.num_rows, self.dim), np.nan, np.float32)
+        for j, column in enumerate(self.columns):
+            if column.name not in table.schema.names:
+                continue
+            self._check_column(table.schema, j)
+            array = table.column(column.name)
+            coded = column.encode(array, self.type_of(j))
+            fixed = np.ones(len(array), bool)
+            if column.name not in missing:
+                fixed = array.is_valid().to_numpy()
+            self._refuse_unknown(j, array, coded, fixed, first)
+            x[fixed, self._slices[j]] = coded.x[fixed]
+        return x
+
+    def _refuse_unknown(
+        self,
+        j: int,
+        array: pa.ChunkedArray,
+        coded: Coded,
+        fixed: np.ndarray,
+        first: int,
+    ) -> None:
+        """Raises ValueError where a fixed cell of column `j` is new to the model."""
+        column = self.columns[j]
+        new = fixed & (coded.escapes != PRESENT)
+        if isinstance(column, CodeColumn):
+            new |= fixed & column.unknown(array, self.type_of(j))
+        if not new.any():
+            return
+        row = int(np.flatnonzero(new)[0])
+        value = array[row].as_py()
+        what = "a missing value" if coded.escapes[row] == MISSING else repr(value)
+        known = self.labels(j)
+        some = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
+        need = f"one of {some}" if known else f"a {column.type} in range"
+        raise ValueError(
+            f"column {column.name!r}, row {first + row}: {what} is given, which never "
+            f"occurred in training, so nothing is known of rows with it; give {need}, "
+            "or leave the cell null"
+        )
+
     def check(self, schema: pa.Schema) -> None:
         """Raises ValueError where a table of this schema cannot be encoded."""
-        for j, column in enumerate(self.columns):
-            places = schema.get_all_field_indices(column.name)
-            if len(places) != 1:
-                problem = "is missing" if not places else "occurs more than once"
-                raise ValueError(
-                    f"column {column.name!r} {problem} (trained as {column.type}); "
-                    f"given are {schema.names!r}; give each trained column once"
-                )
-            given = schema.field(places[0]).type
-            if not readable(given, self.type_of(j)):
-                raise ValueError(
-                    f"column {column.name!r} is {given}, which cannot be read as "
-                    f"{column.type}, as it was in training; cast it, or train anew"
-                )
+        self.check_some(schema, self.names)
+
+    def check_some(self, schema: pa.Schema, columns: Collection[str]) -> None:
+        """The same of some modelled columns alone."""
+        for j, name in enumerate(self.names):
+            if name in columns:
+                self._check_column(schema, j)
+
+    def _check_column(self, schema: pa.Schema, j: int) -> None:
+        """Raises ValueError where column `j` of a table cannot be encoded."""
+        column = self.columns[j]
+        places = schema.get_all_field_indices(column.name)
+        if len(places) != 1:
+            problem = "is missing" if not places else "occurs more than once"
+            raise ValueError(
+                f"column {column.name!r} {problem} (trained as {column.type}); "
+                f"given are {schema.names!r}; give each trained column once"
+            )
+        given = schema.field(places[0]).type
+        if not readable(given, self.type_of(j)):
+            raise ValueError(
+                f"column {column.name!r} is {given}, which cannot be read as "
+                f"{column.type}, as it was in training; cast it, or train anew"
+            )
+
+    def without_nulls(self, encoded: Encoded, table: pa.Table) -> Encoded:
+        """An encoded table in which nulls are unknown, and count nothing."""
+        nulls = [table.column(name).is_null().to_numpy() for name in self.names]
+        unknown = np.stack(nulls, axis=1)
+        groups = np.array([variable.part_of for variable in self.variables])
+        return Encoded(
+            np.where(unknown[:, groups], np.float32(np.nan), encoded.x),
+            np.where(unknown, 0.0, encoded.log_volume),
+            np.where(unknown, np.int8(PRESENT), encoded.escapes),
+            unknown,
+        )
 
     def escapes(self, table: pa.Table) -> np.ndarray:
         """Why each cell escaped, (n, columns) int8; 0 where it did not."""

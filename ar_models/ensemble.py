@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ar_models.autoregressive import AutoregressiveModel, mean_of_orderings
-from ar_models.conditionals import Conditionals
+from ar_models.conditionals import EXACT, Conditionals, Tempering
 
 
 class Ensemble(AutoregressiveModel):
@@ -96,6 +96,12 @@ class Ensemble(AutoregressiveModel):
         return {**self.member(0)[0].config(), "ensemble": len(self.members)}
 
     @torch.no_grad()
-    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+    def draw(
+        self,
+        noise: Tensor,
+        given: Tensor,
+        which: int = 0,
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
         member, own = self.member(which)
-        return member.draw(noise, given, own)
+        return member.draw(noise, given, own, tempering)

@@ -8,7 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.autoregressive import AutoregressiveModel, Ordering, settle
-from ar_models.conditionals import Conditional, Conditionals, Layout
+from ar_models.conditionals import (
+    EXACT,
+    Conditional,
+    Conditionals,
+    Layout,
+    Tempering,
+)
 from ar_models.inputs import Inputs
 from ar_models.masking import Chains, chains, split
 from ar_models.running import Block, Plan, make_plan, pre_activations
@@ -198,6 +204,11 @@ class EoNADE(AutoregressiveModel):
             return self.variable_log_prob(x).sum(-1)
         return super().log_prob(x)
 
+    def marginal_conditionals(
+        self, x: Tensor, known: Tensor, which: int = 0
+    ) -> Conditionals:
+        return self.conditionals(x.masked_fill(~known, torch.nan), which)
+
     def marginal_log_prob(self, x: Tensor, known: Tensor) -> Tensor:
         return self.log_prob(x.masked_fill(~known, torch.nan))
 
@@ -224,7 +235,13 @@ class EoNADE(AutoregressiveModel):
         return dict(self.settings)
 
     @torch.no_grad()
-    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+    def draw(
+        self,
+        noise: Tensor,
+        given: Tensor,
+        which: int = 0,
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
         """See `AutoregressiveModel.draw`; what is given comes before all else."""
         given = self._consistent(given)
         x = torch.full_like(given, torch.nan)
@@ -233,7 +250,7 @@ class EoNADE(AutoregressiveModel):
             free = given[:, i].isnan().nonzero()[:, 0]
             value = given[:, i].clone()
             if len(free):
-                value[free] = self._draw_one(i, a[free], noise[free, i])
+                value[free] = self._draw_one(i, a[free], noise[free, i], tempering)
             x[:, i] = settle(self.variables[i], value, None, x)
             a[free] += self._contribution(i, x[free, i])
         return x
@@ -248,12 +265,15 @@ class EoNADE(AutoregressiveModel):
                 given[ruled_out, i] = torch.nan
         return given
 
-    def _draw_one(self, i: int, a: Tensor, noise: Tensor) -> Tensor:
+    def _draw_one(
+        self, i: int, a: Tensor, noise: Tensor, tempering: Tempering
+    ) -> Tensor:
         """Values (batch,) of variable `i` from pre-activations and noise (batch, 2)."""
         group, at = self.layout.alone(i)
         assert isinstance(group, Conditional)
         parameters = F.linear(self.hidden(a), self.last.weight[at], self.last.bias[at])
-        return group.sample(parameters.unsqueeze(1), noise.unsqueeze(1)).squeeze(1)
+        drawn = group.sample(parameters.unsqueeze(1), noise.unsqueeze(1), tempering)
+        return drawn.squeeze(1)
 
     def _contribution(self, i: int, x: Tensor) -> Tensor:
         """What values (batch,) of variable `i` add to the pre-activation."""

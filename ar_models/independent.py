@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ar_models.autoregressive import AutoregressiveModel, settle
-from ar_models.conditionals import Conditionals, Layout
+from ar_models.conditionals import EXACT, Conditionals, Layout, Tempering
 from ar_models.variables import Variable
 
 
@@ -51,8 +51,14 @@ class Independent(AutoregressiveModel):
     def config(self) -> dict[str, Any]:
         return {"components": self.components, "embedding": self.embedding}
 
-    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
-        free = self.conditionals(given).sample(noise)
+    def draw(
+        self,
+        noise: Tensor,
+        given: Tensor,
+        which: int = 0,
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
+        free = self.conditionals(given).sample(noise, tempering)
         x = torch.full_like(given, torch.nan)
         for i in self.ordering(which).tolist():
             x[:, i] = settle(self.variables[i], free[:, i], given[:, i], x)

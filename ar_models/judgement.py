@@ -74,8 +74,24 @@ class Judgement:
 def log_probs(model: AutoregressiveModel, encoded: Encoded) -> Floats:
     """Log-probability of each column of encoded rows, (n, columns), nats."""
     x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
-    network = by_column(model.variable_log_prob(x), model.variables)
-    return np.asarray(encoded.log_volume + network)
+    if encoded.unknown is None:
+        each = model.variable_log_prob(x)
+    else:
+        each = mean_of_orderings(
+            torch.stack([c.log_prob(x) for c in conditionals_of(model, encoded, x)])
+        )
+    return np.asarray(encoded.log_volume + by_column(each, model.variables))
+
+
+def conditionals_of(
+    model: AutoregressiveModel, encoded: Encoded, x: Tensor
+) -> list[Conditionals]:
+    """The conditionals of encoded rows in each ordering, unknown cells marginalised."""
+    if encoded.unknown is None:
+        return [model.conditionals(x, k) for k in range(model.orderings)]
+    groups = [variable.part_of for variable in model.variables]
+    known = torch.from_numpy(~encoded.unknown[:, groups]).to(x.device)
+    return [model.marginal_conditionals(x, known, k) for k in range(model.orderings)]
 
 
 @torch.inference_mode()
@@ -229,7 +245,7 @@ class View:
         self.model, self.encoded, self.weights = model, encoded, weights
         x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
         self.x = x
-        self.conditionals = [model.conditionals(x, k) for k in range(model.orderings)]
+        self.conditionals = conditionals_of(model, encoded, x)
         if model.is_bound:  # what these give does not add up to it
             self.conditionals = self.conditionals[:1]
             self.each = model.variable_log_prob(x).unsqueeze(0)
@@ -298,6 +314,8 @@ def _tail(view: View) -> tuple[Floats, Tensor]:
             for c in view.conditionals
         ]
     )
+    if view.encoded.unknown is not None:
+        each = np.where(view.encoded.unknown, 0.0, each)
     return each.mean(0), torch.from_numpy(each.sum(-1))
 
 

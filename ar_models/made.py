@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.autoregressive import AutoregressiveModel, Ordering, settle
-from ar_models.conditionals import Conditional, Conditionals, Layout
+from ar_models.conditionals import (
+    EXACT,
+    Conditional,
+    Conditionals,
+    Layout,
+    Tempering,
+)
 from ar_models.inputs import Inputs
 from ar_models.variables import Variable
 
@@ -201,7 +207,13 @@ class MADE(AutoregressiveModel):
         return self.hidden(x)
 
     @torch.no_grad()
-    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+    def draw(
+        self,
+        noise: Tensor,
+        given: Tensor,
+        which: int = 0,
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
         # A pass's arithmetic in all: each variable computes only what it made known,
         # and each block brings in what was known before by one product per layer.
         state = _Draw(self, which, len(noise))
@@ -213,7 +225,9 @@ class MADE(AutoregressiveModel):
             group, _ = state.outputs[rank]
             assert isinstance(group, Conditional)
             parameters = state.advance(rank).T.unsqueeze(1)
-            free = group.sample(parameters, uniform[i].T.unsqueeze(1)).squeeze(1)
+            free = group.sample(
+                parameters, uniform[i].T.unsqueeze(1), tempering
+            ).squeeze(1)
             x[i] = settle(
                 self.variables[i], free, given[:, i] if known[i] else None, x.T
             )

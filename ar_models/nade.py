@@ -7,7 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from ar_models.autoregressive import AutoregressiveModel, Ordering, settle
-from ar_models.conditionals import Conditional, Conditionals, Layout
+from ar_models.conditionals import (
+    EXACT,
+    Conditional,
+    Conditionals,
+    Layout,
+    Tempering,
+)
 from ar_models.inputs import Inputs
 from ar_models.running import Activation, Plan, activate, make_plan, run
 from ar_models.variables import Variable
@@ -139,7 +145,13 @@ class NADE(AutoregressiveModel):
         return dict(self.settings)
 
     @torch.no_grad()
-    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+    def draw(
+        self,
+        noise: Tensor,
+        given: Tensor,
+        which: int = 0,
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
         # Arrays are (numbers, batch): then a variable is contiguous.
         uniform = noise.permute(1, 2, 0).contiguous()
         x = torch.full_like(given.T, torch.nan, memory_format=torch.contiguous_format)
@@ -154,7 +166,9 @@ class NADE(AutoregressiveModel):
                 self.head_weight[at],
                 activate(self.activation, scaled),
             )
-            free = group.sample(parameters.T.unsqueeze(1), uniform[i].T.unsqueeze(1))
+            free = group.sample(
+                parameters.T.unsqueeze(1), uniform[i].T.unsqueeze(1), tempering
+            )
             x[i] = settle(
                 self.variables[i],
                 free.squeeze(1),

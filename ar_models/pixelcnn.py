@@ -9,7 +9,13 @@ from torch.nn import functional as F
 
 from ar_models.autoregressive import AutoregressiveModel, Ordering, settle
 from ar_models.chain import SharedTokens
-from ar_models.conditionals import Conditional, Conditionals, Layout
+from ar_models.conditionals import (
+    EXACT,
+    Conditional,
+    Conditionals,
+    Layout,
+    Tempering,
+)
 from ar_models.variables import Variable
 
 CACHE_BYTES = 2**29
@@ -242,13 +248,19 @@ class PixelCNN(AutoregressiveModel):
         return dict(self.settings)
 
     @torch.no_grad()
-    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+    def draw(
+        self,
+        noise: Tensor,
+        given: Tensor,
+        which: int = 0,
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
         height, width, _ = self.shape
         maps = (2 * len(self.blocks) + 4) * len(self.place)
         each = maps * (height + self.reach) * width * given.element_size()
         rows = max(1, CACHE_BYTES // each)
         drawn = [
-            _Draw(self, *part).run()
+            _Draw(self, *part, tempering).run()
             for part in zip(noise.split(rows), given.split(rows), strict=True)
         ]
         return torch.cat(drawn)
@@ -261,12 +273,16 @@ class _Draw:
         model: The model.
         noise: Uniform numbers (batch, dim, 2).
         given: Known values (batch, dim), NaN where free.
+        tempering: Of every conditional.
     """
 
-    def __init__(self, model: PixelCNN, noise: Tensor, given: Tensor) -> None:
+    def __init__(
+        self, model: PixelCNN, noise: Tensor, given: Tensor, tempering: Tempering
+    ) -> None:
         self.model = model
         self.noise = noise
         self.given = given
+        self.tempering = tempering
         self.x = torch.full_like(given, torch.nan)
         self.blocks = [block for block in model.blocks if isinstance(block, Block)]
         height, width, _ = model.shape
@@ -318,8 +334,8 @@ class _Draw:
         start = channel * group.width
         parameters = self.maps(row, column)[:, start : start + group.width]
         parameters = (parameters + model.bias[at]).to(model.bias.dtype).unsqueeze(1)
-        free = group.sample(parameters, self.noise[:, [i]]).squeeze(1)
-        value = settle(model.variables[i], free, self.given[:, i], self.x)
+        free = group.sample(parameters, self.noise[:, [i]], self.tempering)
+        value = settle(model.variables[i], free.squeeze(1), self.given[:, i], self.x)
         self.x[:, i] = value
         embedded = tokens(value.unsqueeze(1), tokens.select([i])).squeeze(1)
         start = channel * embedded.shape[1]

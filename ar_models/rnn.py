@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ar_models.autoregressive import AutoregressiveModel, Ordering
 from ar_models.chain import Chain
-from ar_models.conditionals import Conditionals
+from ar_models.conditionals import EXACT, Conditionals, Tempering
 from ar_models.steps import Steps, head_first
 from ar_models.variables import Variable
 
@@ -162,11 +162,24 @@ class RNN(AutoregressiveModel):
     def config(self) -> dict[str, Any]:
         return dict(self.settings)
 
-    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+    def draw(
+        self,
+        noise: Tensor,
+        given: Tensor,
+        which: int = 0,
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
         if self.places is not None:
-            return self.places.draw(self.variables, noise, given, self._stepping())
+            return self.places.draw(
+                self.variables, noise, given, self._stepping(), tempering
+            )
         return self.chain.draw(
-            self.variables, noise, given, self.ordering(which), self._stepping()
+            self.variables,
+            noise,
+            given,
+            self.ordering(which),
+            self._stepping(),
+            tempering,
         )
 
     def _stepping(self) -> Callable[[Tensor], Tensor]:

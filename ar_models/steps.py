@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.autoregressive import settle
-from ar_models.conditionals import Conditionals, Layout
+from ar_models.conditionals import EXACT, Conditionals, Layout, Tempering
 from ar_models.inputs import Inputs
 from ar_models.variables import Variable
 
@@ -207,6 +207,7 @@ class Steps(nn.Module):
         noise: Tensor,
         given: Tensor,
         advance: Callable[[Tensor], Tensor],
+        tempering: Tempering = EXACT,
     ) -> Tensor:
         """Samples, one step of the network per place: (batch, dim).
 
@@ -215,6 +216,7 @@ class Steps(nn.Module):
             noise: Uniform numbers (batch, dim, 2).
             given: Known values (batch, dim), NaN where free.
             advance: Takes vector k of `read`, (batch, width), to hidden vector k.
+            tempering: Of every conditional.
         """
         x = torch.full_like(given, torch.nan)
 
@@ -222,7 +224,7 @@ class Steps(nn.Module):
             for k, i in enumerate(indices):
                 parameters = within(x[:, list(indices)], context)
                 own = Conditionals(within.layout, parameters)
-                free = own.sample(noise[:, list(indices)])[:, k]
+                free = own.sample(noise[:, list(indices)], tempering)[:, k]
                 x[:, i] = settle(variables[i], free, given[:, i], x)
 
         if self.before is not None:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ar_models.autoregressive import AutoregressiveModel, Ordering
 from ar_models.chain import Chain, random_orders
-from ar_models.conditionals import Conditionals
+from ar_models.conditionals import EXACT, Conditionals, Tempering
 from ar_models.steps import SPREAD, Steps, head_first
 from ar_models.variables import Variable
 
@@ -226,11 +226,20 @@ class Transformer(AutoregressiveModel):
         order = self.ordering(which)
         return order[(~known[:, order]).int().argsort(stable=True, dim=-1)]
 
+    def marginal_conditionals(
+        self, x: Tensor, known: Tensor, which: int = 0
+    ) -> Conditionals:
+        if not self.order_agnostic:
+            return super().marginal_conditionals(x, known, which)
+        return self.conditionals(x, self._known_first(known, which))
+
     def marginal_log_prob(self, x: Tensor, known: Tensor) -> Tensor:
         if not self.order_agnostic:
             return super().marginal_log_prob(x, known)
-        orders = [self._known_first(known, k) for k in range(self.orderings)]
-        each = [self.conditionals(x, order).log_prob(x) for order in orders]
+        each = [
+            self.marginal_conditionals(x, known, k).log_prob(x)
+            for k in range(self.orderings)
+        ]
         rows = torch.stack(each).masked_fill(~known, 0).sum(-1)
         return rows.logsumexp(0) - math.log(self.orderings)
 
@@ -261,19 +270,26 @@ class Transformer(AutoregressiveModel):
         return dict(self.settings)
 
     @torch.no_grad()
-    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+    def draw(
+        self,
+        noise: Tensor,
+        given: Tensor,
+        which: int = 0,
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
         """See `AutoregressiveModel`; order-agnostic: what is given comes first."""
         if not self.order_agnostic:
-            return self._draw_in(noise, given, self.ordering(which))
-        orders = self._known_first(~given.isnan(), which)
-        distinct, mine = orders.unique(dim=0, return_inverse=True)
-        drawn = torch.empty_like(given)
-        for k, order in enumerate(distinct):
-            rows = mine == k
-            drawn[rows] = self._draw_in(noise[rows], given[rows], order)
-        return drawn
+            return self._draw_in(noise, given, self.ordering(which), tempering)
+        known = ~given.isnan()
+        if bool((known == known[:1]).all()):
+            order = self._known_first(known[:1], which)[0]
+        else:
+            order = self._known_first(known, which)
+        return self._draw_in(noise, given, order, tempering)
 
-    def _draw_places(self, noise: Tensor, given: Tensor) -> Tensor:
+    def _draw_places(
+        self, noise: Tensor, given: Tensor, tempering: Tempering
+    ) -> Tensor:
         assert self.places is not None
         advance, place = self._cached(), 0
 
@@ -282,17 +298,29 @@ class Transformer(AutoregressiveModel):
             place += 1
             return advance(vector_BW + self.position[place - 1])
 
-        return self.places.draw(self.variables, noise, given, with_position)
+        return self.places.draw(self.variables, noise, given, with_position, tempering)
 
-    def _draw_in(self, noise: Tensor, given: Tensor, order: Tensor) -> Tensor:
+    def _draw_in(
+        self, noise: Tensor, given: Tensor, order: Tensor, tempering: Tempering
+    ) -> Tensor:
         hidden: int = self.settings["hidden"]
         row = 2 * len(self.blocks) * self.length * hidden * given.element_size()
         rows = max(1, CACHE_BYTES // row)
+        orders = order.expand(len(given), -1) if order.dim() == 1 else order
         drawn = [
-            self._draw_places(*part)
+            self._draw_places(own_noise, own_given, tempering)
             if self.places is not None
-            else self.chain.draw(self.variables, *part, order, self._cached())
-            for part in zip(noise.split(rows), given.split(rows), strict=True)
+            else self.chain.draw(
+                self.variables,
+                own_noise,
+                own_given,
+                order if order.dim() == 1 else own_order,
+                self._cached(),
+                tempering,
+            )
+            for own_noise, own_given, own_order in zip(
+                noise.split(rows), given.split(rows), orders.split(rows), strict=True
+            )
         ]
         return torch.cat(drawn)
 

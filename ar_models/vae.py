@@ -10,7 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.autoregressive import AutoregressiveModel, Ordering, settle
-from ar_models.conditionals import TINY, Conditionals, Layout
+from ar_models.conditionals import (
+    EXACT,
+    TINY,
+    Conditionals,
+    Layout,
+    Tempering,
+)
 from ar_models.inputs import Inputs
 from ar_models.made import MADE
 from ar_models.variables import Variable
@@ -247,8 +253,16 @@ class VAE(AutoregressiveModel):
         return dict(self.settings)
 
     @torch.no_grad()
-    def draw(self, noise: Tensor, given: Tensor, which: int = 0) -> Tensor:
+    def draw(
+        self,
+        noise: Tensor,
+        given: Tensor,
+        which: int = 0,
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
         """See `AutoregressiveModel`; noise is (batch, latent + dim, 2).
+
+        The latent vector is drawn as it is; tempered is what is drawn given it.
 
         Raises:
             ValueError: Something is given.
@@ -260,7 +274,8 @@ class VAE(AutoregressiveModel):
             )
         uniform = noise[:, : self.latent, 0].clamp(TINY, 1 - TINY)
         z: Tensor = torch.special.ndtri(uniform)
-        return self.decoder.draw(z, noise[:, self.latent :], self.variables)
+        uniform = noise[:, self.latent :]
+        return self.decoder.draw(z, uniform, self.variables, tempering)
 
 
 def _divide(shares: Tensor, rest: Tensor) -> Tensor:
@@ -294,9 +309,15 @@ class IndependentDecoder(nn.Module):
         """Of each variable, (batch, dim)."""
         return self.conditionals(z, x).log_prob(x)
 
-    def draw(self, z: Tensor, noise: Tensor, variables: Sequence[Variable]) -> Tensor:
+    def draw(
+        self,
+        z: Tensor,
+        noise: Tensor,
+        variables: Sequence[Variable],
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
         """Rows (batch, dim) from uniform numbers (batch, dim, 2)."""
-        free = Conditionals(self.layout, self.network(z)).sample(noise)
+        free = Conditionals(self.layout, self.network(z)).sample(noise, tempering)
         x = torch.full_like(free, torch.nan)
         for i, variable in enumerate(variables):
             x[:, i] = settle(variable, free[:, i], None, x)
@@ -349,9 +370,18 @@ class MadeDecoder(nn.Module):
         log_prob = self.made.conditionals(together).log_prob(together)
         return log_prob[:, self.latent :]
 
-    def draw(self, z: Tensor, noise: Tensor, variables: Sequence[Variable]) -> Tensor:
+    def draw(
+        self,
+        z: Tensor,
+        noise: Tensor,
+        variables: Sequence[Variable],
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
         """Rows (batch, dim) from uniform numbers (batch, dim, 2)."""
         free = noise.new_full(noise.shape[:2], torch.nan)
         unused = noise[:, :1].expand(-1, self.latent, -1)
         given = torch.cat([z, free], -1)
-        return self.made.draw(torch.cat([unused, noise], 1), given)[:, self.latent :]
+        drawn = self.made.draw(
+            torch.cat([unused, noise], 1), given, tempering=tempering
+        )
+        return drawn[:, self.latent :]

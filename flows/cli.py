@@ -70,6 +70,13 @@ Json = Annotated[
 Debug = Annotated[
     bool, typer.Option("--debug", help="Show tracebacks and all output of libraries.")
 ]
+Version = Annotated[
+    int | None,
+    typer.Option("--model-version", min=1, help="A registered version."),
+]
+Alias = Annotated[
+    str | None, typer.Option(help="The version with this alias; champion if none.")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what another job left in --output.")
 ]
@@ -187,6 +194,14 @@ def train(
 def evaluate(
     file: ConfigFile,
     data: Data = None,
+    samples: Annotated[
+        str | None,
+        typer.Option(help="Dataset of synthetic rows to compare, or auto: drawn now."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="Column to predict after learning from synthetic rows."),
+    ] = None,
     storage: Storage = None,
     workers: Workers = None,
     gpus_per_worker: Gpus = None,
@@ -194,9 +209,14 @@ def evaluate(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Prepare, train and judge on held-out rows, and register nothing."""
+    """Prepare, train and judge on held-out rows, and register nothing.
+
+    With --samples, synthetic rows are compared with train and test rows, too.
+    """
     given = {
         "data.path": data,
+        "fidelity.samples": samples,
+        "fidelity.target": target,
         "resources.storage": storage,
         "resources.workers": workers,
         "resources.gpus_per_worker": gpus_per_worker,
@@ -221,6 +241,8 @@ def score(
             "scored as they are.",
         ),
     ] = False,
+    model_version: Version = None,
+    alias: Alias = None,
     storage: Storage = None,
     changes: Set = None,
     overwrite: Overwrite = False,
@@ -235,7 +257,8 @@ def score(
     }
     if incremental:
         command("backfill", file, given, changes, as_json, debug)
-    command("score", file, given, changes, as_json, debug, overwrite=overwrite)
+    more = {"overwrite": overwrite, **version(model_version, alias)}
+    command("score", file, given, changes, as_json, debug, **more)
 
 
 @app.command(rich_help_panel="With the champion")
@@ -288,23 +311,95 @@ def sample(
     file: ConfigFile,
     rows: Annotated[int | None, typer.Option(min=1, help="How many.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the random stream.")] = None,
+    given: Annotated[
+        str | None,
+        typer.Option(help="Dataset of known columns, whose rows are completed."),
+    ] = None,
+    per_row: Annotated[
+        int | None, typer.Option(min=1, help="Completions of each given row.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Below 1 likely values become likelier.")
+    ] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Draw from the likeliest share only.")
+    ] = None,
     output: Annotated[
         str | None, typer.Option(help="Folder; below the storage if none.")
     ] = None,
+    model_version: Version = None,
+    alias: Alias = None,
     storage: Storage = None,
     changes: Set = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write synthetic rows with the original columns and types."""
-    given = {
+    """Write synthetic rows with the original columns and types.
+
+    With --given, each row of that dataset is completed: its nulls and the columns that
+    it lacks are drawn, given the rest. In the columns sample.given_missing a null says
+    that the value is missing.
+    """
+    keys = {
         "sample.rows": rows,
         "sample.seed": seed,
+        "sample.given": given,
+        "sample.per_row": per_row,
+        "sample.temperature": temperature,
+        "sample.top_p": top_p,
         "sample.output": output,
         "resources.storage": storage,
     }
-    command("sample", file, given, changes, as_json, debug, overwrite=overwrite)
+    more = {"overwrite": overwrite, **version(model_version, alias)}
+    command("sample", file, keys, changes, as_json, debug, **more)
+
+
+@app.command(rich_help_panel="With the champion")
+def impute(
+    file: ConfigFile,
+    input: Annotated[
+        str | None, typer.Option(help="Dataset to fill; data.path if none.")
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="draw, median or mean; categories take the likeliest."),
+    ] = None,
+    imputations: Annotated[
+        int | None, typer.Option(min=1, help="Times that every row is filled.")
+    ] = None,
+    details: Annotated[
+        bool | None,
+        typer.Option("--details", help="Say which cells were filled, how probably."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the draws.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder; below the storage if none.")
+    ] = None,
+    model_version: Version = None,
+    alias: Alias = None,
+    storage: Storage = None,
+    changes: Set = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Fill the nulls of a dataset, given the cells that hold a value.
+
+    All other cells stay as they are. It needs a family that conditions on any columns:
+    eonade, or transformer with order_agnostic: true.
+    """
+    given = {
+        "impute.input": input,
+        "impute.method": method,
+        "impute.imputations": imputations,
+        "impute.details": details,
+        "impute.seed": seed,
+        "impute.output": output,
+        "resources.storage": storage,
+    }
+    more = {"overwrite": overwrite, **version(model_version, alias)}
+    command("impute", file, given, changes, as_json, debug, **more)
 
 
 @app.command(rich_help_panel="With the champion")
@@ -569,6 +664,15 @@ def registry(
         environment.configure(root)
         result = {"status": "done", **move()}
         terminal.result(result, words.moved(result))
+
+
+def version(number: int | None, alias: str | None) -> dict[str, str]:
+    """What --model-version and --alias say, as a parameter of a flow."""
+    if number is not None and alias is not None:
+        raise typer.BadParameter("say --model-version or --alias, not both")
+    if number is None and alias is None:
+        return {}
+    return {"version": str(number) if alias is None else alias}
 
 
 def overrides(

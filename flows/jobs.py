@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import Flow
 
-from flows import embed, retrain, runs, sample, score, words
+from flows import embed, impute, retrain, runs, sample, score, words
 from flows.terminal import Terminal
 from tasks import environment, storage
 from tasks.config import Config
@@ -19,6 +19,7 @@ FLOWS: dict[str, Flow[..., dict[str, Any]]] = {
     "backfill": score.backfill,
     "sample": sample.sample,
     "embed": embed.embed,
+    "impute": impute.impute,
 }
 
 
@@ -79,14 +80,28 @@ def output(name: str, config: Config) -> str:
         _, path = storage.resolve(score.partitions_place(config))
         return path
     bulk = {
+<<<<<<< HEAD
         "score": config.score.output,
         "sample": config.sample.output,
         "embed": config.embed.output,
     }
     given = bulk.get(name)
+=======
+        "score": config.score,
+        "sample": config.sample,
+        "impute": config.impute,
+        "embed": config.embed,
+    }
+    given = bulk[name].output if name in bulk else None
+>>>>>>> cfebdf6 (Sample given cells; impute; judge synthetic rows)
     home = storage.join(config.resources.storage, config.name)
     _, path = storage.resolve(given or home)
     if given or name not in bulk:
         return path
-    inputs = {"score": config.score.input, "embed": config.embed.input}
-    return f"{path} {name} {inputs.get(name, '')}"
+    inputs = {
+        "score": config.score.input,
+        "sample": config.sample.given,
+        "impute": config.impute.input,
+        "embed": config.embed.input,
+    }
+    return f"{path} {name} {inputs[name] or ''}"

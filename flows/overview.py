@@ -15,8 +15,10 @@ KINDS = (
     "models",
     "evaluations",
     "gates",
+    "fidelity",
     "scored",
     "samples",
+    "imputed",
     "embedded",
     "grouped",
 )

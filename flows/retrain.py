@@ -37,7 +37,12 @@ def evaluate(config: Config) -> Results:
     model = trained_model(config, data)
     judged = evaluated_model(config, data, model)
     page = written_report(config, data, model, judged)
-    return {"prepare": data, "train": model, "evaluate": judged, "report": page}
+    results = {"prepare": data, "train": model, "evaluate": judged, "report": page}
+    if config.fidelity.samples is not None:
+        start = steps.choose_start(config, grouped_data(config))
+        with steps.mlflow_run(config, data, start) as run_id:
+            results |= compared_samples(config, data, model, run_id)
+    return results
 
 
 @flow(flow_run_name="{config.name}")
@@ -56,6 +61,7 @@ def retrain(config: Config) -> Results:
         )
         judged = evaluated_model(config, data, model)
         tracking.log_metrics(run_id, judged["metrics"])
+        compared = compared_samples(config, data, model, run_id)
         registered = steps.register_model(
             config.name,
             model["path"],
@@ -79,6 +85,7 @@ def retrain(config: Config) -> Results:
         "contract": fit,
         "train": model,
         "evaluate": judged,
+        **compared,
         "gate": verdict,
         "report": page,
         "register": decided,
@@ -141,6 +148,19 @@ def evaluated_model(config: Config, data: Results, model: Results) -> Results:
         config.resources,
     )
     return judged
+
+
+def compared_samples(
+    config: Config, data: Results, model: Results, run_id: str
+) -> Results:
+    """What synthetic rows are like, `fidelity` by its name, if that is asked."""
+    if config.fidelity.samples is None:
+        return {}
+    found = steps.compare_samples(
+        model["path"], data["path"], place(config, "fidelity"), config.fidelity
+    )
+    tracking.log_results(run_id, found["metrics"], artifacts=[found["page"]])
+    return {"fidelity": found}
 
 
 def gated_model(

@@ -1,4 +1,4 @@
-"""Synthetic rows, drawn from the champion."""
+"""Synthetic rows, drawn from the champion or another version."""
 
 from typing import Any
 
@@ -10,17 +10,25 @@ from tasks.config import Config
 
 
 @flow(flow_run_name="{config.name}")
-def sample(config: Config, overwrite: bool = False) -> dict[str, Any]:  # JSON-able
-    """Draws `sample.rows` rows from the champion."""
-    model, version = steps.download_model(
-        f"models:/{config.name}@champion", config.resources.storage
+def sample(
+    config: Config, overwrite: bool = False, version: str = steps.CHAMPION
+) -> dict[str, Any]:  # JSON-able
+    """Draws `sample.rows` rows, or completes the rows of `sample.given`.
+
+    Args:
+        config: The configuration.
+        overwrite: Whether another job's output may be replaced.
+        version: Number of a registered version, or an alias.
+    """
+    model, about = steps.download_model(
+        steps.model_uri(config, version), config.resources.storage
     )
     drawn = steps.sample_rows(
         model,
         config.sample.output or place(config, "samples"),
         config.sample,
         config.resources,
-        model_info=version,
+        model_info=about,
         overwrite=overwrite,
     )
-    return {"model": version, "sample": drawn}
+    return {"model": about, "sample": drawn}

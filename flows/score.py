@@ -11,10 +11,18 @@ from tasks.config import Config
 
 
 @flow(flow_run_name="{config.name}")
-def score(config: Config, overwrite: bool = False) -> dict[str, Any]:  # JSON-able
-    """Scores every row of `score.input` with the champion."""
-    model, version = steps.download_model(
-        f"models:/{config.name}@champion", config.resources.storage
+def score(
+    config: Config, overwrite: bool = False, version: str = steps.CHAMPION
+) -> dict[str, Any]:  # JSON-able
+    """Scores every row of `score.input`.
+
+    Args:
+        config: The configuration.
+        overwrite: Whether another job's output may be replaced.
+        version: Number of a registered version, or an alias.
+    """
+    model, about = steps.download_model(
+        steps.model_uri(config, version), config.resources.storage
     )
     source = steps.group_rows(
         config.data, config.score.input or config.data.path, place(config, "grouped")
@@ -26,11 +34,11 @@ def score(config: Config, overwrite: bool = False) -> dict[str, Any]:  # JSON-ab
         config.score,
         config.resources,
         id_columns=group.of_groups(config.data, source["path"]).id + config.score.carry,
-        model_info=version,
+        model_info=about,
         on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,
     )
-    return {"model": version, "score": scored}
+    return {"model": about, "score": scored}
 
 
 @flow(flow_run_name="{config.name}")

@@ -21,8 +21,10 @@ from tasks import (
     contract,
     embed,
     evaluate,
+    fidelity,
     gate,
     group,
+    impute,
     manifest,
     prepare,
     register,
@@ -62,6 +64,7 @@ prepare_data = outside(prepare.prepare, name="prepare")
 check_contract = once(contract.check, name="contract")
 train_model = once(train.train, name="train")
 evaluate_model = outside(evaluate.evaluate, name="evaluate")
+compare_samples = outside(fidelity.fidelity, name="compare samples")
 write_report = outside(report.report, name="report")
 register_model = once(register.register, name="register")
 judge_challenger = outside(gate.gate, name="gate")
@@ -71,6 +74,18 @@ score_rows = outside(score.score, name="score")
 score_partitions = outside(backfill.backfill, name="backfill")
 sample_rows = outside(sample.sample, name="sample")
 embed_rows = outside(embed.embed, name="embed")
+impute_rows = outside(impute.impute, name="impute")
+
+
+CHAMPION = "champion"
+"""The alias of the version that works if no other is asked for."""
+
+
+def model_uri(config: Config, version: str = CHAMPION) -> str:
+    """The URI of a registered version, by its number or by an alias."""
+    if version.isdecimal():
+        return f"models:/{config.name}/{version}"
+    return f"models:/{config.name}@{version}"
 
 
 def rival_folder(registered: Mapping[str, Any], root: str) -> str | None:

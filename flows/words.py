@@ -17,11 +17,13 @@ def text(results: Result) -> str:
         "train": trained,
         "evaluate": judged,
         "gate": gated,
+        "fidelity": compared,
         "register": registered,
         "score": scored,
         "backfill": backfilled,
         "sample": sampled,
         "embed": embedded,
+        "impute": imputed,
     }
     parts = [words(results[step]) for step, words in tell.items() if step in results]
     if "report" in results:
@@ -146,6 +148,18 @@ def deployed(result: Result) -> str:
     return "\n".join(lines or ["there was nothing"])
 
 
+def compared(step: Result) -> str:
+    """How much synthetic rows are like real ones."""
+    figures = {k.removeprefix("samples/"): v for k, v in step["metrics"].items()}
+    told = ", ".join(
+        f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items()
+    )
+    return (
+        f"[bold]samples[/]    {step['rows']['synthetic']:,} rows: {escape(told)}; "
+        f"{pace(step)}\n           {escape(step['page'])}"
+    )
+
+
 def registered(step: Result) -> str:
     """Which version it became."""
     colour = "green" if step["promoted"] else "yellow"
@@ -203,6 +217,21 @@ def embedded(step: Result) -> str:
         f"features, {step['rows_quarantined']:,} in quarantine; {pace(step)}\n"
         f"           {escape(step['path'])}"
     )
+
+
+def imputed(step: Result) -> str:
+    """How many cells were filled, and which could not be."""
+    lines = [
+        f"[bold]impute[/]     {step['rows_out']:,} rows, "
+        f"{sum(step['filled'].values()):,} cells filled; {pace(step)}"
+    ]
+    for what in ("filled", "left"):
+        cells = [f"{name} {count:,}" for name, count in step[what].items()]
+        if cells:
+            note = "" if what == "filled" else " (not modelled, left empty)"
+            lines.append(f"           {escape(', '.join(cells))}{note}")
+    lines.append(f"           {escape(step['path'])}")
+    return "\n".join(lines)
 
 
 def pace(step: Result) -> str:

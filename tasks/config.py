@@ -431,6 +431,21 @@ class EvaluateConfig(Section):
     )
 
 
+class FidelityConfig(Section):
+    """Whether and how synthetic rows are compared with real ones."""
+
+    samples: str | None = Field(
+        None,
+        description="dataset of synthetic rows, or auto: drawn now; none: not done",
+    )
+    target: str | None = Field(
+        None, description="column that is predicted after learning from synthetic rows"
+    )
+    rows: PositiveInt = Field(50_000, description="rows of each kind, at most")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    seed: int = Field(0, description="of the rows that are drawn")
+
+
 class ScoreConfig(Section):
     """What is written for each scored row, and what counts as an anomaly."""
 
@@ -453,6 +468,10 @@ class ScoreConfig(Section):
     threshold: Annotated[float, Field(gt=0, lt=100)] = Field(
         99.9, description="severity (percentile of calibration rows) of an anomaly"
     )
+    missing: Literal["model", "marginalise"] = Field(
+        "model",
+        description="whether a null counts as a value that is missing, or as unknown",
+    )
     explain: Literal["all", "flagged", "none"] = "all"
     explain_columns: PositiveInt = Field(3, description="columns named per row")
     column_log_prob: bool = Field(
@@ -470,13 +489,58 @@ class ScoreConfig(Section):
 
 
 class SampleConfig(Section):
-    """How many rows are drawn, and from which random stream."""
+    """How many rows are drawn, given what, and from which random stream."""
 
-    rows: PositiveInt = 10_000
+    rows: PositiveInt = Field(10_000, description="how many; without `given` only")
     output: str | None = Field(None, description="folder; below the storage if none")
     seed: int = 0
     rows_per_shard: PositiveInt = 50_000
     log_prob: bool = Field(False, description="write each row's log_prob")
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        1.0, description="of every conditional; 1 is exact, less is likelier"
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of every conditional's likeliest values; 1 is exact"
+    )
+    given: str | None = Field(
+        None, description="dataset of known columns, whose rows are completed"
+    )
+    per_row: PositiveInt = Field(1, description="completions of each row of `given`")
+    given_missing: tuple[str, ...] = Field(
+        (), description="columns of `given` where null is missing; else null is free"
+    )
+
+
+class ImputeConfig(Section):
+    """What is written into empty cells."""
+
+    input: str | None = Field(None, description="dataset to fill; data.path if none")
+    output: str | None = Field(None, description="folder; below the storage if none")
+    method: Literal["draw", "median", "mean"] = Field(
+        "draw",
+        description="draw; median or mean of numbers take the likeliest category",
+    )
+    imputations: PositiveInt = Field(
+        1, description="times that every row is filled, by draws"
+    )
+    details: bool = Field(
+        False, description="write which cells were filled, how probably, and intervals"
+    )
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.9, description="of the central intervals of numbers that are not drawn"
+    )
+    seed: int = 0
+    rows_per_fragment: PositiveInt = 100_000
+
+    @model_validator(mode="after")
+    def check(self) -> "ImputeConfig":
+        """Rules that several keys make together."""
+        if self.imputations > 1 and self.method != "draw":
+            raise ValueError(
+                f"imputations above 1 need method draw; by {self.method} they would "
+                "all be the same"
+            )
+        return self
 
 
 class EmbedConfig(Section):
@@ -648,12 +712,14 @@ class Config(Section):
     model: ModelConfig = MadeConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    fidelity: FidelityConfig = FidelityConfig()
     gate: GateConfig = GateConfig()
     score: ScoreConfig = ScoreConfig()
     sample: SampleConfig = SampleConfig()
     embed: EmbedConfig = EmbedConfig()
     card: CardConfig = CardConfig()
     schedules: SchedulesConfig = SchedulesConfig()
+    impute: ImputeConfig = ImputeConfig()
     resources: Resources = Resources()
 
 

@@ -232,6 +232,7 @@ def judge(
         table,
         statistic=config.statistic,
         threshold=config.threshold,
+        missing=config.missing,
         explain=explain or config.explain,
         explain_columns=config.explain_columns,
         column_log_prob=config.column_log_prob,

@@ -248,6 +248,65 @@ def test_every_row_has_features_with_its_id(
     assert "already done" in job("embed").output
 
 
+def test_a_version_is_taken_by_number_or_alias(
+    job: Job, retrained: dict[str, Any]
+) -> None:
+    for flags in (["--model-version", "1"], ["--alias", "champion"]):
+        result = job("sample", "--json", "--rows", "400", *flags)
+        assert json.loads(result.stdout)["model"]["version"] == "1"
+        assert json.loads(result.stdout)["sample"]["done"]  # the same as without
+    unknown = job("sample", "--alias", "nobody")
+    assert unknown.exit_code == cli.FAILED
+    assert "models:/small@nobody: no such version" in flatten(unknown.stderr)
+    both = job("score", "--alias", "champion", "--model-version", "1")
+    assert both.exit_code == cli.USAGE
+
+
+def flatten(text: str) -> str:
+    """A message on one line."""
+    return " ".join(text.split())
+
+
+def test_given_rows_are_completed_and_nulls_need_another_family(
+    job: Job, retrained: dict[str, Any], tmp_path: Path
+) -> None:
+    given = small_table(20, seed=1).select(["kind", "count"])
+    pq.write_table(given, tmp_path / "given.parquet")
+    file = str(tmp_path / "given.parquet")
+
+    result = job("sample", "--json", "--given", file, "--per-row", "2")
+
+    rows = pq.read_table(json.loads(result.stdout)["sample"]["path"])
+    assert len(rows) == 40
+    assert rows["kind"].to_pylist()[::2] == given["kind"].to_pylist()
+    refused = job("impute", "--json")
+    assert refused.exit_code == cli.FAILED
+    assert "train with model.family eonade" in flatten(refused.stderr)
+    wrong = job("impute", "--method", "guess")
+    assert wrong.exit_code == cli.USAGE
+    assert "impute.method: input should be 'draw', 'median' or 'mean'" in flatten(
+        wrong.stderr
+    )
+    assert job("sample", "--top-p", "1.5").exit_code == cli.USAGE
+
+
+def test_synthetic_rows_are_judged_and_logged(
+    job: Job, retrained: dict[str, Any]
+) -> None:
+    flags = ["--samples", "auto", "--target", "late"]
+
+    result = job("evaluate", "--json", *flags, "--set", "fidelity.rows=400")
+
+    content = json.loads(result.stdout)
+    metrics = content["fidelity"]["metrics"]
+    assert Path(content["fidelity"]["page"]).exists()
+    logged = MlflowClient().get_run(retrained["run_id"]).data.metrics
+    assert logged["samples/two_sample_auc"] == metrics["samples/two_sample_auc"]
+    assert "two sample auc" in job(
+        "evaluate", *flags, "--set", "fidelity.rows=400"
+    ).stdout.replace("\n", " ")
+
+
 def test_status_shows_versions_and_results(job: Job, retrained: dict[str, Any]) -> None:
     result = CliRunner().invoke(
         cli.app, ["status", "small", "--storage", str(job.storage), "--json"]

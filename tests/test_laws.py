@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ar_models import autoregressive
 from ar_models.autoregressive import AutoregressiveModel, draw_plainly
+from ar_models.conditionals import EXACT, Tempering
 from ar_models.families import MODELS
 from ar_models.variables import Variable, binary
 
@@ -87,6 +88,12 @@ DISCRETE = (
     Variable("b.state", "categorical", 1, size=3),
     Variable("b", "integer", 1, parent=1, lower=0.0, upper=4.0, atoms=(2.0,)),
     Variable("c", "categorical", 2, size=4),
+)
+
+CODES = (
+    Variable("a", "binary", 0, size=2),
+    Variable("b", "categorical", 1, size=4),
+    Variable("c", "categorical", 2, size=9),
 )
 
 KINDS = {"binary": binary(6), "mixed": MIXED}
@@ -165,6 +172,11 @@ def build(
             scale = 1.5 / math.sqrt(parameter.shape[-1]) if wide else 0.5
             parameter.copy_(torch.randn_like(parameter) * scale)
     return model.eval()
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator of random numbers."""
+    return torch.Generator().manual_seed(seed)
 
 
 def every_vector() -> Tensor:
@@ -270,6 +282,47 @@ def test_sample_frequencies_follow_the_probabilities(
 
 
 @every_exact_case
+def test_tempered_samples_follow_tempered_conditionals(
+    family: str, ordering: str
+) -> None:
+    # Chi-square with at most 71 degrees of freedom: above 160 with odds of 1e-8.
+    model = build(family, CODES, ordering)
+    tempering = Tempering(temperature=0.6, top_p=0.85)
+    vectors = torch.cartesian_prod(*(torch.arange(v.size) for v in CODES)).float()
+    count = 10_000
+    noise = torch.rand(count, len(CODES), 2, generator=seeded(0))
+    free = torch.full((count, len(CODES)), math.nan)
+    for which in range(model.orderings):
+        conditionals = model.conditionals(vectors, which)
+        share = torch.ones(len(vectors))
+        for i in range(model.dim):
+            tempered = nucleus(conditionals.probabilities(i), 0.6, 0.85)
+            share *= tempered.gather(1, vectors[:, [i]].long()).squeeze(1).detach()
+        x = model.draw(noise, free, which, tempering)
+        observed = (x[:, None] == vectors).all(-1).sum(0)
+        assert int(observed[share == 0].sum()) == 0
+        expected = share * count
+        likely = expected >= 5
+        off = ((observed - expected).square() / expected)[likely].sum()
+        assert float(share.sum()) == pytest.approx(1, abs=1e-5)
+        assert float(off) < 160
+
+
+def nucleus(probabilities: Tensor, temperature: float, top_p: float) -> Tensor:
+    """Tempered probabilities (rows, codes), cut to the likeliest codes."""
+    rows = []
+    for row in (probabilities ** (1 / temperature)).tolist():
+        total, kept = sum(row), 0.0
+        cut = [0.0] * len(row)
+        for code in sorted(range(len(row)), key=lambda code: -row[code]):
+            if kept < top_p:
+                cut[code] = row[code]
+            kept += row[code] / total
+        rows.append([share / sum(cut) for share in cut])
+    return torch.tensor(rows)
+
+
+@every_exact_case
 def test_samples_of_numbers_follow_their_cdf(family: str, ordering: str) -> None:
     # Kolmogorov's statistic exceeds 2.7 with odds of 1e-6, and there are 6 here.
     variables = (
@@ -351,9 +404,11 @@ def test_draws_equal_the_plain_sampler(family: str, ordering: str, kind: str) ->
 
         first = model.ordering(which)[:2]
         given[50:, first] = plain.roll(1, 0)[50:, first]
-        plain = draw_plainly(model, noise, given, which)
-        drawn = model.draw(noise, given, which)
-        torch.testing.assert_close(drawn, plain, equal_nan=True)
+        tempering = Tempering(temperature=0.7, top_p=0.8)
+        for how in (EXACT, tempering):
+            plain = draw_plainly(model, noise, given, which, how)
+            drawn = model.draw(noise, given, which, how)
+            torch.testing.assert_close(drawn, plain, equal_nan=True)
 
 
 @every_kind_of_family
@@ -455,6 +510,35 @@ def test_given_variables_are_kept(family: str) -> None:
 
     assert torch.equal(x[:, :2], given[:, :2])
     assert not bool(x[:, 3:7].isnan().any())
+
+
+def test_completions_follow_the_mean_over_orderings_that_fit() -> None:
+    # Chi-square with at most 39 degrees of freedom: above 100 with odds of 1e-6.
+    torch.manual_seed(0)
+    sequences = [[0, 1, 2, 3], [1, 0, 3, 2], [1, 2, 0, 3]]
+    codes = (*CODES, Variable("d", "categorical", 3, size=5))
+    model = MODELS["made"](codes, hidden=40, orderings=3, ordering=sequences).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.4)
+    vectors = torch.cartesian_prod(*(torch.arange(v.size) for v in codes)).float()
+    vectors = vectors[(vectors[:, 0] == 1) & (vectors[:, 1] == 2)]
+    count = 20_000
+    given = torch.full((count, 4), math.nan)
+    given[:, 0], given[:, 1] = 1, 2
+
+    x = model.sample(count, given=given, generator=seeded(0))
+
+    fitting = [model.conditionals(vectors, k).log_prob(vectors) for k in (0, 1)]
+    mean = torch.stack([each.sum(-1) for each in fitting]).logsumexp(0)
+    expected = mean.softmax(0).detach() * count
+    observed = (x[:, None] == vectors).all(-1).sum(0)
+    likely = expected >= 5
+    off = ((observed - expected).square() / expected)[likely].sum()
+    assert int(observed.sum()) == count
+    assert float(off) < 100
+    found = [float(each[0, :2].sum().detach()) for each in fitting]
+    assert abs(found[0] - found[1]) > 0.1  # so they do not count alike
 
 
 @every_exact_family

@@ -65,9 +65,7 @@ def test_a_shard_is_the_same_bytes_wherever_it_is_drawn(
     whole = storage.read_json(str(undisturbed / manifest.MANIFEST))
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # as in an actor
-    sampler = sample.Sampler(
-        small_model, str(tmp_path), CONFIG, whole["model"], whole["job_key"]
-    )
+    sampler = sample.Sampler(small_model, str(tmp_path), CONFIG, whole["job_key"])
     found = [sampler(sample.Shard(i, 100))["files"] for i in (1, 0)]
     torch.set_num_threads(before)
     assert found == [[whole["files"][1]], [whole["files"][0]]]
@@ -123,3 +121,129 @@ def test_shards_add_up(rows: int, sizes: list[int]) -> None:
     shards = sample.divide(rows, 100)
     assert [shard.rows for shard in shards] == sizes
     assert [shard.index for shard in shards] == list(range(len(sizes)))
+
+
+def test_the_bytes_do_not_depend_on_where_the_model_came_from(
+    job: Job, in_process: None, undisturbed: Path
+) -> None:
+    result = job(model_info={"name": "other", "version": "7"})
+
+    assert files(result["path"]) == files(undisturbed)
+    content = storage.read_json(storage.join(result["path"], manifest.MANIFEST))
+    assert content["model"]["version"] == "7"
+
+
+def test_temperature_and_top_p_enter_the_rows_and_the_key(
+    job: Job, in_process: None, undisturbed: Path, tmp_path: Path
+) -> None:
+    plain = storage.read_json(str(undisturbed / manifest.MANIFEST))
+    cold = job(
+        CONFIG.model_copy(update={"temperature": 0.3}), output=f"{tmp_path}/cold"
+    )
+    narrow = job(CONFIG.model_copy(update={"top_p": 0.5}), output=f"{tmp_path}/narrow")
+
+    usual = log_probs(undisturbed)
+    for result in (cold, narrow):
+        content = storage.read_json(storage.join(result["path"], manifest.MANIFEST))
+        assert content["job_key"] != plain["job_key"]
+        assert log_probs(result["path"]).mean() > usual.mean() + 0.3
+
+
+def log_probs(folder: str | Path) -> Any:
+    """The log-probabilities of all sampled rows."""
+    return pq.read_table(folder)["log_prob"].to_numpy()
+
+
+# --- completions ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two files of first columns, some cells empty, and a key."""
+    folder = tmp_path_factory.mktemp("known")
+    for k in range(2):
+        table = small_table(60, seed=k).select(["kind", "id"])
+        counts = pa.array([None if i % 3 else 4 for i in range(60)], pa.int64())
+        pq.write_table(table.append_column("count", counts), folder / f"{k}.parquet")
+    return str(folder)
+
+
+def test_each_given_row_is_completed_so_many_times(
+    job: Job, in_process: None, known: str
+) -> None:
+    config = CONFIG.model_copy(update={"given": known, "per_row": 3})
+    given = pq.read_table(known)
+
+    result = job(config)
+
+    rows = pq.read_table(result["path"])
+    assert result["rows_out"] == len(rows) == 360
+    assert rows.column_names == ["kind", "count", "paid", "late", "id", "log_prob"]
+    every = pa.array([i // 3 for i in range(360)])
+    assert rows["id"].equals(given["id"].take(every))
+    assert rows["kind"].equals(given["kind"].take(every))
+    counts = given["count"].take(every)
+    assert rows["count"].filter(counts.is_valid()).equals(counts.drop_null())
+    assert set(rows["paid"].to_pylist()[:3]) != {rows["paid"][0].as_py()}
+    assert max(part.num_rows for part in read_parts(result["path"])) <= 100
+    assert job(config)["done"]
+
+
+def read_parts(folder: str) -> list[pa.Table]:
+    """The parts of a job."""
+    return [pq.read_table(path) for path in sorted(Path(folder).glob("part-*"))]
+
+
+def test_a_lost_completion_alone_is_drawn_again(
+    job: Job, in_process: None, known: str, tmp_path: Path
+) -> None:
+    config = CONFIG.model_copy(update={"given": known, "per_row": 2})
+    before = files(job(config)["path"])
+    kept = (tmp_path / "output" / "part-00001.parquet").stat().st_mtime_ns
+    (tmp_path / "output" / "part-00000.parquet").unlink()
+
+    assert not job(config)["done"]
+
+    assert files(tmp_path / "output") == before
+    assert (tmp_path / "output" / "part-00001.parquet").stat().st_mtime_ns == kept
+
+
+def test_nulls_are_missing_in_the_columns_that_say_so(
+    job: Job, in_process: None, known: str
+) -> None:
+    update = {"given": known, "given_missing": ("count",)}
+    rows = pq.read_table(job(CONFIG.model_copy(update=update))["path"])
+    assert rows["count"].equals(pq.read_table(known)["count"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings", "message"),
+    [
+        ({"paid": [1.0]}, {}, "given are paid, but of this model's orderings.* eonade"),
+        (
+            {"id": ["x"]},
+            {},
+            r"none of the modelled columns \(kind, count, paid, late\)",
+        ),
+        ({"kind": ["z"]}, {}, "rows from 0 on: column 'kind', row 0: 'z' is given"),
+        ({"kind": [3]}, {}, "column 'kind' is int64, which cannot be read as string"),
+        ({"kind": ["a"], "log_prob": [1]}, {}, "'log_prob' has the name of a column"),
+        (
+            {"kind": ["a"]},
+            {"given_missing": ("king",)},
+            "no column 'king'; did you mean",
+        ),
+    ],
+)
+def test_what_cannot_be_completed_is_named(
+    job: Job,
+    in_process: None,
+    tmp_path: Path,
+    columns: dict[str, list[Any]],
+    settings: dict[str, Any],
+    message: str,
+) -> None:
+    pq.write_table(pa.table(columns), tmp_path / "given.parquet")
+    update = {"given": str(tmp_path / "given.parquet"), **settings}
+    with pytest.raises(ValueError, match=message):
+        job(CONFIG.model_copy(update=update))

@@ -1,0 +1,357 @@
+"""Synthetic rows beside those of `mostlyai-engine` (TabularARGN), on one core.
+
+    python benchmarks/synthetic.py DATA --config examples/adult_census.yaml
+
+DATA holds train.parquet and test.parquet; test rows that also stand in train are left
+out. Each model learns from the train rows for at most as long as the others, then draws
+rows, completes given columns, fills empty cells and scores the test rows. It does so in
+a process of its own with one thread, and its seconds are those of the processor, so
+that they mean something on a busy machine, too. The peer runs in an environment of its
+own, which is made with pip where --env does not name one. The table has the measures of
+`tasks.fidelity`, and real train rows in place of synthetic ones for comparison.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+PEER = Path(__file__).with_name("synthetic_peer.py")
+PEER_PACKAGE = "mostlyai-engine"
+CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
+
+EMPTY = 0.2
+"""Share of the cells of test rows that are emptied, for imputation."""
+
+FAMILIES = {
+    "made": {},
+    "eonade": {"orderings": 1},
+}
+"""Families that are compared, with settings besides those of the configuration."""
+
+KEPT = ("hidden", "layers", "components", "embedding", "dropout", "seed")
+"""Settings of the configured model that the other family takes over."""
+
+Json = dict[str, Any]  # JSON values
+
+
+def main() -> None:
+    """Prepares the tables, runs each model, and prints what came out."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder of train.parquet, test.parquet")
+    parser.add_argument("--config", type=Path, required=True, help="YAML file")
+    parser.add_argument("--target", default="income", help="of the downstream task")
+    parser.add_argument("--given", default="age,education,sex", help="known columns")
+    parser.add_argument("--rows", type=int, default=50_000, help="that are drawn")
+    parser.add_argument("--seconds", type=float, default=300, help="to learn, at most")
+    parser.add_argument("--env", type=Path, help="of the peer; a new one if none")
+    parser.add_argument(
+        "--pip",
+        nargs="*",
+        default=["--extra-index-url", CPU_WHEELS],
+        help="more arguments of pip, for the peer's environment",
+    )
+    parser.add_argument("--only", nargs="*", help="names of models; all if none")
+    parser.add_argument("--work", type=Path, help="folder to keep; a temporary one")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        learn(arguments)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        work = arguments.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        tables = prepare_tables(arguments, work)
+        names = arguments.only or [*FAMILIES, "argn"]
+        found = {}
+        for name in names:
+            print(f"{name} …", file=sys.stderr, flush=True)
+            facts = run(name, arguments, work)
+            found[name] = facts | judge(name, tables, arguments.target, work)
+        print(text(found, judge_real(tables, arguments.target)))
+        (work / "found.json").write_text(json.dumps(found, indent=2))
+
+
+def prepare_tables(arguments: argparse.Namespace, work: Path) -> dict[str, pa.Table]:
+    """The train rows, the test rows that do not stand in train, and two of parts."""
+    train = pq.read_table(arguments.data / "train.parquet")
+    test = pq.read_table(arguments.data / "test.parquet")
+    known = {tuple(row.values()) for row in train.to_pylist()}
+    new = [tuple(row.values()) not in known for row in test.to_pylist()]
+    test = test.filter(pa.array(new))
+    rng = np.random.default_rng(0)
+    holes = test
+    for place, field in enumerate(test.schema):
+        gone = pa.array(rng.random(len(test)) < EMPTY)
+        column = pc.if_else(gone, pa.scalar(None, field.type), test[field.name])
+        holes = holes.set_column(place, field.with_nullable(True), column)
+    tables = {
+        "train": train,
+        "test": test,
+        "given": test.select(arguments.given.split(",")),
+        "holes": holes,
+    }
+    for name, table in tables.items():
+        pq.write_table(table, work / f"{name}.parquet")
+    return tables
+
+
+def run(name: str, arguments: argparse.Namespace, work: Path) -> Json:
+    """Learns and draws in a process of its own; what it measured."""
+    (work / name).mkdir(exist_ok=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    budget = ["--seconds", str(arguments.seconds), "--rows", str(arguments.rows)]
+    if name == "argn":
+        python = peer_python(arguments.env or work / "env", arguments.pip)
+        command = [str(python), str(PEER), str(work), *budget]
+    else:
+        command = [sys.executable, __file__, str(arguments.data), "--worker", name]
+        command += ["--config", str(arguments.config), "--work", str(work), *budget]
+    subprocess.run(command, env=environment, check=True, stdout=sys.stderr)
+    facts: Json = json.loads((work / name / "facts.json").read_text())
+    return facts
+
+
+def peer_python(folder: Path, more: list[str]) -> Path:
+    """The interpreter of an environment with the peer, made where there is none."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        install = [str(python), "-m", "pip", "install", "-q", *more, PEER_PACKAGE]
+        subprocess.run(install, check=True, stdout=sys.stderr)
+    return python
+
+
+# --- our models, each in its process --------------------------------------------------
+
+
+def learn(arguments: argparse.Namespace) -> None:
+    """Learns from the train rows, draws, completes, fills and scores."""
+    import torch
+
+    from tasks import cluster
+    from tasks.config import Resources, load
+
+    torch.set_num_threads(1)
+    work, name = arguments.work, arguments.worker
+    config = load(arguments.config, {"data.path": str(work / "train.parquet")})
+    cluster.connect(Resources(), cpus=1)
+    density, facts = fit(config, name, work / name, arguments.seconds)
+    given = pq.read_table(work / "given.parquet")
+    holes = pq.read_table(work / "holes.parquet")
+    test = pq.read_table(work / "test.parquet")
+    jobs: dict[str, tuple[int, Callable[[], pa.Table | None]]] = {
+        "sample": (arguments.rows, lambda: density.sample(arguments.rows, seed=1)),
+        "given": (
+            len(given),
+            lambda: density.sample(len(given), seed=1, given=given),
+        ),
+        "impute": (len(holes), lambda: density.impute(holes, seed=1)),
+        "log_prob": (len(test), lambda: scores(density.log_prob(test))),
+    }
+    for job, (rows, work_on) in jobs.items():
+        began = clock()
+        try:
+            table = work_on()
+        except ValueError as error:
+            print(f"{name}: {job}: {error}", file=sys.stderr)
+            continue
+        facts[f"{job}_rows_per_s"] = rows / (clock() - began)
+        pq.write_table(table, work / name / f"{job}.parquet")
+    own = density.log_prob(
+        pq.read_table(work / name / "sample.parquet").slice(0, 10000)
+    )
+    facts["own_log_prob"] = float(own.mean())
+    facts["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    (work / name / "facts.json").write_text(json.dumps(facts))
+
+
+def clock() -> float:
+    """Seconds that the processor spent on this process and its children."""
+    return sum(os.times()[:4])
+
+
+def scores(log_prob: np.ndarray) -> pa.Table:
+    """Log-probabilities as a table."""
+    return pa.table({"log_prob": log_prob})
+
+
+def fit(config: Any, family: str, folder: Path, seconds: float) -> tuple[Any, Json]:
+    """The density learned from the configured rows, and how that went."""
+    import torch
+
+    from ar_models import families
+    from ar_models.density import TableDensity
+    from tasks import batches, learner, manifest, prepare, storage
+    from tasks.batches import Batches, Order, Rows
+    from tasks.config import Resources
+
+    share = {"valid": 0.08, "calibration": 0.01, "test": 0.01}
+    split = config.data.split.model_copy(update=share)
+    data = config.data.model_copy(update={"split": split})
+    prepared = str(folder / "prepared")
+    began = time.perf_counter()  # Ray's workers are no children of this process
+    prepare.prepare(data, prepared, Resources())
+    preparing = time.perf_counter() - began
+    began = clock()
+    deadline = began + seconds - preparing
+    rows = Rows(folder / "prepared" / "encoded" / "train")
+    valid = Rows(folder / "prepared" / "encoded" / "valid")
+    training = config.train
+    encoder = prepare.load_encoder(prepared)
+    settings = settings_of(config, family)
+    torch.manual_seed(training.seed)
+    model = families.build(family, encoder.variables, settings)
+    order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
+    learned = learner.Learner(model, training, steps=training.epochs * order.batches)
+    position = learned.position
+    source = Batches(rows, order)
+    volume = storage.read_json(f"{prepared}/{manifest.MANIFEST}")["log_volume"]
+    while position.stopped is None and clock() < deadline:
+        learner.train_epoch(
+            learned,
+            source.epoch(position.epoch),
+            lambda: clock() > deadline,
+        )
+        held_back = batches.in_sequence(valid, training.batch_size)
+        nll = learned.nll(held_back) - volume["valid"]
+        learned.end_epoch(nll, log_volume=volume["train"])
+    model.load_state_dict(learned.best)
+    history = {
+        "fit_s": preparing + clock() - began,
+        "epochs": position.epoch,
+        "valid_nll": position.best_nll,
+    }
+    return TableDensity(encoder, model), history
+
+
+def settings_of(config: Any, family: str) -> Json:
+    """Arguments of a family: the configured ones, where it is the configured one."""
+    settings: Json = config.model.model_dump(mode="json", exclude={"family"})
+    if config.model.family != family:
+        settings = {name: settings[name] for name in KEPT if name in settings}
+    return settings | FAMILIES[family]
+
+
+# --- measures -------------------------------------------------------------------------
+
+
+def judge(name: str, tables: dict[str, pa.Table], target: str, work: Path) -> Json:
+    """The measures of what a model drew and filled."""
+    from tasks.fidelity import Tables, compare
+
+    train, test = tables["train"], tables["test"]
+    synthetic = as_trained(pq.read_table(work / name / "sample.parquet"), train.schema)
+    found = flat(compare(Tables(train, test, synthetic), target))
+    path = work / name / "impute.parquet"
+    if path.exists():
+        found |= filled(pq.read_table(path), tables)
+    path = work / name / "log_prob.parquet"
+    found["held_out_log_prob"] = float(pc.mean(pq.read_table(path)["log_prob"]).as_py())
+    return found
+
+
+def judge_real(tables: dict[str, pa.Table], target: str) -> Json:
+    """The same measures of the train rows themselves."""
+    from tasks.fidelity import Tables, compare, two_sample_auc
+
+    train, test = tables["train"], tables["test"]
+    found = flat(compare(Tables(train, test, train), target))
+    return found | {"two_sample_auc": two_sample_auc(train, test)}
+
+
+def as_trained(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of `schema` in its types; the peer's come from pandas."""
+    arrays = [
+        pc.round(table[f.name]).cast(f.type)
+        if pa.types.is_integer(f.type) and pa.types.is_floating(table[f.name].type)
+        else table[f.name].cast(f.type)
+        for f in schema
+    ]
+    return pa.table(arrays, schema=schema)
+
+
+def flat(found: Json) -> Json:
+    """The figures that are printed."""
+    return {
+        "univariate": found["univariate"]["synthetic"],
+        "bivariate": found["bivariate"]["synthetic"],
+        "two_sample_auc": found["two_sample_auc"]["synthetic"],
+        "downstream": found["downstream"]["synthetic"],
+        "closest": found["closest"]["share"],
+    }
+
+
+def filled(table: pa.Table, tables: dict[str, pa.Table]) -> Json:
+    """How near filled cells are to the truth: categories right, numbers by rank."""
+    from tasks.fidelity import numbers, text
+
+    test, holes, train = tables["test"], tables["holes"], tables["train"]
+    table = as_trained(table, test.schema)
+    right, off = [], []
+    for name in test.column_names:
+        empty = pc.and_(holes[name].is_null(), test[name].is_valid())
+        truth, guess = (t[name].filter(empty) for t in (test, table))
+        known = numbers(train[name])
+        values = numbers(truth), numbers(guess)
+        if known is None or values[0] is None or values[1] is None:
+            equal = pc.equal(text(truth), text(guess))
+            right.append(float(pc.mean(pc.fill_null(equal, False)).as_py()))
+            continue
+        ranked = np.sort(known)
+        ranks = [np.searchsorted(ranked, v) / len(ranked) for v in values]
+        off.append(float(np.abs(ranks[0] - ranks[1]).mean()))
+    return {"imputed_right": float(np.mean(right)), "imputed_off": float(np.mean(off))}
+
+
+ROWS = (
+    ("fit, CPU s", "fit_s", ".0f"),
+    ("peak memory, MB", "peak_mb", ",.0f"),
+    ("sampling, rows per CPU s", "sample_rows_per_s", ",.0f"),
+    ("completing given columns, rows per CPU s", "given_rows_per_s", ",.0f"),
+    ("imputation, rows per CPU s", "impute_rows_per_s", ",.0f"),
+    ("log-likelihood, rows per CPU s", "log_prob_rows_per_s", ",.0f"),
+    ("univariate accuracy", "univariate", ".4f"),
+    ("bivariate accuracy", "bivariate", ".4f"),
+    ("two-sample AUC", "two_sample_auc", ".4f"),
+    ("downstream AUC", "downstream", ".4f"),
+    ("closest-record share", "closest", ".4f"),
+    ("imputed categories right", "imputed_right", ".4f"),
+    ("imputed numbers off, ranks", "imputed_off", ".4f"),
+    ("held-out log-probability, nats", "held_out_log_prob", ".3f"),
+    ("samples by their own model, nats", "own_log_prob", ".3f"),
+)
+"""What the table shows: words, key and format."""
+
+
+def text(found: dict[str, Json], real: Json) -> str:
+    """The table in Markdown."""
+    columns = {**found, "real train rows": real}
+    lines = [
+        f"| | {' | '.join(columns)} |",
+        f"|---|{'---|' * len(columns)}",
+    ]
+    for words, key, form in ROWS:
+        cells = [
+            format(facts[key], form) if key in facts else "-"
+            for facts in columns.values()
+        ]
+        lines.append(f"| {words} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
