@@ -16,6 +16,7 @@ TASKS = MODELS | {
     "pandas",
     "pydantic",
     "ray",
+    "sklearn",
     "tasks",
     "yaml",
 }
