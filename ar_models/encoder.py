@@ -78,22 +78,16 @@ class Encoded:
         x: (n, dim) float32.
         log_volume: (n, columns) float64, nats to add to the network's.
         escapes: (n, columns) int8: PRESENT, MISSING, UNSEEN or OUTSIDE.
-<<<<<<< HEAD
         mean_log_slopes: What each variable, where present, adds to `log_volume` on
             average, (dim,), nats; None: nothing.
-=======
         unknown: (n, columns) bool: which cells are marginalised; None: no cell is.
->>>>>>> cfebdf6 (Sample given cells; impute; judge synthetic rows)
     """
 
     x: np.ndarray
     log_volume: np.ndarray
     escapes: np.ndarray
-<<<<<<< HEAD
     mean_log_slopes: np.ndarray | None = None
-=======
     unknown: np.ndarray | None = None
->>>>>>> cfebdf6 (Sample given cells; impute; judge synthetic rows)
 
 
 @dataclass(frozen=True)
@@ -295,11 +289,12 @@ class TableEncoder:
         nulls = [table.column(name).is_null().to_numpy() for name in self.names]
         unknown = np.stack(nulls, axis=1)
         groups = np.array([variable.part_of for variable in self.variables])
-        return Encoded(
-            np.where(unknown[:, groups], np.float32(np.nan), encoded.x),
-            np.where(unknown, 0.0, encoded.log_volume),
-            np.where(unknown, np.int8(PRESENT), encoded.escapes),
-            unknown,
+        return replace(
+            encoded,
+            x=np.where(unknown[:, groups], np.float32(np.nan), encoded.x),
+            log_volume=np.where(unknown, 0.0, encoded.log_volume),
+            escapes=np.where(unknown, np.int8(PRESENT), encoded.escapes),
+            unknown=unknown,
         )
 
     def escapes(self, table: pa.Table) -> np.ndarray:

@@ -80,20 +80,12 @@ def output(name: str, config: Config) -> str:
         _, path = storage.resolve(score.partitions_place(config))
         return path
     bulk = {
-<<<<<<< HEAD
         "score": config.score.output,
         "sample": config.sample.output,
         "embed": config.embed.output,
+        "impute": config.impute.output,
     }
     given = bulk.get(name)
-=======
-        "score": config.score,
-        "sample": config.sample,
-        "impute": config.impute,
-        "embed": config.embed,
-    }
-    given = bulk[name].output if name in bulk else None
->>>>>>> cfebdf6 (Sample given cells; impute; judge synthetic rows)
     home = storage.join(config.resources.storage, config.name)
     _, path = storage.resolve(given or home)
     if given or name not in bulk:
