@@ -176,7 +176,7 @@ def wanted(
     facts = {
         "entrypoint": f"{flow.fn.__module__}.{flow.fn.__name__}",
         "parameters": {"config": absolute(config).model_dump(mode="json")},
-        "schedules": [{**planned.model_dump(mode="json"), "active": schedule.active}],
+        "schedules": [described(planned, schedule.active)],
         "tags": sorted([TAG, config.name, kind]),
         "work_pool_name": config.schedules.pool,
         "work_queue_name": config.name,
@@ -218,6 +218,19 @@ def prefect_schedule(
         raise ValueError(f"schedules.{kind}: {given!r}: {said}") from error
 
 
+def described(schedule: Any, active: bool) -> Json:  # one of Prefect's schedules
+    """What matters of a schedule; the server writes the rest in its own way."""
+    interval = getattr(schedule, "interval", None)
+    return {
+        "cron": getattr(schedule, "cron", None),
+        "rrule": getattr(schedule, "rrule", None),
+        "interval": interval.total_seconds() if interval else None,
+        "anchor": schedule.anchor_date.timestamp() if interval else None,
+        "timezone": schedule.timezone,
+        "active": active,
+    }
+
+
 def absolute(config: Config) -> Config:
     """The configuration with absolute local paths: a worker runs elsewhere."""
     content = config.model_dump(mode="json")
@@ -246,8 +259,7 @@ def facts_of(deployment: DeploymentResponse) -> Json:
         "entrypoint": deployment.entrypoint,
         "parameters": deployment.parameters,
         "schedules": [
-            {**each.schedule.model_dump(mode="json"), "active": each.active}
-            for each in deployment.schedules
+            described(each.schedule, each.active) for each in deployment.schedules
         ],
         "tags": sorted(deployment.tags),
         "work_pool_name": deployment.work_pool_name,

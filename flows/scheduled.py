@@ -6,15 +6,16 @@ them.
 """
 
 import contextlib
+import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from prefect import flow
+from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
-from prefect.blocks.notifications import NotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -27,7 +28,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.concurrency.sync import concurrency
 from prefect.events import emit_event
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed
 from prefect.utilities.asyncutils import run_coro_as_sync
 
@@ -79,19 +80,30 @@ def tell(run: FlowRun, message: str) -> None:
     """Sends a message through every block under schedules.notify."""
     schedules = parameter(run.parameters, "schedules") or {}
     for slug in schedules.get("notify") or ():
-        block = Block.load(slug)
+        block: Any = Block.load(slug)  # of any type
         if isinstance(block, NotificationBlock):
-            block.notify(message, subject="chainrule")
+            told: Any = block.notify(message, subject="chainrule")
         else:
-            run_coro_as_sync(block.call({"text": message, "flow_run": str(run.id)}))
+            told = block.call({"text": message, "flow_run": str(run.id)})
+        if inspect.isawaitable(told):  # Some blocks are only asynchronous.
+            run_coro_as_sync(wait_for(told))
+
+
+async def wait_for(told: Awaitable[Any]) -> Any:  # whatever the block answers
+    """What a block answers."""
+    return await told
+
+
+FAILED: list[Any] = [tell_failure]  # Prefect's type of hooks fits none
+REFUSAL: list[Any] = [tell_refusal]
 
 
 @flow(
     name="scheduled-retrain",
     flow_run_name=run_name,
-    on_failure=[tell_failure],
-    on_crashed=[tell_failure],
-    on_completion=[tell_refusal],
+    on_failure=FAILED,
+    on_crashed=FAILED,
+    on_completion=REFUSAL,
 )
 def retrain(config: Config) -> State[Results]:
     """Prepares, checks, trains, judges and registers; the better model is champion."""
@@ -101,8 +113,8 @@ def retrain(config: Config) -> State[Results]:
 @flow(
     name="scheduled-score",
     flow_run_name=run_name,
-    on_failure=[tell_failure],
-    on_crashed=[tell_failure],
+    on_failure=FAILED,
+    on_crashed=FAILED,
 )
 def score(config: Config, incremental: bool = True) -> State[Results]:
     """Scores `score.input`: what the champion has not scored yet, or all of it."""
@@ -112,8 +124,8 @@ def score(config: Config, incremental: bool = True) -> State[Results]:
 @flow(
     name="scheduled-sample",
     flow_run_name=run_name,
-    on_failure=[tell_failure],
-    on_crashed=[tell_failure],
+    on_failure=FAILED,
+    on_crashed=FAILED,
 )
 def sample(config: Config) -> State[Results]:
     """Draws synthetic rows from the champion."""
@@ -123,15 +135,16 @@ def sample(config: Config) -> State[Results]:
 @flow(
     name="scheduled-monitor",
     flow_run_name=run_name,
-    on_failure=[tell_failure],
-    on_crashed=[tell_failure],
-    on_completion=[tell_refusal],
+    on_failure=FAILED,
+    on_crashed=FAILED,
+    on_completion=REFUSAL,
 )
 def monitor(config: Config) -> State[Results]:
     """Compares `monitor.input` with what the champion learned; tells of drift."""
     state = work("monitor", config)
     if state.is_completed():
-        tell_drift(config, state.data["monitor"])
+        found: Any = state.data  # what `work` put there
+        tell_drift(config, found["monitor"])
     return state
 
 
@@ -208,8 +221,7 @@ def collapse_late_runs() -> None:
 
     They would do what this one does, one after the other.
     """
-    deployment = flow_run.deployment_id
-    if deployment is None:
+    if deployment.id is None:
         return
     due = FlowRunFilter(
         state=FlowRunFilterState(
@@ -217,7 +229,7 @@ def collapse_late_runs() -> None:
         ),
         expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
     )
-    which = DeploymentFilter(id=DeploymentFilterId(any_=[UUID(str(deployment))]))
+    which = DeploymentFilter(id=DeploymentFilterId(any_=[UUID(str(deployment.id))]))
     with get_client(sync_client=True) as client:
         for late in client.read_flow_runs(flow_run_filter=due, deployment_filter=which):
             if str(late.id) == str(flow_run.id):

@@ -190,8 +190,8 @@ def replayed(months: Sequence[Json]) -> Figure:
     """The NLL of each month's unseen rows, by who might have predicted them."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.add_subplot()
-    places = np.arange(len(months))
-    styles = {
+    places = range(len(months))
+    styles: dict[str, dict[str, Any]] = {
         "never retrained": {"color": GREY, "marker": "s"},
         "champion": {"color": ORANGE, "marker": "o"},
         "challenger": {"color": BLUE, "marker": "o"},

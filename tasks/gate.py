@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ar_models import cells
 from ar_models.density import WEIGHTS, TableDensity
 from ar_models.explanation import text
 from ar_models.judgement import judge, rank
@@ -305,6 +306,7 @@ def learned_from(density: TableDensity, table: pa.Table) -> np.ndarray | None:
             return None
         type = table.schema.field(column).type
         moments = profile.cells_of(table[column], type, profile.base_of(type, None))
+        assert isinstance(moments, cells.Cells)  # A column of times is no list.
         codes = splits.by_time(moments, rule["boundaries"])
         return np.asarray((codes == 0) | (codes == 1))
     if not set(schema.names) <= set(table.column_names):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.blocks.notifications import NotificationBlock
+from prefect.blocks.abstract import NotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.states import Scheduled
@@ -214,9 +214,8 @@ def test_late_runs_collapse_into_one(
             )
             for hours in (-3, -2, -1, 2)
         ]
-        monkeypatch.setattr(
-            scheduled, "flow_run", Runtime(str(found.id), str(runs[2].id))
-        )
+        monkeypatch.setattr(scheduled, "deployment", Runtime(str(found.id)))
+        monkeypatch.setattr(scheduled, "flow_run", Runtime(str(runs[2].id)))
         scheduled.collapse_late_runs()
         states = [client.read_flow_run(run.id).state for run in runs]
         for run in runs:
@@ -233,12 +232,12 @@ def test_late_runs_collapse_into_one(
 
 
 class Runtime:
-    """What Prefect knows of the run under way."""
+    """What Prefect knows of the run under way, or of its deployment."""
 
     name = "this run"
 
-    def __init__(self, deployment: str, run: str) -> None:
-        self.deployment_id, self.id = deployment, run
+    def __init__(self, id: str) -> None:
+        self.id = id
 
 
 def test_flows_of_deployments_can_be_found_by_their_entrypoints() -> None:
