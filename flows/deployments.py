@@ -58,6 +58,9 @@ FLOWS: dict[str, Flow[..., Any]] = {
 ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)
 """From where intervals count; a moving anchor would change at every deployment."""
 
+DTSTART = "DTSTART:20200101T000000"
+"""From where an RRULE counts that does not say."""
+
 STRATEGIES = {
     "cancel": ConcurrencyLimitStrategy.CANCEL_NEW,
     "queue": ConcurrencyLimitStrategy.ENQUEUE,
@@ -206,7 +209,10 @@ def prefect_schedule(
         if schedule.cron is not None:
             return CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
         if schedule.rrule is not None:
-            return RRuleSchedule(rrule=schedule.rrule, timezone=schedule.timezone)
+            # As the server would say it, or else it seems to change each time.
+            begin = "" if "DTSTART" in schedule.rrule else f"{DTSTART}\n"
+            rrule = f"{begin}{schedule.rrule}"
+            return RRuleSchedule(rrule=rrule, timezone=schedule.timezone)
         return IntervalSchedule(
             interval=timedelta(seconds=schedule.interval or 0),
             anchor_date=ANCHOR,
