@@ -177,7 +177,7 @@ class MADE(AutoregressiveModel):
         features = self.inputs(x.to(self.first.weight.dtype))
         ranks = self.ordering(which).argsort()
         of_inputs, of_outputs = ranks[self.inputs.owner] + 1, ranks[self.layout.owner]
-        h = self._through(features, of_inputs, which)
+        h = F.relu(self._layers(features, of_inputs, which)[-1])
         parameters = self.last(h, self.degrees, of_outputs, which)
         if self.direct is not None:
             linear = self.direct(features, of_inputs, of_outputs, which)
@@ -189,22 +189,34 @@ class MADE(AutoregressiveModel):
         ranks = self.ordering(which).argsort()
         of_inputs = ranks[self.inputs.owner] + 1
         features = self.inputs(x.to(self.first.weight.dtype))
-        return self._through(features, of_inputs, which)
+        return F.relu(self._layers(features, of_inputs, which)[-1])
 
-    def _through(self, features: Tensor, of_inputs: Tensor, which: int) -> Tensor:
-        """`hidden`, from features whose degrees are `of_inputs`."""
+    def _layers(self, features: Tensor, of_inputs: Tensor, which: int) -> list[Tensor]:
+        """All hidden layers, before the nonlinearity, or after each residual block.
+
+        Args:
+            features: Of the inputs, (batch, inputs.size).
+            of_inputs: Their degrees.
+            which: The ordering.
+        """
         h: Tensor = self.first(features, of_inputs, self.degrees, which)
+        layers = [h]
         if self.residual:
             for one, other in zip(self.inner[::2], self.inner[1::2], strict=True):
                 within = one(F.relu(h), self.degrees, self.degrees)
                 h = h + other(self.dropout(F.relu(within)), self.degrees, self.degrees)
-            return F.relu(h)
+                layers.append(h)
+            return layers
         for linear in self.inner:
             h = linear(self.dropout(F.relu(h)), self.degrees, self.degrees)
-        return F.relu(self.dropout(h))
+            layers.append(h)
+        return [*layers[:-1], self.dropout(h)]
 
     def features(self, x: Tensor) -> Tensor:
-        return self.hidden(x)
+        """The first hidden layer, and all after it side by side: (batch, n)."""
+        of_inputs = self.ordering().argsort()[self.inputs.owner] + 1
+        features = self.inputs(x.to(self.first.weight.dtype))
+        return torch.cat([F.relu(h) for h in self._layers(features, of_inputs, 0)], -1)
 
     @torch.no_grad()
     def draw(

@@ -244,7 +244,7 @@ def test_every_row_has_features_with_its_id(
     found = pq.read_table(embedded["path"])
     assert found.column_names == ["id", "features"]
     assert found["id"].to_pylist() == small_table()["id"].to_pylist()
-    assert len(found["features"][0]) == embedded["features"] == 16
+    assert len(found["features"][0]) == embedded["features"] == 32
     assert "already done" in job("embed").output
 
 
