@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -62,7 +62,7 @@ LOG_PROB = "log_prob"
 BATCH = 4096
 """Rows per pass through the network; larger passes were measured to be slower."""
 
-Given = Mapping[str, object] | pa.Table
+Given: TypeAlias = Mapping[str, object] | pa.Table
 """What is known of rows to draw: values by column, or a row for each."""
 
 Missing = Literal["model", "marginalise"]

@@ -149,8 +149,10 @@ def learn(arguments: argparse.Namespace) -> None:
     work, name = arguments.work, arguments.worker
     config = load(arguments.config, {"data.path": str(work / "train.parquet")})
     cluster.connect(Resources(), cpus=1)
-    density, facts = fit(config, name, work / name, arguments.seconds)
     given = pq.read_table(work / "given.parquet")
+    density, facts = fit(
+        config, name, work / name, arguments.seconds, given.column_names
+    )
     holes = pq.read_table(work / "holes.parquet")
     test = pq.read_table(work / "test.parquet")
     jobs: dict[str, tuple[int, Callable[[], pa.Table | None]]] = {
@@ -189,8 +191,18 @@ def scores(log_prob: np.ndarray) -> pa.Table:
     return pa.table({"log_prob": log_prob})
 
 
-def fit(config: Any, family: str, folder: Path, seconds: float) -> tuple[Any, Json]:
-    """The density learned from the configured rows, and how that went."""
+def fit(
+    config: Any, family: str, folder: Path, seconds: float, first: list[str]
+) -> tuple[Any, Json]:
+    """The density learned from the configured rows, and how that went.
+
+    Args:
+        config: The configuration.
+        family: Of the model.
+        folder: Where what is prepared stands.
+        seconds: To learn, at most.
+        first: Columns that come first where the ordering is fixed.
+    """
     import torch
 
     from ar_models import families
@@ -213,6 +225,10 @@ def fit(config: Any, family: str, folder: Path, seconds: float) -> tuple[Any, Js
     training = config.train
     encoder = prepare.load_encoder(prepared)
     settings = settings_of(config, family)
+    if "ordering" in settings:
+        names = encoder.names
+        sequence = [*first, *(name for name in names if name not in first)]
+        settings["ordering"] = [[names.index(name) for name in sequence]]
     torch.manual_seed(training.seed)
     model = families.build(family, encoder.variables, settings)
     order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
