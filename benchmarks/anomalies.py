@@ -311,18 +311,47 @@ def key_of(line: dict[str, Any]) -> tuple[str, str, int, str]:
 
 def report(lines: Sequence[dict[str, Any]]) -> str:
     """The tables of all results, as Markdown."""
-    parts = []
+    every = sorted({line["set"] for line in lines})
+    parts = [
+        f"The configuration was chosen on the datasets marked with *: "
+        f"`{MODEL.family}`, hidden {MODEL.hidden}, {MODEL.orderings} random orderings, "
+        f"{MODEL.components} components, dropout {MODEL.dropout:g}; {STEPS} steps of "
+        f"{TRAIN.batch_size} rows, noise {TRAIN.noise:g}, trim {TRAIN.trim:g}; "
+        f"statistic `{STATISTIC}`."
+    ]
     for protocol in PROTOCOLS:
-        of_protocol = [line for line in lines if line["protocol"] == protocol]
-        parts.append(f"### {protocol.capitalize()}\n\n{summary(of_protocol)}")
-        parts.append(each_set(of_protocol))
+        of_protocol = compared(lines, protocol)
+        seeds = len({line["seed"] for line in of_protocol})
+        sets = len({line["set"] for line in of_protocol})
+        parts.append(
+            f"### {protocol.capitalize()}\n\n{sets} datasets, seeds: {seeds}. "
+            "AUROC / AUPRC below; seconds on one thread."
+        )
+        if of_protocol:
+            parts.append(summary(of_protocol, every))
+            parts.append(each_set(of_protocol, every))
     return "\n\n".join(parts)
 
 
-def summary(lines: Sequence[dict[str, Any]]) -> str:
-    """A row per method: means over all datasets, and over those not chosen on."""
+def compared(lines: Sequence[dict[str, Any]], protocol: str) -> list[dict[str, Any]]:
+    """The results of a protocol, where all methods have one."""
+    of_protocol = [line for line in lines if line["protocol"] == protocol]
+    methods = {line["method"] for line in of_protocol}
+    found: dict[tuple[str, int], set[str]] = {}
+    for line in of_protocol:
+        found.setdefault((line["set"], line["seed"]), set()).add(line["method"])
+    return [line for line in of_protocol if found[line["set"], line["seed"]] == methods]
+
+
+def summary(lines: Sequence[dict[str, Any]], every: Sequence[str]) -> str:
+    """A row per method: means over all datasets, and over those not chosen on.
+
+    Args:
+        lines: Results of a protocol.
+        every: Names of all datasets, ascending.
+    """
     sets = sorted({line["set"] for line in lines})
-    held_out = set(sets[1::2])
+    held_out = set(every[1::2]) & set(sets)
     names = list(dict.fromkeys(line["method"] for line in lines))
     ranks = mean_ranks(lines, sets, names)
     rows = [
@@ -344,21 +373,21 @@ def summary(lines: Sequence[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def each_set(lines: Sequence[dict[str, Any]]) -> str:
+def each_set(lines: Sequence[dict[str, Any]], every: Sequence[str]) -> str:
     """A row per dataset: AUROC / AUPRC of every method, and the rows fitted on."""
     names = list(dict.fromkeys(line["method"] for line in lines))
     rows = [
         f"| dataset | rows | {' | '.join(names)} |",
         "|---|---|" + "---|" * len(names),
     ]
-    for place, name in enumerate(sorted({line["set"] for line in lines})):
+    for name in sorted({line["set"] for line in lines}):
         rows_fitted = next(line["rows"] for line in lines if line["set"] == name)
         cells = [
             f"{mean(lines, [name], n, 'auroc'):.3f} / "
             f"{mean(lines, [name], n, 'auprc'):.3f}"
             for n in names
         ]
-        mark = "" if place % 2 else "*"
+        mark = "" if name in every[1::2] else "*"
         rows.append(f"| {name}{mark} | {rows_fitted:,} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
