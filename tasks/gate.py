@@ -1,6 +1,7 @@
 """What a challenger must show against the champion, on rows that neither has seen."""
 
 import logging
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -552,7 +553,11 @@ def check_calibration(
     """Whether p-values and columns are as close to uniform as the champion's."""
     if ours.p_values is not None and theirs.p_values is not None:
         yield no_farther(
-            "p_values", distance(ours.p_values), distance(theirs.p_values), config
+            "p_values",
+            distance(ours.p_values),
+            distance(theirs.p_values),
+            config,
+            by_chance(len(ours.scores), 1, config.confidence),
         )
     elif theirs.p_values is not None:
         remark = "the challenger has no calibration rows, so no p-values"
@@ -563,15 +568,30 @@ def check_calibration(
         ours.ks[worst],
         theirs.ks[worst],
         config,
+        by_chance(len(ours.scores), len(ours.ks), config.confidence),
         of=f" of {worst}, the column that lost most",
     )
 
 
+def by_chance(rows: int, distances: int, confidence: float) -> float:
+    """What the greatest of some KS distances of uniform numbers does not exceed.
+
+    With the given probability, by the inequality of Dvoretzky, Kiefer, Wolfowitz and
+    Massart.
+    """
+    return math.sqrt(math.log(2 * distances / (1 - confidence)) / (2 * rows))
+
+
 def no_farther(
-    name: str, ours: float, theirs: float, config: GateConfig, of: str = ""
+    name: str,
+    ours: float,
+    theirs: float,
+    config: GateConfig,
+    chance: float,
+    of: str = "",
 ) -> Check:
-    """Whether a KS distance from uniform has not grown beyond the margin."""
-    bound = theirs + config.calibration_margin
+    """Whether a KS distance from uniform has grown beyond the margin and chance."""
+    bound = theirs + config.calibration_margin + chance
     return Check(
         name,
         ours,

@@ -209,6 +209,14 @@ def test_worse_calibration_is_refused(found: Findings) -> None:
     assert not next(iter(gate.check_calibration(without, found, SETTINGS))).passed
 
 
+def test_few_rows_are_allowed_what_happens_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    bound = gate.by_chance(300, 15, 0.95)
+    found = [max(gate.distance(rng.random(300)) for _ in range(15)) for _ in range(200)]
+    assert np.mean(np.array(found) > bound) <= 0.05
+    assert gate.by_chance(50_000, 15, 0.95) < 0.01
+
+
 def test_a_slow_or_large_model_is_refused(strong: TableDensity, rows: pa.Table) -> None:
     check = gate.check_speed(strong, strong, rows, GateConfig(max_slowdown=1e-6))
     assert not check.passed
