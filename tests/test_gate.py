@@ -15,6 +15,7 @@ from ar_models.density import TableDensity
 from tasks import evaluate, gate, storage
 from tasks.config import GateConfig
 from tasks.gate import Check, Findings
+from tasks.intervals import distance
 
 SETTINGS = GateConfig(load="none")
 
