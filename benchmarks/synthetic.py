@@ -286,6 +286,7 @@ def judge_real(tables: dict[str, pa.Table], target: str) -> Json:
 
     train, test = tables["train"], tables["test"]
     found = flat(compare(Tables(train, test, train), target))
+    del found["closest"]  # they are train rows
     return found | {"two_sample_auc": two_sample_auc(train, test)}
 
 
@@ -322,14 +323,14 @@ def filled(table: pa.Table, tables: dict[str, pa.Table]) -> Json:
         empty = pc.and_(holes[name].is_null(), test[name].is_valid())
         truth, guess = (t[name].filter(empty) for t in (test, table))
         known = numbers(train[name])
-        values = numbers(truth), numbers(guess)
-        if known is None or values[0] is None or values[1] is None:
+        one, two = numbers(truth), numbers(guess)
+        if known is None or one is None or two is None:
             equal = pc.equal(text(truth), text(guess))
             right.append(float(pc.mean(pc.fill_null(equal, False)).as_py()))
             continue
         ranked = np.sort(known)
-        ranks = [np.searchsorted(ranked, v) / len(ranked) for v in values]
-        off.append(float(np.abs(ranks[0] - ranks[1]).mean()))
+        ranks = [np.searchsorted(ranked, values) for values in (one, two)]
+        off.append(float(np.abs(ranks[0] - ranks[1]).mean()) / len(ranked))
     return {"imputed_right": float(np.mean(right)), "imputed_off": float(np.mean(off))}
 
 
