@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ar_models import cells, explanation
 from ar_models.autoregressive import AutoregressiveModel
+from ar_models.columns import CodeColumn
 from ar_models.conditionals import Tempering
 from ar_models.encoder import Encoded, TableEncoder
 from ar_models.families import build, family
@@ -41,12 +42,20 @@ from ar_models.judgement import (
     combined_scores,
     judge,
     log_probs,
-    rank,
     reference_scores,
     statistics_of,
     weights_of,
 )
 from ar_models.lists import ListColumn
+from ar_models.ranking import (
+    SEGMENT,
+    Counts,
+    Integers,
+    Reference,
+    Rule,
+    flags,
+    optional,
+)
 
 FORMAT = 1
 """Number of the saved form that this version writes, and the only one it reads."""
@@ -65,8 +74,13 @@ BATCH = 4096
 Given: TypeAlias = Mapping[str, object] | pa.Table
 """What is known of rows to draw: values by column, or a row for each."""
 
+SEGMENT_ROWS = 1000
+"""Calibration rows that a segment needs to be compared with its own, by default."""
+
 Missing = Literal["model", "marginalise"]
 Explain = Literal["all", "flagged", "none"]
+
+Codes = NDArray[np.int32]
 
 
 @dataclass
@@ -83,27 +97,86 @@ class TableDensity:
 
     encoder: TableEncoder
     model: AutoregressiveModel
-    calibration: Mapping[str, Floats] = field(default_factory=dict)
+    calibration: Mapping[str, Floats | Codes] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)  # any JSON value
 
     def __post_init__(self) -> None:
         self.model.eval()
 
     @cached_property
-    def reference(self) -> dict[str, Floats]:
-        """The calibration rows' anomaly scores by statistic, ascending."""
+    def references(self) -> dict[tuple[str, str | None, int], Reference]:
+        """What `reference` has made so far."""
+        return {}
+
+    def reference(
+        self,
+        statistic: Statistic,
+        calibrate_by: str | None = None,
+        segment_rows: int = SEGMENT_ROWS,
+    ) -> Reference | None:
+        """The calibration rows' anomaly scores, or None if there are none.
+
+        Args:
+            statistic: What the anomaly score is.
+            calibrate_by: The column whose values are segments with a scale of their
+                own.
+            segment_rows: Calibration rows that a segment needs for that.
+
+        Raises:
+            ValueError: The column cannot serve.
+        """
+        if calibrate_by is not None:
+            check_segments(self, calibrate_by)
         if not self.calibration:
-            return {}
-        known = {
-            **{n: s for n, s in self.calibration.items() if n in STATISTICS},
-            "combined": combined_scores(self.calibration),
+            return None
+        key = (statistic, calibrate_by, segment_rows)
+        if key not in self.references:
+            scores = self.calibration_scores(statistic)
+            known = ~np.isnan(scores)  # leave_one_out is told of some rows alone
+            codes = None
+            if calibrate_by is not None:
+                codes = self.calibration[SEGMENT + calibrate_by].astype(np.int64)[known]
+            self.references[key] = Reference.of(scores[known], codes, segment_rows)
+        return self.references[key]
+
+    def segments(self, calibrate_by: str, segment_rows: int) -> list[dict[str, Any]]:
+        """The segments of the calibration rows, JSON-able, by the column's codes.
+
+        Returns:
+            For each code its `value`, how many `calibration_rows` have it, and whether
+            its rows are compared with its `own`, or, being too few, with all.
+        """
+        reference = self.reference("surprisal", calibrate_by, segment_rows)
+        labels = self.encoder.labels(self.columns.index(calibrate_by))
+        counts = reference.counts if reference else {}
+        return [
+            {
+                "value": label,
+                "calibration_rows": counts.get(code, 0),
+                "own": counts.get(code, 0) >= segment_rows,
+            }
+            for code, label in enumerate(labels)
+        ]
+
+    def calibration_scores(self, statistic: Statistic) -> Floats:
+        """The calibration rows' anomaly scores, in row order, NaN where untold."""
+        if statistic == "combined":
+            return combined_scores(self.scores)
+        return self.scores[statistic]
+
+    @cached_property
+    def scores(self) -> dict[str, Floats]:
+        """What is known of the calibration rows but for their segments."""
+        return {
+            name: values.astype(np.float64)
+            for name, values in self.calibration.items()
+            if not name.startswith(SEGMENT)
         }
-        return {n: np.sort(s[~np.isnan(s)]) for n, s in known.items()}
 
     @cached_property
     def weights(self) -> dict[str, float]:
         """Of the statistics that `combined` is made of."""
-        return weights_of(self.calibration)
+        return weights_of(self.scores)
 
     @property
     def columns(self) -> list[str]:
@@ -139,9 +212,21 @@ class TableDensity:
         """Log-probability of each row, in nats, (n,); see `column_log_prob`."""
         return np.asarray(self.column_log_prob(table, missing=missing).sum(axis=1))
 
-    def reference_scores(self, table: pa.Table) -> dict[str, Floats]:
-        """Scores of calibration rows, nats: log_prob and each statistic, each (n,)."""
-        parts = [reference_scores(self.model, e) for _, e in self.batches(table)]
+    def reference_scores(self, table: pa.Table) -> dict[str, Floats | Codes]:
+        """What is kept of calibration rows, each (n,).
+
+        Returns:
+            log_prob and the score by each statistic, in nats; and for each binary or
+            categorical column its codes (-1: none of the known), as `segment:COLUMN`,
+            by which rows can be compared with their likes.
+        """
+        parts: list[dict[str, Floats | Codes]] = []
+        for _, encoded in self.batches(table):
+            codes = {
+                SEGMENT + name: codes_of(self.encoder, encoded, name).astype(np.int32)
+                for name in segment_columns(self)
+            }
+            parts.append({**reference_scores(self.model, encoded), **codes})
         return {
             name: np.concatenate([part[name] for part in parts]) for name in parts[0]
         }
@@ -151,7 +236,11 @@ class TableDensity:
         table: pa.Table,
         *,
         statistic: Statistic = "excess",
-        threshold: float = 99.9,
+        threshold: float | None = None,
+        fdr: float | None = None,
+        budget: float | None = None,
+        calibrate_by: str | None = None,
+        segment_rows: int = SEGMENT_ROWS,
         missing: Missing = "model",
         explain: Explain = "all",
         explain_columns: int = 3,
@@ -163,10 +252,22 @@ class TableDensity:
         the surprisal less its expectation, so that a noisy column does not drown an
         exact one and units cancel.
 
+        The rows of `table` are taken for the whole dataset where their number matters:
+        in q-values, and in a budget. At most one of `threshold`, `fdr` and `budget`
+        says what an anomaly is; a severity of 99.9 if none does.
+
         Args:
             table: Rows with the columns that the encoder knows, in any order.
             statistic: What the anomaly score is.
             threshold: Severity from which a row is an anomaly.
+            fdr: q_value up to which a row is an anomaly: the expected share of false
+                alarms among the anomalies.
+            budget: Rows that are anomalies: their number, or a share below 1. Ties go
+                by p-value, then by anomaly score, then to the earlier row.
+            calibrate_by: A binary or categorical column: p_value and severity compare a
+                row with the calibration rows of the same value.
+            segment_rows: Calibration rows that a value needs for that; rows of rarer
+                ones, and of ones never seen, are compared with all.
             missing: What a null is, see `column_log_prob`. The calibration rows' nulls
                 were modelled; one that is marginalised adds 0 to a score, which is the
                 expected excess of any column.
@@ -178,15 +279,71 @@ class TableDensity:
         Returns:
             A row for each given one: log_prob (nats), anomaly_score (nats), uncertainty
             (its standard deviation over the orderings and members of an ensemble, null
-            where there is one), p_value
-            (share of calibration rows at least as strange), severity (percentage of
-            calibration rows less strange), is_anomaly, explanation, and on demand the
-            struct column_log_prob and, where there are sequences, place_log_prob, a
-            list for each of them (of reals in the encoder's coordinates). Without
-            calibration rows p_value, severity and is_anomaly are null.
+            where there is one), p_value (share of calibration rows at least as
+            strange), q_value (Benjamini and Hochberg's, over `table`), severity
+            (percentage of calibration rows less strange), is_anomaly, explanation, and
+            on demand the struct column_log_prob and, where there are sequences,
+            place_log_prob, a list for each of them (of reals in the encoder's
+            coordinates). Without calibration rows p_value, q_value and severity are
+            null, and is_anomaly is but for a budget.
         """
-        check_choices(statistic, explain, bool(self.calibration))
+        rule = Rule.of(threshold, fdr, budget)
+        check_choices(statistic, explain, rule, bool(self.calibration))
+        found = self.measure(
+            table,
+            statistic=statistic,
+            calibrate_by=calibrate_by,
+            segment_rows=segment_rows,
+            missing=missing,
+            explain_columns=explain_columns if explain == "all" else 0,
+            column_log_prob=column_log_prob,
+        )
+        ranked = {}
+        if self.calibration:
+            p_value = found["p_value"].to_numpy()
+            ranked = {
+                "p_value": p_value,
+                "q_value": Counts.of(p_value).q_value(p_value),
+                "severity": found["severity"].to_numpy(),
+            }
+        flagged = flags(rule, found["anomaly_score"].to_numpy(), ranked)
+        if explain == "flagged":
+            assert flagged is not None  # or check_choices would have raised
+            reasons = self.explain_some(
+                table, flagged, statistic, explain_columns, missing=missing
+            )
+            found = put(found, "explanation", reasons)
+        found = put(
+            found, "q_value", optional(ranked.get("q_value"), len(found), pa.float64())
+        )
+        return put(found, "is_anomaly", optional(flagged, len(found), pa.bool_()))
+
+    def measure(
+        self,
+        table: pa.Table,
+        *,
+        statistic: Statistic = "excess",
+        calibrate_by: str | None = None,
+        segment_rows: int = SEGMENT_ROWS,
+        missing: Missing = "model",
+        explain_columns: int = 0,
+        column_log_prob: bool = False,
+    ) -> pa.Table:
+        """What `score` gives as far as it depends on nothing but each row itself.
+
+        So q_value and is_anomaly are null.
+
+        Args:
+            table: As for `score`.
+            statistic: As for `score`.
+            calibrate_by: As for `score`.
+            segment_rows: As for `score`.
+            missing: As for `score`.
+            explain_columns: Columns named in the explanations; 0: they are null.
+            column_log_prob: As for `score`.
+        """
         self.check_statistic(statistic)
+        reference = self.reference(statistic, calibrate_by, segment_rows)
         schema = scored_schema(
             self.columns if column_log_prob else None, self.sequences
         )
@@ -194,21 +351,26 @@ class TableDensity:
         for rows, encoded in self.batches(table, missing):
             judgement = judge(self.model, encoded, statistic, self.weights)
             scores = judgement.contributions.sum(axis=1)
+            ranked: Sequence[Floats | None] = (None, None)
+            if reference is not None:
+                codes = None
+                if calibrate_by is not None:
+                    codes = codes_of(self.encoder, encoded, calibrate_by)
+                ranked = reference.rank(scores, codes)
             fields = {
                 "log_prob": pa.array(judgement.log_prob.sum(axis=1)),
                 "anomaly_score": pa.array(scores),
                 "uncertainty": uncertainty(judgement),
-                **rank(scores, self.reference.get(statistic), threshold),
+                "p_value": optional(ranked[0], len(rows), pa.float64()),
+                "q_value": pa.nulls(len(rows), pa.float64()),
+                "severity": optional(ranked[1], len(rows), pa.float64()),
+                "is_anomaly": pa.nulls(len(rows), pa.bool_()),
+                "explanation": pa.nulls(len(rows), explanation.EXPLANATION),
             }
-            flagged = fields["is_anomaly"] if explain == "flagged" else explain == "all"
-            fields["explanation"] = explanation.explain(
-                self.encoder,
-                self.model,
-                rows,
-                judgement,
-                which=np.broadcast_to(np.asarray(flagged, dtype=bool), scores.shape),
-                columns=explain_columns,
-            )
+            if explain_columns:
+                fields["explanation"] = self.explain(
+                    rows, encoded, judgement, explain_columns
+                )
             if column_log_prob:
                 each = [pa.array(column) for column in judgement.log_prob.T]
                 fields["column_log_prob"] = pa.StructArray.from_arrays(
@@ -219,6 +381,38 @@ class TableDensity:
             parts.append(pa.table([fields[n] for n in schema.names], schema=schema))
         return pa.concat_tables(parts)
 
+    def explain(
+        self, rows: pa.Table, encoded: Encoded, judgement: Judgement, columns: int
+    ) -> pa.Array:
+        """Explanations of judged rows, (n,), each naming so many columns."""
+        return explanation.explain(
+            self.encoder, self.model, rows, encoded, judgement, columns=columns
+        )
+
+    def explain_some(
+        self,
+        table: pa.Table,
+        which: NDArray[np.bool_],
+        statistic: Statistic,
+        columns: int,
+        *,
+        missing: Missing = "model",
+    ) -> pa.Array:
+        """Explanations of the rows where `which` (n,) is true, null elsewhere: (n,).
+
+        The network sees those rows only, together, which is many times cheaper than to
+        explain a few in each batch.
+        """
+        if not which.any():
+            return pa.nulls(len(table), explanation.EXPLANATION)
+        chosen = table.filter(pa.array(which))
+        found = [pa.array([], explanation.EXPLANATION)]
+        for rows, encoded in self.batches(chosen, missing):
+            judgement = judge(self.model, encoded, statistic, self.weights)
+            found.append(self.explain(rows, encoded, judgement, columns))
+        places = np.cumsum(which) - 1
+        return pa.concat_arrays(found).take(pa.array(places, mask=~which))
+
     def check_statistic(self, statistic: Statistic) -> None:
         """Raises ValueError where this model cannot tell a statistic."""
         if statistic not in statistics_of(self.model):
@@ -227,10 +421,11 @@ class TableDensity:
                 "all others: family eonade, or transformer with order_agnostic, and no "
                 f"ensemble; this one is {type(self.model).__name__}"
             )
-        if self.calibration and statistic not in self.reference:
+        known = [*self.scores, "combined"]
+        if self.calibration and statistic not in known:
             raise ValueError(
                 f"statistic {statistic!r} has no calibration scores in this model, "
-                f"which knows {', '.join(self.reference)}; train it anew"
+                f"which knows {', '.join(known)}; train it anew"
             )
 
     def _places(self, judgement: Judgement) -> pa.Array:
@@ -571,17 +766,55 @@ def carry(drawn: pa.Table, given: pa.Table) -> pa.Table:
     return drawn
 
 
-def check_choices(statistic: str, explain: str, calibrated: bool) -> None:
+def check_choices(statistic: str, explain: str, rule: Rule, calibrated: bool) -> None:
     """Raises ValueError where `TableDensity.score` cannot do as asked."""
     if statistic not in STATISTICS:
         raise ValueError(f"statistic must be one of {STATISTICS}, got {statistic!r}")
     if explain not in ("all", "flagged", "none"):
         raise ValueError(f"explain must be 'all', 'flagged' or 'none', got {explain!r}")
-    if explain == "flagged" and not calibrated:
+    if explain == "flagged" and not calibrated and rule.kind != "budget":
         raise ValueError(
-            "explain 'flagged' needs calibration rows, and this model has none; use "
-            "'all' or 'none', or train with a calibration share above 0"
+            "explain 'flagged' needs calibration rows, and this model has none; flag "
+            "by a budget, explain 'all' or 'none', or train with a calibration share "
+            "above 0"
         )
+
+
+def check_segments(density: TableDensity, column: str) -> None:
+    """Raises ValueError where rows cannot be compared within values of a column."""
+    could = segment_columns(density)
+    if column in could:
+        if density.calibration and SEGMENT + column not in density.calibration:
+            raise ValueError(
+                f"calibrate_by: an earlier version wrote the model, without the values "
+                f"of {column!r} in its calibration rows; train it anew"
+            )
+        return
+    encoder = density.encoder
+    kinds = {c.name: f"is modelled as {c.kind}" for c in encoder.columns}
+    kinds |= {c.name: f"was left out ({c.reason})" for c in encoder.left_out}
+    raise ValueError(
+        f"calibrate_by: column {column!r} {kinds.get(column, 'is not modelled')}, and "
+        f"only binary and categorical columns can be segments: {could!r}; name one of "
+        "them, or give it that kind under data.columns and train anew"
+    )
+
+
+def segment_columns(density: TableDensity) -> list[str]:
+    """The columns by whose values rows can be told apart: those of codes."""
+    return [c.name for c in density.encoder.columns if isinstance(c, CodeColumn)]
+
+
+def codes_of(encoder: TableEncoder, encoded: Encoded, column: str) -> Integers:
+    """The codes of a column of codes, -1 where it escaped, (n,)."""
+    x = encoded.x[:, encoder.span(encoder.names.index(column)).start]
+    return np.nan_to_num(x, nan=-1.0).astype(np.int64)
+
+
+def put(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    """`table` with other values in the column `name`."""
+    place = table.schema.get_field_index(name)
+    return table.set_column(place, table.schema.field(place), values)
 
 
 def uncertainty(judgement: Judgement) -> pa.Array:
@@ -605,6 +838,7 @@ def scored_schema(
         ("anomaly_score", pa.float64()),
         ("uncertainty", pa.float64()),
         ("p_value", pa.float64()),
+        ("q_value", pa.float64()),
         ("severity", pa.float64()),
         ("is_anomaly", pa.bool_()),
         ("explanation", explanation.EXPLANATION),
@@ -635,7 +869,7 @@ def stream_seed(seed: int, stream: int) -> int:
 def fingerprint(
     content: Mapping[str, Any],  # any JSON value
     weights: str,
-    calibration: Mapping[str, Floats],
+    calibration: Mapping[str, Floats | Codes],
 ) -> str:
     """A hash of all that a model computes with.
 
@@ -689,7 +923,7 @@ def read_weights(folder: Path, stated: str) -> bytes:
     return weights
 
 
-def read_calibration(folder: Path) -> dict[str, Floats]:
+def read_calibration(folder: Path) -> dict[str, Floats | Codes]:
     """The calibration rows' scores, or nothing where the folder has none."""
     path = folder / CALIBRATION
     if not path.exists():

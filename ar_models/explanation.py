@@ -13,8 +13,8 @@ from ar_models.autoregressive import AutoregressiveModel
 from ar_models.cells import family
 from ar_models.columns import CodeColumn, RealColumn
 from ar_models.conditionals import Conditionals
-from ar_models.encoder import TableEncoder
-from ar_models.judgement import Judgement
+from ar_models.encoder import Encoded, TableEncoder
+from ar_models.judgement import Judgement, tail_probability
 from ar_models.lists import ListColumn, element_types
 
 EXPLANATION = pa.list_(
@@ -22,12 +22,18 @@ EXPLANATION = pa.list_(
         [
             ("column", pa.string()),
             ("contribution", pa.float64()),
+            ("tail_probability", pa.float64()),
             ("value", pa.string()),
             ("expected", pa.string()),
         ]
     )
 )
-"""Type of an explanation: the columns that contribute most (nats), strangest first."""
+"""Type of an explanation: the columns that contribute most (nats), strangest first.
+
+The tail probability is that of something at least as extreme, given the columns before
+it in the row: of a number twice that of its side, of a code that of all codes at most
+as likely.
+"""
 
 NAMED = 3
 """Codes that are named with their probabilities, at most."""
@@ -46,49 +52,47 @@ def explain(
     encoder: TableEncoder,
     model: AutoregressiveModel,
     rows: pa.Table,
+    encoded: Encoded,
     judgement: Judgement,
     *,
-    which: NDArray[np.bool_],
     columns: int,
 ) -> pa.Array:
-    """Explanations of the rows, null where `which` is false.
+    """Explanations of the rows.
 
     Args:
         encoder: Of the rows.
         model: Of their variables.
         rows: The n rows.
+        encoded: The same.
         judgement: What the model says about them.
-        which: The rows to explain, (n,).
         columns: Columns to name in each explanation, at most.
 
     Returns:
         An array (n,) of type `EXPLANATION`.
     """
     contributions = judgement.contributions
-    chosen = np.flatnonzero(which)
     size = min(columns, contributions.shape[1])
-    ranks = np.argsort(-contributions[chosen], axis=1, kind="stable")[:, :size]
+    ranks = np.argsort(-contributions, axis=1, kind="stable")[:, :size]
     values = np.empty(ranks.shape, dtype=object)
     usual = np.empty(ranks.shape, dtype=object)
     for j in np.unique(ranks):
         at = ranks == j
-        places = chosen[at.any(axis=1)]
+        places = np.flatnonzero(at.any(axis=1))
         cells = rows.column(encoder.names[j]).take(pa.array(places))
         shown = short if isinstance(encoder.columns[j], ListColumn) else text
         values[at] = [shown(cell) for cell in cells.to_pylist()]
         usual[at] = expected(encoder, model, judgement, int(j), places)
+    tails = tail_probability(encoder.variables, judgement.conditionals, encoded)
     fields = [
         pa.array(np.asarray(encoder.names, dtype=object)[ranks.ravel()], pa.string()),
-        pa.array(np.take_along_axis(contributions[chosen], ranks, axis=1).ravel()),
+        pa.array(np.take_along_axis(contributions, ranks, axis=1).ravel()),
+        pa.array(np.take_along_axis(tails, ranks, axis=1).ravel()),
         pa.array(values.ravel(), pa.string()),
         pa.array(usual.ravel(), pa.string()),
     ]
     entries = pa.StructArray.from_arrays(fields, fields=list(EXPLANATION.value_type))
-    ends = np.cumsum(np.where(which, size, 0))
-    offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
-    return pa.ListArray.from_arrays(
-        offsets, entries, type=EXPLANATION, mask=pa.array(~which)
-    )
+    offsets = pa.array(size * np.arange(len(ranks) + 1), pa.int32())
+    return pa.ListArray.from_arrays(offsets, entries, type=EXPLANATION)
 
 
 def expected(

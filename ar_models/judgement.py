@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -18,6 +17,7 @@ from ar_models.columns import PRESENT
 from ar_models.conditionals import Conditionals
 from ar_models.encoder import Encoded
 from ar_models.independent import Independent
+from ar_models.ranking import TIE
 from ar_models.variables import Variable
 
 Floats = NDArray[np.float64]
@@ -43,9 +43,6 @@ EQUAL: Mapping[str, float] = MappingProxyType(dict.fromkeys(COMBINED, 1.0))
 
 PASSES = 2**19
 """Rows that pass through the network, at most, for the leave_one_out of a batch."""
-
-TIE = 1e-4
-"""Scores (nats) closer than this are equal: float32 sums depend on the batch."""
 
 
 @dataclass(frozen=True)
@@ -464,30 +461,3 @@ def by_column(values: Tensor, variables: Sequence[Variable]) -> Floats:
         len(values), int(column.max()) + 1, dtype=torch.float64, device=values.device
     )
     return np.asarray(total.index_add_(1, column, values.double()).cpu().numpy())
-
-
-def rank(
-    scores: Floats, reference: Floats | None, threshold: float
-) -> dict[str, pa.Array]:
-    """Where anomaly scores stand among those of calibration rows.
-
-    Args:
-        scores: Of n rows, nats.
-        reference: Of the calibration rows, ascending; None if there are none.
-        threshold: Severity from which a row is an anomaly.
-
-    Returns:
-        p_value, severity and is_anomaly, each (n,); null without a reference.
-    """
-    if reference is None or len(reference) == 0:
-        unknown = pa.nulls(len(scores), pa.float64())
-        flags = pa.nulls(len(scores), pa.bool_())
-        return {"p_value": unknown, "severity": unknown, "is_anomaly": flags}
-    count = len(reference)
-    stranger = count - np.searchsorted(reference, scores - TIE, side="left")
-    severity = 100.0 * (count - stranger) / count
-    return {
-        "p_value": pa.array((1.0 + stranger) / (1.0 + count)),
-        "severity": pa.array(severity),
-        "is_anomaly": pa.array(severity >= threshold),
-    }

@@ -1,8 +1,8 @@
 """The `chainrule` command.
 
 Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 the gate refused the
-challenger; 130 and 143 after Ctrl-C and SIGTERM. Heavy modules are imported inside the
-commands, so that `--help` is there at once.
+challenger or new rows have drifted; 130 and 143 after Ctrl-C and SIGTERM. Heavy modules
+are imported inside the commands, so that `--help` is there at once.
 """
 
 import errno
@@ -224,6 +224,37 @@ def evaluate(
     command("evaluate", file, given, changes, as_json, debug)
 
 
+@app.command(rich_help_panel="From data to a model")
+def compare(
+    file: ConfigFile,
+    first: Annotated[str, typer.Argument(help="Number of a version, or an alias.")],
+    second: Annotated[str, typer.Argument(help="Another one.")],
+    input: Annotated[
+        str | None, typer.Option(help="Rows to compare on; the test rows if none.")
+    ] = None,
+    data: Data = None,
+    storage: Storage = None,
+    changes: Set = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare two registered versions on the same rows, also by segment."""
+    given = {"data.path": data, "resources.storage": storage}
+    command(
+        "compare",
+        file,
+        given,
+        changes,
+        as_json,
+        debug,
+        first=first,
+        second=second,
+        input=input,
+        overwrite=overwrite,
+    )
+
+
 @app.command(rich_help_panel="With the champion")
 def score(
     file: ConfigFile,
@@ -241,6 +272,17 @@ def score(
             "scored as they are.",
         ),
     ] = False,
+    threshold: Annotated[
+        float | None, typer.Option(help="Severity from which a row is an anomaly.")
+    ] = None,
+    fdr: Annotated[
+        float | None,
+        typer.Option(help="Or: the share of false alarms that is allowed."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="Or: how many rows are anomalies, a count or a share."),
+    ] = None,
     model_version: Version = None,
     alias: Alias = None,
     storage: Storage = None,
@@ -249,7 +291,15 @@ def score(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write each row's probability, p-value, severity and explanation."""
+    """Write each row's probability, p-value, severity and explanation.
+
+    What counts as an anomaly is said by one of --threshold, --fdr and --budget, in
+    place of what the configuration says; the model stays as it is.
+    """
+    rule = {"threshold": threshold, "fdr": fdr, "budget": budget}
+    if any(value is not None for value in rule.values()):
+        said = (f"score.{k}={'null' if v is None else v}" for k, v in rule.items())
+        changes = [*(changes or ()), *said]
     given = {
         "score.input": input,
         "score.output": output,
@@ -303,6 +353,46 @@ def backfill(
         since=since,
         until=until,
         model_version=model_version,
+    )
+
+
+@app.command(rich_help_panel="With the champion")
+def monitor(
+    file: ConfigFile,
+    input: Annotated[
+        str | None, typer.Option(help="Dataset to look at; data.path if none.")
+    ] = None,
+    model_version: Version = None,
+    alias: Alias = None,
+    output: Annotated[
+        str | None, typer.Option(help="Folder; below the storage if none.")
+    ] = None,
+    storage: Storage = None,
+    changes: Set = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare new rows with what the model learned.
+
+    Looks at the log-probability of rows, at each column by itself, and at each column
+    given those before it. Exit code 3: they have drifted, by more than the section
+    monitor of the configuration allows.
+    """
+    given = {
+        "monitor.input": input,
+        "monitor.output": output,
+        "resources.storage": storage,
+    }
+    command(
+        "monitor",
+        file,
+        given,
+        changes,
+        as_json,
+        debug,
+        overwrite=overwrite,
+        **version(model_version, alias),
     )
 
 
@@ -700,7 +790,8 @@ def work(name: str, config: Config, job: Job, as_json: bool, debug: bool) -> Non
     ):
         environment.configure(root)
         result = job(config, terminal)
-    raise typer.Exit(REFUSED if result.get("status") == "refused" else DONE)
+    refused = result.get("status") in ("refused", "drift")
+    raise typer.Exit(REFUSED if refused else DONE)
 
 
 def raise_unless_supervised() -> None:

@@ -5,7 +5,17 @@ from typing import Any
 
 from prefect import Flow
 
-from flows import embed, impute, retrain, runs, sample, score, words
+from flows import (
+    compare,
+    embed,
+    impute,
+    monitor,
+    retrain,
+    runs,
+    sample,
+    score,
+    words,
+)
 from flows.terminal import Terminal
 from tasks import environment, storage
 from tasks.config import Config
@@ -17,6 +27,8 @@ FLOWS: dict[str, Flow[..., dict[str, Any]]] = {
     "retrain": retrain.retrain,
     "score": score.score,
     "backfill": score.backfill,
+    "monitor": monitor.monitor,
+    "compare": compare.compare,
     "sample": sample.sample,
     "embed": embed.embed,
     "impute": impute.impute,
@@ -46,8 +58,8 @@ def run(
         **parameters: More parameters of the flow.
 
     Returns:
-        What its steps returned, by name, and `status`: done, or refused where the gate
-        did not let the new model become champion.
+        What its steps returned, by name, and `status`: done, refused where the gate did
+        not let the new model become champion, or drift where new rows have changed.
     """
     root = environment.local_root(config.resources.storage)
     flow = FLOWS[name]
@@ -56,9 +68,16 @@ def run(
     results: dict[str, Any] = runs.run(
         root, output(name, config), flow, config=config, **parameters
     )
+    return {"status": status_of(results), **results}
+
+
+def status_of(results: Mapping[str, Any]) -> str:
+    """Whether all is done, or something was refused, or rows have drifted."""
+    if results.get("monitor", {}).get("verdict") == "drift":
+        return "drift"
     fit = results.get("contract", {}).get("passed", True)
     promoted = results.get("register", {}).get("promoted", True)
-    return {"status": "done" if fit and promoted else "refused", **results}
+    return "done" if fit and promoted else "refused"
 
 
 def verdict(result: Mapping[str, Any]) -> str:
@@ -81,6 +100,7 @@ def output(name: str, config: Config) -> str:
         return path
     bulk = {
         "score": config.score.output,
+        "monitor": config.monitor.output,
         "sample": config.sample.output,
         "embed": config.embed.output,
         "impute": config.impute.output,
@@ -92,6 +112,7 @@ def output(name: str, config: Config) -> str:
         return path
     inputs = {
         "score": config.score.input,
+        "monitor": config.monitor.input,
         "sample": config.sample.given,
         "impute": config.impute.input,
         "embed": config.embed.input,

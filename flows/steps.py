@@ -18,6 +18,7 @@ from prefect.tasks import Task
 
 from tasks import (
     backfill,
+    compare,
     contract,
     embed,
     evaluate,
@@ -26,6 +27,7 @@ from tasks import (
     group,
     impute,
     manifest,
+    monitor,
     prepare,
     register,
     report,
@@ -72,6 +74,9 @@ decide_champion = once(register.decide, name="decide")
 download_model = outside(register.download, name="download")
 score_rows = outside(score.score, name="score")
 score_partitions = outside(backfill.backfill, name="backfill")
+compare_models = outside(compare.compare, name="compare")
+monitor_rows = outside(monitor.monitor, name="monitor")
+log_job = outside(tracking.log_job, name="log")
 sample_rows = outside(sample.sample, name="sample")
 embed_rows = outside(embed.embed, name="embed")
 impute_rows = outside(impute.impute, name="impute")

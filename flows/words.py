@@ -5,6 +5,9 @@ from typing import Any
 
 from rich.markup import escape
 
+NAMED = 8
+"""Reasons for drift that are told, at most; the page has all."""
+
 Result = Mapping[str, Any]
 """What a step, or all steps of a flow by name, returned; JSON-able."""
 
@@ -21,6 +24,8 @@ def text(results: Result) -> str:
         "register": registered,
         "score": scored,
         "backfill": backfilled,
+        "monitor": monitored,
+        "compare": weighed,
         "sample": sampled,
         "embed": embedded,
         "impute": imputed,
@@ -180,9 +185,16 @@ def scored(step: Result) -> str:
     """What was found in the scored rows."""
     lines = [
         f"[bold]score[/]      {step['rows_out']:,} rows, {step['anomalies']:,} "
-        f"anomalies, {step['rows_quarantined']:,} in quarantine; {pace(step)}",
+        f"anomalies ({rule(step['rule'])}), {step['rows_quarantined']:,} in "
+        f"quarantine; {pace(step)}",
         f"           {escape(step['path'])}",
     ]
+    few = [segment["value"] for segment in step["segments"] if not segment["own"]]
+    if few:
+        lines.append(
+            f"           [yellow]compared with all calibration rows, having too few "
+            f"of their own: {escape(listed(few))}[/]"
+        )
     for number, row in enumerate(step["strangest"], start=1):
         lines.append(f"  {number}. {escape(strange(row))}")
         lines += [f"     {line}" for line in blame(row["explanation"], {})]
@@ -200,6 +212,55 @@ def backfilled(step: Result) -> str:
         first, last = escape(step["scored"][0]), escape(step["scored"][-1])
         lines.append(f"           {first}" + (f" to {last}" if first != last else ""))
     return "\n".join([*lines, f"           {escape(step['path'])}"])
+
+
+def monitored(step: Result) -> str:
+    """Whether rows have changed, and which columns."""
+    colour = {"drift": "red", "stable": "green"}.get(step["verdict"], "yellow")
+    lines = [
+        f"[bold]monitor[/]    {step['rows_out']:,} rows: [{colour}]{step['verdict']}[/]"
+        f", {step['rows_quarantined']:,} unreadable; {pace(step)}"
+    ]
+    lines += [f"           {escape(reason)}" for reason in step["reasons"][:NAMED]]
+    if len(step["reasons"]) > NAMED:
+        lines.append(f"           and {len(step['reasons']) - NAMED} more")
+    if step["remedy"]:
+        lines.append(f"           {escape(step['remedy'])}")
+    lines.append(f"           {escape(step['page'])}")
+    return "\n".join(lines)
+
+
+def weighed(step: Result) -> str:
+    """Which of two models is better."""
+    low, high = step["difference_interval"]
+    first, second = step["nll"]
+    return (
+        f"[bold]compare[/]    {step['rows_out']:,} rows: NLL {first:.4f} and "
+        f"{second:.4f} nats per row; the first model is "
+        f"[bold]{gain(step['difference'], 4)}[/] ({low:+.4f} to {high:+.4f}); "
+        f"{pace(step)}\n"
+        f"           {escape(step['page'])}"
+    )
+
+
+def rule(said: Result) -> str:
+    """What an anomaly is."""
+    ((kind, value),) = said.items()
+    if kind == "threshold":
+        return f"severity from {value:g}"
+    if kind == "fdr":
+        return f"q-value up to {value:g}"
+    return (
+        f"the strangest {value:,.0f}"
+        if value >= 1
+        else f"the strangest {100 * value:g} %"
+    )
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Some names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def sampled(step: Result) -> str:

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import ray
@@ -95,6 +96,7 @@ def stream_actors(
     units: Callable[[Item], int] = lambda item: 1,
     done: int = 0,
     actors: int | None = None,
+    crew: "Crew | None" = None,
 ) -> Iterator[Result]:
     """Like `stream`, with functions that are costly to make, such as loaded models.
 
@@ -108,15 +110,12 @@ def stream_actors(
         units: As for `stream`.
         done: As for `stream`.
         actors: Processes at work; one per processor if None. Never more than items.
+        crew: The processes to take, which are left alive; new ones if None.
     """
     items = list(items)
-    count = min(actors or processors(), len(items))
     shipped = ray.put(make)
-    holder: Any = ray.remote(_Holder).options(  # Ray's types are loose
-        num_cpus=1, max_restarts=RETRIES, max_task_retries=RETRIES
-    )
-    holders = [holder.remote() for _ in range(count)]
-    try:
+    with assembled() if crew is None else nullcontext(crew) as crew:
+        holders = crew.of(min(actors or processors(), len(items)))
         yield from _in_order(
             lambda item, place: holders[place % len(holders)].call.remote(
                 [shipped], item
@@ -127,8 +126,36 @@ def stream_actors(
             done=done,
             parallel=2 * len(holders),
         )
+
+
+class Crew:
+    """Actors that work for several `stream_actors`, since it takes long to start one.
+
+    Attributes:
+        holders: Those that were needed so far.
+    """
+
+    def __init__(self) -> None:
+        self.holders: list[Any] = []  # Ray's types are loose
+
+    def of(self, count: int) -> list[Any]:
+        """So many of them; those that lack are started."""
+        holder: Any = ray.remote(_Holder).options(
+            num_cpus=1, max_restarts=RETRIES, max_task_retries=RETRIES
+        )
+        while len(self.holders) < count:
+            self.holders.append(holder.remote())
+        return self.holders[:count]
+
+
+@contextmanager
+def assembled() -> Iterator[Crew]:
+    """A crew that ends with the block."""
+    crew = Crew()
+    try:
+        yield crew
     finally:
-        for each in holders:
+        for each in crew.holders:
             ray.kill(each)
 
 
@@ -142,21 +169,22 @@ def _call(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 class _Holder:
-    """An actor with a function that it makes at the first call.
+    """An actor with a function that it makes at the first call for it.
 
     It is not made in the constructor, since Ray reports what a constructor raises as
     the death of the actor, and cannot restart one whose arguments are large.
     """
 
     def __init__(self) -> None:
-        self.function: Callable[[Any], Any] | None = None
+        self.made: tuple[str, Callable[[Any], Any]] | None = None
 
     def call(self, make: "list[ray.ObjectRef[Any]]", item: Any) -> Any:  # a result
         # In a list, since Ray would fetch a bare reference anew for every call.
-        if self.function is None:
+        name = make[0].hex()
+        if self.made is None or self.made[0] != name:
             torch.set_num_threads(1)
-            self.function = ray.get(make[0])()
-        return self.function(item)
+            self.made = name, ray.get(make[0])()
+        return self.made[1](item)
 
 
 def _in_order(

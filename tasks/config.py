@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -35,6 +36,19 @@ OrderingName = (
 """How columns are taken: as they come, shuffled, along the dependences in the train
 rows, or starting with those that are named. The pixels of images: row by row, column by
 column, or from the rim to the middle."""
+
+
+def _share_or_count(budget: float) -> float:
+    if budget >= 1 and budget != int(budget):
+        raise ValueError("should be a share below 1 or a whole number of rows")
+    return budget
+
+
+Budget = Annotated[float, Field(gt=0), AfterValidator(_share_or_count)]
+"""How many rows can be looked at: a number, or a share below 1."""
+
+RULES = ("threshold", "fdr", "budget")
+"""Keys of `score` of which one at most says which rows are anomalies."""
 
 
 class Section(BaseModel):
@@ -429,6 +443,16 @@ class EvaluateConfig(Section):
     baseline_rows: PositiveInt = Field(
         200_000, description="train rows that fit the independent columns, at most"
     )
+    segments: tuple[str, ...] = Field(
+        (), description="columns by whose values the NLL is told as well"
+    )
+    label: str | None = Field(
+        None,
+        description="column that is true for anomalies; not modelled, only judged by",
+    )
+    budget: Budget = Field(
+        0.01, description="strangest rows of which the precision is told: count, share"
+    )
 
 
 class FidelityConfig(Section):
@@ -465,14 +489,32 @@ class ScoreConfig(Section):
         "typicality",
         "ratio",
     ] = Field("excess", description="what the anomaly score is made of")
-    threshold: Annotated[float, Field(gt=0, lt=100)] = Field(
-        99.9, description="severity (percentile of calibration rows) of an anomaly"
+    threshold: Annotated[float, Field(gt=0, lt=100)] | None = Field(
+        None,
+        description="severity (percentile of calibration rows) of an anomaly; 99.9 if "
+        "neither this nor fdr nor budget is given",
+    )
+    fdr: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="or the q_value of an anomaly: expected share of false alarms",
+    )
+    budget: Budget | None = Field(
+        None,
+        description="or how many rows are anomalies, the strangest: count or share; "
+        "ties go by p_value, then anomaly_score, then to the earlier row",
+    )
+    calibrate_by: str | None = Field(
+        None, description="column within whose values rows are compared"
+    )
+    segment_rows: PositiveInt = Field(
+        1000,
+        description="calibration rows that such a value needs; rarer ones use all",
     )
     missing: Literal["model", "marginalise"] = Field(
         "model",
         description="whether a null counts as a value that is missing, or as unknown",
     )
-    explain: Literal["all", "flagged", "none"] = "all"
+    explain: Literal["all", "flagged", "none"] = "flagged"
     explain_columns: PositiveInt = Field(3, description="columns named per row")
     column_log_prob: bool = Field(
         False, description="write each column's log_prob, of sequences each place's too"
@@ -486,6 +528,40 @@ class ScoreConfig(Section):
     after_retrain: bool = Field(
         False, description="score with a new champion what it has not scored"
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> "ScoreConfig":
+        given = [k for k in RULES if getattr(self, k) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"only one of {', '.join(RULES)} can say what an anomaly is; "
+                f"{' and '.join(given)} are set"
+            )
+        return self
+
+
+class MonitorConfig(Section):
+    """When new rows are no longer what the model learned."""
+
+    input: str | None = Field(None, description="dataset to look at; data.path if none")
+    output: str | None = Field(None, description="folder; below the storage if none")
+    max_ks: PositiveFloat | None = Field(
+        0.1, description="distance of distributions above which there is drift"
+    )
+    max_psi: PositiveFloat | None = Field(
+        0.25, description="population stability index above which there is"
+    )
+    max_wasserstein: PositiveFloat | None = Field(
+        None, description="distance in spreads of the calibration rows above which"
+    )
+    ignore: tuple[str, ...] = Field(
+        (), description="columns that may drift; dates and timestamps always may"
+    )
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.99, description="of the intervals, which must lie above a limit"
+    )
+    bootstrap: PositiveInt = Field(200, description="resamples of an interval")
+    rows_per_fragment: PositiveInt = 100_000
 
 
 class SampleConfig(Section):
@@ -715,12 +791,22 @@ class Config(Section):
     fidelity: FidelityConfig = FidelityConfig()
     gate: GateConfig = GateConfig()
     score: ScoreConfig = ScoreConfig()
+    monitor: MonitorConfig = MonitorConfig()
     sample: SampleConfig = SampleConfig()
     embed: EmbedConfig = EmbedConfig()
     card: CardConfig = CardConfig()
     schedules: SchedulesConfig = SchedulesConfig()
     impute: ImputeConfig = ImputeConfig()
     resources: Resources = Resources()
+
+    @property
+    def learned(self) -> DataConfig:
+        """The dataset as it is prepared: a label is carried along, not modelled."""
+        label, data = self.evaluate.label, self.data
+        if label is None or label in data.id:
+            return data
+        exclude = tuple(name for name in data.exclude if name != label)
+        return data.model_copy(update={"id": (*data.id, label), "exclude": exclude})
 
 
 def load(path: Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Config:

@@ -20,12 +20,13 @@ from ar_models.columns import PRESENT
 from ar_models.conditionals import Conditionals
 from ar_models.density import TableDensity
 from ar_models.encoder import Encoded, TableEncoder
-from ar_models.judgement import judge, log_probs, rank
+from ar_models.judgement import Judgement, judge, log_probs
 from ar_models.lists import ListColumn
-from ar_models.variables import Variable
-from tasks import baseline, figures, manifest, parts, storage
+from ar_models.ranking import optional
+from tasks import baseline, figures, manifest, parts, segments, storage
 from tasks.config import EvaluateConfig, Resources
 from tasks.intervals import binned_distance, distance, half_width, interval
+from tasks.transforms import count, transforms
 
 FORMAT = 2
 """Enters the job key; raised when the same job would give other figures."""
@@ -98,8 +99,9 @@ def evaluate(
     done = finished is not None
     if finished is None:
         pieces = test_pieces(prepared, about)
+        segments.check(read_schema(pieces[0].path), config.segments, config.label)
         fit_baseline(density, prepared, about, config, folder)
-        make = partial(Judge, model, prepared, folder, key)
+        make = partial(Judge, model, config, folder, key)
         rows = storage.join(folder, ROWS)
         found, _ = parts.complete(
             make, pieces, rows, key, resources, what="evaluate: rows"
@@ -201,13 +203,16 @@ class Judge:
 
     Args:
         model: Folder of the model.
-        prepared: Folder of the prepared dataset.
+        config: How to judge.
         folder: Folder of the evaluation.
         key: The job key.
     """
 
-    def __init__(self, model: str, prepared: str, folder: str, key: str) -> None:
+    def __init__(
+        self, model: str, config: EvaluateConfig, folder: str, key: str
+    ) -> None:
         self.density = load(model)
+        self.config = config
         self.independent = load(storage.join(folder, BASELINE))
         self.folder = folder
         self.key = key
@@ -216,10 +221,15 @@ class Judge:
         """Writes the part of a file of test rows; its facts are sums over them."""
         rng = np.random.default_rng(file.index)
         tallies, tables = [], []
-        for table in read_batches(file.path, self.density.columns):
-            for _, encoded in self.density.batches(table):
+        more = [*self.config.segments, *filter(None, [self.config.label])]
+        columns = list(dict.fromkeys([*self.density.columns, *more]))
+        for table in read_batches(file.path, columns):
+            for rows, encoded in self.density.batches(table):
                 tally, found = self.judge(encoded, rng)
                 tallies.append(tally)
+                kept = segments.carried(rows, self.config.segments, self.config.label)
+                for name, values in kept.items():
+                    found = found.append_column(name, values)
                 tables.append(found)
         facts: parts.Facts = {
             "job_key": self.key,
@@ -237,14 +247,9 @@ class Judge:
         judgement = judge(self.density.model, encoded, "excess")
         independent = log_probs(self.independent.model, encoded)
         gain = judgement.log_prob - independent
-        u = transforms(
-            judgement.conditionals,
-            judgement.x,
-            self.density.encoder.variables,
-            rng.random(gain.shape),
-        )
         scores = judgement.contributions.sum(axis=1)
-        ranked = rank(scores, self.density.reference.get("excess"), threshold=100)
+        reference = self.density.reference("excess")
+        p_value = None if reference is None else reference.rank(scores)[0]
         escaped = encoded.escapes != PRESENT
         tally = {
             "log_prob": judgement.log_prob.sum(axis=0),
@@ -253,16 +258,47 @@ class Judge:
             "escaped": escaped.sum(axis=0),
             "places": places(encoded.x, self.density.encoder).sum(axis=0),
             "pit": np.stack(
-                [count(c[~e]) for c, e in zip(u.T, escaped.T, strict=True)]
+                [
+                    self.counted(conditionals, judgement.x, escaped, rng)
+                    for conditionals in self.in_all_orderings(judgement)
+                ]
             ),
         }
         found = {
             "log_prob": judgement.log_prob.sum(axis=1),
             "independent_log_prob": independent.sum(axis=1),
             "anomaly_score": scores,
-            "p_value": ranked["p_value"],
+            "p_value": optional(p_value, len(scores), pa.float64()),
         }
         return tally, pa.table(found)
+
+    def in_all_orderings(self, judgement: Judgement) -> Iterator[Conditionals]:
+        """The conditionals of a batch, one ordering of the columns after the other."""
+        yield judgement.conditionals
+        for which in range(1, self.density.model.orderings):
+            with torch.inference_mode():
+                yield self.density.model.conditionals(judgement.x, which)
+
+    def counted(
+        self,
+        conditionals: Conditionals,
+        x: Tensor,
+        escaped: NDArray[np.bool_],
+        rng: np.random.Generator,
+    ) -> NDArray[np.int64]:
+        """The columns' transforms in one ordering, in bins, (columns, `PIT_BINS`)."""
+        variables = self.density.encoder.variables
+        u = transforms(conditionals, x, variables, rng.random(escaped.shape))
+        return np.stack(
+            [count(c[~e], PIT_BINS) for c, e in zip(u.T, escaped.T, strict=True)]
+        )
+
+
+def read_schema(path: str) -> pa.Schema:
+    """The schema of a Parquet file."""
+    filesystem, inner = storage.resolve(path)
+    with filesystem.open_input_file(inner) as source:
+        return pq.read_schema(source)
 
 
 def places(x: NDArray[np.float32], encoder: TableEncoder) -> NDArray[np.int64]:
@@ -293,49 +329,12 @@ def sum_of(arrays: Iterator[NDArray[Any]]) -> list[Any]:
     return total
 
 
-@torch.inference_mode()
-def transforms(
-    conditionals: Conditionals,
-    x: Tensor,
-    variables: Sequence[Variable],
-    noise: Floats,
-) -> Floats:
-    """Probability integral transforms of columns, (n, columns): uniform if all is well.
-
-    That of a column goes down its variables: what is left of the unit interval after
-    one is divided by the next, and a last discrete one's share is divided at random. Of
-    a column that escaped it is the noise itself.
-
-    Args:
-        conditionals: Of `x`.
-        x: The variables of n rows, (n, dim).
-        variables: What they are.
-        noise: Uniform numbers, (n, columns).
-    """
-    at_most, mass = (
-        conditionals.cdf(x).double(),
-        conditionals.log_prob(x).double().exp(),
-    )
-    u = torch.from_numpy(noise.copy()).to(x.device)
-    for i, variable in reversed(list(enumerate(variables))):
-        rest = u[:, variable.part_of]
-        inside = at_most[:, i] - mass[:, i] * (1 - rest)
-        value = at_most[:, i] if variable.kind == "real" else inside
-        u[:, variable.part_of] = torch.where(x[:, i].isnan(), rest, value)
-    return np.asarray(u.clamp(0, 1).cpu().numpy())
-
-
-def count(u: Floats) -> NDArray[np.int64]:
-    """How many of the numbers lie in each of `PIT_BINS` equal parts of [0, 1]."""
-    places = np.minimum((u * PIT_BINS).astype(np.int64), PIT_BINS - 1)
-    return np.bincount(places, minlength=PIT_BINS)
-
-
 def read_rows(folder: str) -> pa.Table:
     """What an evaluation found for each test row, in their order.
 
     Returns:
-        log_prob, independent_log_prob, anomaly_score (nats) and p_value.
+        log_prob, independent_log_prob, anomaly_score (nats), p_value, and, where asked
+        for, segments and label.
     """
     rows = storage.join(folder, ROWS)
     filesystem, inner = storage.resolve(rows)
@@ -378,6 +377,7 @@ def summarise(
     nll = float(-log_prob.mean())
     dim = float(means["places"].sum())
     p_values = rows["p_value"].to_numpy() if density.calibration else None
+    pooled = total["pit"].sum(axis=0)
     return {
         "model": density.info["fingerprints"]["model"],
         "rows": count,
@@ -406,12 +406,45 @@ def summarise(
                 "gain": float(gain[j]),
                 "gain_interval": [float(gain[j] - half[j]), float(gain[j] + half[j])],
                 "escaped": int(total["escaped"][j]),
-                "ks": binned_distance(total["pit"][j]),
-                "pit": total["pit"][j].reshape(BARS, -1).sum(axis=1).tolist(),
+                "ks": binned_distance(pooled[j]),
+                "ks_by_ordering": [binned_distance(pit[j]) for pit in total["pit"]],
+                "pit": pooled[j].reshape(BARS, -1).sum(axis=1).tolist(),
             }
             for j, column in enumerate(density.encoder.columns)
         ],
+        "segments": [
+            {"column": column, "values": by_segment(rows, column, config)}
+            for column in config.segments
+        ],
+        "detection": None
+        if config.label is None
+        else segments.detection(
+            rows["anomaly_score"].to_numpy(),
+            rows[segments.LABEL],
+            config.budget,
+            confidence=config.confidence,
+            resamples=config.bootstrap,
+        ),
     }
+
+
+def by_segment(rows: pa.Table, column: str, config: EvaluateConfig) -> list[Json]:
+    """The likelihoods in each segment of a column, the largest segment first."""
+    log_prob = rows["log_prob"].to_numpy()
+    gain = log_prob - rows["independent_log_prob"].to_numpy()
+    return [
+        {
+            "value": value,
+            "rows": len(own),
+            "nll": float(-log_prob[own].mean()),
+            "nll_interval": interval(
+                -log_prob[own], config.confidence, config.bootstrap
+            ),
+            "gain": float(gain[own].mean()),
+            "gain_interval": interval(gain[own], config.confidence, config.bootstrap),
+        }
+        for value, own in segments.members(rows, column)
+    ]
 
 
 def metrics(evaluation: Json) -> dict[str, float]:
@@ -426,4 +459,12 @@ def metrics(evaluation: Json) -> dict[str, float]:
     }
     if evaluation["p_value_ks"] is not None:
         found["test/p_value_ks"] = evaluation["p_value_ks"]
+    detection = evaluation.get("detection") or {}
+    for name in ("auroc", "auprc", "precision", "recall"):
+        if detection.get(name) is not None:
+            found[f"test/{name}"] = detection[name]
+    for segmented in evaluation.get("segments", ()):
+        for value in segmented["values"]:
+            place = map(segments.metric_name, (segmented["column"], value["value"]))
+            found["/".join(["test/segment_nll", *place])] = value["nll"]
     return found

@@ -105,6 +105,71 @@ def gains(columns: Sequence[Json]) -> Figure:
     return figure
 
 
+def intervals(values: Sequence[Json], name: str, label: str) -> Figure:
+    """A figure of each segment, with its interval.
+
+    Args:
+        values: The segments, each with value, rows, and what is shown.
+        name: What is shown; its interval is NAME_interval.
+        label: Of the axis.
+    """
+    shown = values[:SHOWN]
+    figure = Figure(figsize=(7, 0.9 + 0.26 * len(shown)), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(shown))
+    middle = np.array([value[name] for value in shown])
+    low, high = np.array([value[f"{name}_interval"] for value in shown]).T
+    axes.errorbar(
+        middle,
+        places,
+        xerr=np.maximum([middle - low, high - middle], 0),
+        fmt="o",
+        color=BLUE,
+        ecolor=INK,
+        elinewidth=0.9,
+        capsize=2,
+        markersize=5,
+    )
+    if low.min() < 0 < high.max():
+        axes.axvline(0, color=INK, linewidth=0.8)
+    names = [f"{short(v['value'], 24)}  ({v['rows']:,})" for v in shown]
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="#e4e7eb", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(label)
+    return figure
+
+
+def detection(scores: Floats, truth: NDArray[np.bool_]) -> Figure:
+    """What share of anomalies stands among the strangest rows, and how pure they are.
+
+    Args:
+        scores: Anomaly scores, (n,).
+        truth: Whether each row is an anomaly, (n,).
+    """
+    figure = Figure(figsize=(7, 3.0), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    hits = truth[np.argsort(-scores, kind="stable")].cumsum()
+    taken = np.arange(1, len(hits) + 1)
+    recall, wrong = hits / hits[-1], (taken - hits) / (len(hits) - hits[-1])
+    # As many points as a figure can show.
+    points = np.unique(np.linspace(0, len(hits) - 1, 2000).astype(int))
+    left.plot([0, *wrong[points]], [0, *recall[points]], color=BLUE)
+    left.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+    left.set_xlabel("ordinary rows flagged")
+    left.set_ylabel("anomalies found")
+    right.plot(recall[points], (hits / taken)[points], color=BLUE)
+    right.axhline(hits[-1] / len(hits), color=GREY, linewidth=1)
+    right.set_xlabel("anomalies found")
+    right.set_ylabel("precision")
+    for axes in (left, right):
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1.02)
+    return figure
+
+
 def calibration(columns: Sequence[Json]) -> Figure:
     """Histograms of each column's probability integral transform, the worst first."""
     ranked = sorted(columns, key=lambda column: -column["ks"])[:SHOWN]
@@ -133,13 +198,13 @@ def scores(values: Floats) -> Figure:
     return figure
 
 
-def scores_with_threshold(values: Floats, threshold: float, severity: float) -> Figure:
-    """The same, and from which score on a row is an anomaly by default."""
+def scores_with_threshold(values: Floats, threshold: float, label: str) -> Figure:
+    """The same, and from which score on a row is an anomaly."""
     figure = scores(values)
     axes = figure.axes[0]
     axes.axvline(threshold, color=ORANGE, linewidth=1.4)
     axes.annotate(
-        f"severity {severity:g}",
+        label,
         (threshold, 0.95),
         xycoords=("data", "axes fraction"),
         xytext=(5, 0),

@@ -18,10 +18,11 @@ import pyarrow.parquet as pq
 from ar_models import cells
 from ar_models.density import WEIGHTS, TableDensity
 from ar_models.explanation import text
-from ar_models.judgement import judge, rank
+from ar_models.judgement import judge
 from tasks import consumer, evaluate, manifest, profile, progress, splits, storage
 from tasks.config import DataConfig, GateConfig, SplitConfig
 from tasks.intervals import Floats, binned_distance, distance, half_width, interval
+from tasks.transforms import count, transforms
 
 logger = logging.getLogger(__name__)
 
@@ -364,7 +365,7 @@ def findings(density: TableDensity, table: pa.Table, who: str) -> Findings:
         judgement = judge(density.model, encoded, "excess")
         columns.append(judgement.log_prob)
         scores.append(judgement.contributions.sum(axis=1))
-        u = evaluate.transforms(
+        u = transforms(
             judgement.conditionals,
             judgement.x,
             density.encoder.variables,
@@ -372,17 +373,20 @@ def findings(density: TableDensity, table: pa.Table, who: str) -> Findings:
         )
         present = encoded.escapes == 0
         counts.append(
-            [evaluate.count(c[p]) for c, p in zip(u.T, present.T, strict=True)]
+            [
+                count(c[p], evaluate.PIT_BINS)
+                for c, p in zip(u.T, present.T, strict=True)
+            ]
         )
         done += rows.num_rows
         progress.report(logger, f"gate: rows by the {who}", done, table.num_rows)
     total = np.sum(counts, axis=0)
     scored = np.concatenate(scores)
-    ranked = rank(scored, density.reference.get("excess"), threshold=100)["p_value"]
+    reference = density.reference("excess")
     return Findings(
         np.concatenate(columns),
         scored,
-        None if ranked.null_count else ranked.to_numpy(),
+        None if reference is None else reference.rank(scored)[0],
         {
             name: binned_distance(each)
             for name, each in zip(density.columns, total, strict=True)

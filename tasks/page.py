@@ -1,14 +1,6 @@
-"""The template of the report: HTML and CSS, without scripts or links."""
+"""Templates of the pages: HTML and CSS, without scripts or links."""
 
-PAGE = """<!doctype html>
-<!-- job {{ key }} -->
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ name }}: density model report</title>
-<style>
-:root { --ink: #22272e; --soft: #5b6470; --line: #dfe3e8; --paper: #fff;
+STYLE = """:root { --ink: #22272e; --soft: #5b6470; --line: #dfe3e8; --paper: #fff;
   --back: #f4f6f8; --blue: #2f6db3; --orange: #b96a17; }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--ink);
@@ -38,6 +30,7 @@ img { display: block; max-width: 100%; height: auto; margin: 6px auto 0; }
 .odd { border-top: 1px solid var(--line); padding: 12px 0; }
 .odd:first-of-type { border-top: 0; }
 .odd ul { margin: 4px 0 6px; padding-left: 20px; }
+td.over { color: var(--orange); font-weight: 600; }
 .odd .n { color: var(--orange); white-space: nowrap; }
 summary { cursor: pointer; color: var(--soft); font-size: 13px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px;
@@ -50,7 +43,17 @@ dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: 6px; }
 }
-</style>
+"""
+
+PAGE = """<!doctype html>
+<!-- job {{ key }} -->
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ name }}: density model report</title>
+<style>
+{{ style }}</style>
 </head>
 <body>
 <main>
@@ -114,7 +117,8 @@ nor the champion learned from; gains in nats per row against the champion.</p>
 <section>
 <h2>The strangest test rows</h2>
 <p class="soft">Nats: by how much a column is more surprising than was to be
-expected. p-value: the share of calibration rows that are at least as strange.</p>
+expected. Tail: the probability of something at least as extreme, given the columns
+before it. p-value: the share of calibration rows that are at least as strange.</p>
 {% for row in strangest %}
 <div class="odd">
 <b>{{ loop.index }}.</b>
@@ -125,7 +129,8 @@ score {{ row.score | nats }}
 <ul>
 {% for reason in row.reasons %}
 <li><b>{{ reason.column }}</b> is {{ reason.value }}; expected {{ reason.expected }}
-<span class="n">{{ "%+.1f" | format(reason.contribution) }} nats</span></li>
+<span class="n">{{ "%+.1f" | format(reason.contribution) }} nats, tail
+{{ "%.2g" | format(reason.tail_probability) }}</span></li>
 {% endfor %}
 </ul>
 <details><summary>the whole row</summary><dl>
@@ -136,6 +141,44 @@ score {{ row.score | nats }}
 </div>
 {% endfor %}
 </section>
+
+{% for segmented in found.segments %}
+<section>
+<h2>By {{ segmented.column }}</h2>
+<p class="soft">NLL of the test rows with each value, and its gain over independent
+columns, with intervals.</p>
+<img src="{{ images["segments%d" | format(loop.index0)] }}"
+alt="NLL by {{ segmented.column }}">
+<div class="wide"><table>
+<tr><th>{{ segmented.column }}</th><th class="n">rows</th><th class="n">NLL</th>
+<th class="n">interval</th><th class="n">gain</th><th class="n">interval</th></tr>
+{% for value in segmented["values"] %}
+<tr><td>{{ value.value }}</td><td class="n">{{ value.rows | count }}</td>
+<td class="n">{{ value.nll | nats }}</td>
+<td class="n">{{ value.nll_interval[0] | nats }} to {{ value.nll_interval[1] | nats }}
+</td><td class="n">{{ value.gain | nats }}</td>
+<td class="n">{{ value.gain_interval[0] | nats }} to
+{{ value.gain_interval[1] | nats }}</td></tr>
+{% endfor %}
+</table></div>
+</section>
+{% endfor %}
+
+{% if images.detection is defined %}
+<section>
+<h2>Labelled anomalies</h2>
+<p class="soft">{{ found.detection.positives | count }} of
+{{ found.detection.rows | count }} test rows are labelled as anomalies; the model never
+saw the label. Ranked by anomaly score, the area under the curve on the left (AUROC) is
+{{ "%.3f" | format(found.detection.auroc) }}, the average precision (AUPRC)
+{{ "%.3f" | format(found.detection.auprc) }}
+{%- if found.detection.precision is not none %}; of the
+{{ found.detection.budget | count }} strangest rows
+{{ "%.1f" | format(100 * found.detection.precision) }} % are anomalies, which are
+{{ "%.1f" | format(100 * found.detection.recall) }} % of all{% endif %}.</p>
+<img src="{{ images.detection }}" alt="Anomalies found, and precision">
+</section>
+{% endif %}
 
 <section>
 <h2>Anomaly scores</h2>
@@ -183,6 +226,162 @@ quarantined {{ about.prepared.rows_quarantined | count }}.</p>
 {% endfor %}
 </dl>
 </section>
+</main>
+</body>
+</html>
+"""
+
+DRIFT = """<!doctype html>
+<!-- job {{ key }} -->
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ name }}: drift report</title>
+<style>
+{{ style }}</style>
+</head>
+<body>
+<main>
+<h1>{{ name }}: {{ heading }}</h1>
+<p class="soft">{{ found.rows | count }} rows of <b>{{ found.input }}</b> beside the
+{{ found.reference_rows | count }} calibration rows of the model
+{%- if found.model.get("version") %}, version {{ found.model.version }}{% endif %}.</p>
+
+<div class="tiles">
+{% for tile in tiles %}
+<div class="tile">{{ tile.name }}<b>{{ tile.value }}</b>
+<span>{{ tile.remark }}</span></div>
+{% endfor %}
+</div>
+
+{% if found.reasons %}
+<section>
+<h2>{{ "What drifted" if found.verdict == "drift" else "Why" }}</h2>
+<ul>
+{% for reason in found.reasons[:20] %}<li>{{ reason }}</li>
+{% endfor %}
+</ul>
+{% if found.reasons | length > 20 %}
+<p class="soft">and {{ found.reasons | length - 20 }} more, in drift.json.</p>
+{% endif %}
+{% if found.remedy %}<p>{{ found.remedy[0] | upper }}{{ found.remedy[1:] }}.</p>
+{% endif %}
+</section>
+{% endif %}
+
+<section>
+<h2>Effect sizes</h2>
+<p class="soft">KS: the greatest difference of two distributions, from 0 to 1, with its
+{{ "%g" | format(100 * found.confidence) }} % interval. Marginal: the column by itself.
+Conditional: the column given those before it, that is its relation to them.
+{% if found.limits.ks is defined %}Drift is what lies above the line with its whole
+interval.{% endif %}</p>
+<img src="{{ images.effects }}" alt="KS distances of all columns">
+<div class="wide"><table>
+<tr><th>column</th><th>kind</th><th class="n">marginal KS</th><th class="n">PSI</th>
+<th class="n">moved</th><th class="n">conditional KS</th><th class="n">PSI</th>
+<th class="n">missing</th><th class="n">new</th></tr>
+{% for column in columns %}
+<tr><td>{{ column.name }}{% if not column.counts %}
+<span class="soft">(may drift)</span>{% endif %}</td><td>{{ column.kind }}</td>
+<td class="n{{ column.marginal.ks | over("ks", column) }}">
+{{ column.marginal.ks | size }}</td>
+<td class="n{{ column.marginal.psi | over("psi", column) }}">
+{{ column.marginal.psi | size }}</td>
+<td class="n{{ column.marginal.wasserstein | over("wasserstein", column) }}">
+{{ column.marginal.wasserstein | size }}</td>
+<td class="n{{ column.conditional.ks | over("ks", column) }}">
+{{ column.conditional.ks | size }}</td>
+<td class="n{{ column.conditional.psi | over("psi", column) }}">
+{{ column.conditional.psi | size }}</td>
+<td class="n">{{ column.missing | change }}</td>
+<td class="n">{{ column.new | change }}</td></tr>
+{% endfor %}
+</table></div>
+<p class="soft">Moved: the Wasserstein distance in spreads of the calibration rows.
+Missing and new: shares among calibration rows and now; new is what no training row
+held.</p>
+</section>
+
+<section>
+<h2>Log-probability of rows</h2>
+<p class="soft">Grey: calibration rows; blue: the new rows.</p>
+<img src="{{ images.log_prob }}" alt="Distributions of log-probabilities">
+</section>
+
+<section>
+<h2>Columns by themselves</h2>
+<p class="soft">Those that changed most first. Grey: calibration rows; blue: the new
+rows. The ends hold what lies beyond.</p>
+<img src="{{ images.marginals }}" alt="Distributions of columns">
+</section>
+
+<section>
+<h2>Columns given those before them</h2>
+<p class="soft">Where cells fall in their predicted distributions, those that changed
+most first. Blue as grey: the relations are as they were.</p>
+<img src="{{ images.conditionals }}" alt="Transforms of columns">
+</section>
+</main>
+</body>
+</html>
+"""
+
+COMPARISON = """<!doctype html>
+<!-- job {{ key }} -->
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ names[0] }} and {{ names[1] }}</title>
+<style>
+{{ style }}</style>
+</head>
+<body>
+<main>
+<h1>{{ names[0] }} beside {{ names[1] }}: {{ verdict }}</h1>
+<p class="soft">On {{ found.rows | count }} rows of <b>{{ found.input }}</b>, the same
+for both.</p>
+
+<div class="tiles">
+<div class="tile">Difference<b>{{ found.difference | signed }} nats</b>
+<span>per row, positive where {{ names[0] }} is better;
+{{ "%g" | format(100 * found.confidence) }} % interval
+{{ found.difference_interval[0] | signed }} to
+{{ found.difference_interval[1] | signed }}</span></div>
+{% for name in names %}
+<div class="tile">NLL of {{ name }}<b>{{ found.nll[loop.index0] | nats }} nats</b>
+<span>per row</span></div>
+{% endfor %}
+</div>
+
+<section>
+<h2>Columns</h2>
+<p class="soft">Where the difference comes from: that of each column given those before
+it.</p>
+<img src="{{ images.columns }}" alt="Differences by column">
+</section>
+
+{% for segmented in found.segments %}
+<section>
+<h2>By {{ segmented.column }}</h2>
+<img src="{{ images["segments%d" | format(loop.index0)] }}"
+alt="Differences by {{ segmented.column }}">
+<div class="wide"><table>
+<tr><th>{{ segmented.column }}</th><th class="n">rows</th>
+<th class="n">NLL of {{ names[0] }}</th><th class="n">NLL of {{ names[1] }}</th>
+<th class="n">difference</th><th class="n">interval</th></tr>
+{% for value in segmented["values"] %}
+<tr><td>{{ value.value }}</td><td class="n">{{ value.rows | count }}</td>
+<td class="n">{{ value.nll[0] | nats }}</td><td class="n">{{ value.nll[1] | nats }}</td>
+<td class="n">{{ value.difference | signed }}</td>
+<td class="n">{{ value.difference_interval[0] | signed }} to
+{{ value.difference_interval[1] | signed }}</td></tr>
+{% endfor %}
+</table></div>
+</section>
+{% endfor %}
 </main>
 </body>
 </html>

@@ -42,7 +42,9 @@ def name(index: int) -> str:
     return f"part-{index:05d}.parquet"
 
 
-def write(folder: str, file: str, table: pa.Table, facts: Facts) -> dict[str, Any]:
+def write(
+    folder: str, file: str, table: pa.Table, facts: Facts, *, compression: str = "zstd"
+) -> dict[str, Any]:
     """Publishes `table` as `file` in `folder`; returns its entry of the manifest.
 
     Equal tables and facts give equal bytes.
@@ -53,7 +55,7 @@ def write(folder: str, file: str, table: pa.Table, facts: Facts) -> dict[str, An
             table,
             unfinished,
             row_group_size=max(1, table.num_rows),
-            compression="zstd",
+            compression=compression,
         )
         return manifest.entry(str(unfinished), file, table.num_rows)
 
@@ -66,6 +68,7 @@ def complete(
     resources: Resources,
     *,
     what: str,
+    crew: cluster.Crew | None = None,
 ) -> tuple[list[Facts], int]:
     """Makes the parts that are not there yet, in parallel.
 
@@ -77,6 +80,7 @@ def complete(
         key: Its job key.
         resources: Where it runs.
         what: Names the rows in reports of progress.
+        crew: The actors to take; new ones if None.
 
     Returns:
         The facts of all parts, in order, and how many rows were worked on now.
@@ -92,6 +96,7 @@ def complete(
             what=what,
             units=lambda piece: piece.rows,
             done=sum(piece.rows for piece in pieces) - rows,
+            crew=crew,
         )
         for piece, facts in zip(missing, new, strict=True):
             found[piece.index] = facts

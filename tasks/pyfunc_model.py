@@ -46,7 +46,8 @@ class DensityModel(PythonModel):
     ) -> pd.DataFrame:
         """What the param `output` asks for.
 
-        `score`: the scored columns, a row for each given one. `log_prob`: that column
+        `score`: the scored columns, a row for each given one; q_value, and a budget,
+        take the given rows for the whole dataset. `log_prob`: that column
         alone, in nats. `column_log_prob`: the log-probability of each column given
         those before it, in nats. `embed`: what the network makes of each row, a list of
         numbers. `sample`: as many new rows as the param `rows` says.
@@ -82,6 +83,10 @@ class DensityModel(PythonModel):
             to_arrow(frame, self.density.encoder),
             statistic=chosen["statistic"],
             threshold=chosen["threshold"],
+            fdr=chosen["fdr"],
+            budget=chosen["budget"],
+            calibrate_by=chosen["calibrate_by"],
+            segment_rows=chosen["segment_rows"],
             explain=chosen["explain"],
             explain_columns=chosen["explain_columns"],
             column_log_prob=chosen["column_log_prob"],

@@ -31,8 +31,14 @@ from mlflow.types.schema import AnyType, Array, Object, Property
 
 import ar_models
 from ar_models.cells import family
-from ar_models.density import CALIBRATION, MODEL, WEIGHTS, TableDensity
-from tasks import card, evaluate, gate, manifest, storage, tracking
+from ar_models.density import (
+    CALIBRATION,
+    MODEL,
+    SEGMENT_ROWS,
+    WEIGHTS,
+    TableDensity,
+)
+from tasks import card, evaluate, gate, manifest, reference, storage, tracking
 from tasks.config import CardConfig
 
 logger = logging.getLogger(__name__)
@@ -56,6 +62,9 @@ MOST_TEXT = 5000
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
 """Distributions that a consumer of a version needs."""
+
+FILES = (CALIBRATION, reference.FILE, WEIGHTS, MODEL)
+"""The files of a model's folder, the one that is there last of all at the end."""
 
 EXAMPLE_ROWS = 5
 
@@ -418,7 +427,7 @@ def log_pyfunc(
         folder = Path(temporary) / "model"
         folder.mkdir()
         source = storage.fetch(model, Path(temporary) / "fetched")
-        for file in (MODEL, WEIGHTS, CALIBRATION):
+        for file in FILES:
             if (source / file).exists():
                 shutil.copy(source / file, folder / file)
         with mlflow.start_run(run_id=run_id):
@@ -456,9 +465,12 @@ def signature(density: TableDensity) -> ModelSignature:
     reason = [("column", "string"), ("value", "string"), ("expected", "string")]
     explanation = Object(
         [Property(name, DataType.string) for name, _ in reason]
-        + [Property("contribution", DataType.double)]
+        + [
+            Property(name, DataType.double)
+            for name in ("contribution", "tail_probability")
+        ]
     )
-    numbers = ("log_prob", "anomaly_score", "p_value", "severity")
+    numbers = ("log_prob", "anomaly_score", "p_value", "q_value", "severity")
     anything = AnyType()  # type: ignore[no-untyped-call]  # MLflow's
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(anything, name, required=False) for name in density.columns
@@ -476,7 +488,11 @@ def signature(density: TableDensity) -> ModelSignature:
             [
                 ParamSpec("output", DataType.string, "score"),
                 ParamSpec("statistic", DataType.string, "excess"),
-                ParamSpec("threshold", DataType.double, 99.9),
+                ParamSpec("threshold", DataType.double, None),
+                ParamSpec("fdr", DataType.double, None),
+                ParamSpec("budget", DataType.double, None),
+                ParamSpec("calibrate_by", DataType.string, None),
+                ParamSpec("segment_rows", DataType.long, SEGMENT_ROWS),
                 ParamSpec("explain", DataType.string, "all"),
                 ParamSpec("explain_columns", DataType.long, 3),
                 ParamSpec("column_log_prob", DataType.boolean, False),
@@ -597,7 +613,7 @@ def publish(source: Path, folder: str) -> None:
     """Copies a model folder, unless it is there; model.json comes last."""
     if storage.exists(storage.join(folder, MODEL)):
         return
-    for file in (CALIBRATION, WEIGHTS, MODEL):
+    for file in FILES:
         if (source / file).exists():
             with storage.publish(storage.join(folder, file)) as unfinished:
                 shutil.copyfile(source / file, unfinished)

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -13,16 +14,18 @@ import matplotlib
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ar_models.density import TableDensity
 from ar_models.explanation import text
-from tasks import evaluate, figures, manifest, storage
+from ar_models.ranking import Counts, Rule, flags
+from tasks import evaluate, figures, manifest, segments, storage
 from tasks.config import ScoreConfig
 from tasks.gate import as_table, read_checks
-from tasks.page import PAGE
+from tasks.page import PAGE, STYLE
 
-FORMAT = 1
+FORMAT = 2
 """Enters the job key; raised when the same model would give another page."""
 
 REPORT = "report.html"
@@ -39,6 +42,8 @@ STRANGEST = 10
 BLAMED = 4
 """Columns that an explanation names, at most."""
 
+DEFAULT = ScoreConfig()
+
 Json = dict[str, Any]  # JSON values
 
 
@@ -50,6 +55,7 @@ def report(
     *,
     name: str | None = None,
     gate: str | None = None,
+    config: ScoreConfig = DEFAULT,
 ) -> str:
     """Writes report.html, a page that needs nothing else; its path.
 
@@ -62,6 +68,7 @@ def report(
         output: Folder to write to, which may be the evaluation's.
         name: What the page is about; the model's name if it has one.
         gate: Folder of what the gate found, if it was asked.
+        config: Says which rows are anomalies.
     """
     about = {
         name: storage.read_json(storage.join(folder, manifest.MANIFEST))
@@ -75,7 +82,10 @@ def report(
     if gate is not None:
         judged = storage.read_json(storage.join(gate, manifest.MANIFEST))
         keys["gate"] = judged["job_key"]
-    key = manifest.job_key(task="report", format=FORMAT, name=name, **keys)
+    rule = Rule.of(config.threshold, config.fdr, config.budget)
+    key = manifest.job_key(
+        task="report", format=FORMAT, name=name, rule=asdict(rule), **keys
+    )
     path = storage.join(output, REPORT)
     if storage.exists(path) and read_key(path) == key:
         return path
@@ -92,7 +102,7 @@ def report(
             {"name": left.name, "type": left.type, "reason": left.reason}
             for left in density.encoder.left_out
         ],
-        images=images(density, about, prepared, evaluation, found),
+        images=images(density, about, prepared, evaluation, found, rule),
         checks=[] if gate is None else as_table(read_checks(gate)),
         strangest=strangest(density, about["prepared"], prepared, evaluation),
         facts=facts(density, about),
@@ -121,7 +131,7 @@ def render(**content: Any) -> str:  # whatever the page shows
     )
     environment.filters["nats"] = nats
     environment.filters["count"] = lambda number: f"{number:,}".replace(",", " ")
-    return environment.from_string(PAGE).render(content)
+    return environment.from_string(PAGE).render(content, style=Markup(STYLE))
 
 
 def nats(value: float) -> str:
@@ -162,6 +172,17 @@ def tiles(found: Json) -> list[Json]:
                 f"{found['calibration_rows']} calibration rows",
             }
         )
+    detection = found["detection"]
+    if detection and detection["auroc"] is not None:
+        low, high = detection["auroc_interval"]
+        shown.append(
+            {
+                "name": "AUROC",
+                "value": f"{detection['auroc']:.3f}",
+                "remark": f"{low:.3f} to {high:.3f}; {detection['positives']} labelled "
+                f"anomalies among {detection['rows']} rows",
+            }
+        )
     return shown
 
 
@@ -198,13 +219,17 @@ def facts(density: TableDensity, about: Json) -> list[tuple[str, str]]:
 
 
 def images(
-    density: TableDensity, about: Json, prepared: str, evaluation: str, found: Json
+    density: TableDensity,
+    about: Json,
+    prepared: str,
+    evaluation: str,
+    found: Json,
+    rule: Rule,
 ) -> dict[str, str]:
     """The page's figures as data URLs, by name."""
     rows = evaluate.read_rows(evaluation)
     values = rows["anomaly_score"].to_numpy()
-    severity = ScoreConfig().threshold
-    reference = density.reference.get("excess")
+    threshold = first_anomaly(density, rows, rule)
     real = some_test_rows(density, about["prepared"], prepared)
     synthetic = density.sample(len(real), seed=0)
     with matplotlib.rc_context(figures.STYLE):
@@ -213,16 +238,45 @@ def images(
             "calibration": figures.calibration(found["columns"]),
             "marginals": figures.marginals(real, synthetic, density.columns),
             "scores": figures.scores(values)
-            if reference is None
+            if threshold is None
             else figures.scores_with_threshold(
-                values, float(np.quantile(reference, severity / 100)), severity
+                values, threshold, f"{rule.kind} {rule.value:g}"
             ),
         }
-        if reference is not None:
+        for k, segmented in enumerate(found["segments"]):
+            drawn[f"segments{k}"] = figures.intervals(
+                segmented["values"], "nll", "NLL, nats per row"
+            )
+        if found["detection"] and found["detection"]["auroc"] is not None:
+            known = rows[segments.LABEL].is_valid().to_numpy()
+            labels = rows[segments.LABEL].filter(pa.array(known))
+            drawn["detection"] = figures.detection(values[known], labels.to_numpy())
+        if density.calibration:
             drawn["p_values"] = figures.p_values(rows["p_value"].to_numpy())
         if about["model"].get("history"):
             drawn["learning"] = figures.learning_curve(about["model"]["history"])
         return {name: data_url(figure) for name, figure in drawn.items()}
+
+
+def first_anomaly(density: TableDensity, rows: pa.Table, rule: Rule) -> float | None:
+    """The least anomaly score of an anomaly, were the test rows to be scored.
+
+    A severity belongs to a score of the calibration rows; an fdr and a budget depend on
+    what is scored. None where nothing is an anomaly.
+    """
+    reference, values = density.reference("excess"), rows["anomaly_score"].to_numpy()
+    if rule.kind == "threshold":
+        if reference is None:
+            return None
+        return float(np.quantile(reference.scores, rule.value / 100))
+    ranked = {}
+    if reference is not None:
+        p_value = rows["p_value"].to_numpy()
+        ranked = {"p_value": p_value, "q_value": Counts.of(p_value).q_value(p_value)}
+    flagged = flags(rule, values, ranked)
+    if flagged is None or not flagged.any():
+        return None
+    return float(values[flagged].min())
 
 
 def data_url(figure: Figure) -> str:

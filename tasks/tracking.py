@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import mlflow
@@ -149,6 +150,37 @@ def log_metrics(run_id: str, metrics: Mapping[str, float]) -> None:
     client = MlflowClient()
     for part in batches(metric_entities(metrics, step=0)):
         client.log_batch(run_id, metrics=part)
+
+
+def log_job(
+    name: str,
+    job: str,
+    key: str,
+    config: Mapping[str, Any],  # nested JSON-able values
+    metrics: Mapping[str, float],
+    *,
+    artifacts: Sequence[str] = (),
+    tags: Mapping[str, str | None] = MappingProxyType({}),
+) -> str:
+    """The id of a finished run of its own with the figures of a job.
+
+    Args:
+        name: Name of the experiment, which is the model's.
+        job: What the job did; the run's tag chainrule.job.
+        key: Its job key: a repeated job goes on with the run it had.
+        config: Becomes params.
+        metrics: Figures by name.
+        artifacts: Files or folders, local or S3, which keep their names.
+        tags: More tags of the run; None is left out.
+    """
+    run_id = start(name, key, config, {})
+    client = MlflowClient()
+    more = {"chainrule.job": job, **tags}
+    entities = [RunTag(k, v) for k, v in more.items() if v is not None]
+    client.log_batch(run_id, tags=entities)
+    log_results(run_id, metrics, artifacts=artifacts)
+    finish(run_id)
+    return run_id
 
 
 def log_artifact(client: MlflowClient, run_id: str, path: str) -> None:

@@ -1,5 +1,6 @@
 """Training on Ray: from a prepared dataset to a model folder."""
 
+import json
 import logging
 import math
 import os
@@ -8,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors.torch import load_file
 
 from ar_models.density import TableDensity
-from tasks import cluster, learner, manifest, orderings, progress, storage
+from tasks import (
+    cluster,
+    learner,
+    manifest,
+    orderings,
+    progress,
+    reference,
+    storage,
+)
 from tasks.config import ModelConfig, Resources, TrainConfig
 from tasks.learner import Record
 from tasks.start import facts, network
@@ -30,8 +40,8 @@ from tasks.worker import build, read_encoder, train_loop_per_worker
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-"""Enters the job key; raised when the same configuration would train otherwise."""
+FORMAT = 2
+"""Enters the job key; raised when the same job would write another model."""
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Ray Train's own record of the checkpoints of a run."""
@@ -383,6 +393,8 @@ def publish(
     density.calibration = calibrate(density, config["prepared"], rows)
     with tempfile.TemporaryDirectory() as folder:
         density.save(Path(folder))
+        if density.calibration:
+            remember(density, config["prepared"], Path(folder))
         names = sorted(path.name for path in Path(folder).iterdir())
         for name in names:
             with storage.publish(storage.join(output, name)) as unfinished:
@@ -430,6 +442,13 @@ def calibrate(density: TableDensity, prepared: str, rows: int) -> dict[str, np.n
         done += len(table)
         progress.report(logger, "train: calibration rows", done, rows)
     return {name: np.concatenate(scores) for name, scores in parts.items()}
+
+
+def remember(density: TableDensity, prepared: str, folder: Path) -> None:
+    """Writes what the calibration rows looked like, for `tasks.monitor`."""
+    rows = partial(tables, storage.join(prepared, "calibration"))
+    known = reference.build(density, rows)
+    (folder / reference.FILE).write_text(json.dumps(known.to_dict()) + "\n")
 
 
 def tables(folder: str) -> Iterator[pa.Table]:

@@ -14,7 +14,9 @@ from typer.testing import CliRunner, Result
 from flows import cli, keys
 from tasks.config import Config, load
 
-COMMANDS = "init retrain prepare train evaluate score sample embed".split()
+COMMANDS = (
+    "init retrain prepare train evaluate compare score monitor sample embed".split()
+)
 
 OTHERS = [
     *("status", "ui", "demo", "promote", "rollback"),

@@ -11,7 +11,8 @@ from tables import table_encoder
 
 from ar_models.density import TableDensity, stream_seed
 from ar_models.families import MODELS
-from ar_models.judgement import rank, statistics_of
+from ar_models.judgement import statistics_of
+from ar_models.ranking import Reference, Rule, flags
 
 
 def table_density(**config: object) -> TableDensity:
@@ -107,17 +108,69 @@ def test_p_values_of_fresh_rows_are_uniform(
 
 
 def test_p_value_and_severity_count_the_calibration_rows() -> None:
-    reference = np.array([1.0, 2.0, 2.0, 5.0])
-    ranked = rank(np.array([0.0, 2.0, 5.0, 6.0]), reference, threshold=75)
-    assert ranked["p_value"].to_pylist() == [1.0, 0.8, 0.4, 0.2]
-    assert ranked["severity"].to_pylist() == [0.0, 25.0, 75.0, 100.0]
-    assert ranked["is_anomaly"].to_pylist() == [False, False, True, True]
+    reference = Reference.of(np.array([2.0, 5.0, 1.0, 2.0]))
+    scores = np.array([0.0, 2.0, 5.0, 6.0])
+    p_value, severity = reference.rank(scores)
+    assert p_value.tolist() == [1.0, 0.8, 0.4, 0.2]
+    assert severity.tolist() == [0.0, 25.0, 75.0, 100.0]
+    flagged = flags(Rule.of(threshold=75), scores, {"severity": severity})
+    assert flagged is not None and flagged.tolist() == [False, False, True, True]
+
+
+def test_p_values_of_fresh_rows_are_uniform_within_segments(
+    density: TableDensity,
+) -> None:
+    rows = density.sample(6000, seed=6)
+    scored = density.score(
+        rows, calibrate_by="carrier", segment_rows=300, explain="none"
+    )
+    carriers = np.array(rows["carrier"].to_pylist())
+    segments = density.segments("carrier", 300)
+    assert sum(entry["own"] for entry in segments) >= 2
+    for entry in segments:
+        p = scored["p_value"].to_numpy()[carriers == entry["value"]]
+        count = entry["calibration_rows"]
+        if entry["own"]:
+            p = np.sort(p)
+            distance = np.abs(p - (np.arange(len(p)) + 0.5) / len(p)).max()
+            # Kolmogorov and Smirnov's for two samples: once in 10,000 seeds each.
+            assert distance < 2.23 * np.sqrt(1 / len(p) + 1 / count)
+
+
+def test_a_p_value_depends_on_the_row_alone(
+    density: TableDensity, rows: pa.Table
+) -> None:
+    whole = density.score(rows, explain="none")["p_value"].to_numpy()
+    single = [
+        density.score(rows.slice(k, 1), explain="none")["p_value"][0].as_py()
+        for k in range(0, 3000, 300)
+    ]
+    assert single == whole[::300].tolist()
+    order = np.random.default_rng(0).permutation(len(rows))
+    shuffled = density.score(rows.take(pa.array(order)), fdr=0.5, explain="none")
+    np.testing.assert_array_equal(shuffled["p_value"], whole[order])
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"fdr": 0.1, "budget": 3}, "only one of threshold, fdr and budget"),
+        ({"threshold": 100}, "threshold must lie between 0 and 100"),
+        ({"fdr": 1.0}, "fdr must lie between 0 and 1"),
+        ({"budget": 1.5}, "a share below 1 or a whole number of rows, got 1.5"),
+    ],
+)
+def test_rules_out_of_range_are_refused(
+    density: TableDensity, rule: dict[str, float], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        density.score(odd_row(), **rule)  # type: ignore[arg-type]
 
 
 def test_equal_rows_rank_alike_in_spite_of_rounding() -> None:
-    reference = np.array([2.0, 2.0 + 2e-6, 2.0 - 2e-6])
-    ranked = rank(np.array([2.0, 2.0 + 1e-6, 2.0 - 1e-6]), reference, threshold=99)
-    assert ranked["p_value"].to_pylist() == [1.0, 1.0, 1.0]
+    reference = Reference.of(np.array([2.0, 2.0 + 2e-6, 2.0 - 2e-6]))
+    p_value, _ = reference.rank(np.array([2.0, 2.0 + 1e-6, 2.0 - 1e-6]))
+    assert p_value.tolist() == [1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("statistic", statistics_of(table_density().model))

@@ -16,7 +16,8 @@ from ar_models.made import MADE
 from ar_models.variables import Variable
 from tasks import baseline, evaluate, report
 from tasks.config import EvaluateConfig, Resources
-from tasks.evaluate import binned_distance, count, distance, interval, transforms
+from tasks.intervals import binned_distance, distance, interval
+from tasks.transforms import count, transforms
 
 CONFIG = EvaluateConfig(bootstrap=200)
 
@@ -170,7 +171,7 @@ def test_transforms_of_a_models_own_samples_are_uniform() -> None:
     for column in u.T:
         # Kolmogorov-Smirnov with 4000 rows: beyond 0.036 once in 10,000 seeds.
         assert distance(column) < 0.036
-        assert binned_distance(count(column)) == pytest.approx(
+        assert binned_distance(count(column, 1000)) == pytest.approx(
             distance(column), abs=2e-3
         )
 

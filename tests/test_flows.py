@@ -221,6 +221,65 @@ def test_every_row_is_scored_with_its_id(job: Job, retrained: dict[str, Any]) ->
     assert json.loads(job("score", "--json").stdout)["score"]["done"]
 
 
+def test_flags_of_score_replace_the_rule_of_the_file(
+    job: Job, retrained: dict[str, Any]
+) -> None:
+    usual = json.loads(job("score", "--json").stdout)["score"]
+    assert usual["rule"] == {"threshold": 99.9}
+    result = job("score", "--json", "--budget", "12", "--set", "score.fdr=0.2")
+    scored = json.loads(result.stdout)["score"]
+    assert scored["rule"] == {"budget": 12} and scored["anomalies"] == 12
+    assert scored["path"] != usual["path"]
+    assert "the strangest 12" in job("score", "--budget", "12").stdout
+    bad = job("score", "--set", "score.fdr=0.2", "--set", "score.threshold=99")
+    assert bad.exit_code == cli.USAGE
+    assert "only one of threshold, fdr, budget" in bad.stderr
+    assert job("score", "--fdr", "2").exit_code == cli.USAGE
+
+
+def test_monitor_is_code_3_where_rows_have_changed(
+    job: Job, retrained: dict[str, Any], tmp_path: Path
+) -> None:
+    result = job("monitor", "--json")
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.stdout)
+    assert content["monitor"]["verdict"] == "stable"
+    assert content["model"]["version"] == "1"
+    table = small_table(1000, seed=4)
+    changed = table.set_column(1, "kind", pa.array(["a"] * 1000))
+    pq.write_table(changed, tmp_path / "new.parquet")
+    place = ["--input", str(tmp_path / "new.parquet"), "--model-version", "1"]
+    result = job("monitor", *place, "--json")
+    assert result.exit_code == cli.REFUSED
+    content = json.loads(result.stdout)
+    assert content["status"] == "drift"
+    assert Path(content["monitor"]["page"]).exists()
+    run = MlflowClient().get_run(content["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["drift/found"] == 1.0
+    assert run.data.metrics["drift/marginal_ks/kind"] > 0.4
+    assert run.data.tags["chainrule.job"] == "monitor"
+    told = job("monitor", *place).stdout
+    assert "drift" in told and "kind by itself" in told and "already done" in told
+
+
+def test_two_versions_are_compared_on_the_test_rows(
+    job: Job, retrained: dict[str, Any]
+) -> None:
+    job("retrain", "--json", "--set", "train.learning_rate=1.0e-9")
+    result = CliRunner().invoke(
+        cli.app, ["compare", str(job.file), "champion", "2", "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.stdout)
+    assert [model["version"] for model in content["models"]] == ["1", "2"]
+    compared = content["compare"]
+    assert compared["rows_out"] == retrained["prepare"]["rows"]["test"]
+    assert compared["difference"] > 0
+    metrics = MlflowClient().get_run(content["run_id"]).data.metrics
+    assert metrics["compare/difference"] == pytest.approx(compared["difference"])
+
+
 def test_samples_have_the_original_columns_and_their_seed(
     job: Job, retrained: dict[str, Any]
 ) -> None:

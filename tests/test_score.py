@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ import pytest
 from tables import small_table
 
 from ar_models.density import TableDensity
-from tasks import datasets, manifest, score, storage
+from ar_models.explanation import text
+from tasks import datasets, flagging, manifest, score, storage
 from tasks.config import Resources, ScoreConfig
 
 CONFIG = ScoreConfig(rows_per_fragment=400)
@@ -100,10 +102,13 @@ def test_every_row_is_scored_in_order(
     found = pa.concat_tables(parts)
     rows = pq.read_table(source)
     assert found.column_names[0] == "id" and found["id"].equals(rows["id"])
-    expected = TableDensity.load(Path(small_model)).score(rows)
+    expected = TableDensity.load(Path(small_model)).score(rows, explain="flagged")
     assert found.column_names[1:] == expected.column_names
-    np.testing.assert_allclose(found["log_prob"], expected["log_prob"], rtol=1e-5)
+    for name in ("log_prob", "p_value", "q_value", "severity"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
     assert found["is_anomaly"].equals(expected["is_anomaly"])
+    explained = found["explanation"].is_valid()
+    assert explained.equals(found["is_anomaly"])
 
 
 def test_the_footer_tells_what_was_scored_with_what(undisturbed: Path) -> None:
@@ -111,7 +116,7 @@ def test_the_footer_tells_what_was_scored_with_what(undisturbed: Path) -> None:
     facts = json.loads(metadata[b"chainrule"])
     model = facts["model"]
     assert (model["name"], model["version"], model["run_id"]) == ("small", 3, "r1")
-    assert len(model["fingerprint"]) == 64 and facts["threshold"] == 99.9
+    assert len(model["fingerprint"]) == 64 and facts["rule"] == {"threshold": 99.9}
     assert facts["rows_in"] == facts["rows_out"] == 400
     assert facts["first_row"] == 400 and facts["rows_quarantined"] == 0
     assert facts["job_key"] == content(undisturbed)["job_key"]
@@ -124,6 +129,7 @@ def test_the_manifest_counts_and_names_the_strangest_rows(undisturbed: Path) -> 
         [pq.read_table(p) for p in sorted(undisturbed.glob("*.parquet"))]
     )
     assert found["anomalies"] == pc.sum(scored["is_anomaly"]).as_py() > 0
+    assert found["rule"] == {"threshold": 99.9} and found["segments"] == []
     scores = [row["anomaly_score"] for row in found["strangest"]]
     assert (
         scores == sorted(scored["anomaly_score"].to_pylist())[: -len(scores) - 1 : -1]
@@ -171,17 +177,17 @@ import sys, time
 from tasks import parts, score
 from tasks.config import Resources, ScoreConfig
 write = parts.write
-def slow(folder, file, table, facts):
+def slow(place, file, table, facts, **more):
     if file != "part-00000.parquet":
-        with parts.storage.publish(f"{folder}/{file}") as unfinished:
+        with parts.storage.publish(f"{place}/{file}") as unfinished:
             unfinished.write_bytes(b"half")
             time.sleep(600)
-    return write(folder, file, table, facts)
-class Slow(score.Scorer):
-    def publish(self, *arguments):
+    return write(place, file, table, facts, **more)
+class Slow(score.Finisher):
+    def __call__(self, fragment):
         parts.write = slow
-        return super().publish(*arguments)
-score.Scorer = Slow
+        return super().__call__(fragment)
+score.Finisher = Slow
 score.score(*sys.argv[1:4], ScoreConfig(rows_per_fragment=400), Resources(),
             id_columns=("id",),
             model_info={"name": "small", "version": 3, "run_id": "r1"})
@@ -207,8 +213,43 @@ score.score(*sys.argv[1:4], ScoreConfig(rows_per_fragment=400), Resources(),
     assert content(output) == content(undisturbed)
 
 
+@pytest.mark.parametrize("stage", ["Scorer", "flagging.survey", "Finisher"])
+def test_a_job_stopped_anywhere_is_completed_to_the_same_bytes(
+    job: Job, in_process: None, undisturbed: Path, tmp_path: Path, stage: str
+) -> None:
+    output = tmp_path / "output"
+    asked = []
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    class Once(score.Scorer):
+        def __call__(self, fragment: datasets.Fragment) -> Any:
+            asked.append(fragment.index)
+            if stage == "Scorer" and fragment.index == 1 and len(asked) == 2:
+                raise KeyboardInterrupt
+            return super().__call__(fragment)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(score, "Scorer", Once)
+        if stage != "Scorer":
+            patch.setattr(f"tasks.score.{stage}", stop)
+        with pytest.raises(KeyboardInterrupt):
+            job()
+        assert not list(output.glob("part-*"))
+        if stage != "Scorer":
+            patch.undo()
+            patch.setattr(score, "Scorer", Once)
+        result = job()
+    # No row that stood in a whole part was shown to the model again.
+    assert asked == ([0, 1, 1, 2] if stage == "Scorer" else [0, 1, 2])
+    assert result["rows_out"] == ROWS
+    assert sorted(os.listdir(output)) == sorted(os.listdir(undisturbed))
+    assert content(output) == content(undisturbed)
+
+
 def half_done(output: Path) -> bool:
-    """Whether one part is whole and another one is being written."""
+    """Whether one part in a folder is whole and another one is being written."""
     names = os.listdir(output) if output.exists() else []
     unfinished = any(n.startswith(".tmp-") and "part-" in n for n in names)
     return unfinished and "part-00000.parquet" in names
@@ -331,25 +372,41 @@ def test_rows_that_cannot_be_read_go_to_quarantine(
 def test_rows_without_a_finite_score_go_to_quarantine(
     small_model: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = score.judge
+    measure = score.measure
 
-    def broken(density: TableDensity, table: pa.Table, *rest: Any, **more: Any) -> Any:
-        scored = judge(density, table, *rest, **more)
+    def broken(density: TableDensity, table: pa.Table, config: ScoreConfig) -> Any:
+        scored = measure(density, table, config)
         numbers = scored["log_prob"].to_numpy().copy()
         numbers[2:4] = np.nan, -np.inf
         return scored.set_column(0, "log_prob", pa.array(numbers))
 
-    monkeypatch.setattr(score, "judge", broken)
+    monkeypatch.setattr(score, "measure", broken)
+    # All that are left are flagged, and explained in the second pass.
+    config = CONFIG.model_copy(update={"budget": 10**6})
     dataset = datasets.open_dataset(str(source), rows_per_fragment=400)
-    scorer = score.Scorer(small_model, str(tmp_path), CONFIG, ["id"], {}, "k", "stop")
-    facts = scorer(dataset.fragments[1])
+    work = score.Job(small_model, str(tmp_path), config, ("id",), {}, "k", "stop")
+    score.Scorer(work)(dataset.fragments[1])
+    path = f"{work.staged}/part-00001.parquet"
+    verdict = flagging.survey([path], score.rule_of(config), True)
+    cut = verdict.cut
+    assert cut is not None
+    verdict = replace(verdict, cut=replace(cut, quotas=(0, *cut.quotas)))
+    facts = score.Finisher(work, verdict)(dataset.fragments[1])
     assert (facts["rows_out"], facts["rows_quarantined"]) == (398, 2)
+    assert facts["anomalies"] == 398
     bad = pq.read_table(tmp_path / "quarantine" / "part-00001.parquet")
     assert bad["id"].to_pylist() == ["row-7-402", "row-7-403"]
     assert bad["row"].to_pylist() == [402, 403]
     assert bad["reason"][0].as_py().startswith("log_prob is nan, anomaly_score is ")
-    good = pq.read_table(tmp_path / "part-00001.parquet")["id"].to_pylist()
-    assert good[:3] == ["row-7-400", "row-7-401", "row-7-404"]
+    good = pq.read_table(tmp_path / "part-00001.parquet")
+    assert good["id"].to_pylist()[:3] == ["row-7-400", "row-7-401", "row-7-404"]
+    rows = pq.read_table(source).slice(400, 400)
+    # Each row's explanation is its own, not that of a neighbour.
+    for place, row in ((1, 1), (2, 4), (397, 399)):
+        named = {e["column"]: e["value"] for e in good["explanation"][place].as_py()}
+        for column, value in named.items():
+            cell = rows[column][row].as_py()
+            assert value == ("missing" if cell is None else text(cell))
 
 
 def test_a_file_that_changes_while_it_is_scored_is_noticed(
@@ -359,7 +416,8 @@ def test_a_file_that_changes_while_it_is_scored_is_noticed(
     shutil.copy(source, copy)
     dataset = datasets.open_dataset(str(copy), rows_per_fragment=400)
     pq.write_table(small_table(900), copy, row_group_size=150)
-    scorer = score.Scorer(small_model, str(tmp_path), CONFIG, ["id"], {}, "k", "stop")
+    work = score.Job(small_model, str(tmp_path), CONFIG, ("id",), {}, "k", "stop")
+    scorer = score.Scorer(work)
     with pytest.raises(ValueError, match="held 400 rows.*and now holds 300"):
         scorer(dataset.fragments[0])
 
@@ -401,4 +459,145 @@ def test_a_missing_model_is_named_before_anything_is_written(
 ) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         job(model=str(tmp_path / "nowhere"))
+    assert not (tmp_path / "output").exists()
+
+
+def table_of(folder: str | Path) -> pa.Table:
+    """All scored rows of a local job."""
+    paths = sorted(Path(folder).glob("part-*.parquet"))
+    return pa.concat_tables([pq.read_table(path) for path in paths])
+
+
+def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
+    """Adjusted p-values as the textbook has them, by a loop."""
+    order = np.argsort(p_values)
+    q_values, least = np.empty(len(p_values)), 1.0
+    for rank in range(len(p_values), 0, -1):
+        row = order[rank - 1]
+        least = min(least, p_values[row] * len(p_values) / rank)
+        q_values[row] = least
+    return q_values
+
+
+def test_q_values_are_those_of_the_whole_dataset(undisturbed: Path) -> None:
+    found = table_of(undisturbed)
+    expected = benjamini_hochberg(found["p_value"].to_numpy())
+    np.testing.assert_allclose(found["q_value"], expected, rtol=1e-12)
+    strangest = content(undisturbed)["strangest"][0]
+    assert strangest["q_value"] == expected.min()
+
+
+@pytest.mark.parametrize(
+    ("rule", "flagged"),
+    [
+        ({"fdr": 0.5}, lambda found: found["q_value"].to_numpy() <= 0.5),
+        ({"threshold": 97.0}, lambda found: found["severity"].to_numpy() >= 97),
+        ({"budget": 0.05}, None),
+        ({"budget": 7}, None),
+    ],
+)
+def test_rules_change_flags_and_explanations_alone(
+    job: Job,
+    in_process: None,
+    undisturbed: Path,
+    tmp_path: Path,
+    rule: dict[str, Any],
+    flagged: Callable[[pa.Table], np.ndarray] | None,
+) -> None:
+    before = table_of(undisturbed)
+    result = job(config=ScoreConfig(rows_per_fragment=400, **rule))
+    assert result["rule"] == rule
+    found = table_of(tmp_path / "output")
+    for name in ("log_prob", "anomaly_score", "p_value", "q_value", "severity"):
+        assert found[name].equals(before[name])
+    flags = found["is_anomaly"].to_numpy()
+    if flagged is None:
+        (value,) = rule.values()
+        order = np.lexsort(
+            [-found["anomaly_score"].to_numpy(), found["p_value"].to_numpy()]
+        )
+        taken = value if value >= 1 else int(value * ROWS)
+        assert set(np.flatnonzero(flags)) == set(order[:taken])
+    else:
+        np.testing.assert_array_equal(flags, flagged(found))
+    assert 0 < flags.sum() == result["anomalies"] < ROWS
+    assert found["explanation"].is_valid().to_numpy().tolist() == flags.tolist()
+    assert not (tmp_path / "output" / score.STAGED).exists()
+
+
+def test_ties_do_not_exceed_a_budget(
+    job: Job, in_process: None, tmp_path: Path
+) -> None:
+    rows = small_table(200, seed=3)
+    same = rows.take(pa.array([5] * 90))
+    (tmp_path / "same").mkdir()
+    for part in range(3):
+        pq.write_table(same.slice(0, 30), tmp_path / "same" / f"{part}.parquet")
+    result = job(source=str(tmp_path / "same"), config=ScoreConfig(budget=40))
+    assert result["anomalies"] == 40
+    flags = table_of(tmp_path / "output")["is_anomaly"].to_pylist()
+    assert flags == [True] * 40 + [False] * 50
+
+
+def test_a_budget_needs_no_calibration_rows(
+    job: Job, in_process: None, small_model: str, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(small_model, bare)
+    (bare / "calibration.parquet").unlink()
+    with pytest.raises(ValueError, match="flag by a budget"):
+        job(model=str(bare))
+    config = ScoreConfig(rows_per_fragment=400, budget=9)
+    assert job(model=str(bare), config=config)["anomalies"] == 9
+    found = table_of(tmp_path / "output")
+    scores = found["anomaly_score"].to_numpy()
+    flags = found["is_anomaly"].to_numpy()
+    assert scores[flags].min() > scores[~flags].max()
+    assert found["q_value"].null_count == ROWS
+    assert found["explanation"].is_valid().to_numpy().sum() == 9
+
+
+def test_segments_have_a_scale_of_their_own(
+    job: Job, in_process: None, small_model: str, source: Path, tmp_path: Path
+) -> None:
+    density = TableDensity.load(Path(small_model))
+    config = ScoreConfig(rows_per_fragment=400, calibrate_by="kind", segment_rows=45)
+    result = job(config=config)
+    own = {entry["value"]: entry for entry in result["segments"]}
+    codes = density.calibration["segment:kind"]
+    labels = density.encoder.labels(0)
+    counts = {label: int((codes == k).sum()) for k, label in enumerate(labels)}
+    assert {v: e["calibration_rows"] for v, e in own.items()} == counts
+    assert {v for v, e in own.items() if not e["own"]} == {
+        v for v, n in counts.items() if n < 45
+    }
+    found = table_of(tmp_path / "output")
+    kinds = np.array(pq.read_table(source)["kind"].to_pylist())
+    for value, entry in own.items():
+        rows = kinds == value
+        scores = found["anomaly_score"].to_numpy()[rows]
+        pool = density.calibration["excess"]
+        if entry["own"]:
+            pool = pool[codes == labels.index(value)]
+        stranger = (pool[None] >= scores[:, None] - 1e-4).sum(axis=1)
+        expected = (1 + stranger) / (1 + len(pool))
+        np.testing.assert_allclose(found["p_value"].to_numpy()[rows], expected)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("count", "'count' is modelled as integer, and only binary and categorical"),
+        ("id", "'id' is not modelled"),
+        (
+            "kin",
+            r"only binary and categorical columns can be segments: \['kind', 'late",
+        ),
+    ],
+)
+def test_a_column_that_cannot_segment_is_refused(
+    job: Job, tmp_path: Path, column: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        job(config=ScoreConfig(calibrate_by=column))
     assert not (tmp_path / "output").exists()
