@@ -6,7 +6,6 @@ from typing import Any
 import jinja2
 import matplotlib
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from tasks import figures
@@ -46,7 +45,7 @@ def render(key: str, result: Json) -> str:
         found=result,
         verdict=verdict(result),
         images=images,
-        style=Markup(STYLE),
+        style=STYLE,
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import jinja2
 import matplotlib
 import numpy as np
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -70,7 +69,7 @@ def render(key: str, result: Json, known: Reference, batch: Sequence[Histogram])
         columns=order,
         tiles=tiles(result),
         images=images,
-        style=Markup(STYLE),
+        style=STYLE,
     )
 
 

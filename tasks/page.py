@@ -53,7 +53,7 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ name }}: density model report</title>
 <style>
-{{ style }}</style>
+{{ style | safe }}</style>
 </head>
 <body>
 <main>
@@ -239,7 +239,7 @@ DRIFT = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ name }}: drift report</title>
 <style>
-{{ style }}</style>
+{{ style | safe }}</style>
 </head>
 <body>
 <main>
@@ -336,7 +336,7 @@ COMPARISON = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ names[0] }} and {{ names[1] }}</title>
 <style>
-{{ style }}</style>
+{{ style | safe }}</style>
 </head>
 <body>
 <main>

@@ -14,7 +14,6 @@ import matplotlib
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ar_models.density import TableDensity
@@ -131,7 +130,7 @@ def render(**content: Any) -> str:  # whatever the page shows
     )
     environment.filters["nats"] = nats
     environment.filters["count"] = lambda number: f"{number:,}".replace(",", " ")
-    return environment.from_string(PAGE).render(content, style=Markup(STYLE))
+    return environment.from_string(PAGE).render(content, style=STYLE)
 
 
 def nats(value: float) -> str:
