@@ -205,6 +205,8 @@ def distributions(axes: Axes, scale: Scale, pair: tuple[Histogram, Histogram]) -
     if low >= high:
         low, high = low - 0.5, high + 0.5
     grid = np.linspace(low, high, CELLS + 1)
+    if scale is UNIT:
+        low, high, grid = 0.0, 1.0, np.linspace(0, 1, figures.BARS + 1)
     for histogram, style in zip(
         pair,
         (

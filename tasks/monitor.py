@@ -34,9 +34,10 @@ LEAST = 100
 """Rows below which a batch is too small to speak of drift."""
 
 REMEDY = (
-    "p_value, q_value and severity compare rows with calibration rows from before the "
-    "change: until the model is trained anew on rows like these, they need weighted "
-    "calibration, which gives each calibration row the weight of its likes now"
+    "the p_value, q_value and severity of rows compare them with calibration rows "
+    "from before the change: until the model is trained anew on rows like these, they "
+    "need weighted calibration, which gives each calibration row the weight of its "
+    "likes now"
 )
 
 

@@ -8,7 +8,7 @@ body { margin: 0; background: var(--back); color: var(--ink);
 main { max-width: 1060px; margin: 0 auto; padding: 28px 20px 60px; }
 h1 { font-size: 26px; margin: 0 0 4px; }
 h2 { font-size: 18px; margin: 0 0 4px; }
-p { margin: 4px 0 12px; }
+p { margin: 4px 0 12px; overflow-wrap: anywhere; }
 .soft { color: var(--soft); }
 section { background: var(--paper); border: 1px solid var(--line);
   border-radius: 8px; padding: 20px 22px; margin-top: 18px; }
@@ -265,7 +265,7 @@ DRIFT = """<!doctype html>
 {% if found.reasons | length > 20 %}
 <p class="soft">and {{ found.reasons | length - 20 }} more, in drift.json.</p>
 {% endif %}
-{% if found.remedy %}<p>{{ found.remedy[0] | upper }}{{ found.remedy[1:] }}.</p>
+{% if found.remedy %}<p>{{ found.remedy }}.</p>
 {% endif %}
 </section>
 {% endif %}
