@@ -257,7 +257,7 @@ class Vocabulary(Categorical):
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         codes = x.long()
         each = [
-            vocabulary.LogProb.apply(query, table, bias, codes[:, k])
+            vocabulary.log_prob(query, table, bias, codes[:, k])
             for k, (query, table, bias) in enumerate(self._products(parameters))
         ]
         return torch.stack(each, 1)

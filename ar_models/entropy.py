@@ -155,4 +155,5 @@ def of_atoms(of_atoms: Tensor, beside: Tensor) -> Tensor:
 def expected_surprisal(density: Tensor, weight: Tensor) -> Tensor:
     """Mean of -log density over the nodes, by weight: (…, nodes) -> (…)."""
     logs = density.clamp_(min=1e-37).log_().unflatten(-1, (-1, NODES))
-    return -(logs.mean(-1) * weight).sum(-1)
+    surprisal: Tensor = -(logs.mean(-1) * weight).sum(-1)
+    return surprisal

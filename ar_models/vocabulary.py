@@ -19,7 +19,7 @@ HELD_ON_DEVICE = 2**26
 
 
 class LogProb(torch.autograd.Function):
-    """Log-probabilities of codes; `LogProb.apply(query, table, bias, codes)`.
+    """Log-probabilities of codes, differentiable.
 
     Args:
         query: (n, rank).
@@ -69,13 +69,20 @@ class LogProb(torch.autograd.Function):
         return of_query, of_table, of_bias, None
 
 
+def log_prob(query: Tensor, table: Tensor, bias: Tensor, codes: Tensor) -> Tensor:
+    """Log-probabilities (n,) of codes, in nats; see `LogProb`."""
+    found: Tensor = LogProb.apply(query, table, bias, codes)  # type: ignore[no-untyped-call]
+    return found
+
+
 def entropy(query: Tensor, table: Tensor, bias: Tensor) -> Tensor:
     """Entropies (n,) of the codes, in nats; arguments as for `LogProb`."""
 
     def of_rows(logits: Tensor) -> Tensor:
         total = log_total(logits).unsqueeze(1)
         log_probs = logits.sub_(total)
-        return -torch.linalg.vecdot(log_probs.exp(), log_probs)
+        negative: Tensor = torch.linalg.vecdot(log_probs.exp(), log_probs)
+        return -negative
 
     return by_blocks(of_rows, query, table, bias)
 

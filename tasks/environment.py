@@ -43,7 +43,7 @@ def configure(storage: str) -> None:
         "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
         "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
         # The default of 2 s blocks every quick `ray.train.report` for that long.
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     }
     if "RAY_ADDRESS" not in os.environ:
         # Token authentication guards real clusters; a local Ray would only write a

@@ -1,5 +1,6 @@
 """Training on Ray: from a prepared dataset to a model folder."""
 
+import contextlib
 import json
 import logging
 import math
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 from ray import train as ray_train
+from ray.exceptions import ActorDiedError
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -45,6 +47,13 @@ FORMAT = 2
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Ray Train's own record of the checkpoints of a run."""
+
+OVER = "over"
+"""Kind of the message that training is over."""
+
+WAIT_SECONDS = 5.0
+"""The driver asks for messages so rarely where none come: asking takes processor time
+from training."""
 
 STOP_SECONDS = 5.0
 """How long to wait for the workers after an interruption."""
@@ -228,6 +237,9 @@ def run(
             outcome.set_result(trainer.fit())
         except BaseException as error:  # It rises in the waiting thread instead.
             outcome.set_exception(error)
+        # Nobody listens any more where the driver was interrupted.
+        with contextlib.suppress(ActorDiedError):
+            messages.put((OVER, None))
 
     thread = threading.Thread(target=work, name="fit", daemon=True)
     thread.start()
@@ -250,10 +262,12 @@ def listen(
     while True:
         over = outcome.done()
         try:
-            kind, content = messages.get(timeout=0.2)
+            kind, content = messages.get(timeout=0.1 if over else WAIT_SECONDS)
         except Empty:
             if over:
                 return
+            continue
+        if kind == OVER:
             continue
         if kind == "steps":
             progress.report(logger, "train: steps", *content)

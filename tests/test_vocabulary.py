@@ -25,7 +25,7 @@ def test_blocks_give_what_one_product_gives(rows: int) -> None:
     codes = torch.arange(rows) * 5
     log_probs = (query @ table.T + bias).log_softmax(1)
     chosen = log_probs.gather(1, codes[:, None]).squeeze(1)
-    found = vocabulary.LogProb.apply(query, table, bias, codes)
+    found = vocabulary.log_prob(query, table, bias, codes)
     torch.testing.assert_close(found, chosen)
     entropies = -(log_probs.exp() * log_probs).sum(1)
     with torch.no_grad():
@@ -37,17 +37,17 @@ def test_the_gradient_is_that_of_the_log_probability() -> None:
     query, table, bias = problem(20)
     codes = torch.arange(20) * 5
     assert torch.autograd.gradcheck(
-        lambda *of: vocabulary.LogProb.apply(*of, codes), (query, table, bias)
+        lambda *of: vocabulary.log_prob(*of, codes), (query, table, bias)
     )
 
 
 def test_autocast_rounds_products_of_the_gradient_only() -> None:
     of = problem(20, torch.float32)
     codes = torch.arange(20) * 5
-    plain = vocabulary.LogProb.apply(*of, codes)
+    plain = vocabulary.log_prob(*of, codes)
     exact = torch.autograd.grad(plain.sum(), of)
     with torch.autocast("cpu", torch.bfloat16):
-        rounded = vocabulary.LogProb.apply(*of, codes)
+        rounded = vocabulary.log_prob(*of, codes)
     assert torch.equal(plain, rounded)
     gradients = torch.autograd.grad(rounded.sum(), of)
     for found, expected in zip(gradients, exact, strict=True):
