@@ -808,7 +808,8 @@ def segment_columns(density: TableDensity) -> list[str]:
 def codes_of(encoder: TableEncoder, encoded: Encoded, column: str) -> Integers:
     """The codes of a column of codes, -1 where it escaped, (n,)."""
     x = encoded.x[:, encoder.span(encoder.names.index(column)).start]
-    return np.nan_to_num(x, nan=-1.0).astype(np.int64)
+    codes: Integers = np.nan_to_num(x, nan=-1.0).astype(np.int64)
+    return codes
 
 
 def put(table: pa.Table, name: str, values: pa.Array) -> pa.Table:

@@ -186,7 +186,7 @@ def draw(rng: np.random.Generator, counts: Integers, resamples: int) -> Integers
     return rng.multinomial(total, counts / total, size=resamples)
 
 
-def shares(counts: Integers) -> Floats:
+def shares(counts: Integers | Floats) -> Floats:
     """Shares of counts (…, size) in their sums."""
     return np.asarray(counts / np.maximum(counts.sum(-1, keepdims=True), 1))
 

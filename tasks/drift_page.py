@@ -123,7 +123,7 @@ def draw(
 
     def ranked(kind: str) -> list[int]:
         far = [-(c[kind]["ks"]["value"] if c[kind]["ks"] else 0.0) for c in columns]
-        return np.argsort(far, kind="stable")[: figures.SHOWN].tolist()
+        return [int(k) for k in np.argsort(far, kind="stable")[: figures.SHOWN]]
 
     marginals, grid = figures.panels(min(count, figures.SHOWN), height=1.5)
     for axes, j in zip(grid, ranked("marginal"), strict=False):
@@ -207,15 +207,9 @@ def distributions(axes: Axes, scale: Scale, pair: tuple[Histogram, Histogram]) -
     grid = np.linspace(low, high, CELLS + 1)
     if scale is UNIT:
         low, high, grid = 0.0, 1.0, np.linspace(0, 1, figures.BARS + 1)
-    for histogram, style in zip(
-        pair,
-        (
-            {"fill": True, "color": GREY, "label": "calibration rows"},
-            {"color": BLUE, "linewidth": 1.3, "label": "new rows"},
-        ),
-        strict=True,
-    ):
-        axes.stairs(regular(scale, histogram, grid), grid, **style)
+    known, new = (regular(scale, histogram, grid) for histogram in pair)
+    axes.stairs(known, grid, fill=True, color=GREY, label="calibration rows")
+    axes.stairs(new, grid, color=BLUE, linewidth=1.3, label="new rows")
     axes.set_xlim(low, high)
     axes.set_ylim(bottom=0)
 

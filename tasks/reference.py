@@ -184,7 +184,8 @@ def number_scale(
     reached = np.cumsum(counts) / np.sum(counts)
 
     def quantile(share: float) -> float:
-        return float(values[min(np.searchsorted(reached, share), len(values) - 1)])
+        place = int(np.searchsorted(reached, share))
+        return float(values[min(place, len(values) - 1)])
 
     inner = {quantile(k / BINS) for k in range(1, BINS)} | {float(values[-1])}
     below = float(np.nextafter(float(values[0]), -np.inf))

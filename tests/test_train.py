@@ -29,7 +29,12 @@ MODEL = MadeConfig(
     hidden=24, layers=1, components=2, dropout=0.1, ordering="dependence"
 )
 TRAINING = TrainConfig(epochs=8, batch_size=100, precision="fp32", ema=0.5)
-FILES = ("weights.safetensors", "calibration.parquet", "model.json")
+FILES = (
+    "weights.safetensors",
+    "calibration.parquet",
+    "model.json",
+    "reference.json",
+)
 
 
 def resources(root: Path, **changed: Any) -> Resources:
