@@ -80,7 +80,7 @@ def entropy(query: Tensor, table: Tensor, bias: Tensor) -> Tensor:
 
     def of_rows(logits: Tensor) -> Tensor:
         total = log_total(logits).unsqueeze(1)
-        log_probs = logits.sub_(total)
+        log_probs = logits - total
         negative: Tensor = torch.linalg.vecdot(log_probs.exp(), log_probs)
         return -negative
 
@@ -102,10 +102,16 @@ def blocks(
     held = HELD if query.device.type == "cpu" else HELD_ON_DEVICE
     size = min(max(1, held // len(table)), max(1, len(query)))
     buffer = query.new_empty(size, len(table))
+    learned = torch.is_grad_enabled() and any(
+        tensor.requires_grad for tensor in (query, table, bias)
+    )
     for start in range(0, len(query), size):
         rows = slice(start, min(start + size, len(query)))
-        logits = buffer[: rows.stop - start]
-        yield rows, torch.addmm(bias, query[rows], table.T, out=logits)
+        if learned:
+            yield rows, torch.addmm(bias, query[rows], table.T)
+        else:
+            logits = buffer[: rows.stop - start]
+            yield rows, torch.addmm(bias, query[rows], table.T, out=logits)
 
 
 def log_total(logits: Tensor) -> Tensor:

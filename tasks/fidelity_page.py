@@ -12,10 +12,9 @@ import pyarrow as pa
 from matplotlib.figure import Figure
 
 from ar_models.density import TableDensity
-from tasks import figures
-from tasks.page import PAGE as REPORT
+from tasks import figures, page
 
-STYLE = REPORT[REPORT.index("<style>") : REPORT.index("</style>") + len("</style>")]
+STYLE = f"<style>\n{page.STYLE}</style>"
 """The look of the report."""
 
 ROWS = 4096

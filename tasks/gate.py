@@ -188,12 +188,14 @@ def examine(
         if not same.passed:
             return [same], 0
     table, remark = compared_rows(old or new, prepared, about, config)
+    # The first version is not compared with any.
+    needed = config.min_rows if old is not None else 1
     enough = Check(
         "rows",
         table.num_rows,
-        table.num_rows >= config.min_rows,
+        table.num_rows >= needed,
         remark,
-        bound=config.min_rows,
+        bound=needed,
         person=True,
     )
     if not enough.passed:

@@ -237,8 +237,8 @@ def run(
             outcome.set_result(trainer.fit())
         except BaseException as error:  # It rises in the waiting thread instead.
             outcome.set_exception(error)
-        # Nobody listens any more where the driver was interrupted.
-        with contextlib.suppress(ActorDiedError):
+        # Where the driver was interrupted the queue is gone, or has no actor any more.
+        with contextlib.suppress(ActorDiedError, AttributeError):
             messages.put((OVER, None))
 
     thread = threading.Thread(target=work, name="fit", daemon=True)
@@ -262,13 +262,13 @@ def listen(
     while True:
         over = outcome.done()
         try:
-            kind, content = messages.get(timeout=0.1 if over else WAIT_SECONDS)
+            kind, content = messages.get(timeout=WAIT_SECONDS)
         except Empty:
             if over:
                 return
             continue
         if kind == OVER:
-            continue
+            return
         if kind == "steps":
             progress.report(logger, "train: steps", *content)
         elif kind == "warning":

@@ -274,7 +274,7 @@ def test_p_values_of_held_out_rows_are_uniform(
 def test_a_statistic_that_the_family_cannot_tell_is_refused(
     density: TableDensity,
 ) -> None:
-    assert "leave_one_out" not in density.reference
+    assert "leave_one_out" not in density.calibration
     with pytest.raises(ValueError, match="'leave_one_out' needs a model that predicts"):
         density.score(odd_row(), statistic="leave_one_out")
 

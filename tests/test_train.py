@@ -293,6 +293,8 @@ def run_here(
         ),
         "training": training.model_dump(mode="json"),
         "log_volume": train.read_prepared(prepared)["log_volume"],
+        "start": None,
+        "every": {},
         "checkpoint_seconds": 60.0,
         "threads": 1,
         "messages": told,
