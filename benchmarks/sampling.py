@@ -3,6 +3,7 @@
 Run it on an idle machine:
 
     python benchmarks/sampling.py --families made independent --dims 20 128 784
+    python benchmarks/sampling.py --settings '{"hidden": 1024, "residual": false}'
 
 Each line gives medians over interleaved repetitions: seconds of a forward pass, rows
 per second, the ratio of a draw to a pass, and that of one pass per variable, which is
@@ -10,6 +11,7 @@ measured on the first variables and extrapolated where there are many.
 """
 
 import argparse
+import json
 import math
 import statistics
 import time
@@ -70,11 +72,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--settings", type=json.loads, default={}, help="of every family, as JSON"
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     print("family        dim  forward s    rows/s  draw/forward  plain/forward")
     for family in arguments.families:
         for dim in arguments.dims:
-            model = MODELS[family](binary(dim)).to(arguments.device).eval()
+            model = MODELS[family](binary(dim), **arguments.settings)
+            model = model.to(arguments.device).eval()
             with torch.inference_mode():
                 took = measure(
                     model, arguments.batch, arguments.repetitions, arguments.device

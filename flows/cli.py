@@ -501,6 +501,8 @@ def embed(
     output: Annotated[
         str | None, typer.Option(help="Folder; below the storage if none.")
     ] = None,
+    model_version: Version = None,
+    alias: Alias = None,
     storage: Storage = None,
     changes: Set = None,
     overwrite: Overwrite = False,
@@ -513,7 +515,8 @@ def embed(
         "embed.output": output,
         "resources.storage": storage,
     }
-    command("embed", file, given, changes, as_json, debug, overwrite=overwrite)
+    more = {"overwrite": overwrite, **version(model_version, alias)}
+    command("embed", file, given, changes, as_json, debug, **more)
 
 
 @app.command(rich_help_panel="Unattended")

@@ -1,4 +1,4 @@
-"""The features of every row of a dataset, by the champion."""
+"""The features of every row of a dataset, by the champion or another version."""
 
 from typing import Any
 
@@ -11,10 +11,18 @@ from tasks.config import Config
 
 
 @flow(flow_run_name="{config.name}")
-def embed(config: Config, overwrite: bool = False) -> dict[str, Any]:  # JSON-able
-    """Writes the features of every row of `embed.input` by the champion."""
-    model, version = steps.download_model(
-        f"models:/{config.name}@champion", config.resources.storage
+def embed(
+    config: Config, overwrite: bool = False, version: str = steps.CHAMPION
+) -> dict[str, Any]:  # JSON-able
+    """Writes the features of every row of `embed.input`.
+
+    Args:
+        config: The configuration.
+        overwrite: Whether another job's output may be replaced.
+        version: Number of a registered version, or an alias.
+    """
+    model, about = steps.download_model(
+        steps.model_uri(config, version), config.resources.storage
     )
     source = steps.group_rows(
         config.data, config.embed.input or config.data.path, place(config, "grouped")
@@ -26,8 +34,8 @@ def embed(config: Config, overwrite: bool = False) -> dict[str, Any]:  # JSON-ab
         config.embed,
         config.resources,
         id_columns=group.of_groups(config.data, source["path"]).id + config.embed.carry,
-        model_info=version,
+        model_info=about,
         on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,
     )
-    return {"model": version, "embed": embedded}
+    return {"model": about, "embed": embedded}

@@ -54,9 +54,9 @@ def backfill(
     `model_version`.
     """
     group.refuse(config.data, "partition by partition")
-    which = f"/{model_version}" if model_version else "@champion"
     model, version = steps.download_model(
-        f"models:/{config.name}{which}", config.resources.storage
+        steps.model_uri(config, model_version or steps.CHAMPION),
+        config.resources.storage,
     )
     scored = steps.score_partitions(
         model,

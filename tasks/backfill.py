@@ -13,7 +13,8 @@ from typing import Any
 
 from tasks import datasets, progress, storage
 from tasks.config import Resources, ScoreConfig
-from tasks.score import OnBadFile, score
+from tasks.datasets import OnBadFile
+from tasks.score import score
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +12,11 @@ import pyarrow.parquet as pq
 from ar_models.density import TableDensity
 from tasks import compare_page, datasets, manifest, parts, segments, storage
 from tasks.config import EvaluateConfig, Resources
-from tasks.datasets import Fragment
+from tasks.datasets import Fragment, OnBadFile
 from tasks.gate import check_columns
 from tasks.intervals import interval
 from tasks.score import fingerprint, load
 
-OnBadFile = Literal["stop", "quarantine"]
 Json = dict[str, Any]  # JSON-able values
 
 FORMAT = 1

@@ -2,18 +2,16 @@
 
 import time
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from tasks import datasets, manifest, parts
 from tasks.config import EmbedConfig, Resources
-from tasks.datasets import Fragment
+from tasks.datasets import Fragment, OnBadFile
 from tasks.score import QUARANTINE, carried_columns, fingerprint, load, unread
 from tasks.score import quarantined as in_quarantine
-
-OnBadFile = Literal["stop", "quarantine"]
 
 FEATURES = "features"
 """The column that is written: a list of so many 32-bit reals."""

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,13 +13,12 @@ import pyarrow.parquet as pq
 from ar_models.encoder import TableEncoder
 from tasks import datasets, drift, drift_page, manifest, parts, reference, storage
 from tasks.config import MonitorConfig, Resources
-from tasks.datasets import Fragment
+from tasks.datasets import Fragment, OnBadFile
 from tasks.drift import Effect, Histogram, Size
 from tasks.reference import Reference
 from tasks.score import fingerprint, load
 from tasks.segments import metric_name
 
-OnBadFile = Literal["stop", "quarantine"]
 Json = dict[str, Any]  # JSON-able values
 
 FORMAT = 1

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,7 @@ from ar_models.density import TableDensity, check_choices, put, scored_schema
 from ar_models.ranking import Rule, optional
 from tasks import cluster, datasets, flagging, manifest, parts, storage
 from tasks.config import Resources, ScoreConfig
-from tasks.datasets import Dataset, Fragment
-
-OnBadFile = Literal["stop", "quarantine"]
+from tasks.datasets import Dataset, Fragment, OnBadFile
 
 STRANGEST = 5
 """Rows that are named in the manifest, the strangest of all."""
