@@ -1,1 +1,2 @@
+CREATE DATABASE auth OWNER chainrule;
 CREATE DATABASE prefect OWNER chainrule;
