@@ -15,7 +15,7 @@ from tasks.config import EvaluateConfig, Resources
 from tasks.datasets import Fragment, OnBadFile
 from tasks.gate import check_columns
 from tasks.intervals import interval
-from tasks.score import fingerprint, load
+from tasks.models import fingerprint, load
 
 Json = dict[str, Any]  # JSON-able values
 

@@ -132,7 +132,9 @@ class DataConfig(Section):
         description="Parquet file, folder, glob or hive dataset, local or s3://"
     )
     id: tuple[str, ...] = Field(
-        (), description="columns carried to the output, not modelled"
+        (),
+        description="columns carried to the output, not modelled; they tell equal rows "
+        "apart when rows are split",
     )
     exclude: tuple[str, ...] = Field((), description="columns neither used nor carried")
     columns: dict[str, ColumnConfig] = Field(

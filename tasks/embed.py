@@ -10,7 +10,8 @@ import pyarrow as pa
 from tasks import datasets, manifest, parts
 from tasks.config import EmbedConfig, Resources
 from tasks.datasets import Fragment, OnBadFile
-from tasks.score import QUARANTINE, carried_columns, fingerprint, load, unread
+from tasks.models import fingerprint, load
+from tasks.score import QUARANTINE, carried_columns, unread
 from tasks.score import quarantined as in_quarantine
 
 FEATURES = "features"

@@ -26,6 +26,7 @@ from ar_models.ranking import optional
 from tasks import baseline, figures, manifest, parts, segments, storage
 from tasks.config import EvaluateConfig, Resources
 from tasks.intervals import binned_distance, distance, half_width, interval
+from tasks.models import load
 from tasks.transforms import count, transforms
 
 FORMAT = 2
@@ -136,12 +137,6 @@ def evaluate(
         "done": done,
         "seconds": round(time.monotonic() - started, 3),
     }
-
-
-def load(model: str) -> TableDensity:
-    """The density in a folder, local or S3."""
-    with tempfile.TemporaryDirectory() as copy:
-        return TableDensity.load(storage.fetch(model, Path(copy)))
 
 
 def summary_of(density: TableDensity) -> str:

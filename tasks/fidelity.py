@@ -30,7 +30,7 @@ from ar_models.density import TableDensity
 from tasks import datasets, fidelity_page, manifest, storage
 from tasks.config import FidelityConfig
 from tasks.intervals import interval
-from tasks.score import fingerprint, load
+from tasks.models import fingerprint, load
 
 logger = logging.getLogger(__name__)
 

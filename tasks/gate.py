@@ -20,8 +20,9 @@ from ar_models.density import WEIGHTS, TableDensity
 from ar_models.explanation import text
 from ar_models.judgement import judge
 from tasks import consumer, evaluate, manifest, profile, progress, splits, storage
-from tasks.config import DataConfig, GateConfig, SplitConfig
+from tasks.config import DataConfig, GateConfig
 from tasks.intervals import Floats, binned_distance, distance, half_width, interval
+from tasks.models import load
 from tasks.transforms import count, transforms
 
 logger = logging.getLogger(__name__)
@@ -104,8 +105,8 @@ def gate(
     """
     started = time.monotonic()
     about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
-    new = evaluate.load(challenger)
-    old = evaluate.load(champion) if champion else None
+    new = load(challenger)
+    old = load(champion) if champion else None
     key = manifest.job_key(
         task="gate",
         format=FORMAT,
@@ -313,16 +314,16 @@ def learned_from(density: TableDensity, table: pa.Table) -> np.ndarray | None:
         assert isinstance(moments, cells.Cells)  # A column of times is no list.
         codes = splits.by_time(moments, rule["boundaries"])
         return np.asarray((codes == 0) | (codes == 1))
-    if not set(schema.names) <= set(table.column_names):
+    if not {*schema.names, *data.id} <= set(table.column_names):
         return None
-    return hashed_to_training(table, schema.names, data, data.split)
+    return hashed_to_training(table, schema.names, data)
 
 
 def hashed_to_training(
-    table: pa.Table, names: Sequence[str], data: DataConfig, split: SplitConfig
+    table: pa.Table, names: Sequence[str], data: DataConfig
 ) -> np.ndarray:
     """Which rows a split by hash gives to training or validation, (n,) bool."""
-    columns = {}
+    split, columns = data.split, splits.id_cells(table, data.id)
     for name in names:
         type = table.schema.field(name).type
         override = data.columns.get(name)

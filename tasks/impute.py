@@ -11,7 +11,7 @@ from ar_models.imputation import require_order_agnostic
 from tasks import datasets, manifest, parts
 from tasks.config import ImputeConfig, Resources
 from tasks.datasets import Dataset, Fragment
-from tasks.score import fingerprint, load
+from tasks.models import fingerprint, load
 
 IMPUTATION = "imputation"
 """Column that numbers the imputations of a row, where there are several."""

@@ -15,8 +15,8 @@ from tasks import datasets, drift, drift_page, manifest, parts, reference, stora
 from tasks.config import MonitorConfig, Resources
 from tasks.datasets import Fragment, OnBadFile
 from tasks.drift import Effect, Histogram, Size
+from tasks.models import fingerprint, load
 from tasks.reference import Reference
-from tasks.score import fingerprint, load
 from tasks.segments import metric_name
 
 Json = dict[str, Any]  # JSON-able values

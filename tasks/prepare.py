@@ -531,7 +531,8 @@ def divide(plan: Plan, fragment: Fragment) -> Division:
         rows = np.flatnonzero(~spoilt)[found < 0]
         faults += [(int(i), split.column, "no time to split by") for i in rows]
     else:
-        found = splits.by_hash(splits.row_hashes(columns, split.seed), split)
+        told = columns | splits.id_cells(blank, plan.data.id)
+        found = splits.by_hash(splits.row_hashes(told, split.seed), split)
     codes[~spoilt] = found
     return Division(table, columns, codes, sorted(faults))
 

@@ -40,6 +40,7 @@ from ar_models.density import (
 )
 from tasks import card, evaluate, gate, manifest, reference, storage, tracking
 from tasks.config import CardConfig
+from tasks.models import load
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def register(
         `version`, `uri`, and `rival`: the URI of the version that it has to beat, or
         had to if it is champion already; None if there is none.
     """
-    density = evaluate.load(model)
+    density = load(model)
     evaluated = storage.read_json(storage.join(evaluation, evaluate.EVALUATION))
     check_evaluation(density, evaluated, model, evaluation)
     client = MlflowClient()
@@ -550,7 +551,7 @@ def download(model_uri: str, root: str) -> tuple[str, Json]:
         ValueError: There is no such version.
     """
     if not model_uri.startswith("models:/"):
-        density = evaluate.load(model_uri)
+        density = load(model_uri)
         return model_uri, {
             "name": density.info.get("name"),
             "version": None,

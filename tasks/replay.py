@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from tasks import backfill, datasets, evaluate, figures, manifest, storage
 from tasks.intervals import interval
+from tasks.models import load
 
 PICTURE = "nll.png"
 
@@ -72,7 +73,7 @@ def compare(models: dict[str, str | None], prepared: str, partition: str) -> Jso
         if folder is None:
             found[name] = None
             continue
-        density = evaluate.load(folder)
+        density = load(folder)
         nll = -np.concatenate(
             [
                 density.log_prob(table)

@@ -22,6 +22,7 @@ from ar_models.ranking import Counts, Rule, flags
 from tasks import evaluate, figures, manifest, segments, storage
 from tasks.config import ScoreConfig
 from tasks.gate import as_table, read_checks
+from tasks.models import load
 from tasks.page import PAGE, STYLE
 
 FORMAT = 2
@@ -88,7 +89,7 @@ def report(
     path = storage.join(output, REPORT)
     if storage.exists(path) and read_key(path) == key:
         return path
-    density = evaluate.load(model)
+    density = load(model)
     found = storage.read_json(storage.join(evaluation, evaluate.EVALUATION))
     page = render(
         key=key,

@@ -12,7 +12,7 @@ from ar_models.density import LOG_PROB, TableDensity, check_given, check_modelle
 from tasks import datasets, manifest, parts
 from tasks.config import Resources, SampleConfig
 from tasks.datasets import Dataset, Fragment
-from tasks.score import fingerprint, load
+from tasks.models import fingerprint, load
 
 
 @dataclass(frozen=True)

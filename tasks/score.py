@@ -5,12 +5,10 @@ of its own. The second completes each part by what only all parts together say: 
 and flags. It asks the model only about rows that it flags and that lack an explanation.
 """
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from ar_models.ranking import Rule, optional
 from tasks import cluster, datasets, flagging, manifest, parts, storage
 from tasks.config import Resources, ScoreConfig
 from tasks.datasets import Dataset, Fragment, OnBadFile
+from tasks.models import fingerprint, load
 
 STRANGEST = 5
 """Rows that are named in the manifest, the strangest of all."""
@@ -432,17 +431,6 @@ def explain_some(
         config.explain_columns,
         missing=config.missing,
     )
-
-
-def load(model: str) -> TableDensity:
-    """The density in a folder, local or S3."""
-    with tempfile.TemporaryDirectory() as copy:
-        return TableDensity.load(storage.fetch(model, Path(copy)))
-
-
-def fingerprint(density: TableDensity) -> str:
-    """The hash of a saved density: of its description and weights."""
-    return str(density.info["fingerprints"]["model"])
 
 
 def carried_columns(

@@ -17,6 +17,19 @@ _NULL = np.uint64(0x6A09E667F3BCC909)
 _HASH_KEY = "chainrule-splits"  # 16 bytes, as pandas asks for
 
 
+def id_cells(table: pa.Table, ids: Sequence[str]) -> dict[str, cells.Cells | Lists]:
+    """What tells rows apart that are otherwise alike, by column.
+
+    Ids of types that hold no cells, such as structs, take no part in a row's hash.
+    """
+    types = {name: table.schema.field(name).type for name in ids}
+    return {
+        name: cells_of(table.column(name), type, base_of(type, None))
+        for name, type in types.items()
+        if cells.family(type) is not None
+    }
+
+
 def row_hashes(columns: Mapping[str, cells.Cells | Lists], seed: int) -> np.ndarray:
     """A 64-bit hash of each row's content, (n,) uint64.
 

@@ -15,8 +15,9 @@ from mlflow import MlflowClient
 
 from ar_models.encoder import TableEncoder
 from ar_models.families import family
-from tasks import evaluate, manifest, prepare, register, storage
+from tasks import manifest, prepare, register, storage
 from tasks.config import Config, DataConfig, TrainConfig
+from tasks.models import load
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def from_champion(config: Config, data: DataConfig, schema: Any) -> Json:
         return {"folder": None, "version": None, "why": "there is no champion"}
     uri = f"models:/{config.name}/{champion.version}"
     folder, about = register.download(uri, config.resources.storage)
-    why = differs(evaluate.load(folder).encoder, data, schema)
+    why = differs(load(folder).encoder, data, schema)
     if why is not None:
         logger.warning("training starts from scratch: %s", why)
         return {"folder": None, "version": None, "why": why}
@@ -90,7 +91,7 @@ def differs(encoder: TableEncoder, data: DataConfig, schema: Any) -> str | None:
 
 def encoder_of(start: Mapping[str, Any]) -> TableEncoder | None:
     """The encoder of the model to go on from, if there is one."""
-    return evaluate.load(start["folder"]).encoder if start["folder"] else None
+    return load(start["folder"]).encoder if start["folder"] else None
 
 
 def facts(folder: str, prepared: Json, training: TrainConfig) -> Json:
@@ -106,7 +107,7 @@ def facts(folder: str, prepared: Json, training: TrainConfig) -> Json:
         `old_of`: old rows that there are, and `every`: of which files of encoded rows
         only every so-many-th row is taken.
     """
-    info = evaluate.load(folder).info
+    info = load(folder).info
     known = set((info.get("division") or {}).get("contents", ()))
     rows = {
         entry["path"].removeprefix("encoded/train/").removesuffix(".arrow"): entry[
@@ -143,7 +144,7 @@ def network(model: Json, folder: str) -> Json:
     Raises:
         ValueError: It is another network than `model` says.
     """
-    champion = evaluate.load(folder).model
+    champion = load(folder).model
     kept: Json = {"ensemble": 1, "family": family(champion), **champion.config()}
     free = ("ordering", "dropout")
     names = sorted(n for n in model if n not in free and model[n] != kept.get(n))

@@ -17,6 +17,7 @@ from ar_models.variables import Variable
 from tasks import baseline, evaluate, report
 from tasks.config import EvaluateConfig, Resources
 from tasks.intervals import binned_distance, distance, interval
+from tasks.models import load
 from tasks.transforms import count, transforms
 
 CONFIG = EvaluateConfig(bootstrap=200)
@@ -39,7 +40,7 @@ def test_rows(judged: Judged) -> pa.Table:
 def test_test_nll_is_the_mean_over_the_raw_test_rows(
     judged: Judged, found: dict[str, Any], test_rows: pa.Table
 ) -> None:
-    density = evaluate.load(judged.models["strong"])
+    density = load(judged.models["strong"])
     log_prob = density.log_prob(test_rows)
     assert found["rows"] == len(test_rows)
     assert found["nll"] == pytest.approx(-log_prob.mean(), abs=1e-4)

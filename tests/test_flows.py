@@ -46,8 +46,7 @@ class Job:
             "evaluate": {"bootstrap": 100},
             "score": {"rows_per_fragment": 400},
             "gate": {"load": "none"},
-            # Rows that are alike share a split, so few of them are a poor reference.
-            "monitor": {"max_ks": 0.3, "max_psi": None},
+            "monitor": {"max_ks": 0.2, "max_psi": None},
             "sample": {"rows": 500, "rows_per_shard": 200},
             "resources": {"storage": str(self.storage)},
         }

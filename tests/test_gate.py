@@ -12,10 +12,11 @@ import pytest
 from judging import Judged
 
 from ar_models.density import TableDensity
-from tasks import evaluate, gate, storage
+from tasks import gate, storage
 from tasks.config import GateConfig
 from tasks.gate import Check, Findings
 from tasks.intervals import distance
+from tasks.models import load
 
 SETTINGS = GateConfig(load="none")
 
@@ -30,7 +31,7 @@ def verdicts(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Any:
         segments=("kind <b>", "large"),
         segment_rows=50,
         newest="time",
-        column_margin=1.0,
+        column_margin=0.8,
     )
     return {
         new: gate.gate(
@@ -46,7 +47,7 @@ def verdicts(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(scope="module")
 def strong(judged: Judged) -> TableDensity:
-    return evaluate.load(judged.models["strong"])
+    return load(judged.models["strong"])
 
 
 @pytest.fixture(scope="module")

@@ -560,6 +560,28 @@ def test_a_row_s_hash_is_of_its_content() -> None:
 GOLDEN = 1956941686263718088
 
 
+def test_equal_rows_are_told_apart_by_an_id_alone(tmp_path: Path) -> None:
+    cities = ["Oslo", "Rome", "Kyiv", "Lima"] * 300
+    table = pa.table({"key": range(1200), "city": cities, "twin": cities})
+    source = write_files(tmp_path / "raw", table, 2)
+
+    def splits_of_oslo(output: str, **settings: Any) -> dict[str, int]:
+        run(source, tmp_path / output, **settings)
+        found = {}
+        for split in splits.SPLITS:
+            rows = split_rows(tmp_path / output, split)
+            found[split] = rows.column("city").to_pylist().count("Oslo")
+        return found
+
+    wide = {"valid": 0.2, "calibration": 0.2, "test": 0.2}
+    apart = splits_of_oslo("apart", id=["key"], split=wide)
+    assert apart["train"] == pytest.approx(120, abs=30)
+    for split in ("valid", "calibration", "test"):
+        assert apart[split] == pytest.approx(60, abs=25)
+    together = splits_of_oslo("together", exclude=["key"], split={**wide, "seed": 3})
+    assert sorted(together.values()) == [0, 0, 0, 300]
+
+
 def test_approximate_sketches_do_not_depend_on_chance() -> None:
     values = np.random.default_rng(2).normal(size=20_000)
 

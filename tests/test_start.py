@@ -11,8 +11,9 @@ import torch
 from judging import Judged
 
 from ar_models.density import TableDensity
-from tasks import batches, evaluate, start, storage
+from tasks import batches, start, storage
 from tasks.config import Config, DataConfig, MadeConfig, TrainConfig
+from tasks.models import load
 from tasks.worker import begun
 
 
@@ -34,7 +35,7 @@ def parts(*rows: int) -> dict[str, Any]:
 @pytest.fixture
 def champion(judged: Judged, tmp_path: Path) -> str:
     """A copy of the strong model that knows the first two of some files."""
-    density = evaluate.load(judged.models["strong"])
+    density = load(judged.models["strong"])
     division = {"contents": ["content 0", "content 1"]}
     info = {**density.info, "division": division}
     TableDensity(density.encoder, density.model, {}, info).save(tmp_path / "champion")
@@ -82,7 +83,7 @@ def test_every_so_many_th_row_of_a_file_is_read(tmp_path: Path) -> None:
 def test_training_begins_with_the_champions_weights(
     judged: Judged, champion: str
 ) -> None:
-    model = evaluate.load(champion).model
+    model = load(champion).model
     config = {"family": "made", "hidden": 32, "components": 4}
     job = {"prepared": judged.prepared, "model": config, "training": {"seed": 5}}
     fresh, further = (begun({**job, "start": s}) for s in (None, champion))
@@ -103,7 +104,7 @@ def test_the_network_is_the_champions(champion: str) -> None:
 
 
 def test_other_columns_start_from_scratch(judged: Judged) -> None:
-    encoder = evaluate.load(judged.models["strong"]).encoder
+    encoder = load(judged.models["strong"]).encoder
     data = DataConfig(path="p", id=("id",))
     schema = pq.read_schema(f"{judged.prepared}/train/part-00000.parquet")
     assert start.differs(encoder, data, schema) is None
