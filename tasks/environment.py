@@ -32,6 +32,9 @@ def configure(storage: str) -> None:
         "MLFLOW_CONFIGURE_LOGGING": "false",
         "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray runs its workers at 15 and itself at 0: then whatever it does interrupts
+        # training, whose threads wait for each other.
+        "RAY_worker_niceness": "0",
         # Without it a task that runs out of memory is repeated for ever.
         "RAY_task_oom_retries": "3",
         # Threads that wait for each other spin for microseconds only. Measured where
@@ -49,5 +52,7 @@ def configure(storage: str) -> None:
         # Token authentication guards real clusters; a local Ray would only write a
         # token file into the user's home.
         defaults["RAY_AUTH_MODE"] = "disabled"
+        # Nobody takes this machine away from a local Ray with a warning.
+        defaults["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
     for key, value in defaults.items():
         os.environ.setdefault(key, value)
