@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench check-kill check-consumer clean
+.PHONY: demo test test-stack lint bench check-kill check-consumer check-image clean
 
 demo: .venv/installed  ## NYC flights: retrain, score, sample, and what came out
 	$(BIN)/chainrule demo
@@ -25,6 +25,13 @@ check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
 check-consumer: .venv/installed  ## a registered model in a fresh environment, minutes
 	$(BIN)/python -m pytest tests/test_register.py -k consumer --clean-venv $(PYTEST_ARGS)
 
+check-image: .venv/installed  ## the steps of infra/Dockerfile in an empty folder, minutes
+	$(BIN)/python -m pytest tests/test_image.py --clean-venv $(PYTEST_ARGS)
+
+test-stack: .venv/installed-stack  ## the loop on real servers, minutes
+	tests/install_postgres.sh
+	$(BIN)/python -m pytest -m stack tests/test_stack.py $(PYTEST_ARGS)
+
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
 
@@ -34,4 +41,9 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check \
 	  -c constraints.txt -e '.[dev]'
+	touch $@
+
+.venv/installed-stack: .venv/installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check \
+	  -c constraints.txt -e '.[stack]'
 	touch $@

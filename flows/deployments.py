@@ -17,10 +17,6 @@ from prefect.client.schemas.actions import (
     WorkPoolCreate,
 )
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
-from prefect.client.schemas.objects import (
-    ConcurrencyLimitStrategy,
-    ConcurrencyOptions,
-)
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import (
     CronSchedule,
@@ -42,10 +38,9 @@ from prefect.workers.utilities import (
 )
 from pydantic import ValidationError
 
-from flows import scheduled
+from flows import scheduled, turns
+from tasks import environment
 from tasks.config import Config, Schedule
-
-TAG = "chainrule"
 
 FLOWS: dict[str, Flow[..., Any]] = {
     "retrain": scheduled.retrain,
@@ -60,11 +55,6 @@ ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)
 
 DTSTART = "DTSTART:20200101T000000"
 """From where an RRULE counts that does not say."""
-
-STRATEGIES = {
-    "cancel": ConcurrencyLimitStrategy.CANCEL_NEW,
-    "queue": ConcurrencyLimitStrategy.ENQUEUE,
-}
 
 LOCAL = (
     ("data", "path"),
@@ -125,7 +115,7 @@ def deploy(config: Config, *, dry_run: bool = False) -> Json:
         if not dry_run:
             make_pool(client, config)
             client.upsert_global_concurrency_limit_by_name(
-                scheduled.limit_name(config.name), 1
+                turns.limit_name(config.name), 1
             )
             for name, each in wanted.items():
                 if change_of(changes, name) != "unchanged":
@@ -149,7 +139,7 @@ def undeploy(name: str, *, dry_run: bool = False) -> Json:
                 client.delete_deployment(deployment.id)
             delete_automations(client, name)
             if there:
-                limit = scheduled.limit_name(name)
+                limit = turns.limit_name(name)
                 client.delete_global_concurrency_limit_by_name(limit)
     changes = [
         {"kind": "deployment", "name": full, "change": "delete"} for full in there
@@ -175,20 +165,23 @@ def wanted(
 ) -> Wanted:
     """One deployment as it should be."""
     planned = prefect_schedule(kind, schedule)
-    strategy = STRATEGIES[config.schedules.when_running]
     facts = {
         "entrypoint": f"{flow.fn.__module__}.{flow.fn.__name__}",
         "parameters": {"config": absolute(config).model_dump(mode="json")},
         "schedules": [described(planned, schedule.active)],
-        "tags": sorted([TAG, config.name, kind]),
+        "tags": sorted([turns.TAG, config.name, kind]),
         "work_pool_name": config.schedules.pool,
         "work_queue_name": config.name,
-        "concurrency_limit": 1,
-        "collision_strategy": strategy.value,
-        "job_variables": config.schedules.job_variables,
+        # A run would be ended when a restarted server has forgotten its lease; see
+        # `flows/turns.py`, which sees to it that there is one at a time.
+        "concurrency_limit": None,
+        # Prefect reads its settings before any code of ours runs.
+        "job_variables": {
+            "env": dict(environment.PATIENT),
+            **config.schedules.job_variables,
+        },
     }
     options = {
-        "concurrency_options": ConcurrencyOptions(collision_strategy=strategy),
         "description": flow.description,
         "enforce_parameter_schema": True,
         "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(),
@@ -252,7 +245,7 @@ def absolute(config: Config) -> Config:
 
 def existing(client: SyncPrefectClient, name: str) -> dict[str, DeploymentResponse]:
     """The deployments of a dataset, by their full names."""
-    tags = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG, name]))
+    tags = DeploymentFilter(tags=DeploymentFilterTags(all_=[turns.TAG, name]))
     found = client.read_deployments(deployment_filter=tags)
     return {f"{client.read_flow(d.flow_id).name}/{d.name}": d for d in found}
 
@@ -260,7 +253,6 @@ def existing(client: SyncPrefectClient, name: str) -> dict[str, DeploymentRespon
 def facts_of(deployment: DeploymentResponse) -> Json:
     """What is compared of a deployment that is there, as `Wanted.facts`."""
     limit = deployment.global_concurrency_limit
-    options = deployment.concurrency_options
     return {
         "entrypoint": deployment.entrypoint,
         "parameters": deployment.parameters,
@@ -271,7 +263,6 @@ def facts_of(deployment: DeploymentResponse) -> Json:
         "work_pool_name": deployment.work_pool_name,
         "work_queue_name": deployment.work_queue_name,
         "concurrency_limit": limit.limit if limit else None,
-        "collision_strategy": options.collision_strategy.value if options else None,
         "job_variables": deployment.job_variables,
     }
 
@@ -370,7 +361,7 @@ def create(client: SyncPrefectClient, config: Config, wanted: Wanted) -> None:
         client.create_flow(wanted.flow),
         config.name,
         schedules=[wanted.schedule],
-        **{k: facts[k] for k in facts if k not in ("schedules", "collision_strategy")},
+        **{k: facts[k] for k in facts if k != "schedules"},
         **wanted.options,
     )
 
@@ -408,7 +399,7 @@ def automate(client: SyncPrefectClient, config: Config) -> None:
         AutomationCore(
             name=automation_name(config.name),
             description=f"when the monitor says that drift of {config.name} lasts",
-            tags=[TAG, config.name],
+            tags=[turns.TAG, config.name],
             trigger=EventTrigger(
                 expect={scheduled.LASTING},
                 match=ResourceSpecification(

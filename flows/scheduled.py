@@ -7,45 +7,28 @@ them.
 
 import contextlib
 import inspect
-import logging
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from prefect import flow
 from prefect.blocks.abstract import NotificationBlock
 from prefect.blocks.core import Block
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterId,
-    FlowRunFilter,
-    FlowRunFilterExpectedStartTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.concurrency.sync import concurrency
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from flows import lifetime
+from flows import lifetime, turns
 from tasks import environment
 from tasks.config import Config
-
-logger = logging.getLogger(__name__)
 
 DRIFT, LASTING = "chainrule.drift", "chainrule.drift.lasting"
 """Events: a batch drifted; so many in a row did that it is time to retrain."""
 
 REFUSED = "Refused"
 """Name of the state of a run that ended well and whose result was refused."""
-
-SECONDS = 5.0
-"""How long a run waits for another one to end, where it is not to be queued."""
 
 Results = dict[str, Any]  # JSON-able values
 
@@ -187,13 +170,12 @@ def work(name: str, config: Config, **parameters: Any) -> State[Results]:
     # Ray and MLflow read their settings when they are imported.
     from flows import jobs
 
-    collapse_late_runs()
+    turns.collapse_late_runs()
     schedule = getattr(config.schedules, "score" if name == "backfill" else name)
-    patience = SECONDS if config.schedules.when_running == "cancel" else None
+    queue = config.schedules.when_running == "queue"
     with contextlib.ExitStack() as stack:
         try:
-            slot = concurrency(limit_name(config.name), timeout_seconds=patience)
-            stack.enter_context(slot)
+            stack.enter_context(turns.turn(config.name, queue=queue))
         except TimeoutError:
             return Cancelled(message=f"another run on {config.name} is under way")
         stack.enter_context(lifetime.guard())
@@ -209,36 +191,3 @@ def work(name: str, config: Config, **parameters: Any) -> State[Results]:
         message=jobs.verdict(result),
         data=result,
     )
-
-
-def limit_name(name: str) -> str:
-    """The concurrency limit of a dataset, which lets one run work at a time."""
-    return f"chainrule-{name}"
-
-
-def collapse_late_runs() -> None:
-    """Cancels the runs of this deployment that an outage has made late.
-
-    They would do what this one does, one after the other.
-    """
-    if deployment.id is None:
-        return
-    due = FlowRunFilter(
-        state=FlowRunFilterState(
-            type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])
-        ),
-        expected_start_time=FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)),
-    )
-    which = DeploymentFilter(id=DeploymentFilterId(any_=[UUID(str(deployment.id))]))
-    with get_client(sync_client=True) as client:
-        for late in client.read_flow_runs(flow_run_filter=due, deployment_filter=which):
-            if str(late.id) == str(flow_run.id):
-                continue
-            client.set_flow_run_state(
-                late.id,
-                Cancelled(message=f"late; run {flow_run.name} stands for it"),
-                force=True,
-            )
-            logger.info(
-                "the late run %s is cancelled, this one stands for it", late.name
-            )

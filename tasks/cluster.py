@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -116,6 +116,9 @@ def stream_actors(
     shipped = ray.put(make)
     with assembled() if crew is None else nullcontext(crew) as crew:
         holders = crew.of(min(actors or processors(), len(items)))
+        # On a cluster that others use as well some may come late, or never: work that
+        # waited for them would wait for ever if the others wait for ours.
+        arriving = {holder.ready.remote(): k for k, holder in enumerate(holders)}
         yield from _in_order(
             lambda item, place: holders[place % len(holders)].call.remote(
                 [shipped], item
@@ -125,6 +128,7 @@ def stream_actors(
             units=units,
             done=done,
             parallel=2 * len(holders),
+            arriving=arriving,
         )
 
 
@@ -178,6 +182,9 @@ class _Holder:
     def __init__(self) -> None:
         self.made: tuple[str, Callable[[Any], Any]] | None = None
 
+    def ready(self) -> None:
+        """Tells that the process is there."""
+
     def call(self, make: "list[ray.ObjectRef[Any]]", item: Any) -> Any:  # a result
         # In a list, since Ray would fetch a bare reference anew for every call.
         name = make[0].hex()
@@ -195,11 +202,18 @@ def _in_order(
     units: Callable[[Item], int],
     done: int,
     parallel: int,
+    arriving: "Mapping[ray.ObjectRef[Any], int] | None" = None,
 ) -> Iterator[Any]:
-    """Keeps `parallel` calls under way, each in a numbered place; yields in order."""
+    """Keeps `parallel` calls under way, each in a numbered place; yields in order.
+
+    Where `arriving` is given, a place is there as soon as what it is for has come, and
+    half of the places are second ones, which follow after the first call of the first.
+    """
+    opening = dict(arriving or {})
+    seconds = {place: place + len(opening) for place in opening.values()}
     total = done + sum(units(item) for item in items)
     report(logger, what, done, total)
-    places = list(range(parallel))
+    places = [] if opening else list(range(parallel))
     waiting: dict[ray.ObjectRef[Any], tuple[int, int]] = {}
     finished: dict[int, Any] = {}
     submitted = yielded = 0
@@ -210,9 +224,15 @@ def _in_order(
                 place = places.pop(0)
                 waiting[submit(items[submitted], place)] = submitted, place
                 submitted += 1
-            ready, _ = ray.wait(list(waiting), num_returns=1)
+            ready, _ = ray.wait([*waiting, *opening], num_returns=1)
+            if ready[0] in opening:
+                _result(ready[0], "a process", what)
+                places.append(opening.pop(ready[0]))
+                continue
             index, place = waiting.pop(ready[0])
             places.append(place)
+            if place in seconds:
+                places.append(seconds.pop(place))
             finished[index] = _result(ready[0], items[index], what)
             done += units(items[index])
             report(logger, what, done, total)

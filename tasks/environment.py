@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
+"""Waits eight minutes, not one, for a Prefect server that has died under a run."""
+
 
 def local_root(storage: str) -> Path:
     """The folder of embedded state: `storage`, or `.chainrule` when that is remote."""
@@ -18,6 +21,7 @@ def configure(storage: str) -> None:
     """
     root = local_root(storage)
     defaults = {
+        **PATIENT,
         "PREFECT_HOME": str(root / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # 6 s on an idle machine; nights are busy.

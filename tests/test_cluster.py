@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
 
 from tasks import cluster, storage
@@ -176,3 +179,26 @@ def run(form: str, function: Callable[[int], int], items: range) -> Any:
     if form == "tasks":
         return cluster.stream(function, items, what="run: items")
     return cluster.stream_actors(lambda: function, items, what="run: items")
+
+
+def test_work_goes_on_while_another_job_holds_a_processor() -> None:
+    class Other:
+        def here(self) -> bool:
+            return True
+
+    other: Any = ray.remote(num_cpus=1)(Other).remote()
+    assert ray.get(other.here.remote())
+    results: Future[list[int]] = Future()
+
+    def work() -> None:
+        # Two actors are wanted, of which one cannot come.
+        found = cluster.stream_actors(
+            lambda: lambda item: item * item, range(6), what="square: items"
+        )
+        results.set_result(list(found))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        assert results.result(timeout=60) == [i * i for i in range(6)]
+    finally:
+        ray.kill(other)

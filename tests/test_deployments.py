@@ -1,16 +1,24 @@
 """Deployments: what is made of a configuration, and only what has changed."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect import task
 from prefect.blocks.abstract import NotificationBlock
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.objects import StateType
-from prefect.states import Scheduled
+from prefect.concurrency.sync import concurrency
+from prefect.events import emit_event
+from prefect.states import Running, Scheduled
 
-from flows import deployments, jobs, scheduled
+from flows import deployments, jobs, scheduled, turns
 from tasks import lasting
 from tasks.config import Config, Schedule
 
@@ -48,14 +56,14 @@ def test_each_schedule_becomes_a_deployment(deployed: Any) -> None:
     with get_client(sync_client=True) as client:
         found = client.read_deployment_by_name(f"scheduled-retrain/{config.name}")
         pool = client.read_work_pool("chainrule")
+        name = turns.limit_name(config.name)
+        limit = client.read_global_concurrency_limit_by_name(name)
     assert pool.type == "process"
     assert found.entrypoint == "flows.scheduled.retrain"
     assert found.parameters["config"]["data"]["path"] == str(Path("data").absolute())
     (planned,) = found.schedules
     assert planned.schedule.cron == "0 3 * * 0"
     assert planned.schedule.timezone == "Europe/Berlin"
-    limit = found.global_concurrency_limit
-    assert limit is not None
     assert limit.limit == 1
     assert {"chainrule", config.name, "retrain"} <= set(found.tags)
     form = found.parameter_openapi_schema["definitions"]["TrainConfig"]["properties"]
@@ -181,23 +189,80 @@ def test_refusals_and_failures_are_told(
     assert told.read_text() == before
 
 
-def test_a_dataset_has_one_run_at_a_time(
-    deployed: Any, monkeypatch: pytest.MonkeyPatch
+@contextmanager
+def another_run(config: Config) -> Iterator[Any]:
+    """A run of another deployment of the dataset, which has the slot."""
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment_by_name(f"scheduled-score/{config.name}")
+        run = client.create_flow_run_from_deployment(found.id, state=Running())
+        with concurrency(turns.limit_name(config.name)):
+            yield run
+        client.delete_flow_run(run.id)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is done, and nothing is waited for."""
+    monkeypatch.setattr(turns, "PATIENCE", 0.5)
+    monkeypatch.setattr(turns, "HEARTBEAT", 0.0)
+    done = {"status": "done", "sample": {"rows_out": 5, "path": "p"}}
+    monkeypatch.setattr(jobs, "run", lambda *_, **__: done)
+
+
+def test_a_dataset_has_one_run_at_a_time(deployed: Any, quick: None) -> None:
+    config, _ = deployed
+    assert scheduled.sample(config, return_state=True).is_completed()
+    with another_run(config):
+        state = scheduled.sample(config, return_state=True)
+    assert state.is_cancelled()
+    assert f"another run on {config.name}" in state.message
+    assert scheduled.sample(config, return_state=True).is_completed()
+
+
+def test_a_slot_that_a_restarted_server_forgot_is_freed(
+    deployed: Any, quick: None
 ) -> None:
     config, _ = deployed
-    monkeypatch.setattr(scheduled, "SECONDS", 0.5)
-    inner: list[Any] = []
+    limit = turns.limit_name(config.name)
+    with get_client(sync_client=True) as client:
+        taken = GlobalConcurrencyLimitUpdate(active_slots=1)
+        client.update_global_concurrency_limit(limit, taken)
+        assert scheduled.sample(config, return_state=True).is_completed()
+        assert client.read_global_concurrency_limit_by_name(limit).active_slots == 0
 
-    def run(*_: object, **__: object) -> dict[str, Any]:
-        if not inner:
-            inner.append(None)
-            inner[0] = scheduled.sample(config, return_state=True)
-        return {"status": "done"}
 
-    monkeypatch.setattr(jobs, "run", run)
-    assert scheduled.score(config, return_state=True).is_completed()
-    assert inner[0].is_cancelled()
-    assert f"another run on {config.name}" in inner[0].message
+def test_a_run_that_died_with_its_machine_gives_its_slot_back(
+    deployed: Any, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _ = deployed
+    monkeypatch.setattr(turns, "SILENCE", 0.0)
+    with another_run(config) as run, get_client(sync_client=True) as client:
+        inside = child_of(client, run)
+        assert scheduled.sample(config, return_state=True).is_completed()
+        for each in (run, inside):
+            state = client.read_flow_run(each.id).state
+            assert state is not None
+            assert state.is_crashed()
+    # Who tells that it lives is left alone.
+    monkeypatch.setattr(turns, "SILENCE", 600.0)
+    with another_run(config) as run, get_client(sync_client=True) as client:
+        emit_event(
+            turns.HEARTBEAT_EVENT, {"prefect.resource.id": f"prefect.flow-run.{run.id}"}
+        )
+        old = run.model_copy(update={"start_time": datetime(2026, 1, 1, tzinfo=UTC)})
+        deadline = time.monotonic() + 30
+        while not turns.beats(client, old):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        silent = old.model_copy(update={"id": uuid4()})
+        assert not turns.beats(client, silent)
+
+
+def child_of(client: SyncPrefectClient, run: Any) -> Any:
+    """A run within another one, under way."""
+    place = client.create_task_run(task(lambda: None), run.id, dynamic_key="0")
+    flow = jobs.FLOWS["sample"]
+    return client.create_flow_run(flow, parent_task_run_id=place.id, state=Running())
 
 
 def test_late_runs_collapse_into_one(
@@ -214,9 +279,9 @@ def test_late_runs_collapse_into_one(
             )
             for hours in (-3, -2, -1, 2)
         ]
-        monkeypatch.setattr(scheduled, "deployment", Runtime(str(found.id)))
-        monkeypatch.setattr(scheduled, "flow_run", Runtime(str(runs[2].id)))
-        scheduled.collapse_late_runs()
+        monkeypatch.setattr(turns, "deployment", Runtime(str(found.id)))
+        monkeypatch.setattr(turns, "flow_run", Runtime(str(runs[2].id)))
+        turns.collapse_late_runs()
         states = [client.read_flow_run(run.id).state for run in runs]
         for run in runs:
             client.delete_flow_run(run.id)

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from flows import cli
+from tasks import environment
 from tasks.config import Config
 
 ROOT = Path(__file__).parent.parent
@@ -307,5 +308,6 @@ def test_the_file_for_prefect_names_flows_and_configurations_that_are_good() -> 
         parameters = dict(deployment["parameters"])
         Config.model_validate(parameters["config"])
         assert set(parameters) <= set(flow.fn.__annotations__)
-        assert deployment["concurrency_limit"]["limit"] == 1
         assert deployment["work_pool"]["work_queue_name"] == "flights"
+        variables = deployment["work_pool"]["job_variables"]
+        assert variables == {"env": environment.PATIENT}

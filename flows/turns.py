@@ -1,0 +1,196 @@
+"""Whose turn it is: one run at a time works on a dataset, also after a crash.
+
+A slot of Prefect's concurrency limits is held by a lease. A server that is restarted
+forgets its leases, unless told where to keep them, and the slot stays taken for ever.
+And where a run died with its machine, nobody says so. Hence a run that finds the slot
+taken looks whether there is somebody who has it.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    DeploymentFilterTags,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.concurrency.sync import concurrency
+from prefect.runtime import deployment, flow_run
+from prefect.states import Cancelled, Crashed
+
+logger = logging.getLogger(__name__)
+
+TAG = "chainrule"
+"""Of all deployments; the other one is the name of the dataset."""
+
+PATIENCE = 5.0
+"""Seconds that a run waits for another one to end, where it is not to be queued."""
+
+HEARTBEAT = 180.0
+"""Seconds between the events by which Prefect's flow runs tell that they live."""
+
+SILENCE = 600.0
+"""Seconds without one after which a run may be dead; it gets `HEARTBEAT` to object."""
+
+HEARTBEAT_EVENT = "prefect.flow-run.heartbeat"
+
+LATEST = 20
+"""How many of the latest runs that crashed are looked at for what they left behind."""
+
+
+def limit_name(name: str) -> str:
+    """The concurrency limit of a dataset, which lets one run work at a time."""
+    return f"chainrule-{name}"
+
+
+@contextmanager
+def turn(name: str, *, queue: bool) -> Iterator[None]:
+    """Holds the slot of a dataset.
+
+    Args:
+        name: Of the dataset.
+        queue: Whether to wait for a run that has it, or to give up.
+
+    Raises:
+        TimeoutError: Another run has it.
+    """
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(limit_name(name), 1)
+        free(client, name)
+        bury(client, ended_badly(client, name))
+    seconds = None if queue else PATIENCE
+    with concurrency(limit_name(name), timeout_seconds=seconds):
+        yield
+
+
+def free(client: SyncPrefectClient, name: str) -> None:
+    """Frees the slot of a dataset if it is taken and nobody has it."""
+    limit = client.read_global_concurrency_limit_by_name(limit_name(name))
+    if not limit.active_slots:
+        return
+    holders = earlier(client, name)
+    silent = [run for run in holders if not beats(client, run)]
+    if silent:
+        # After an outage of the server those that live are not heard at once.
+        time.sleep(HEARTBEAT)
+        silent = [run for run in silent if not beats(client, run)]
+    for run in silent:
+        message = f"no sign of life for {SILENCE / 60:.0f} minutes"
+        client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+        logger.warning("run %s is marked as crashed: %s", run.name, message)
+    if len(silent) == len(holders):
+        update = GlobalConcurrencyLimitUpdate(active_slots=0)
+        client.update_global_concurrency_limit(limit_name(name), update)
+        logger.warning("the slot of %s was taken by no run and is free now", name)
+
+
+def earlier(client: SyncPrefectClient, name: str) -> list[FlowRun]:
+    """The runs under way of a dataset's deployments that began before this one.
+
+    Of two that begin at the same time each would take the other for the holder.
+    """
+    own = client.read_flow_run(UUID(str(flow_run.id)))
+    found = client.read_flow_runs(
+        flow_run_filter=in_states(StateType.RUNNING), deployment_filter=of(name)
+    )
+    return [
+        run for run in found if run.id != own.id and began(run, own) < began(own, own)
+    ]
+
+
+def began(run: FlowRun, default: FlowRun) -> tuple[datetime, str]:
+    """What orders runs by their start."""
+    return run.start_time or default.start_time or datetime.now(UTC), str(run.id)
+
+
+def beats(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Whether a run has told lately that it lives."""
+    since = datetime.now(UTC) - timedelta(seconds=SILENCE)
+    if run.start_time is None or run.start_time > since:
+        return True
+    path: Any = "/events/filter"  # Prefect's list of paths lacks it
+    answer = client.request(
+        "POST",
+        path,
+        json={
+            "filter": {
+                "occurred": {"since": since.isoformat()},
+                "event": {"name": [HEARTBEAT_EVENT]},
+                "resource": {"id": [f"prefect.flow-run.{run.id}"]},
+            },
+            "limit": 1,
+        },
+    )
+    return bool(answer.json()["events"])
+
+
+def ended_badly(client: SyncPrefectClient, name: str) -> list[FlowRun]:
+    """The latest runs of a dataset's deployments that crashed or were cancelled."""
+    return client.read_flow_runs(
+        flow_run_filter=in_states(StateType.CRASHED, StateType.CANCELLED),
+        deployment_filter=of(name),
+        sort=FlowRunSort.START_TIME_DESC,
+        limit=LATEST,
+    )
+
+
+def bury(client: SyncPrefectClient, parents: list[FlowRun]) -> None:
+    """Ends the runs that died within others: a worker says it of the outermost only."""
+    if not parents:
+        return
+    inside = FlowRunFilter(
+        parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[p.id for p in parents]),
+        state=in_states(StateType.RUNNING, StateType.PENDING).state,
+    )
+    for run in client.read_flow_runs(flow_run_filter=inside):
+        message = "the process of the run around it was killed"
+        client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+
+
+def collapse_late_runs() -> None:
+    """Cancels the runs of this deployment that an outage has made late.
+
+    They would do what this one does, one after the other.
+    """
+    if deployment.id is None:
+        return
+    due = in_states(StateType.SCHEDULED)
+    due.expected_start_time = FlowRunFilterExpectedStartTime(before_=datetime.now(UTC))
+    which = DeploymentFilter(id=DeploymentFilterId(any_=[UUID(str(deployment.id))]))
+    with get_client(sync_client=True) as client:
+        for late in client.read_flow_runs(flow_run_filter=due, deployment_filter=which):
+            if str(late.id) == str(flow_run.id):
+                continue
+            client.set_flow_run_state(
+                late.id,
+                Cancelled(message=f"late; run {flow_run.name} stands for it"),
+                force=True,
+            )
+            logger.info(
+                "the late run %s is cancelled, this one stands for it", late.name
+            )
+
+
+def of(name: str) -> DeploymentFilter:
+    """The deployments of a dataset."""
+    return DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG, name]))
+
+
+def in_states(*kinds: StateType) -> FlowRunFilter:
+    """The flow runs in any of some states."""
+    kind = FlowRunFilterStateType(any_=list(kinds))
+    return FlowRunFilter(state=FlowRunFilterState(type=kind))
