@@ -7,6 +7,7 @@ taken looks whether there is somebody who has it.
 """
 
 import logging
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
+    FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
@@ -45,6 +47,9 @@ HEARTBEAT = 180.0
 
 SILENCE = 600.0
 """Seconds without one after which a run may be dead; it gets `HEARTBEAT` to object."""
+
+MOMENT = 5.0
+"""Seconds within which a run that got the slot has said so."""
 
 HEARTBEAT_EVENT = "prefect.flow-run.heartbeat"
 
@@ -74,47 +79,51 @@ def turn(name: str, *, queue: bool) -> Iterator[None]:
         bury(client, ended_badly(client, name))
     seconds = None if queue else PATIENCE
     with concurrency(limit_name(name), timeout_seconds=seconds):
+        tell_holder(name)
         yield
+
+
+def tell_holder(name: str) -> None:
+    """Says of this run, by a tag, that it has the slot."""
+    with get_client(sync_client=True) as client:
+        own = client.read_flow_run(UUID(str(flow_run.id)))
+        client.update_flow_run(own.id, tags=sorted({*own.tags, limit_name(name)}))
 
 
 def free(client: SyncPrefectClient, name: str) -> None:
     """Frees the slot of a dataset if it is taken and nobody has it."""
-    limit = client.read_global_concurrency_limit_by_name(limit_name(name))
-    if not limit.active_slots:
+    if not taken(client, name):
         return
-    holders = earlier(client, name)
-    silent = [run for run in holders if not beats(client, run)]
+    silent = [run for run in holders(client, name) if not beats(client, run)]
     if silent:
         # After an outage of the server those that live are not heard at once.
         time.sleep(HEARTBEAT)
-        silent = [run for run in silent if not beats(client, run)]
     for run in silent:
-        message = f"no sign of life for {SILENCE / 60:.0f} minutes"
-        client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-        logger.warning("run %s is marked as crashed: %s", run.name, message)
-    if len(silent) == len(holders):
+        if not beats(client, run):
+            message = f"no sign of life for {SILENCE / 60:.0f} minutes"
+            client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+            logger.warning("run %s is marked as crashed: %s", run.name, message)
+    if holders(client, name):
+        return
+    # Who has just got it says so in a moment; and two that look must not both free it.
+    time.sleep(MOMENT * random.uniform(1, 2))
+    if taken(client, name) and not holders(client, name):
         update = GlobalConcurrencyLimitUpdate(active_slots=0)
         client.update_global_concurrency_limit(limit_name(name), update)
         logger.warning("the slot of %s was taken by no run and is free now", name)
 
 
-def earlier(client: SyncPrefectClient, name: str) -> list[FlowRun]:
-    """The runs under way of a dataset's deployments that began before this one.
-
-    Of two that begin at the same time each would take the other for the holder.
-    """
-    own = client.read_flow_run(UUID(str(flow_run.id)))
-    found = client.read_flow_runs(
-        flow_run_filter=in_states(StateType.RUNNING), deployment_filter=of(name)
-    )
-    return [
-        run for run in found if run.id != own.id and began(run, own) < began(own, own)
-    ]
+def taken(client: SyncPrefectClient, name: str) -> bool:
+    """Whether the slot of a dataset is taken."""
+    limit = client.read_global_concurrency_limit_by_name(limit_name(name))
+    return limit.active_slots > 0
 
 
-def began(run: FlowRun, default: FlowRun) -> tuple[datetime, str]:
-    """What orders runs by their start."""
-    return run.start_time or default.start_time or datetime.now(UTC), str(run.id)
+def holders(client: SyncPrefectClient, name: str) -> list[FlowRun]:
+    """The runs under way that got the slot: one, if any."""
+    got = in_states(StateType.RUNNING)
+    got.tags = FlowRunFilterTags(all_=[limit_name(name)])
+    return client.read_flow_runs(flow_run_filter=got)
 
 
 def beats(client: SyncPrefectClient, run: FlowRun) -> bool:

@@ -192,10 +192,13 @@ def test_refusals_and_failures_are_told(
 @contextmanager
 def another_run(config: Config) -> Iterator[Any]:
     """A run of another deployment of the dataset, which has the slot."""
+    limit = turns.limit_name(config.name)
     with get_client(sync_client=True) as client:
         found = client.read_deployment_by_name(f"scheduled-score/{config.name}")
-        run = client.create_flow_run_from_deployment(found.id, state=Running())
-        with concurrency(turns.limit_name(config.name)):
+        run = client.create_flow_run_from_deployment(
+            found.id, state=Running(), tags=[limit]
+        )
+        with concurrency(limit):
             yield run
         client.delete_flow_run(run.id)
 
@@ -205,6 +208,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is done, and nothing is waited for."""
     monkeypatch.setattr(turns, "PATIENCE", 0.5)
     monkeypatch.setattr(turns, "HEARTBEAT", 0.0)
+    monkeypatch.setattr(turns, "MOMENT", 0.0)
     done = {"status": "done", "sample": {"rows_out": 5, "path": "p"}}
     monkeypatch.setattr(jobs, "run", lambda *_, **__: done)
 
