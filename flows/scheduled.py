@@ -167,9 +167,6 @@ def resource_of(name: str) -> str:
 def work(name: str, config: Config, **parameters: Any) -> State[Results]:
     """Runs a command's flow; the state that the run ends in."""
     environment.configure(config.resources.storage)
-    # Ray and MLflow read their settings when they are imported.
-    from flows import jobs
-
     turns.collapse_late_runs()
     schedule = getattr(config.schedules, "score" if name == "backfill" else name)
     queue = config.schedules.when_running == "queue"
@@ -179,6 +176,10 @@ def work(name: str, config: Config, **parameters: Any) -> State[Results]:
         except TimeoutError:
             return Cancelled(message=f"another run on {config.name} is under way")
         stack.enter_context(lifetime.guard())
+        # Ray and MLflow read their settings when they are imported; and who has to wait
+        # or to go should not take seconds for it.
+        from flows import jobs
+
         result = jobs.run(
             name,
             config,
