@@ -118,7 +118,10 @@ def stream_actors(
         holders = crew.of(min(actors or processors(), len(items)))
         # On a cluster that others use as well some may come late, or never: work that
         # waited for them would wait for ever if the others wait for ours.
-        arriving = {holder.ready.remote(): k for k, holder in enumerate(holders)}
+        arriving = {
+            holder.ready.options(max_task_retries=0).remote(): place
+            for place, holder in enumerate(holders)
+        }
         yield from _in_order(
             lambda item, place: holders[place % len(holders)].call.remote(
                 [shipped], item

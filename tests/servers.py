@@ -36,7 +36,7 @@ STARTUP = 120.0
 GRACE = 20.0
 """Seconds that servers may take to end by themselves."""
 
-LIMIT = 240.0
+LIMIT = 600.0
 """Seconds that a flow run or a command may take, on a busy machine."""
 
 Found = TypeVar("Found")
@@ -239,6 +239,7 @@ class Stack:
             f"admin_username = {ADMIN}\n"
             "authorization_function = "
             "mlflow.server.auth:authenticate_request_basic_auth\n"
+            "auth_cache_ttl_seconds = 60\n"
         )
         command = [
             *(*python("mlflow"), "server", "--app-name=basic-auth"),
@@ -281,12 +282,12 @@ class Stack:
         )
 
     def start_ray(self, name: str, *options: str) -> None:
-        """A Ray node with one processor, processes and a folder of its own."""
+        """A Ray node with two processors, processes and a folder of its own."""
         folder = self.folder / name
         folder.mkdir()
         started = f"{name}.log"
         ports = ["--min-worker-port=0", "--max-worker-port=0"]
-        memory = ["--object-store-memory=200000000", "--num-cpus=1"]
+        memory = ["--object-store-memory=200000000", "--num-cpus=2"]
         self.launch(
             name,
             [

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,13 +163,22 @@ except RuntimeError as error:
 
 
 def test_actors_load_once_and_have_one_thread(tmp_path: Path) -> None:
-    def make() -> Callable[[int], tuple[int, int]]:
+    def make(loads: int) -> Callable[[int], tuple[int, int]]:
         (tmp_path / str(os.getpid())).touch()
-        return lambda item: (os.getpid(), torch.get_num_threads())
 
-    alone = list(cluster.stream_actors(make, range(6), what="load: items", actors=1))
+        def call(item: int) -> tuple[int, int]:
+            deadline = time.monotonic() + 60  # until the others have loaded, too
+            while len(list(tmp_path.iterdir())) < loads:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            return os.getpid(), torch.get_num_threads()
+
+        return call
+
+    one, three = partial(make, 1), partial(make, 3)
+    alone = list(cluster.stream_actors(one, range(6), what="load: items", actors=1))
     assert len(set(alone)) == 1
-    both = list(cluster.stream_actors(make, range(6), what="load: items"))
+    both = list(cluster.stream_actors(three, range(6), what="load: items"))
     assert {threads for _, threads in alone + both} == {1}
     assert len({pid for pid, _ in both}) == 2
     assert len(list(tmp_path.iterdir())) == 3

@@ -329,8 +329,8 @@ def test_two_nodes_and_s3_give_what_one_machine_gives(stack: Stack) -> None:
         "score": {"rows_per_fragment": 500},
         "sample": {"rows": 1000, "rows_per_shard": 300},
     }
-    # Each node has one processor, so two workers stand on two nodes.
-    resources = {"workers": 2, "cpus_per_worker": 1}
+    # Each worker takes both processors of a node, so that they stand on two.
+    resources = {"workers": 2, "cpus_per_worker": 2}
     pair = configure(
         stack, "pair", data={"path": "s3://data/trips"}, resources=resources, **bulk
     )
