@@ -81,7 +81,7 @@ def configure(stack: Stack, name: str, **changes: Any) -> Path:
         "name": name,
         "data": {
             "path": f"s3://data/{name}",
-            "id": ["id", "at"],
+            "id": ["id", "at", "day"],
             "split": {"by": "time", "column": "at", "test": 0.15},
         },
         "model": {"family": "made", "hidden": 32, "layers": 1, "components": 2},
