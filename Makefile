@@ -22,8 +22,10 @@ bench: .venv/installed
 check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
 	$(BIN)/python -m pytest tests/test_kill.py --kills 10 $(PYTEST_ARGS)
 
-check-consumer: .venv/installed  ## a registered model in a fresh environment, minutes
-	$(BIN)/python -m pytest tests/test_register.py -k consumer --clean-venv $(PYTEST_ARGS)
+check-consumer: .venv/installed  ## a version in a fresh environment, served, in Spark
+	$(BIN)/python -m pip install -q --disable-pip-version-check \
+	  -c constraints.txt -e '.[spark]'
+	$(BIN)/python -m pytest tests/test_consumer.py --consumers $(PYTEST_ARGS)
 
 check-image: .venv/installed  ## the steps of infra/Dockerfile in an empty folder, minutes
 	$(BIN)/python -m pytest tests/test_image.py --clean-venv $(PYTEST_ARGS)

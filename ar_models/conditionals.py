@@ -255,6 +255,8 @@ class Vocabulary(Categorical):
             return (query @ table).transpose(0, 1) + self.bias
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():  # one graph for any number of rows
+            return super().log_prob(parameters, x)
         codes = x.long()
         each = [
             vocabulary.log_prob(query, table, bias, codes[:, k])
@@ -561,13 +563,20 @@ def log_logistic_mass(u: Tensor, d: Tensor) -> Tensor:
     """
     distance = u.abs()
     most = torch.maximum(distance, d)
+    if torch.compiler.is_exporting():  # ONNX has no expm1, but a sinh
+        near = d.clamp(max=1)
+        log_width = torch.where(
+            d < 1, (2 * near.sinh()).log() - near, torch.log1p(-torch.exp(-2 * d))
+        )
+    else:
+        log_width = torch.log(-torch.expm1(-2 * d))
     terms = (
         torch.exp(distance - most)
         + torch.exp(-distance - most)
         + torch.exp(d - most)
         + torch.exp(-d - most)
     )
-    return (d - most) + torch.log(-torch.expm1(-2 * d)) - terms.log()
+    return (d - most) + log_width - terms.log()
 
 
 def pick(probabilities: Tensor, uniform: Tensor) -> Tensor:

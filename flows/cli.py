@@ -306,7 +306,9 @@ def score(
         "resources.storage": storage,
     }
     if incremental:
-        command("backfill", file, given, changes, as_json, debug)
+        chosen = version(model_version, alias).get("version")
+        more = {"model_version": chosen}
+        command("backfill", file, given, changes, as_json, debug, **more)
     more = {"overwrite": overwrite, **version(model_version, alias)}
     command("score", file, given, changes, as_json, debug, **more)
 
@@ -320,9 +322,8 @@ def backfill(
     until: Annotated[
         str | None, typer.Option(help="Last partition; 2026-01 takes all of January.")
     ] = None,
-    model_version: Annotated[
-        str | None, typer.Option(help="Of the registered model; the champion if none.")
-    ] = None,
+    model_version: Version = None,
+    alias: Alias = None,
     input: Annotated[
         str | None, typer.Option(help="Dataset to score; data.path if none.")
     ] = None,
@@ -352,7 +353,7 @@ def backfill(
         debug,
         since=since,
         until=until,
-        model_version=model_version,
+        model_version=version(model_version, alias).get("version"),
     )
 
 
@@ -527,9 +528,11 @@ def replay(
         typer.Option(min=1, help="Partitions that a model learns from; all if none."),
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(min=100, help="Rows of each file; all if none.")
+        int | None, typer.Option(min=1, help="Rows of each file; all if none.")
     ] = None,
-    data: Data = None,
+    data: Annotated[
+        str | None, typer.Option(help="Dataset in place of replay.path of the file.")
+    ] = None,
     storage: Storage = None,
     changes: Set = None,
     as_json: Json = False,
@@ -538,17 +541,49 @@ def replay(
     """Replay a dataset's history: retrain and score partition by partition.
 
     Draws what retraining was worth, on rows that no model has seen. The model is
-    registered as NAME-replay.
+    registered as NAME-replay. A replay that was stopped goes on when it is given again.
     """
 
     def job(config: Config, terminal: Terminal) -> dict[str, Any]:
         from flows import replay
 
-        return replay.run(config, terminal, window=window, rows=rows)
+        return replay.run(config, terminal)
 
-    given = {"data.path": data, "resources.storage": storage}
+    given = {
+        "replay.path": data,
+        "replay.window": window,
+        "replay.rows": rows,
+        "resources.storage": storage,
+    }
     config = read(file, given, changes, as_json)
     work("replay", config, job, as_json, debug)
+
+
+@app.command(rich_help_panel="With the champion")
+def export(
+    file: ConfigFile,
+    output: Annotated[str, typer.Option(help="The file to write, such as model.onnx.")],
+    model_version: Version = None,
+    alias: Alias = None,
+    storage: Storage = None,
+    changes: Set = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a version as ONNX, to score encoded rows without torch.
+
+    onnxruntime has to give the model's numbers before anything is written. Families
+    that cannot be exported are told. Needs pip install 'chainrule[onnx]'.
+    """
+    chosen = version(model_version, alias).get("version", "champion")
+
+    def job(config: Config, terminal: Terminal) -> dict[str, Any]:
+        from flows import export
+
+        return export.run(config, terminal, output, chosen)
+
+    config = read(file, {"resources.storage": storage}, changes, as_json)
+    work("export", config, job, as_json, debug)
 
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")]

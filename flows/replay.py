@@ -25,37 +25,43 @@ WHO = ("champion", "challenger", "never retrained")
 Json = dict[str, Any]  # JSON-able values
 
 
-def run(
-    config: Config, terminal: Terminal, *, window: int | None, rows: int | None
-) -> Json:
-    """Replays the partitions of `data.path`; shows and returns what came out.
+def run(config: Config, terminal: Terminal) -> Json:
+    """Replays the partitions of `replay.path`; shows and returns what came out.
 
     A replay that was stopped goes on with the next partition.
 
     Args:
         config: Of the dataset; the model is registered under a name of its own.
         terminal: Shows a line for each partition.
-        window: How many partitions a model learns from, the newest ones; all if None.
-        rows: Rows of each file that are kept; all if None.
     """
+    source, window = config.replay.path or config.data.path, config.replay.window
     root = storage.join(config.resources.storage, f"{config.name}{SUFFIX}")
-    names = list(backfill.partitions(config.data.path))
-    check_settings(root, {"partitions": names, "window": window, "rows": rows})
+    names = list(backfill.partitions(source))
     own = replayed_config(config, storage.join(root, "data"))
+    check_settings(root, settings(config, names))
     found: list[Json] = []
     for number, name in enumerate(names):
         path = storage.join(root, "replay", f"{number:04d}.json")
         if not storage.exists(path):
-            months.bring(config.data.path, name, own.data.path, rows)
+            months.bring(source, name, own.data.path, config.replay.rows)
             if window is not None and number >= window:
                 months.leave(own.data.path, names[number - window])
-            storage.write_json(path, one(own, name, found))
+            champion = champion_of_before(own, path.replace(".json", "-champion.json"))
+            storage.write_json(path, one(own, name, champion, found))
         found.append(storage.read_json(path))
         terminal.say(line(found[-1]))
     picture = months.draw(root, found)
     result = {"status": "done", "picture": picture, "months": found}
     terminal.result(result, summary(result))
     return result
+
+
+def settings(config: Config, partitions: Sequence[str]) -> Json:
+    """All that what comes out of a replay depends on."""
+    content = config.model_dump(mode="json")
+    for place in ("resources", "schedules", "card"):
+        del content[place]
+    return {"partitions": list(partitions), "config": content}
 
 
 def check_settings(root: str, settings: Json) -> None:
@@ -75,20 +81,41 @@ def replayed_config(config: Config, data: str) -> Config:
     content = config.model_dump(mode="json")
     content["name"] += SUFFIX
     content["data"]["path"] = content["score"]["input"] = data
-    content["score"]["output"] = None
+    content["score"]["output"] = content["monitor"]["output"] = None
     return Config.model_validate(content)
 
 
-def one(config: Config, partition: str, before: Sequence[Json]) -> Json:
-    """What happens when a partition has come."""
-    champion = champion_folder(config)
+def champion_of_before(config: Config, path: str) -> str | None:
+    """The champion's folder when a partition came, also if that was stopped since."""
+    if not storage.exists(path):
+        storage.write_json(path, {"folder": champion_folder(config)})
+    folder: str | None = storage.read_json(path)["folder"]
+    return folder
+
+
+def one(
+    config: Config, partition: str, champion: str | None, before: Sequence[Json]
+) -> Json:
+    """What happens when a partition has come.
+
+    Args:
+        config: Of the replayed model.
+        partition: Name of the partition.
+        champion: Folder of the champion of before.
+        before: What happened when the partitions before it came.
+    """
+    moved = drift(config, partition) if champion else None
     trained = jobs.run("retrain", config)
-    scored = jobs.run("backfill", config)["backfill"] if has_champion(config) else {}
+    scored: Json = {}
+    if has_champion(config):
+        only = {"since": partition, "until": partition}
+        scored = jobs.run("backfill", config, **only)["backfill"]
     challenger = trained["train"]["path"] if "train" in trained else None
     first = next((m["model"] for m in before if m["model"]), challenger)
     models = dict(zip(WHO, (champion, challenger, first), strict=True))
     return {
         "partition": partition,
+        "drift": moved,
         "model": challenger,
         "version": trained.get("register", {}).get("version"),
         "promoted": trained.get("register", {}).get("promoted", False),
@@ -97,6 +124,15 @@ def one(config: Config, partition: str, before: Sequence[Json]) -> Json:
         "anomalies": scored.get("anomalies"),
         **months.compare(models, trained["prepare"]["path"], partition),
     }
+
+
+def drift(config: Config, partition: str) -> Json:
+    """Whether a partition is still what the champion learned, and why not."""
+    new = backfill.partitions(config.data.path)[partition]
+    watched = config.monitor.model_copy(update={"input": new})
+    asked = config.model_copy(update={"monitor": watched})
+    found = jobs.run("monitor", asked)["monitor"]
+    return {name: found[name] for name in ("verdict", "reasons")}
 
 
 def has_champion(config: Config) -> bool:
@@ -113,6 +149,11 @@ def champion_folder(config: Config) -> str | None:
     return register.download(uri, config.resources.storage)[0]
 
 
+def has_drifted(month: Mapping[str, Any]) -> bool:
+    """Whether a partition was no longer what the champion had learned."""
+    return month["drift"] is not None and month["drift"]["verdict"] == "drift"
+
+
 def line(month: Mapping[str, Any]) -> str:
     """One partition in words, with rich markup."""
     figures = ", ".join(
@@ -120,7 +161,8 @@ def line(month: Mapping[str, Any]) -> str:
     )
     colour, what = ("green", "promoted") if month["promoted"] else ("yellow", "refused")
     return (
-        f"{escape(month['partition']):<12} [{colour}]{what}[/]  NLL of "
+        f"{escape(month['partition']):<12} [{colour}]{what}[/]  "
+        f"{'[red]drift[/]' if has_drifted(month) else '     '}  NLL of "
         f"{month['rows']:,} unseen rows: {figures}"
     )
 
@@ -130,7 +172,8 @@ def summary(result: Json) -> str:
     told = [m for m in result["months"] if m["champion"] and m["challenger"]]
     lines = [
         f"{len(result['months'])} partitions, "
-        f"{sum(m['promoted'] for m in result['months'])} promotions"
+        f"{sum(m['promoted'] for m in result['months'])} promotions, "
+        f"{sum(has_drifted(m) for m in result['months'])} drifted"
     ]
     if told:
         rows = sum(m["rows"] for m in told)

@@ -51,7 +51,7 @@ def backfill(
     """Scores the partitions of `score.input` that a version has not scored yet.
 
     All of them, or those from `since` to `until`; by the champion, or by
-    `model_version`.
+    `model_version`, a number or an alias.
     """
     group.refuse(config.data, "partition by partition")
     model, version = steps.download_model(

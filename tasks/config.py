@@ -681,6 +681,21 @@ class GateConfig(Section):
     )
 
 
+class ReplayConfig(Section):
+    """How a dataset's history is replayed."""
+
+    path: str | None = Field(
+        None, description="dataset whose partitions are replayed; data.path if none"
+    )
+    window: PositiveInt | None = Field(
+        None,
+        description="partitions, the newest, that a model learns from; all if none",
+    )
+    rows: PositiveInt | None = Field(
+        None, description="rows of each file that are kept, evenly chosen; all if none"
+    )
+
+
 class CardConfig(Section):
     """What only a person knows about a model, for the card of its versions."""
 
@@ -799,6 +814,7 @@ class Config(Section):
     card: CardConfig = CardConfig()
     schedules: SchedulesConfig = SchedulesConfig()
     impute: ImputeConfig = ImputeConfig()
+    replay: ReplayConfig = ReplayConfig()
     resources: Resources = Resources()
 
     @property

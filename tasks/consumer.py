@@ -1,10 +1,13 @@
 """A logged model, as its consumers find it: in a process that lacks this project."""
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -19,26 +22,40 @@ PATIENCE = 1800.0
 
 
 def log_probs(uri: str, rows: pa.Table, *, clean: bool) -> Floats:
-    """The log-probability of each row by a logged model, (n,), nats.
+    """The log-probability of each row by a logged model, (n,), nats; see `predict`."""
+    found = predict(uri, rows, {"output": "log_prob"}, clean=clean)
+    return np.asarray(found["log_prob"].to_numpy())
+
+
+def predict(
+    uri: str, rows: pa.Table, params: Mapping[str, Any], *, clean: bool
+) -> pa.Table:
+    """What a logged model predicts elsewhere.
 
     Args:
         uri: Of the logged model, such as models:/NAME/VERSION.
         rows: With the columns of the model.
+        params: Of `predict`, JSON-able.
         clean: Whether to install the logged requirements, and nothing else, into a
             fresh virtual environment; else this one is used, without this project.
 
     Raises:
-        RuntimeError: It does not load or score there; the message says why.
+        RuntimeError: It does not load or predict there; the message says why.
     """
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(temporary)
         model = mlflow.artifacts.download_artifacts(uri, dst_path=str(home / "model"))
         python = fresh_environment(home, Path(model)) if clean else sys.executable
         pq.write_table(rows, home / "rows.parquet")
-        found = home / "log_prob.parquet"
+        found = home / "found.parquet"
         program = [python, "-I", stranger.__file__, model, home / "rows.parquet", found]
-        run([*map(str, program), *([] if clean else ["--block"])], home)
-        return np.asarray(pq.read_table(found)["log_prob"].to_numpy())
+        options = [
+            "--params",
+            json.dumps(dict(params)),
+            *([] if clean else ["--block"]),
+        ]
+        run([*map(str, program), *options], home)
+        return pq.read_table(found)
 
 
 def fresh_environment(home: Path, model: Path) -> str:

@@ -276,12 +276,19 @@ def replayed(months: Sequence[Json]) -> Figure:
     for k in places:
         if not months[k]["promoted"]:
             axes.axvspan(k - 0.5, k + 0.5, color="#f4e3dc", zorder=0, lw=0)
+        if months[k]["drift"] is not None and months[k]["drift"]["verdict"] == "drift":
+            top = axes.get_xaxis_transform()
+            axes.plot(k, 0.97, marker="v", color=ORANGE, ms=7, transform=top)
     axes.set_xticks(places, [short(month["partition"], 12) for month in months])
     axes.tick_params(axis="x", labelrotation=30)
     axes.set_ylabel("NLL of the month's unseen rows, nats")
     axes.grid(axis="y", color="#e4e7eb", linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.set_title("shaded: the challenger was refused", loc="right", fontsize=8)
+    axes.set_title(
+        "shaded: the challenger was refused; triangle: the month had drifted",
+        loc="right",
+        fontsize=8,
+    )
     axes.legend()
     return figure
 

@@ -5,6 +5,7 @@ import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -124,9 +125,15 @@ def gate(
             for model in (challenger, champion)
             if model
         ]
-        checks, rows = examine(new, old, prepared, about, config, sizes)
-        if logged is not None and config.load != "none":
-            checks.append(check_loads(new, logged, prepared, about, config))
+        # The consumer's process works while this one judges.
+        with ThreadPoolExecutor(1) as beside:
+            loading = None
+            if logged is not None and config.load != "none":
+                loading = beside.submit(
+                    check_loads, new, logged, prepared, about, config
+                )
+            checks, rows = examine(new, old, prepared, about, config, sizes)
+            checks += [loading.result()] if loading else []
         verdict = conclude(checks) | {"rows": rows}
         storage.write_json(storage.join(folder, GATE), verdict)
         manifest.finish(

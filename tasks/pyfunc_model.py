@@ -15,16 +15,22 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 PACKAGE = "ar_models"
 """What a version brings along in its folder `code`."""
 
-OUTPUTS = ("score", "log_prob", "column_log_prob", "sample", "embed")
+OUTPUTS = ("score", "log_prob", "column_log_prob", "sample", "impute", "embed")
 
 ROWS = 65_536
 """Rows that are worked on at a time, so that memory is bounded by what comes out."""
+
+ZONE = r":\d\d.*(Z|[+-]\d\d:?\d\d)$"
+"""How a moment in words ends that names its time zone."""
+
+EXPLANATION = "explanation"
 
 LOADING = threading.Lock()
 
@@ -50,7 +56,10 @@ class DensityModel(PythonModel):
         take the given rows for the whole dataset. `log_prob`: that column
         alone, in nats. `column_log_prob`: the log-probability of each column given
         those before it, in nats. `embed`: what the network makes of each row, a list of
-        numbers. `sample`: as many new rows as the param `rows` says.
+        numbers. `impute`: the given columns with their nulls filled, by an
+        order-agnostic family. `sample`: as many new rows as the param `rows` says.
+
+        What tells of given rows has their index.
         """
         chosen = params or {}
         output = chosen["output"]
@@ -58,40 +67,78 @@ class DensityModel(PythonModel):
             raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
         if output == "sample":
             drawn: pd.DataFrame = self.density.sample(
-                chosen["rows"], seed=chosen["seed"], log_prob=chosen["log_prob"]
+                chosen["rows"],
+                seed=chosen["seed"],
+                log_prob=chosen["log_prob"],
+                temperature=chosen["temperature"],
+                top_p=chosen["top_p"],
             ).to_pandas()
             return drawn
         if output == "score":
-            return self.score(model_input, chosen)
-        starts = range(0, max(1, len(model_input)), ROWS)
-        parts = [self.tell(model_input.iloc[k : k + ROWS], output) for k in starts]
-        return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+            found = self.score(model_input, chosen)
+        elif output == "impute":
+            found = self.impute(model_input, chosen)
+        else:
+            starts = range(0, max(1, len(model_input)), ROWS)
+            found = pd.concat(
+                [self.tell(model_input.iloc[k : k + ROWS], chosen) for k in starts],
+                ignore_index=True,
+            )
+        return found.set_axis(model_input.index)
 
-    def tell(self, frame: pd.DataFrame, output: str) -> pd.DataFrame:
+    def tell(self, frame: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
         """What the model says of some rows, each by itself."""
         table = to_arrow(frame, self.density.encoder)
-        if output == "log_prob":
-            return pd.DataFrame({"log_prob": self.density.log_prob(table)})
-        if output == "column_log_prob":
-            values = self.density.column_log_prob(table)
-            return pd.DataFrame(values, columns=self.density.columns)
-        return pd.DataFrame({"features": list(self.density.features(table))})
+        if chosen["output"] == "embed":
+            return pd.DataFrame({"features": list(self.density.features(table))})
+        values = self.density.column_log_prob(table, missing=chosen["missing"])
+        if chosen["output"] == "log_prob":
+            return pd.DataFrame({"log_prob": values.sum(axis=1)})
+        return pd.DataFrame(values, columns=self.density.columns)
 
-    def score(self, frame: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
-        """The scored columns of all rows."""
-        scored: pd.DataFrame = self.density.score(
-            to_arrow(frame, self.density.encoder),
+    def score(self, given: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
+        """The scored columns of all rows; [] where a row has no explanation."""
+        scored = self.density.score(
+            to_arrow(given, self.density.encoder),
             statistic=chosen["statistic"],
             threshold=chosen["threshold"],
             fdr=chosen["fdr"],
             budget=chosen["budget"],
             calibrate_by=chosen["calibrate_by"],
             segment_rows=chosen["segment_rows"],
+            missing=chosen["missing"],
             explain=chosen["explain"],
             explain_columns=chosen["explain_columns"],
             column_log_prob=chosen["column_log_prob"],
+        )
+        place = scored.schema.get_field_index(EXPLANATION)
+        told = scored.column(place)
+        # Spark's conversion knows no missing list.
+        told = pc.if_else(told.is_valid(), told, pa.scalar([], told.type))
+        scored = scored.set_column(place, EXPLANATION, told)
+        frame: pd.DataFrame = scored.to_pandas(types_mapper=compact)
+        return frame
+
+    def impute(self, frame: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
+        """The rows with their nulls filled."""
+        encoder = self.density.encoder
+        table = to_arrow(frame, encoder)
+        for j, name in enumerate(encoder.names):
+            if pa.types.is_null(table.schema.field(j).type):  # which holds no value
+                values = table.column(j).cast(encoder.type_of(j))
+                table = table.set_column(j, name, values)
+        filled: pd.DataFrame = self.density.impute(
+            table,
+            method=chosen["method"],
+            seed=chosen["seed"],
+            details=chosen["details"],
         ).to_pandas()
-        return scored
+        return filled
+
+
+def compact(type: pa.DataType) -> pd.ArrowDtype | None:
+    """Lists and structs stay Arrow's: as Python's objects they take ten times more."""
+    return pd.ArrowDtype(type) if pa.types.is_nested(type) else None
 
 
 @contextmanager
@@ -124,6 +171,7 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
     But NaN stays NaN in columns that held NaN and no null in training: pandas has one
     sign for both. Types need not be those of training: the encoder reads any that hold
     the same values, such as the doubles that pandas makes of integers with nulls.
+    Moments may be words, as in JSON.
     """
     columns = encoder.names
     missing = [name for name in columns if name not in frame]
@@ -133,14 +181,37 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
             f"needed are {columns!r}"
         )
     arrays = {}
-    for column in encoder.columns:
+    for j, column in enumerate(encoder.columns):
         name, seen = column.name, column.specials_seen
         null = "missing" in seen or "nan" not in seen
         try:
-            arrays[name] = pa.array(frame[name], from_pandas=null)
+            array = pa.array(frame[name], from_pandas=null)
+            arrays[name] = moments(array, encoder.type_of(j))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise ValueError(f"column {name!r}: holds mixed types: {error}") from error
+            raise ValueError(
+                f"column {name!r}: cannot be read as {column.type}, as it was in "
+                f"training: {error}"
+            ) from error
     return pa.table(arrays)
+
+
+def moments(
+    array: pa.Array | pa.ChunkedArray, type: pa.DataType
+) -> pa.Array | pa.ChunkedArray:
+    """Words as the moments of `type`, where that is a type of those; others as given.
+
+    ISO 8601, such as 2026-01-31, 2026-01-31T12:30:00 and 2026-01-31 12:30:00.5Z. What
+    names no time zone is UTC where the type has one.
+    """
+    of = pa.types
+    words = array.type.value_type if of.is_dictionary(array.type) else array.type
+    in_words = of.is_string(words) or of.is_large_string(words)
+    if not in_words or not (of.is_date(type) or of.is_timestamp(type)):
+        return array.cast(type) if in_words and of.is_time(type) else array
+    text = array.cast(pa.string())
+    zoned = pc.any(pc.match_substring_regex(text, ZONE)).as_py()
+    unit = type.unit if of.is_timestamp(type) else "us"
+    return text.cast(pa.timestamp(unit, "UTC" if zoned else None))
 
 
 set_model(DensityModel())

@@ -497,9 +497,14 @@ def signature(density: TableDensity) -> ModelSignature:
                 ParamSpec("explain", DataType.string, "all"),
                 ParamSpec("explain_columns", DataType.long, 3),
                 ParamSpec("column_log_prob", DataType.boolean, False),
+                ParamSpec("missing", DataType.string, "model"),
                 ParamSpec("rows", DataType.long, 1000),
                 ParamSpec("seed", DataType.long, 0),
                 ParamSpec("log_prob", DataType.boolean, False),
+                ParamSpec("temperature", DataType.double, 1.0),
+                ParamSpec("top_p", DataType.double, 1.0),
+                ParamSpec("method", DataType.string, "draw"),
+                ParamSpec("details", DataType.boolean, False),
             ]
         ),
     )

@@ -1,12 +1,14 @@
-"""Loads a logged model as a stranger would; a program of its own.
+"""Uses a logged model as a stranger would; a program of its own.
 
-    python -I stranger.py MODEL ROWS OUTPUT [--block]
+    python -I stranger.py MODEL ROWS OUTPUT [--params JSON] [--block]
 
-MODEL is the folder of a logged model, ROWS a Parquet file. The log-probability of each
-row goes to OUTPUT, a Parquet file. With --block, importing what a consumer does not
-have raises.
+MODEL is the folder of a logged model, ROWS a Parquet file. What the model predicts with
+the params goes to OUTPUT, a Parquet file; the log-probability of each row if none are
+given. With --block, importing what a consumer does not have raises.
 """
 
+import argparse
+import json
 import sys
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
@@ -31,17 +33,31 @@ class Blocker(MetaPathFinder):
 
 
 def main() -> None:
-    """Scores the rows."""
-    if "--block" in sys.argv:
+    """Predicts, and writes what came out."""
+    parser = argparse.ArgumentParser()
+    for name in ("model", "rows", "output"):
+        parser.add_argument(name)
+    parser.add_argument("--params", type=json.loads, default={"output": "log_prob"})
+    parser.add_argument("--block", action="store_true")
+    given = parser.parse_args()
+    if given.block:
         sys.meta_path.insert(0, Blocker())
-    import mlflow
     import pandas as pd
+    from mlflow import pyfunc
 
-    folder, rows, output = sys.argv[1:4]
-    model = mlflow.pyfunc.load_model(folder)
+    model = pyfunc.load_model(given.model)
+    check_origin(model, given.model)
     # Arrow's own types: the usual ones take a NaN for a null.
-    frame = pd.read_parquet(rows, dtype_backend="pyarrow")
-    model.predict(frame, params={"output": "log_prob"}).to_parquet(output)
+    frame = pd.read_parquet(given.rows, dtype_backend="pyarrow")
+    model.predict(frame, params=given.params).to_parquet(given.output)
+
+
+def check_origin(model: object, folder: str) -> None:
+    """Raises ImportError where a model's code is not what was logged with it."""
+    density = model.unwrap_python_model().density  # type: ignore[attr-defined]
+    origin = type(density).load.__code__.co_filename
+    if not origin.startswith(folder):
+        raise ImportError(f"the model's code came from {origin}, not from {folder}")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,23 @@ import torch
 
 from ar_models.density import TableDensity
 from ar_models.made import MADE
-from tasks import baseline, evaluate, manifest, prepare, storage
-from tasks.config import DataConfig, EvaluateConfig, Resources, SplitConfig
+from tasks import (
+    baseline,
+    evaluate,
+    gate,
+    manifest,
+    prepare,
+    register,
+    storage,
+    tracking,
+)
+from tasks.config import (
+    DataConfig,
+    EvaluateConfig,
+    GateConfig,
+    Resources,
+    SplitConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -106,3 +121,27 @@ def learned_model(prepared: str, folder: Path, steps: int) -> str:
     density.save(folder)
     manifest.finish(str(folder), f"train-{steps}", history=history)
     return str(folder)
+
+
+def registered(judged: Judged, name: str, model: str, **config: Any) -> dict[str, Any]:
+    """Registers one of the models in a run of its own and lets the gate judge it."""
+    run_id = tracking.start(name, model, {"model": model}, {"dataset": "d"})
+    found = register.register(
+        name,
+        judged.models[model],
+        judged.evaluations[model]["path"],
+        judged.prepared,
+        run_id,
+        tags={"flow_run_id": "f"},
+    )
+    root = Path(judged.prepared).parent / "gated"
+    rival = found["rival"] and register.download(found["rival"], str(root))[0]
+    settings = GateConfig.model_validate(
+        {"load": "none", "column_margin": 1.0, **config}
+    )
+    verdict = gate.gate(
+        judged.models[model], rival, judged.prepared, f"{root}/{{key}}", settings
+    )
+    decided = register.decide(name, found["version"], verdict, run_id)
+    tracking.finish(run_id)
+    return decided

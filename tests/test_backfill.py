@@ -1,5 +1,10 @@
 """Partitions: which there are, which lie in a range, and which are scored already."""
 
+import hashlib
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +120,61 @@ def test_a_partition_that_cannot_be_scored_does_not_keep_others_from_it(
 def test_an_empty_range_is_told(small_model: str, days: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no partition lies in 2027 to the last"):
         run(small_model, days, tmp_path / "out", since="2027")
+
+
+JOB = """
+import sys
+
+from tasks import backfill, cluster
+from tasks.config import Resources, ScoreConfig
+
+def stream(make, items, **_):
+    yield from map(make(), items)
+
+cluster.connect = lambda resources: None
+cluster.stream_actors = stream
+model, days, output = sys.argv[1:]
+backfill.backfill(
+    model, days, output, ScoreConfig(explain="none"), Resources(),
+    model_info={"name": "small", "version": "3", "fingerprint": "f"},
+)
+"""
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Of the parts of all partitions, by name."""
+    return {
+        str(part.relative_to(folder)): hashlib.sha256(part.read_bytes()).hexdigest()
+        for part in folder.rglob("part-*.parquet")
+    }
+
+
+def test_a_killed_backfill_goes_on_where_it_was(
+    small_model: str, tmp_path: Path, in_process: None
+) -> None:
+    days = tmp_path / "data"
+    for day in range(30):
+        folder = days / f"day=2026-01-{day + 1:02d}"
+        folder.mkdir(parents=True)
+        pq.write_table(small_table(60, seed=day), folder / "part-0.parquet")
+    whole = run(small_model, days, tmp_path / "whole")
+    assert len(whole["scored"]) == 30
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", JOB, small_model, str(days), str(output)]
+    )
+    done = "version=3/day=*/_manifest.json"
+    deadline = time.monotonic() + 120
+    while len(list(output.glob(done))) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(timeout=30) == -signal.SIGKILL
+    before = {path: path.stat().st_mtime_ns for path in output.glob(done)}
+    assert 3 <= len(before) < 30
+    rest = run(small_model, days, output)
+    assert len(rest["scored"]) == 30 - len(before)
+    assert rest["rows_out"] == 60 * len(rest["scored"])
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert hashes(output) == hashes(tmp_path / "whole")

@@ -20,7 +20,7 @@ COMMANDS = (
 
 OTHERS = [
     *("status", "ui", "demo", "promote", "rollback"),
-    *("backfill", "deploy", "undeploy", "replay"),
+    *("backfill", "deploy", "undeploy", "replay", "export"),
 ]
 
 

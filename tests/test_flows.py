@@ -206,6 +206,15 @@ def test_only_what_the_champion_has_not_scored_is_scored(
     rest = job("score", "--incremental", *place, "--json")
     assert json.loads(rest.stdout)["backfill"]["scored"] == ["day=2026-01-02"]
     assert "0 of 2 partitions were new" in job("score", "--incremental", *place).stdout
+    for command in (["backfill"], ["score", "--incremental"]):
+        same = job(*command, *place, "--model-version", "1", "--json")
+        found = json.loads(same.stdout)
+        assert found["model"]["version"] == "1"
+        assert found["backfill"]["path"] == f"{tmp_path}/out/version=1"
+        assert found["backfill"]["done"]
+        unknown = job(*command, *place, "--model-version", "99")
+        assert unknown.exit_code == cli.FAILED
+        assert "models:/small/99: no such version is registered" in unknown.stderr
     none = job("backfill", *place, "--since", "2027")
     assert none.exit_code == cli.FAILED
     assert "no partition lies in 2027" in none.stderr

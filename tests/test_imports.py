@@ -13,6 +13,7 @@ TASKS = MODELS | {
     "jinja2",
     "matplotlib",
     "mlflow",
+    "onnxruntime",
     "pandas",
     "pydantic",
     "ray",

@@ -1,6 +1,5 @@
 import json
-import os
-import subprocess
+import shutil
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -12,43 +11,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from judging import Judged
+import torch
+from judging import Judged, registered
 from mlflow import MlflowClient
 from mlflow.models import convert_input_example_to_serving_input
 
 from ar_models.columns import RealColumn
 from ar_models.density import TableDensity
 from ar_models.encoder import TableEncoder
+from ar_models.eonade import EoNADE
 from ar_models.variables import Variable
-from tasks import consumer, gate, register, tracking
-from tasks.config import GateConfig
+from tasks import consumer, register, tracking
 from tasks.pyfunc_model import to_arrow
-
-CONSUMER = Path(__file__).with_name("consumer.py")
-
-
-def registered(judged: Judged, name: str, model: str, **config: Any) -> dict[str, Any]:
-    """Registers one of the models in a run of its own and lets the gate judge it."""
-    run_id = tracking.start(name, model, {"model": model}, {"dataset": "d"})
-    found = register.register(
-        name,
-        judged.models[model],
-        judged.evaluations[model]["path"],
-        judged.prepared,
-        run_id,
-        tags={"flow_run_id": "f"},
-    )
-    root = Path(judged.prepared).parent / "gated"
-    rival = found["rival"] and register.download(found["rival"], str(root))[0]
-    settings = GateConfig.model_validate(
-        {"load": "none", "column_margin": 1.0, **config}
-    )
-    verdict = gate.gate(
-        judged.models[model], rival, judged.prepared, f"{root}/{{key}}", settings
-    )
-    decided = register.decide(name, found["version"], verdict, run_id)
-    tracking.finish(run_id)
-    return decided
 
 
 def aliases(name: str) -> dict[str, str]:
@@ -359,7 +333,7 @@ def test_the_pyfuncs_params_choose_the_output(
         frame, params={"statistic": "surprisal", "explain": "none", "threshold": 50.0}
     )
     np.testing.assert_allclose(few["anomaly_score"], -few["log_prob"])
-    assert few["explanation"].isna().all()
+    assert list(few["explanation"]) == [[]] * len(frame)
     assert 0.2 < few["is_anomaly"].mean() < 0.8
     with pytest.raises(ValueError, match="output must be"):
         pyfunc.predict(frame, params={"output": "scores"})
@@ -374,6 +348,64 @@ def test_the_pyfunc_takes_frames_of_arrow_and_single_rows(
     np.testing.assert_allclose(found, usual, atol=1e-5)
     one = pyfunc.predict(frame[3:4], params={"output": "log_prob"})["log_prob"]
     np.testing.assert_allclose(one, usual[3:4], atol=1e-5)
+    assert len(pyfunc.predict(frame[:0])) == 0
+
+
+@pytest.mark.parametrize("output", ["score", "log_prob", "column_log_prob", "embed"])
+def test_what_is_predicted_of_rows_has_their_index(
+    pyfunc: Any, frame: pd.DataFrame, output: str
+) -> None:
+    shuffled = frame.sample(frac=1, random_state=0)
+    found = pyfunc.predict(shuffled, params={"output": output})
+    pd.testing.assert_index_equal(found.index, shuffled.index)
+
+
+def test_moments_may_be_words(pyfunc: Any, frame: pd.DataFrame) -> None:
+    usual = pyfunc.predict(frame, params={"output": "log_prob"})["log_prob"]
+    for words in (
+        frame["time"].astype(str),
+        frame["time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        frame["time"].dt.strftime("%Y-%m-%dT%H:%M:%S.000+00:00").astype("category"),
+    ):
+        found = pyfunc.predict(frame.assign(time=words), params={"output": "log_prob"})
+        np.testing.assert_allclose(found["log_prob"], usual, atol=1e-5)
+    with pytest.raises(ValueError, match="column 'time': cannot be read as timestamp"):
+        pyfunc.predict(frame.assign(time="yesterday"))
+
+
+def test_the_pyfunc_imputes(
+    judged: Judged, density: TableDensity, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    anyhow = TableDensity(density.encoder, EoNADE(density.encoder.variables, hidden=8))
+    anyhow.save(tmp_path)
+    run_id = tracking.start("imputing", "key", {}, {})
+    logged = register.log_pyfunc(str(tmp_path), anyhow, judged.prepared, run_id)
+    model = mlflow.pyfunc.load_model(logged.model_uri)
+    gaps = frame[density.columns].assign(amount=np.nan)
+    gaps["kind <b>"] = None
+    params = {"output": "impute", "method": "median", "details": True}
+    filled = model.predict(gaps, params=params)
+    assert not filled[density.columns].isna().any(axis=None)
+    known = gaps["count"].notna()
+    np.testing.assert_array_equal(filled["count"][known], gaps["count"][known])
+    assert {cell["column"] for cell in filled["imputed"][0]} >= {"amount", "kind <b>"}
+    drawn = [
+        model.predict(gaps, params={"output": "impute", "seed": seed})["amount"]
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0].equals(drawn[1])
+    assert not drawn[0].equals(drawn[2])
+    unknown = model.predict(
+        gaps, params={"output": "log_prob", "missing": "marginalise"}
+    )
+    expected = anyhow.log_prob(to_arrow(gaps, anyhow.encoder), missing="marginalise")
+    np.testing.assert_allclose(unknown["log_prob"], expected, atol=1e-5)
+
+
+def test_a_family_that_cannot_impute_says_so(pyfunc: Any, frame: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="order_agnostic|order-agnostic"):
+        pyfunc.predict(frame, params={"output": "impute"})
 
 
 def test_many_rows_are_worked_on_in_parts(pyfunc: Any, frame: pd.DataFrame) -> None:
@@ -402,37 +434,26 @@ def test_two_versions_in_one_process_have_their_own_code(
     assert changed["log_prob"][0] == 7.0
     assert usual["log_prob"][0] != 7.0
     assert sys.modules["ar_models.density"] is before
-    own = type(models[0].unwrap_python_model().density)
-    assert own is not TableDensity
-
-
-def check_consumer(
-    python: str, options: list[str], judged: Judged, density: TableDensity, folder: Path
-) -> None:
-    """A stranger's process loads version 1 of `alone` and finds the same scores."""
-    model = folder / "model"
-    mlflow.artifacts.download_artifacts("models:/alone/1", dst_path=str(model))
-    rows = sorted(Path(judged.prepared, "test").glob("part-*.parquet"))[0]
-    scores = folder / "scores.parquet"
-    done = subprocess.run(
-        [python, "-I", CONSUMER, model, rows, scores, *options],
-        cwd=folder,
-        env={"PATH": "", "HOME": str(folder), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    expected = density.score(pq.read_table(rows))
-    found = pq.read_table(scores)
-    for name in ("log_prob", "anomaly_score", "p_value", "severity"):
-        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+    own = [model.unwrap_python_model().density for model in models]
+    assert len({TableDensity, *map(type, own)}) == 3
+    expected = models[0].predict(frame)
+    other = own[1]
+    for weight in other.model.parameters():
+        weight.data.zero_()
+    other.references.clear()
+    pd.testing.assert_frame_equal(models[0].predict(frame), expected)
 
 
 def test_a_consumer_needs_neither_checkout_nor_ray_nor_prefect(
-    first: dict[str, Any], density: TableDensity, judged: Judged, tmp_path: Path
+    first: dict[str, Any], density: TableDensity, judged: Judged
 ) -> None:
-    check_consumer(sys.executable, ["--block"], judged, density, tmp_path)
+    rows = pq.read_table(f"{judged.prepared}/test").slice(0, 300)
+    params = {"output": "score", "column_log_prob": True}
+    found = consumer.predict("models:/alone/1", rows, params, clean=False)
+    expected = density.score(rows)
+    for name in ("log_prob", "anomaly_score", "p_value", "severity"):
+        np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+    assert found["explanation"][0][0]["expected"].as_py()
 
 
 def test_the_gate_loads_a_version_as_a_consumer_would(
@@ -446,28 +467,15 @@ def test_the_gate_loads_a_version_as_a_consumer_would(
         consumer.log_probs("models:/alone/1", wrong, clean=False)
 
 
-def test_a_consumer_needs_only_what_the_version_pins(
-    request: pytest.FixtureRequest,
-    first: dict[str, Any],
-    density: TableDensity,
-    judged: Judged,
-    tmp_path: Path,
+def test_a_version_runs_its_own_code_or_none(
+    first: dict[str, Any], judged: Judged, tmp_path: Path
 ) -> None:
-    if not request.config.getoption("--clean-venv"):
-        pytest.skip("takes minutes: make check-consumer")
-    venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    python = str(venv / "bin" / "python")
-    pinned = mlflow.pyfunc.get_model_dependencies("models:/alone/1")
-    install = [python, "-m", "pip", "install", "-q", "-r", pinned]
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    subprocess.run(install, check=True, env=environment)
-    listed = [python, "-m", "pip", "list", "--format", "freeze"]
-    names = subprocess.run(listed, check=True, capture_output=True, text=True).stdout
-    assert not {"ray", "prefect", "chainrule"} & {
-        line.partition("==")[0] for line in names.split()
-    }
-    check_consumer(python, [], judged, density, tmp_path)
+    folder = tmp_path / "bare"
+    mlflow.artifacts.download_artifacts("models:/alone/1", dst_path=str(folder))
+    shutil.rmtree(folder / "code" / "ar_models")
+    rows = pq.read_table(f"{judged.prepared}/test").slice(0, 2)
+    with pytest.raises(RuntimeError, match=r"No module named|code came from"):
+        consumer.log_probs(str(folder), rows, clean=False)
 
 
 def test_a_run_of_the_same_job_is_resumed() -> None:
