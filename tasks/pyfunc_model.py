@@ -201,14 +201,18 @@ def moments(
     """Words as the moments of `type`, where that is a type of those; others as given.
 
     ISO 8601, such as 2026-01-31, 2026-01-31T12:30:00 and 2026-01-31 12:30:00.5Z. What
-    names no time zone is UTC where the type has one.
+    names no time zone is UTC where the type has one. Times are 12:30 or 12:30:00.5.
     """
     of = pa.types
     words = array.type.value_type if of.is_dictionary(array.type) else array.type
     in_words = of.is_string(words) or of.is_large_string(words)
-    if not in_words or not (of.is_date(type) or of.is_timestamp(type)):
-        return array.cast(type) if in_words and of.is_time(type) else array
+    kinds = of.is_date, of.is_time, of.is_timestamp
+    if not (in_words and any(is_kind(type) for is_kind in kinds)):
+        return array
     text = array.cast(pa.string())
+    if of.is_time(type):
+        dated = pc.binary_join_element_wise("1970-01-01T", text, "")
+        return dated.cast(pa.timestamp(type.unit)).cast(type)
     zoned = pc.any(pc.match_substring_regex(text, ZONE)).as_py()
     unit = type.unit if of.is_timestamp(type) else "us"
     return text.cast(pa.timestamp(unit, "UTC" if zoned else None))

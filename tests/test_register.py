@@ -22,7 +22,7 @@ from ar_models.encoder import TableEncoder
 from ar_models.eonade import EoNADE
 from ar_models.variables import Variable
 from tasks import consumer, register, tracking
-from tasks.pyfunc_model import to_arrow
+from tasks.pyfunc_model import moments, to_arrow
 
 
 def aliases(name: str) -> dict[str, str]:
@@ -371,6 +371,27 @@ def test_moments_may_be_words(pyfunc: Any, frame: pd.DataFrame) -> None:
         np.testing.assert_allclose(found["log_prob"], usual, atol=1e-5)
     with pytest.raises(ValueError, match="column 'time': cannot be read as timestamp"):
         pyfunc.predict(frame.assign(time="yesterday"))
+
+
+@pytest.mark.parametrize(
+    ("words", "type", "expected"),
+    [
+        ("2024-02-29", pa.date32(), pa.timestamp("us")),
+        ("2024-02-29T12:30:00", pa.timestamp("s"), pa.timestamp("s")),
+        ("2024-02-29 12:30:00.5", pa.timestamp("ms"), pa.timestamp("ms")),
+        ("2024-02-29T12:30:00Z", pa.timestamp("ns"), pa.timestamp("ns", "UTC")),
+        ("12:30", pa.time32("s"), pa.time32("s")),
+        ("12:30:00.5", pa.time64("ns"), pa.time64("ns")),
+        ("2024-02-29", pa.string(), pa.string()),
+        ("2024-02-29", pa.duration("s"), pa.string()),
+    ],
+)
+def test_words_are_moments_where_the_column_was_of_moments(
+    words: str, type: pa.DataType, expected: pa.DataType
+) -> None:
+    found = moments(pa.array([words, None]), type)
+    assert found.type == expected
+    assert found.null_count == 1
 
 
 def test_the_pyfunc_imputes(
