@@ -25,7 +25,7 @@ check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
 check-consumer: .venv/installed  ## a version in a fresh environment, served, in Spark
 	$(BIN)/python -m pip install -q --disable-pip-version-check \
 	  -c constraints.txt -e '.[spark]'
-	$(BIN)/python -m pytest tests/test_consumer.py --consumers $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/test_consumer.py -m consumer $(PYTEST_ARGS)
 
 check-image: .venv/installed  ## the steps of infra/Dockerfile in an empty folder, minutes
 	$(BIN)/python -m pytest tests/test_image.py --clean-venv $(PYTEST_ARGS)

@@ -41,23 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=2,
         help="at how many moments test_kill kills the pipeline, 10 at most",
     )
-    parser.addoption(
-        "--consumers",
-        action="store_true",
-        help="also what takes minutes: a registered version in a fresh environment, "
-        "a scoring server and Spark",
-    )
 
 
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The file that takes longest goes first, so that processes end together."""
     items.sort(key=lambda item: item.path.stem != "test_kill")
-    if not config.getoption("--consumers"):
-        for item in items:
-            if item.get_closest_marker("consumer"):
-                item.add_marker(pytest.mark.skip("takes minutes: make check-consumer"))
 
 
 def pytest_unconfigure() -> None:
