@@ -443,7 +443,10 @@ def test_two_versions_in_one_process_have_their_own_code(
     first: dict[str, Any], frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     models = []
-    for number, line in enumerate(["", "TableDensity.log_prob = lambda s, t: [7.0]\n"]):
+    other_code = (
+        "TableDensity.column_log_prob = lambda *_, **__: np.full((1, 1), 7.0)\n"
+    )
+    for number, line in enumerate(["", other_code]):
         folder = tmp_path / str(number)
         mlflow.artifacts.download_artifacts("models:/alone/1", dst_path=str(folder))
         with open(folder / "code" / "ar_models" / "density.py", "a") as file:
