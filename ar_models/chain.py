@@ -194,7 +194,7 @@ class Chain(nn.Module):
             vectors = vectors[:, order]
         else:
             vectors = torch.take_along_dim(vectors, order.unsqueeze(-1), 1)
-        return torch.cat([self.start.expand(len(x), 1, -1), vectors], 1)
+        return torch.cat([self.start.expand(x.shape[0], 1, -1), vectors], 1)
 
     def predict(self, h: Tensor, order: Tensor) -> Conditionals:
         """Conditionals from hidden vectors (batch, dim, width), as `read`."""

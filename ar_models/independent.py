@@ -43,7 +43,7 @@ class Independent(AutoregressiveModel):
         self.bias = nn.Parameter(self.layout.initial_bias())
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
-        return Conditionals(self.layout, self.bias.expand(len(x), -1))
+        return Conditionals(self.layout, self.bias.expand(x.shape[0], -1))
 
     def features(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x), 0)

@@ -22,7 +22,7 @@ from tasks import evaluate, storage
 
 logger = logging.getLogger(__name__)
 
-FAMILIES = ("fvsbn", "independent", "made", "rnn", "transformer")
+FAMILIES = ("fvsbn", "independent", "made")
 """Families whose likelihood is one graph of operations that ONNX has."""
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
@@ -147,6 +147,13 @@ def graph(density: TableDensity) -> bytes:
         )
     assert program is not None  # as it is with dynamo
     proto = program.model_proto
+    if not all(
+        entry.type.tensor_type.shape.dim[0].dim_param for entry in proto.graph.input
+    ):
+        raise ValueError(
+            f"torch {torch.__version__} writes a graph for a fixed number of rows of "
+            f"this {type(density.model).__name__}; score with the registered model"
+        )
     proto.producer_name = "chainrule"
     for key, value in described(density).items():
         entry = proto.metadata_props.add()

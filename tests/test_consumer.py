@@ -28,6 +28,12 @@ pytestmark = pytest.mark.consumer
 
 URI = "models:/served/1"
 
+ENVIRONMENT = os.environ | {
+    # MLflow starts a server, and Spark its workers, by names on the path.
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    "PYSPARK_PYTHON": sys.executable,
+}
+
 PATIENCE = 300.0
 """Seconds that a server, a batch job or Spark may take on a busy machine."""
 
@@ -125,7 +131,7 @@ def server(
             stdout=output,
             stderr=output,
             start_new_session=True,
-            env=os.environ | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()},
+            env=ENVIRONMENT | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()},
         )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -236,7 +242,7 @@ def test_a_batch_job_of_spark_gives_the_numbers_of_the_flow(
         capture_output=True,
         text=True,
         timeout=PATIENCE,
-        env=os.environ | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()},
+        env=ENVIRONMENT | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()},
     )
     assert ended.returncode == 0, ended.stderr[-5000:]
     found = pd.read_parquet(tmp_path / "found")
@@ -278,7 +284,7 @@ def test_a_million_rows_take_a_bounded_memory(
         capture_output=True,
         text=True,
         timeout=900,
-        env=os.environ | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()},
+        env=ENVIRONMENT | {"MLFLOW_TRACKING_URI": mlflow.get_tracking_uri()},
     )
     assert ended.returncode == 0, ended.stderr[-5000:]
     peaks = json.loads(ended.stdout.splitlines()[-1])

@@ -19,8 +19,6 @@ SMALL = {
     "fvsbn": {"orderings": 2, "ordering": "random"},
     "independent": {},
     "made": {"hidden": 16, "layers": 1},
-    "rnn": {"hidden": 8},
-    "transformer": {"hidden": 8, "layers": 1, "heads": 1},
 }
 
 
@@ -60,12 +58,11 @@ def test_a_file_says_what_its_inputs_are(small_model: str, tmp_path: Path) -> No
     onnx.checker.check_model(model)
     said = {entry.key: entry.value for entry in model.metadata_props}
     density = TableDensity.load(Path(small_model))
-    told = onnx.helper.printable_graph(model.graph)
     assert {"chainrule.columns", "chainrule.variables", "chainrule.encoder"} <= set(
         said
     )
     assert density.info["fingerprints"]["model"] in said["chainrule.fingerprints"]
-    assert "x" in told and "log_volume" in told
+    assert [entry.name for entry in model.graph.input] == ["x", "log_volume"]
 
 
 def test_a_family_that_cannot_be_exported_is_told(
