@@ -37,6 +37,9 @@ overflows; a Gaussian has no mass there."""
 TINY = 2.0**-25
 """Uniform numbers keep this distance from 0 and 1."""
 
+FAINT = 1e-30
+"""Probabilities below are computed by logarithms, which is slower."""
+
 AS_LIKELY = 1e-4
 """Codes whose log-probabilities (nats) differ by no more count as equally likely:
 rounding depends on the batch."""
@@ -380,9 +383,17 @@ class Real(Mixture):
         log_weight, location, log_scale = self.unpack(parameters)
         z = self.scaled(x).clamp(-FAR, FAR).unsqueeze(-1)
         u = (z - location) * torch.exp(-log_scale)
-        below = (log_weight + torch.special.log_ndtr(u)).logsumexp(-1)
-        above = (log_weight + torch.special.log_ndtr(-u)).logsumexp(-1)
-        return torch.stack([below, torch.full_like(below, -torch.inf), above], -1)
+        weight = log_weight.exp()
+        sides = [
+            logarithm(
+                (weight * torch.special.ndtr(v)).sum(-1),
+                lambda far, v=v: log_weight[far] + torch.special.log_ndtr(v[far]),
+            )
+            for v in (u, -u)
+        ]
+        return torch.stack(
+            [sides[0], torch.full_like(sides[0], -torch.inf), sides[1]], -1
+        )
 
     def sample(
         self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
@@ -500,11 +511,25 @@ class Integer(Mixture):
         sides = []
         for sign, bound in ((-1, self.lower), (1, self.upper)):
             edge = self.scaled(x + 0.5 * sign).unsqueeze(-1)
-            beyond = others + F.logsigmoid(sign * (location - edge) * sharpness)
-            at_bound = (sign * (x - bound) >= 0).unsqueeze(-1)
-            atoms = on_atoms.masked_fill(sign * (self.atoms - value) <= 0, -torch.inf)
-            beyond = beyond.masked_fill(at_bound, -torch.inf)
-            sides.append(torch.cat([atoms, beyond], -1).logsumexp(-1))
+            u = sign * (location - edge) * sharpness
+            at_bound = sign * (x - bound) >= 0
+            beyond = (others.exp() * torch.sigmoid(u)).sum(-1)
+            total = beyond.masked_fill(at_bound, 0.0)
+            outside = sign * (self.atoms - value) > 0
+            total = total + (on_atoms.exp() * outside).sum(-1)
+
+            def terms(
+                far: tuple[Tensor, ...],
+                u: Tensor = u,
+                at_bound: Tensor = at_bound,
+                outside: Tensor = outside,
+            ) -> Tensor:
+                smooth = others[far] + F.logsigmoid(u[far])
+                smooth = smooth.masked_fill(at_bound[far].unsqueeze(-1), -torch.inf)
+                atoms = on_atoms[far].masked_fill(~outside[far], -torch.inf)
+                return torch.cat([atoms, smooth], -1)
+
+            sides.append(logarithm(total, terms))
         below, above = sides
         return torch.stack([below, self.log_prob(parameters, x), above], -1)
 
@@ -536,6 +561,21 @@ class Integer(Mixture):
 
     def halve(self, low: Tensor, high: Tensor) -> Tensor:
         return torch.floor((low + high) / 2)
+
+
+def logarithm(total: Tensor, terms: Callable[[tuple[Tensor, ...]], Tensor]) -> Tensor:
+    """Logs of probabilities that are sums, also where these vanish.
+
+    Args:
+        total: The probabilities, (batch, count).
+        terms: Gives the logs of what they are sums of, (n, terms), at the n places of
+            an index into (batch, count).
+    """
+    found = total.clamp(max=1).log()
+    far = (total < FAINT).nonzero(as_tuple=True)
+    if len(far[0]):
+        found[far] = terms(far).logsumexp(-1)
+    return found
 
 
 def by_likelihood(log_probs: Tensor, own: Tensor) -> Tensor:

@@ -35,6 +35,8 @@ from ar_models.imputation import (
 )
 from ar_models.imputation import details as imputation_details
 from ar_models.judgement import (
+    COMBINED,
+    DEFAULT,
     STATISTICS,
     Floats,
     Judgement,
@@ -61,6 +63,8 @@ FORMAT = 1
 """Number of the saved form that this version writes, and the only one it reads."""
 
 MODEL, WEIGHTS, CALIBRATION = "model.json", "weights.safetensors", "calibration.parquet"
+BACKGROUND = "background.safetensors"
+"""Weights of the background, where a model has one."""
 
 DETAILS = "imputed"
 """Column of imputed rows that tells which cells were filled."""
@@ -93,15 +97,20 @@ class TableDensity:
         calibration: What `reference_scores` gave for the calibration rows, in row
             order; empty if there were none, and then nothing has a p-value.
         info: What the model was made of: name, fingerprints, library versions.
+        background: Another density of `x`, that knows only what is common to all rows:
+            what the statistic `ratio` compares with. None: independent columns.
     """
 
     encoder: TableEncoder
     model: AutoregressiveModel
     calibration: Mapping[str, Floats | Codes] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)  # any JSON value
+    background: AutoregressiveModel | None = None
 
     def __post_init__(self) -> None:
         self.model.eval()
+        if self.background is not None:
+            self.background.eval()
 
     @cached_property
     def references(self) -> dict[tuple[str, str | None, int], Reference]:
@@ -110,7 +119,7 @@ class TableDensity:
 
     def reference(
         self,
-        statistic: Statistic,
+        statistic: Statistic = DEFAULT,
         calibrate_by: str | None = None,
         segment_rows: int = SEGMENT_ROWS,
     ) -> Reference | None:
@@ -226,7 +235,8 @@ class TableDensity:
                 SEGMENT + name: codes_of(self.encoder, encoded, name).astype(np.int32)
                 for name in segment_columns(self)
             }
-            parts.append({**reference_scores(self.model, encoded), **codes})
+            scores = reference_scores(self.model, encoded, self.background)
+            parts.append({**scores, **codes})
         return {
             name: np.concatenate([part[name] for part in parts]) for name in parts[0]
         }
@@ -235,7 +245,7 @@ class TableDensity:
         self,
         table: pa.Table,
         *,
-        statistic: Statistic = "excess",
+        statistic: Statistic = DEFAULT,
         threshold: float | None = None,
         fdr: float | None = None,
         budget: float | None = None,
@@ -248,9 +258,10 @@ class TableDensity:
     ) -> pa.Table:
         """How strange each row is, and which columns are to blame.
 
-        The statistic `surprisal` is -log p(row). `excess` adds up, over the columns,
-        the surprisal less its expectation, so that a noisy column does not drown an
-        exact one and units cancel.
+        See `judgement.judge` for what each statistic is. The default, `combined`,
+        weighs what was found against what the model expects, in three ways of which
+        the strangest counts, so that units cancel and a noisy column does not drown an
+        exact one.
 
         The rows of `table` are taken for the whole dataset where their number matters:
         in q-values, and in a budget. At most one of `threshold`, `fdr` and `budget`
@@ -322,7 +333,7 @@ class TableDensity:
         self,
         table: pa.Table,
         *,
-        statistic: Statistic = "excess",
+        statistic: Statistic = DEFAULT,
         calibrate_by: str | None = None,
         segment_rows: int = SEGMENT_ROWS,
         missing: Missing = "model",
@@ -349,7 +360,7 @@ class TableDensity:
         )
         parts = [schema.empty_table()]
         for rows, encoded in self.batches(table, missing):
-            judgement = judge(self.model, encoded, statistic, self.weights)
+            judgement = self.judge(encoded, statistic)
             scores = judgement.contributions.sum(axis=1)
             ranked: Sequence[Floats | None] = (None, None)
             if reference is not None:
@@ -381,6 +392,15 @@ class TableDensity:
             parts.append(pa.table([fields[n] for n in schema.names], schema=schema))
         return pa.concat_tables(parts)
 
+    def judge(self, encoded: Encoded, statistic: Statistic = DEFAULT) -> Judgement:
+        """What the model says about encoded rows.
+
+        Raises:
+            ValueError: The model cannot tell that statistic.
+        """
+        self.check_statistic(statistic)
+        return judge(self.model, encoded, statistic, self.weights, self.background)
+
     def explain(
         self, rows: pa.Table, encoded: Encoded, judgement: Judgement, columns: int
     ) -> pa.Array:
@@ -408,7 +428,7 @@ class TableDensity:
         chosen = table.filter(pa.array(which))
         found = [pa.array([], explanation.EXPLANATION)]
         for rows, encoded in self.batches(chosen, missing):
-            judgement = judge(self.model, encoded, statistic, self.weights)
+            judgement = self.judge(encoded, statistic)
             found.append(self.explain(rows, encoded, judgement, columns))
         places = np.cumsum(which) - 1
         return pa.concat_arrays(found).take(pa.array(places, mask=~which))
@@ -421,7 +441,9 @@ class TableDensity:
                 "all others: family eonade, or transformer with order_agnostic, and no "
                 f"ensemble; this one is {type(self.model).__name__}"
             )
-        known = [*self.scores, "combined"]
+        known = [*self.scores]
+        if set(COMBINED) <= set(known):
+            known.append("combined")
         if self.calibration and statistic not in known:
             raise ValueError(
                 f"statistic {statistic!r} has no calibration scores in this model, "
@@ -582,8 +604,7 @@ class TableDensity:
     def save(self, folder: Path) -> None:
         """Writes the saved form into `folder`: JSON, safetensors and Parquet files."""
         folder.mkdir(parents=True, exist_ok=True)
-        state = self.model.state_dict()
-        weights = save_tensors({n: t.cpu().contiguous() for n, t in state.items()})
+        weights = weights_in_bytes(self.model)
         (folder / WEIGHTS).write_bytes(weights)
         if self.calibration:
             pq.write_table(pa.table(dict(self.calibration)), folder / CALIBRATION)
@@ -594,6 +615,14 @@ class TableDensity:
             "encoder": self.encoder.to_dict(),
         }
         found = hashlib.sha256(weights).hexdigest()
+        if self.background is not None:
+            behind = weights_in_bytes(self.background)
+            (folder / BACKGROUND).write_bytes(behind)
+            content["background"] = {
+                "family": family(self.background),
+                "config": self.background.config(),
+                "weights": hashlib.sha256(behind).hexdigest(),
+            }
         fingerprints = {
             **self.info.get("fingerprints", {}),
             "encoder": self.encoder.fingerprint,
@@ -615,15 +644,22 @@ class TableDensity:
                 that this version does not know.
         """
         content = read_model(folder)
-        weights = read_weights(folder, content["info"]["fingerprints"]["weights"])
         encoder = TableEncoder.from_dict(content["encoder"])
-        model = build(content["family"], encoder.variables, content["config"])
-        model.load_state_dict(load_tensors(weights))
+
+        def network(
+            about: Mapping[str, Any], file: str, stated: str
+        ) -> AutoregressiveModel:
+            model = build(about["family"], encoder.variables, about["config"])
+            model.load_state_dict(load_tensors(read_weights(folder, file, stated)))
+            return model.to(device or "cpu")
+
+        stated = content["info"]["fingerprints"]["weights"]
+        model, background = network(content, WEIGHTS, stated), None
+        if "background" in content:
+            about = content["background"]
+            background = network(about, BACKGROUND, about["weights"])
         return cls(
-            encoder,
-            model.to(device or "cpu"),
-            read_calibration(folder),
-            content["info"],
+            encoder, model, read_calibration(folder), content["info"], background
         )
 
     def batches(
@@ -909,11 +945,17 @@ def read_model(folder: Path) -> dict[str, Any]:  # any JSON value
     return content
 
 
-def read_weights(folder: Path, stated: str) -> bytes:
-    """The bytes of a folder's weights, whose SHA-256 must be as stated."""
-    path = folder / WEIGHTS
+def weights_in_bytes(model: AutoregressiveModel) -> bytes:
+    """The weights of a model as a safetensors file holds them."""
+    state = model.state_dict()
+    return save_tensors({n: t.cpu().contiguous() for n, t in state.items()})
+
+
+def read_weights(folder: Path, file: str, stated: str) -> bytes:
+    """The bytes of a file of weights in a folder, whose SHA-256 must be as stated."""
+    path = folder / file
     if not path.exists():
-        raise FileNotFoundError(f"{folder}: is not whole, {WEIGHTS} is missing")
+        raise FileNotFoundError(f"{folder}: is not whole, {file} is missing")
     weights = path.read_bytes()
     found = hashlib.sha256(weights).hexdigest()
     if found != stated:

@@ -35,6 +35,9 @@ Statistic = Literal[
 ]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
+DEFAULT: Statistic = "combined"
+"""What an anomaly score is made of where nothing else is asked for."""
+
 COMBINED: tuple[Statistic, ...] = ("excess", "tail", "density")
 """What the statistic combined is the greatest of."""
 
@@ -71,13 +74,20 @@ class Judgement:
 def log_probs(model: AutoregressiveModel, encoded: Encoded) -> Floats:
     """Log-probability of each column of encoded rows, (n, columns), nats."""
     x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
+    return np.asarray(encoded.log_volume + network_log_probs(model, encoded, x))
+
+
+def network_log_probs(
+    model: AutoregressiveModel, encoded: Encoded, x: Tensor
+) -> Floats:
+    """As `log_probs`, without the encoder's part."""
     if encoded.unknown is None:
         each = model.variable_log_prob(x)
     else:
         each = mean_of_orderings(
             torch.stack([c.log_prob(x) for c in conditionals_of(model, encoded, x)])
         )
-    return np.asarray(encoded.log_volume + by_column(each, model.variables))
+    return by_column(each, model.variables)
 
 
 def conditionals_of(
@@ -97,6 +107,7 @@ def judge(
     encoded: Encoded,
     statistic: Statistic,
     weights: Mapping[str, float] = EQUAL,
+    background: AutoregressiveModel | None = None,
 ) -> Judgement:
     """What `model` says about encoded rows, and by what columns are strange.
 
@@ -131,8 +142,9 @@ def judge(
     strange too. Contributions are the excess, with the sign that makes the sum
     positive.
 
-    ratio: log_prob under independent columns less log_prob: how much stranger the row
-    is than its columns are one by one.
+    ratio: log_prob under the background less log_prob: how much stranger the row is to
+    the model than to one that knows only what is common to all rows; where there is
+    none, to independent columns.
 
     What escaped is no network output: but for surprisal and tail it contributes its
     surprisal.
@@ -142,11 +154,12 @@ def judge(
         encoded: The n rows.
         statistic: One of them.
         weights: Of excess, tail and density in combined, as `weights_of` gives them.
+        background: What ratio compares with, of the same variables and in eval mode.
 
     Raises:
         TypeError: leave_one_out was asked of a family that is not order-agnostic.
     """
-    view = View(model, encoded, weights)
+    view = View(model, encoded, weights, background)
     contributions, scores = STRANGENESS[statistic](view)
     spread = scores.double().std(0).cpu().numpy() if len(scores) > 1 else None
     first = view.conditionals[0]
@@ -156,13 +169,17 @@ def judge(
 
 
 @torch.inference_mode()
-def reference_scores(model: AutoregressiveModel, encoded: Encoded) -> dict[str, Floats]:
+def reference_scores(
+    model: AutoregressiveModel,
+    encoded: Encoded,
+    background: AutoregressiveModel | None = None,
+) -> dict[str, Floats]:
     """log_prob and the anomaly score by every statistic that `model` knows, each (n,).
 
     As many passes as there are variables go into leave_one_out, so of many rows with
     many variables only the first have it, and the others NaN.
     """
-    view = View(model, encoded)
+    view = View(model, encoded, background=background)
     found = {"log_prob": view.log_prob.sum(axis=1)}
     for statistic in statistics_of(model):
         if statistic == "combined":
@@ -222,6 +239,7 @@ class View:
         model: The model.
         encoded: The n rows.
         weights: Of the statistics that combined is made of.
+        background: What ratio compares with.
 
     Attributes:
         x: Their variables, (n, dim).
@@ -238,8 +256,10 @@ class View:
         model: AutoregressiveModel,
         encoded: Encoded,
         weights: Mapping[str, float] = EQUAL,
+        background: AutoregressiveModel | None = None,
     ) -> None:
         self.model, self.encoded, self.weights = model, encoded, weights
+        self.background = background
         x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
         self.x = x
         self.conditionals = conditionals_of(model, encoded, x)
@@ -338,11 +358,13 @@ def _typicality(view: View) -> tuple[Floats, Tensor]:
 
 
 def _ratio(view: View) -> tuple[Floats, Tensor]:
-    background = Independent(view.model.variables).to(view.x.device)
-    alone = by_column(
-        background.conditionals(view.x).log_prob(view.x), view.model.variables
-    )
-    return view.unless_escaped(alone - view.network), -view.each.sum(-1)
+    background = view.background
+    if background is None:
+        background = Independent(view.model.variables).to(view.x.device).eval()
+        usual = by_column(background.variable_log_prob(view.x), background.variables)
+    else:
+        usual = network_log_probs(background, view.encoded, view.x)
+    return view.unless_escaped(usual - view.network), -view.each.sum(-1)
 
 
 STRANGENESS: dict[Statistic, Callable[[View], tuple[Floats, Tensor]]] = {

@@ -1,29 +1,38 @@
 """How fast rows are scored, Parquet to Parquet, against the least that it could cost.
 
+    pip install -c constraints.txt -e '.[bench]'
     python benchmarks/scoring.py --rows 400000 --repeats 3
 
 The floor is what no scoring job can do without: copying the Parquet file with pyarrow
-and the bare network's forward passes over rows that are encoded already, with as many
-processes as the job has actors. Job and floor take turns, and the median counts.
-Prints rows of a markdown table.
+and the bare network's forward passes over rows that are encoded already. PyOD's
+detectors, fitted before on the same train rows, read the same fragments by pyarrow,
+words as numbers, and write a score per row. All have as many processes as the job has
+actors, one thread each. They take turns, and the median counts. Memory is the most that
+one such process held at any time. Prints a markdown table.
 """
 
 import argparse
+import pickle
 import platform
 import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 
 from ar_models.density import BATCH, TableDensity
+from ar_models.judgement import DEFAULT
 from ar_models.made import MADE
 from tasks import cluster, environment
 from tasks.config import DataConfig, Resources, ScoreConfig
@@ -32,6 +41,13 @@ from tasks.prepare import load_encoder, prepare
 from tasks.score import score
 
 FRAGMENT = 50_000
+
+TRAIN_ROWS = 30_000
+
+PEERS = ("IForest", "ECOD")
+
+POLL_SECONDS = 0.2
+"""How often the memory of the processes is looked at."""
 
 
 def make_table(rows: int, seed: int) -> pa.Table:
@@ -56,7 +72,7 @@ def make_table(rows: int, seed: int) -> pa.Table:
 
 def make_model(folder: Path, hidden: int, steps: int) -> Path:
     """A density of such tables, trained for so many steps; its folder."""
-    pq.write_table(make_table(30_000, seed=1), folder / "train.parquet")
+    pq.write_table(make_table(TRAIN_ROWS, seed=1), folder / "train.parquet")
     data = DataConfig(path=str(folder / "train.parquet"), id=("id",))
     prepared = prepare(data, str(folder / "prepared"), Resources())["path"]
     encoder = load_encoder(prepared)
@@ -102,6 +118,87 @@ def run_floor(model: Path, source: Path, encoded: Path) -> None:
         assert sum(done) == sum(fragment.rows for fragment in fragments)
 
 
+class Numbers:
+    """Rows of a table as numbers, for detectors that know nothing else.
+
+    Words are the places of their values in the train rows, null is the mean.
+
+    Args:
+        train: The train rows.
+    """
+
+    def __init__(self, train: pa.Table) -> None:
+        self.names = [name for name in train.column_names if name != "id"]
+        self.words = {
+            name: pc.unique(train[name])
+            for name in self.names
+            if pa.types.is_string(train.schema.field(name).type)
+        }
+        self.means = {name: pc.mean(self.plain(train, name)) for name in self.names}
+
+    def plain(self, table: pa.Table, name: str) -> pa.ChunkedArray:
+        """A column as numbers and nulls."""
+        column = table[name]
+        if name in self.words:
+            column = pc.index_in(column, self.words[name])
+        return column.cast(pa.float64())
+
+    def __call__(self, table: pa.Table) -> NDArray[np.float64]:
+        """The rows, (n, columns)."""
+        each = [self.plain(table, n).fill_null(self.means[n]) for n in self.names]
+        return np.stack([column.to_numpy() for column in each], axis=1)
+
+
+class Peer:
+    """Scores a fragment with a detector of PyOD.
+
+    Args:
+        detector: A file that holds a fitted one and its `Numbers`.
+        output: Folder to write to.
+    """
+
+    def __init__(self, detector: Path, output: str) -> None:
+        # Our own file, written by this program a moment ago.
+        self.numbers, self.detector = pickle.loads(detector.read_bytes())
+        self.output = output
+
+    def __call__(self, fragment: Any) -> int:  # a Fragment
+        table = read(fragment)
+        scores = self.detector.decision_function(self.numbers(table))
+        scored = pa.table({"id": table["id"], "anomaly_score": scores})
+        pq.write_table(
+            scored, f"{self.output}/{fragment.index}.parquet", compression="zstd"
+        )
+        return int(table.num_rows)
+
+
+def make_peer(name: str, folder: Path) -> Path:
+    """A file with a detector, fitted on the train rows."""
+    from pyod.models.ecod import ECOD
+    from pyod.models.iforest import IForest
+
+    train = pq.read_table(folder / "train.parquet")
+    numbers = Numbers(train)
+    made: dict[str, Callable[[], Any]] = {
+        "IForest": lambda: IForest(random_state=0),
+        "ECOD": ECOD,
+    }
+    detector = made[name]().fit(numbers(train))
+    path = folder / f"{name}.pickle"
+    path.write_bytes(pickle.dumps((numbers, detector)))
+    return path
+
+
+def run_peer(detector: Path, source: Path) -> None:
+    """A peer's scores of all rows, in a fresh folder."""
+    with tempfile.TemporaryDirectory() as output:
+        fragments = open_dataset(str(source), rows_per_fragment=FRAGMENT).fragments
+        done = cluster.stream_actors(
+            partial(Peer, detector, output), fragments, what="peer: fragments"
+        )
+        assert sum(done) == sum(fragment.rows for fragment in fragments)
+
+
 def run_job(model: Path, source: Path, explain: str, statistic: str) -> None:
     """The job, to a fresh folder."""
     with tempfile.TemporaryDirectory() as output:
@@ -133,6 +230,36 @@ def seconds(function: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
+@contextmanager
+def memory(peaks: list[float]) -> Iterator[None]:
+    """Appends the most memory, in MB, that an actor held at any time in the block."""
+    over = threading.Event()
+    most = 0
+
+    def look() -> None:
+        nonlocal most
+        while not over.wait(POLL_SECONDS):
+            for status in Path("/proc").glob("[0-9]*/status"):
+                try:
+                    lines = dict(
+                        line.split(":", 1) for line in status.read_text().splitlines()
+                    )
+                    command = (status.parent / "cmdline").read_bytes()
+                except (FileNotFoundError, ProcessLookupError):
+                    continue  # it has just ended
+                if command.startswith(b"ray::_Holder") and "VmHWM" in lines:
+                    most = max(most, int(lines["VmHWM"].split()[0]))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        peaks.append(most / 1024)
+
+
 def measure(args: argparse.Namespace, folder: Path) -> None:
     """Prints the table."""
     model = make_model(folder, args.hidden, args.steps)
@@ -142,21 +269,30 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     runs = {
         "floor": partial(run_floor, model, source, folder / "encoded"),
         "surprisal, explain none": partial(run_job, model, source, "none", "surprisal"),
-        "explain none": partial(run_job, model, source, "none", "excess"),
-        "explain flagged": partial(run_job, model, source, "flagged", "excess"),
-        "explain all": partial(run_job, model, source, "all", "excess"),
+        "excess, explain none": partial(run_job, model, source, "none", "excess"),
+        "combined, explain none": partial(run_job, model, source, "none", DEFAULT),
+        "combined, explain flagged": partial(
+            run_job, model, source, "flagged", DEFAULT
+        ),
+        "combined, explain all": partial(run_job, model, source, "all", DEFAULT),
     }
-    took: dict[str, list[float]] = {name: [] for name in runs}
+    for name in PEERS:
+        runs[f"PyOD's {name}"] = partial(run_peer, make_peer(name, folder), source)
+    chosen = [name for name in runs if any(part in name for part in args.only)]
+    took: dict[str, list[float]] = {name: [] for name in chosen}
+    held: dict[str, list[float]] = {name: [] for name in chosen}
     for _ in range(args.repeats):
-        for name, run in runs.items():
-            took[name].append(seconds(run))
-    print("| scoring | seconds | rows/s | of the floor |")
-    print("|---|---|---|---|")
-    floor = statistics.median(took["floor"])
+        for name in chosen:
+            with memory(held[name]):
+                took[name].append(seconds(runs[name]))
+    print("| scoring | seconds | rows/s | of the floor | MB per process |")
+    print("|---|---|---|---|---|")
+    floor = statistics.median(took.get("floor", [float("nan")]))
     for name, times in took.items():
         median = statistics.median(times)
         rate, ratio = args.rows / median, median / floor
-        print(f"| {name} | {median:.1f} | {rate:,.0f} | {ratio:.2f} |")
+        most = max(held[name])
+        print(f"| {name} | {median:.1f} | {rate:,.0f} | {ratio:.2f} | {most:,.0f} |")
     print(
         f"\n{args.rows:,} rows of 20 mixed columns, MADE of {args.hidden} units, "
         f"{cluster.processors()} processors ({platform.machine()}), "
@@ -166,11 +302,16 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     """Reads the arguments and measures in a folder that vanishes."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="runs whose name holds one of these"
+    )
     with tempfile.TemporaryDirectory() as folder:
         environment.configure(folder)
         cluster.connect(Resources())

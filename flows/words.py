@@ -224,8 +224,9 @@ def monitored(step: Result) -> str:
     lines += [f"           {escape(reason)}" for reason in step["reasons"][:NAMED]]
     if len(step["reasons"]) > NAMED:
         lines.append(f"           and {len(step['reasons']) - NAMED} more")
-    if step["remedy"]:
-        lines.append(f"           {escape(step['remedy'])}")
+    for said in (step["remedy"], step["caution"]):
+        if said:
+            lines.append(f"           {escape(said)}")
     lines.append(f"           {escape(step['page'])}")
     return "\n".join(lines)
 

@@ -424,6 +424,12 @@ class TrainConfig(Section):
     mutation: Share = Field(
         0.0, description="share of values in train that another row's replace"
     )
+    background: Share = Field(
+        0.0,
+        description="share of values that another row's replace in the rows that a "
+        "second network learns from, which score.statistic: ratio compares with; 0: "
+        "none, it compares with independent columns",
+    )
     ema: Share = Field(
         0.0, description="decay of the averaged weights that are kept; 0 is off"
     )
@@ -490,7 +496,7 @@ class ScoreConfig(Section):
         "leave_one_out",
         "typicality",
         "ratio",
-    ] = Field("excess", description="what the anomaly score is made of")
+    ] = Field("combined", description="what the anomaly score is made of")
     threshold: Annotated[float, Field(gt=0, lt=100)] | None = Field(
         None,
         description="severity (percentile of calibration rows) of an anomaly; 99.9 if "

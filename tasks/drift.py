@@ -114,11 +114,20 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Size:
-    """An effect size with its confidence interval."""
+    """An effect size with its confidence interval.
+
+    Attributes:
+        value: As found.
+        low: Where the interval begins.
+        high: Where it ends.
+        chance: What samples of these sizes from one distribution stay below, with the
+            same confidence: smaller effects cannot be told from none.
+    """
 
     value: float
     low: float
     high: float
+    chance: float
 
     def to_dict(self) -> dict[str, float]:
         """As JSON holds it."""
@@ -145,6 +154,9 @@ def effects(
     Distances of samples are too great on average, the more so the smaller they are, and
     resampling repeats that bias: the interval is reflected about the value, which
     takes the bias off, and cut so that it contains the value and starts at 0 or above.
+    Of few rows in many bins that is not enough. So it also begins below the value by
+    what two samples of these sizes are apart that are both drawn from the mean of the
+    two distributions: distances add up, so that much of the value may be chance.
 
     Args:
         scale: Of both.
@@ -158,6 +170,9 @@ def effects(
         np.vstack([h.counts, draw(rng, h.counts, resamples)])
         for h in (reference, batch)
     ]
+    both = (shares(reference.counts) + shares(batch.counts)) / 2
+    alike = [draw(rng, h.counts, resamples, both) for h in (reference, batch)]
+    pairs = [np.vstack(each) for each in zip(pairs, alike, strict=True)]
     found = {
         "ks": ks(scale, *pairs),
         "wasserstein": wasserstein(scale, (reference, batch), *pairs),
@@ -171,19 +186,34 @@ def effects(
             result[name] = None
             continue
         value = float(values[0])
-        low, high = np.quantile(values[1:], [tail, 1 - tail])
+        low, high = np.quantile(values[1 : 1 + resamples], [tail, 1 - tail])
+        chance = float(np.quantile(values[1 + resamples :], 1 - tail))
+        least = min(2 * value - high, value - chance)
         result[name] = Size(
             value,
-            float(np.clip(2 * value - high, 0.0, value)),
+            float(np.clip(least, 0.0, value)),
             float(max(2 * value - low, value)),
+            chance,
         )
     return result
 
 
-def draw(rng: np.random.Generator, counts: Integers, resamples: int) -> Integers:
-    """Counts of as many rows drawn with replacement: (size,) -> (resamples, size)."""
-    total = int(counts.sum())
-    return rng.multinomial(total, counts / total, size=resamples)
+def draw(
+    rng: np.random.Generator,
+    counts: Integers,
+    resamples: int,
+    of: Floats | None = None,
+) -> Integers:
+    """Counts of as many rows drawn with replacement: (size,) -> (resamples, size).
+
+    Args:
+        rng: Draws.
+        counts: Of the rows.
+        resamples: How often.
+        of: Shares from which to draw, (size,); by default those of the rows.
+    """
+    chances = shares(counts) if of is None else of
+    return rng.multinomial(int(counts.sum()), chances, size=resamples)
 
 
 def shares(counts: Integers | Floats) -> Floats:
@@ -208,13 +238,17 @@ def wasserstein(
 ) -> Floats | None:
     """The distance of the numbers in each pair of counts (n, size): (n,), in spreads.
 
-    The numbers in a bin stand together at their mean.
+    The numbers in a bin stand together at their mean; where the one histogram has none,
+    at that of the other.
     """
     size = scale.numbers
     if not size or not all(h.counts[:size].sum() for h in histograms):
         return None
     means = [h.sums[:size] / np.maximum(h.counts[:size], 1) for h in histograms]
-    at = np.concatenate(means)
+    filled = [h.counts[:size] > 0 for h in histograms]
+    at = np.concatenate(
+        [np.where(filled[0], *means), np.where(filled[1], *means[::-1])]
+    )
     order = np.argsort(at, kind="stable")
     weights = np.concatenate(
         [shares(reference[:, :size]), -shares(batch[:, :size])], axis=1

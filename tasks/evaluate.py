@@ -20,7 +20,7 @@ from ar_models.columns import PRESENT
 from ar_models.conditionals import Conditionals
 from ar_models.density import TableDensity
 from ar_models.encoder import Encoded, TableEncoder
-from ar_models.judgement import Judgement, judge, log_probs
+from ar_models.judgement import Judgement, log_probs
 from ar_models.lists import ListColumn
 from ar_models.ranking import optional
 from tasks import baseline, figures, manifest, parts, segments, storage
@@ -29,7 +29,7 @@ from tasks.intervals import binned_distance, distance, half_width, interval
 from tasks.models import load
 from tasks.transforms import count, transforms
 
-FORMAT = 2
+FORMAT = 3
 """Enters the job key; raised when the same job would give other figures."""
 
 BASELINE = "independent"
@@ -239,11 +239,11 @@ class Judge:
         self, encoded: Encoded, rng: np.random.Generator
     ) -> tuple[dict[str, NDArray[Any]], pa.Table]:
         """Sums over encoded rows, by column, and what was found for each row."""
-        judgement = judge(self.density.model, encoded, "excess")
+        judgement = self.density.judge(encoded)
         independent = log_probs(self.independent.model, encoded)
         gain = judgement.log_prob - independent
         scores = judgement.contributions.sum(axis=1)
-        reference = self.density.reference("excess")
+        reference = self.density.reference()
         p_value = None if reference is None else reference.rank(scores)[0]
         escaped = encoded.escapes != PRESENT
         tally = {
@@ -387,7 +387,7 @@ def summarise(
         "gain_interval": interval(
             log_prob - independent, config.confidence, config.bootstrap
         ),
-        "calibration_rows": len(density.calibration.get("excess", ())),
+        "calibration_rows": len(density.calibration.get("log_prob", ())),
         "p_value_ks": None if p_values is None else distance(p_values),
         "columns": [
             {

@@ -193,7 +193,7 @@ def scores(values: Floats) -> Figure:
     figure = Figure(figsize=(7, 2.6), layout="constrained")
     axes = figure.add_subplot()
     axes.hist(values, bins=80, color=BLUE, log=True)
-    axes.set_xlabel("anomaly score: surprisal beyond the expected, nats")
+    axes.set_xlabel("anomaly score, nats")
     axes.set_ylabel("test rows")
     return figure
 

@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 from ar_models import cells
 from ar_models.density import WEIGHTS, TableDensity
 from ar_models.explanation import text
-from ar_models.judgement import judge
 from tasks import consumer, evaluate, manifest, profile, progress, splits, storage
 from tasks.config import DataConfig, GateConfig
 from tasks.intervals import Floats, binned_distance, distance, half_width, interval
@@ -28,7 +27,7 @@ from tasks.transforms import count, transforms
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Enters the job key; raised when the same models would be judged otherwise."""
 
 GATE = "gate.json"
@@ -372,7 +371,7 @@ def findings(density: TableDensity, table: pa.Table, who: str) -> Findings:
     columns, scores, counts = [], [], []
     done = 0
     for rows, encoded in density.batches(table):
-        judgement = judge(density.model, encoded, "excess")
+        judgement = density.judge(encoded)
         columns.append(judgement.log_prob)
         scores.append(judgement.contributions.sum(axis=1))
         u = transforms(
@@ -392,7 +391,7 @@ def findings(density: TableDensity, table: pa.Table, who: str) -> Findings:
         progress.report(logger, f"gate: rows by the {who}", done, table.num_rows)
     total = np.sum(counts, axis=0)
     scored = np.concatenate(scores)
-    reference = density.reference("excess")
+    reference = density.reference()
     return Findings(
         np.concatenate(columns),
         scored,
@@ -626,7 +625,7 @@ def check_speed(
         for k, density in enumerate((new, old)):
             # Seconds of processors: others at work here lengthen all other ones.
             began = time.process_time()
-            density.score(part, explain="none", statistic="excess")
+            density.score(part, explain="none")
             least[k] = min(least[k], time.process_time() - began)
     rates = [part.num_rows / seconds for seconds in least]
     ratio = least[0] / least[1]

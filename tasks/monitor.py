@@ -21,7 +21,7 @@ from tasks.segments import metric_name
 
 Json = dict[str, Any]  # JSON-able values
 
-FORMAT = 1
+FORMAT = 2
 """Enters the job key; raised when the same job would give other figures."""
 
 COUNTS = "counts"
@@ -29,8 +29,14 @@ COUNTS = "counts"
 
 RESULT, PAGE = "drift.json", "drift.html"
 
+VERDICT = ("verdict", "reasons", "remedy", "caution", "metrics")
+"""What a caller is told of drift.json."""
+
 LEAST = 100
-"""Rows below which a batch is too small to speak of drift."""
+"""Rows, new ones or calibration rows, below which nobody can speak of drift."""
+
+NAMED = 3
+"""Columns that a caution names."""
 
 REMEDY = (
     "the p_value, q_value and severity of rows compare them with calibration rows "
@@ -72,7 +78,8 @@ def monitor(
     Returns:
         path, key, page, verdict (`drift`, `stable`, or `unclear` where rows are too
         few), reasons (what drifted, in words), metrics (by MLflow's names), remedy
-        (None unless there is drift), rows_in, rows_out, rows_quarantined, bad_files,
+        (None unless there is drift), caution (None unless drift beyond a limit could go
+        unnoticed, since rows are few), rows_in, rows_out, rows_quarantined, bad_files,
         seconds, rows_per_s and done.
 
     Raises:
@@ -273,12 +280,54 @@ def compare(
         "columns": columns,
     }
     reasons = list(exceeded(result))
-    enough = rows >= LEAST
-    result["verdict"] = "unclear" if not enough else "drift" if reasons else "stable"
-    result["reasons"] = reasons if enough else [f"{rows} rows are too few to tell"]
+    few = too_few(rows, known.rows)
+    result["verdict"] = "unclear" if few else "drift" if reasons else "stable"
+    result["reasons"] = few or reasons
     result["remedy"] = REMEDY if result["verdict"] == "drift" else None
+    result["caution"] = None if few else caution(result)
     result["metrics"] = metrics(result)
     return result
+
+
+def too_few(rows: int, known: int) -> list[str]:
+    """Why nothing can be said: of new rows or of calibration rows there are few."""
+    found = []
+    if rows < LEAST:
+        found.append(f"{rows} rows are too few to tell; at least {LEAST} are needed")
+    if known < LEAST:
+        found.append(
+            f"the model remembers {known} calibration rows, too few to tell; train it "
+            f"with a larger data.split.calibration, or on more rows: at least {LEAST} "
+            "are needed"
+        )
+    return found
+
+
+def caution(result: Json) -> str | None:
+    """What is to be said where chance alone brings effects near a limit."""
+    said = []
+    for effect, limit in result["limits"].items():
+        blurred = [
+            what
+            for what, sizes in looked_at(result)
+            if sizes[effect] is not None and sizes[effect]["chance"] > limit
+        ]
+        if blurred:
+            said.append(f"{effect} above {limit:g} of {listed(blurred)}")
+    if not said:
+        return None
+    fewer = "calibration" if result["reference_rows"] <= result["rows"] else "new"
+    return (
+        f"with {result['rows']} new rows and {result['reference_rows']} calibration "
+        f"rows, chance alone can bring {'; '.join(said)}: smaller changes there go "
+        f"unnoticed, until there are more {fewer} rows"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
 
 
 def limits(config: MonitorConfig) -> dict[str, float]:
@@ -312,17 +361,19 @@ def mean(scale: drift.Scale, histogram: Histogram) -> float | None:
     return float(histogram.sums[: scale.numbers].sum() / count) if count else None
 
 
-def exceeded(result: Json) -> Iterator[str]:
-    """What drifted, in words: effects whose interval lies above the limit."""
-    looked_at = [("the log-probability of rows", result["log_prob"])]
+def looked_at(result: Json) -> Iterator[tuple[str, Json]]:
+    """What may drift, in words, and its effect sizes."""
+    yield "the log-probability of rows", result["log_prob"]
     for column in result["columns"]:
         if column["counts"]:
             name = column["name"]
-            looked_at.append((f"{name} by itself", column["marginal"]))
-            looked_at.append(
-                (f"{name} given the columns before it", column["conditional"])
-            )
-    for what, sizes in looked_at:
+            yield f"{name} by itself", column["marginal"]
+            yield f"{name} given the columns before it", column["conditional"]
+
+
+def exceeded(result: Json) -> Iterator[str]:
+    """What drifted, in words: effects whose interval lies above the limit."""
+    for what, sizes in looked_at(result):
         for effect, limit in result["limits"].items():
             size = sizes[effect]
             if size is not None and size["low"] > limit:
@@ -374,7 +425,7 @@ def summary(output: str, content: Json, *, done: bool) -> Json:
         "path": output,
         "key": content["job_key"],
         "page": storage.join(output, PAGE),
-        **{name: result[name] for name in ("verdict", "reasons", "remedy", "metrics")},
+        **{name: result[name] for name in VERDICT},
         **{name: content[name] for name in told},
         "done": done,
     }

@@ -42,6 +42,7 @@ dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
   section { padding: 16px 14px; }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: 6px; }
+  .wide img { max-width: none; width: 640px; }
 }
 """
 
@@ -94,7 +95,8 @@ in training.</p>
 {% for left in left_out %}<b>{{ left.name }}</b> ({{ left.reason }})
 {%- if not loop.last %}, {% endif %}{% endfor %}.</p>
 {% endif %}
-<img src="{{ images.gains }}" alt="Gain of each column over independent columns">
+<div class="wide"><img src="{{ images.gains }}"
+alt="Gain of each column over independent columns"></div>
 </section>
 
 {% if checks %}
@@ -116,9 +118,9 @@ nor the champion learned from; gains in nats per row against the champion.</p>
 
 <section>
 <h2>The strangest test rows</h2>
-<p class="soft">Nats: by how much a column is more surprising than was to be
-expected. Tail: the probability of something at least as extreme, given the columns
-before it. p-value: the share of calibration rows that are at least as strange.</p>
+<p class="soft">Nats: what a column adds to the score. Tail: the probability of
+something at least as extreme, given the columns before it. p-value: the share of
+calibration rows that are at least as strange.</p>
 {% for row in strangest %}
 <div class="odd">
 <b>{{ loop.index }}.</b>
@@ -147,8 +149,8 @@ score {{ row.score | nats }}
 <h2>By {{ segmented.column }}</h2>
 <p class="soft">NLL of the test rows with each value, and its gain over independent
 columns, with intervals.</p>
-<img src="{{ images["segments%d" | format(loop.index0)] }}"
-alt="NLL by {{ segmented.column }}">
+<div class="wide"><img src="{{ images["segments%d" | format(loop.index0)] }}"
+alt="NLL by {{ segmented.column }}"></div>
 <div class="wide"><table>
 <tr><th>{{ segmented.column }}</th><th class="n">rows</th><th class="n">NLL</th>
 <th class="n">interval</th><th class="n">gain</th><th class="n">interval</th></tr>
@@ -176,18 +178,22 @@ saw the label. Ranked by anomaly score, the area under the curve on the left (AU
 {{ found.detection.budget | count }} strangest rows
 {{ "%.1f" | format(100 * found.detection.precision) }} % are anomalies, which are
 {{ "%.1f" | format(100 * found.detection.recall) }} % of all{% endif %}.</p>
-<img src="{{ images.detection }}" alt="Anomalies found, and precision">
+<div class="wide"><img src="{{ images.detection }}"
+alt="Anomalies found, and precision"></div>
 </section>
 {% endif %}
 
 <section>
 <h2>Anomaly scores</h2>
-<p class="soft">Of the test rows: surprisal beyond the expected, summed over columns.
+<p class="soft">Of the test rows, by the statistic {{ statistic }}: what is found
+weighed against what is expected, summed over columns.
 {% if images.p_values is defined %}Their p-values against the calibration rows are
 uniform if test rows are like calibration rows.{% endif %}</p>
-<img src="{{ images.scores }}" alt="Distribution of anomaly scores">
+<div class="wide"><img src="{{ images.scores }}"
+alt="Distribution of anomaly scores"></div>
 {% if images.p_values is defined %}
-<img src="{{ images.p_values }}" alt="Distribution of p-values">
+<div class="wide"><img src="{{ images.p_values }}"
+alt="Distribution of p-values"></div>
 {% endif %}
 </section>
 
@@ -196,14 +202,16 @@ uniform if test rows are like calibration rows.{% endif %}</p>
 <p class="soft">Where test cells fall in their predicted distributions, the worst
 column first, with its KS distance. A flat histogram is calibrated, a hump means too
 wide, a valley too narrow.</p>
-<img src="{{ images.calibration }}" alt="Probability integral transforms by column">
+<div class="wide"><img src="{{ images.calibration }}"
+alt="Probability integral transforms by column"></div>
 </section>
 
 <section>
 <h2>Synthetic rows beside test rows</h2>
 <p class="soft">Distributions of single columns: grey, test rows; blue, as many rows
 drawn from the model. Missing: shares in test and in synthetic rows.</p>
-<img src="{{ images.marginals }}" alt="Distributions of test and synthetic rows">
+<div class="wide"><img src="{{ images.marginals }}"
+alt="Distributions of test and synthetic rows"></div>
 </section>
 
 {% if images.learning is defined %}
@@ -211,7 +219,8 @@ drawn from the model. Missing: shares in test and in synthetic rows.</p>
 <h2>Learning</h2>
 <p class="soft">Nats per row by epoch; the weights with the best valid NLL are
 kept.</p>
-<img src="{{ images.learning }}" alt="Learning curve">
+<div class="wide"><img src="{{ images.learning }}"
+alt="Learning curve"></div>
 </section>
 {% endif %}
 
@@ -269,6 +278,12 @@ DRIFT = """<!doctype html>
 {% endif %}
 </section>
 {% endif %}
+{% if found.caution %}
+<section>
+<h2>How sure this is</h2>
+<p>{{ found.caution }}.</p>
+</section>
+{% endif %}
 
 <section>
 <h2>Effect sizes</h2>
@@ -277,7 +292,8 @@ DRIFT = """<!doctype html>
 Conditional: the column given those before it, that is its relation to them.
 {% if found.limits.ks is defined %}Drift is what lies above the line with its whole
 interval.{% endif %}</p>
-<img src="{{ images.effects }}" alt="KS distances of all columns">
+<div class="wide"><img src="{{ images.effects }}"
+alt="KS distances of all columns"></div>
 <div class="wide"><table>
 <tr><th>column</th><th>kind</th><th class="n">marginal KS</th><th class="n">PSI</th>
 <th class="n">moved</th><th class="n">conditional KS</th><th class="n">PSI</th>
@@ -307,21 +323,24 @@ held.</p>
 <section>
 <h2>Log-probability of rows</h2>
 <p class="soft">Grey: calibration rows; blue: the new rows.</p>
-<img src="{{ images.log_prob }}" alt="Distributions of log-probabilities">
+<div class="wide"><img src="{{ images.log_prob }}"
+alt="Distributions of log-probabilities"></div>
 </section>
 
 <section>
 <h2>Columns by themselves</h2>
 <p class="soft">Those that changed most first. Grey: calibration rows; blue: the new
 rows. The ends hold what lies beyond.</p>
-<img src="{{ images.marginals }}" alt="Distributions of columns">
+<div class="wide"><img src="{{ images.marginals }}"
+alt="Distributions of columns"></div>
 </section>
 
 <section>
 <h2>Columns given those before them</h2>
 <p class="soft">Where cells fall in their predicted distributions, those that changed
 most first. Blue as grey: the relations are as they were.</p>
-<img src="{{ images.conditionals }}" alt="Transforms of columns">
+<div class="wide"><img src="{{ images.conditionals }}"
+alt="Transforms of columns"></div>
 </section>
 </main>
 </body>
@@ -360,14 +379,15 @@ for both.</p>
 <h2>Columns</h2>
 <p class="soft">Where the difference comes from: that of each column given those before
 it.</p>
-<img src="{{ images.columns }}" alt="Differences by column">
+<div class="wide"><img src="{{ images.columns }}"
+alt="Differences by column"></div>
 </section>
 
 {% for segmented in found.segments %}
 <section>
 <h2>By {{ segmented.column }}</h2>
-<img src="{{ images["segments%d" | format(loop.index0)] }}"
-alt="Differences by {{ segmented.column }}">
+<div class="wide"><img src="{{ images["segments%d" | format(loop.index0)] }}"
+alt="Differences by {{ segmented.column }}"></div>
 <div class="wide"><table>
 <tr><th>{{ segmented.column }}</th><th class="n">rows</th>
 <th class="n">NLL of {{ names[0] }}</th><th class="n">NLL of {{ names[1] }}</th>

@@ -30,8 +30,10 @@ from mlflow.types import (
 from mlflow.types.schema import AnyType, Array, Object, Property
 
 import ar_models
+from ar_models import judgement
 from ar_models.cells import family
 from ar_models.density import (
+    BACKGROUND,
     CALIBRATION,
     MODEL,
     SEGMENT_ROWS,
@@ -64,7 +66,7 @@ MOST_TEXT = 5000
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
 """Distributions that a consumer of a version needs."""
 
-FILES = (CALIBRATION, reference.FILE, WEIGHTS, MODEL)
+FILES = (CALIBRATION, reference.FILE, BACKGROUND, WEIGHTS, MODEL)
 """The files of a model's folder, the one that is there last of all at the end."""
 
 EXAMPLE_ROWS = 5
@@ -488,7 +490,7 @@ def signature(density: TableDensity) -> ModelSignature:
         params=ParamSchema(
             [
                 ParamSpec("output", DataType.string, "score"),
-                ParamSpec("statistic", DataType.string, "excess"),
+                ParamSpec("statistic", DataType.string, judgement.DEFAULT),
                 ParamSpec("threshold", DataType.double, None),
                 ParamSpec("fdr", DataType.double, None),
                 ParamSpec("budget", DataType.double, None),

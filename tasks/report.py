@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
+from ar_models import judgement
 from ar_models.density import TableDensity
 from ar_models.explanation import text
 from ar_models.ranking import Counts, Rule, flags
@@ -25,7 +26,7 @@ from tasks.gate import as_table, read_checks
 from tasks.models import load
 from tasks.page import PAGE, STYLE
 
-FORMAT = 2
+FORMAT = 3
 """Enters the job key; raised when the same model would give another page."""
 
 REPORT = "report.html"
@@ -106,6 +107,7 @@ def report(
         checks=[] if gate is None else as_table(read_checks(gate)),
         strangest=strangest(density, about["prepared"], prepared, evaluation),
         facts=facts(density, about),
+        statistic=judgement.DEFAULT,
     )
     with storage.publish(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
@@ -264,7 +266,7 @@ def first_anomaly(density: TableDensity, rows: pa.Table, rule: Rule) -> float | 
     A severity belongs to a score of the calibration rows; an fdr and a budget depend on
     what is scored. None where nothing is an anomaly.
     """
-    reference, values = density.reference("excess"), rows["anomaly_score"].to_numpy()
+    reference, values = density.reference(), rows["anomaly_score"].to_numpy()
     if rule.kind == "threshold":
         if reference is None:
             return None

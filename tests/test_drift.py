@@ -85,6 +85,34 @@ def test_equal_distributions_are_rarely_far_apart(rows: int) -> None:
     assert max(lows) < 0.06
 
 
+@pytest.mark.parametrize("sizes", [(100, 3000), (3000, 100), (200, 200)])
+def test_a_few_rows_of_many_codes_are_not_taken_for_drift(
+    sizes: tuple[int, int],
+) -> None:
+    rng = np.random.default_rng(3)
+    chances = 1 / np.arange(1, 41)
+    scale = Scale((), tuple(map(str, range(40))))
+    values = []
+    for _ in range(40):
+        old, new = (
+            counted(rng.multinomial(n, chances / chances.sum()).tolist()) for n in sizes
+        )
+        size = found(scale, old, new, resamples=100)["ks"]
+        values.append(size.value)
+        assert size.low < 0.1
+        # It would have to be: the distance of samples alone is so great.
+        assert size.chance > 0.15
+    assert max(values) > 0.2
+
+
+def test_a_change_is_told_from_chance_where_rows_are_few() -> None:
+    scale = Scale((), tuple(map(str, range(40))))
+    old = counted([4] * 20 + [1] * 20)
+    new = counted([1] * 20 + [150] * 20)
+    size = found(scale, old, new)["ks"]
+    assert 0.3 < size.low < size.value
+
+
 def test_an_interval_covers_the_distance() -> None:
     rng = np.random.default_rng(1)
     inside = 0

@@ -1,6 +1,7 @@
 """Statistics of encoded rows: what they add up to, and what they do not depend on."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -325,6 +326,34 @@ def test_the_ratio_is_nothing_where_columns_are_independent() -> None:
     encoded = encoder.encode(awkward_table(20, seed=1))
     found = judge(model, encoded, "ratio").contributions
     np.testing.assert_allclose(np.where(encoded.escapes == 0, found, 0), 0, atol=1e-4)
+
+
+def test_the_ratio_weighs_a_row_against_the_background(
+    learned: TableDensity, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    background = EoNADE(learned.encoder.variables, hidden=8, layers=1, components=2)
+    rows = awkward_table(200, seed=1)
+    density = TableDensity(learned.encoder, learned.model, background=background)
+    density.calibration = density.reference_scores(rows)
+    alone = TableDensity(learned.encoder, background)
+
+    found = density.score(rows, statistic="ratio", explain="none")
+
+    expected = alone.log_prob(rows) - learned.log_prob(rows)
+    np.testing.assert_allclose(found["anomaly_score"], expected, rtol=1e-4, atol=1e-3)
+    # The rows themselves are the calibration rows, so half of them are stranger.
+    assert abs(np.median(found["p_value"]) - 0.5) < 0.02
+    density.save(tmp_path)
+    again = TableDensity.load(tmp_path)
+    assert again.score(rows, statistic="ratio", explain="none").equals(found)
+    plain = TableDensity(learned.encoder, learned.model, density.calibration)
+    plain.save(tmp_path / "plain")
+    without = TableDensity.load(tmp_path / "plain")
+    assert without.info["fingerprints"]["model"] != again.info["fingerprints"]["model"]
+    (tmp_path / "background.safetensors").write_bytes(b"other")
+    with pytest.raises(ValueError, match=r"background.safetensors: is damaged or bel"):
+        TableDensity.load(tmp_path)
 
 
 def test_a_row_that_is_too_ordinary_is_atypical(learned: TableDensity) -> None:

@@ -1,6 +1,7 @@
 """Monitoring jobs: what has changed is found, by itself or in its relations."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
 def test_rows_like_those_of_training_are_stable(job: Job) -> None:
     result = job(small_table(3000, seed=5))
     assert (result["verdict"], result["reasons"]) == ("stable", [])
-    assert result["remedy"] is None
+    assert result["remedy"] is None and result["caution"] is None
     assert result["metrics"]["drift/found"] == 0.0
     assert result["rows_out"] == 3000
     for column in columns(result).values():
@@ -129,7 +130,33 @@ def test_columns_may_be_allowed_to_drift(job: Job) -> None:
 def test_a_few_rows_are_no_drift(job: Job) -> None:
     result = job(with_column(small_table(60), "kind", ["a"] * 60))
     assert result["verdict"] == "unclear"
-    assert result["reasons"] == ["60 rows are too few to tell"]
+    assert result["reasons"] == ["60 rows are too few to tell; at least 100 are needed"]
+
+
+@pytest.mark.parametrize("rows", [60, 150])
+def test_few_calibration_rows_are_named(
+    job: Job, model: str, tmp_path: Path, rows: int
+) -> None:
+    forgetful = tmp_path / "forgetful"
+    shutil.copytree(model, forgetful)
+    density = TableDensity.load(forgetful)
+    few = small_table(rows, seed=11)
+    density.calibration = density.reference_scores(few)
+    known = reference.build(density, lambda: [few])
+    (forgetful / reference.FILE).write_text(json.dumps(known.to_dict()))
+
+    result = job(small_table(3000, seed=5), model=str(forgetful))
+
+    if rows < monitor.LEAST:
+        assert result["verdict"] == "unclear"
+        assert "60 calibration rows, too few to tell" in result["reasons"][0]
+        assert "data.split.calibration" in result["reasons"][0]
+    else:
+        assert (result["verdict"], result["reasons"]) == ("stable", [])
+        assert "150 calibration rows, chance alone" in result["caution"]
+        assert "until there are more calibration rows" in result["caution"]
+        page = Path(result["page"]).read_text()
+        assert result["caution"] in page
 
 
 def test_a_repeated_job_finds_the_same(job: Job, tmp_path: Path) -> None:
