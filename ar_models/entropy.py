@@ -10,6 +10,8 @@ around every component with trapezoids between them all are exact to 0.01 nats, 
 times the price; scoring rows costs little more than these entropies.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -28,8 +30,11 @@ TINY = 1e-6
 
 NODES = 2 * len(NORMAL_NODES)
 
-HELD = 2**16
+HELD = 2**17
 """About so many nodes are held at once on CPUs: they stay in the cache."""
+
+BITS = 1 / math.log(2)
+"""Powers of 2 were measured to be several times as fast as powers of e."""
 
 NEGLIGIBLE = 2e-3
 """Share of a mixture whose overlap with the rest is left out."""
@@ -50,12 +55,12 @@ def of_normals(weight: Tensor, location: Tensor, spread: Tensor) -> Tensor:
     x = torch.addcmul(location.unsqueeze(-1), spread.unsqueeze(-1), steps).flatten(-2)
     density = torch.zeros_like(x)
     height = weight / (spread * (2 * torch.pi) ** 0.5)
-    sharpness = 0.5**0.5 / spread
+    sharpness = (0.5 * BITS) ** 0.5 / spread
     # One component at a time: sums over a short last axis are slow.
     for c in range(weight.shape[-1]):
         one = slice(c, c + 1)
         u = (x - location[..., one]).mul_(sharpness[..., one])
-        density.addcmul_(u.square_().neg_().exp_(), height[..., one])
+        density.addcmul_(u.square_().neg_().exp2_(), height[..., one])
     return expected_surprisal(density, weight)
 
 
@@ -120,13 +125,14 @@ def between(x: Tensor, weight: Tensor, location: Tensor, spread: Tensor) -> Tens
     """As `mass`, at integers that are not bounds."""
     total = torch.zeros_like(x)
     sharpness = 1 / spread
+    in_bits = BITS * sharpness
     d = (0.5 * sharpness).clamp(max=40)
     double_cosh, double_sinh = 2 * torch.cosh(d), 2 * torch.sinh(d) * weight
     for c in range(weight.shape[-1]):
         one = slice(c, c + 1)
-        decay = (x - location[..., one]).mul_(sharpness[..., one]).abs_().neg_().exp_()
+        decay = (x - location[..., one]).mul_(in_bits[..., one]).abs_().neg_().exp2_()
         below = (decay + double_cosh[..., one]).mul_(decay).add_(1)
-        total.add_(decay.mul_(double_sinh[..., one]).div_(below))
+        total.addcdiv_(decay.mul_(double_sinh[..., one]), below)
     return total
 
 

@@ -327,8 +327,14 @@ def _surplus(view: View) -> tuple[Floats, Tensor]:
 def _tail(view: View) -> tuple[Floats, Tensor]:
     each = np.stack(
         [
-            -log_tail_probability(view.model.variables, c, view.encoded) - 1
-            for c in view.conditionals
+            -log_tail_probability(
+                view.model.variables,
+                c,
+                view.encoded,
+                log_prob=None if view.model.is_bound else log_prob,
+            )
+            - 1
+            for c, log_prob in zip(view.conditionals, view.each, strict=True)
         ]
     )
     if view.encoded.unknown is not None:
@@ -402,6 +408,7 @@ def log_tail_probability(
     encoded: Encoded,
     *,
     noise: Floats | None = None,
+    log_prob: Tensor | None = None,
 ) -> Floats:
     """Log of the probability of something at least as extreme, (n, columns), nats.
 
@@ -423,10 +430,11 @@ def log_tail_probability(
             know the whole row, and then nothing is uniform.
         encoded: The n rows.
         noise: Uniform numbers (n, dim).
+        log_prob: What `conditionals` give for `encoded.x`, (n, dim), if it is known.
     """
     x = torch.from_numpy(encoded.x).to(conditionals.parameters.device)
     share = torch.full_like(x, 0.5) if noise is None else torch.from_numpy(noise).to(x)
-    each = _log_tails_of_variables(variables, conditionals, x, share).double()
+    each = _log_tails_of_variables(variables, conditionals, x, share, log_prob).double()
     count = by_column(
         torch.ones_like(x) if noise is not None else ~x.isnan(), variables
     )
@@ -448,9 +456,10 @@ def _log_tails_of_variables(
     conditionals: Conditionals,
     x: Tensor,
     share: Tensor,
+    log_prob: Tensor | None,
 ) -> Tensor:
     """Of each variable, with a share of what is as extreme, (n, dim); NaN if absent."""
-    less, equal, more = conditionals.log_tails(x).unbind(-1)
+    less, equal, more = conditionals.log_tails(x, log_prob).unbind(-1)
     low = torch.logaddexp(less, equal + share.log())
     high = torch.logaddexp(more, equal + torch.log1p(-share))
     number = torch.tensor([v.kind in ("integer", "real") for v in variables])
@@ -469,11 +478,14 @@ def _least_by_column(values: Tensor, variables: Sequence[Variable]) -> Floats:
 
 def _sidak(log_p: Floats, count: Floats) -> Floats:
     """Log of 1 - (1 - p)^count, also where p is far below what a float tells from 0."""
+    result = log_p.copy()
+    several = np.nonzero(count > 1)
+    log_p, count = log_p[several], count[several]
     small = log_p < -15
     with np.errstate(divide="ignore"):
         exact = np.log(-np.expm1(count * np.log1p(-np.exp(np.where(small, -1, log_p)))))
-        far = log_p + np.log(count)
-    return np.where(small, far, exact)
+    result[several] = np.where(small, log_p + np.log(count), exact)
+    return result
 
 
 def by_column(values: Tensor, variables: Sequence[Variable]) -> Floats:

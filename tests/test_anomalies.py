@@ -65,7 +65,8 @@ def test_the_contaminated_protocol_scores_what_it_fitted(
 def test_our_model_tells_a_broken_relation(
     anomalies: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(anomalies, "STEPS", 60)
+    short = anomalies.SETTINGS["clean"]._replace(steps=60)
+    monkeypatch.setitem(anomalies.SETTINGS, "clean", short)
     given = anomalies.task(
         *anomalies.read(folder / "1_a.parquet", 1000), "clean", seed=0
     )

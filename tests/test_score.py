@@ -1,5 +1,6 @@
 """Scoring jobs: every row once, in order, resumable, the same bytes every time."""
 
+import inspect
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from tables import small_table
 
+from ar_models import judgement
 from ar_models.density import TableDensity
 from ar_models.explanation import text
 from tasks import datasets, flagging, manifest, score, storage
@@ -576,7 +578,7 @@ def test_segments_have_a_scale_of_their_own(
     for value, entry in own.items():
         rows = kinds == value
         scores = found["anomaly_score"].to_numpy()[rows]
-        pool = density.calibration["excess"]
+        pool = density.calibration_scores(ScoreConfig().statistic)
         if entry["own"]:
             pool = pool[codes == labels.index(value)]
         stranger = (pool[None] >= scores[:, None] - 1e-4).sum(axis=1)
@@ -601,3 +603,10 @@ def test_a_column_that_cannot_segment_is_refused(
     with pytest.raises(ValueError, match=message):
         job(config=ScoreConfig(calibrate_by=column))
     assert not (tmp_path / "output").exists()
+
+
+def test_the_default_statistic_is_the_same_everywhere() -> None:
+    assert ScoreConfig().statistic == judgement.DEFAULT
+    for method in (TableDensity.score, TableDensity.measure, TableDensity.reference):
+        default = inspect.signature(method).parameters["statistic"].default
+        assert default == judgement.DEFAULT
