@@ -397,17 +397,16 @@ class Real(Mixture):
         z = self.scaled(x).clamp(-FAR, FAR).unsqueeze(-1)
         u = (z - location) * torch.exp(-log_scale)
         weight = log_weight.exp()
-        sides = [
-            logarithm(
-                # Not ndtr, which loses digits in the tail.
-                (weight * torch.special.erfc(v * -(0.5**0.5))).sum(-1) / 2,
-                lambda far, v=v: log_weight[far] + torch.special.log_ndtr(v[far]),
+
+        def side(u: Tensor) -> Tensor:
+            # Not ndtr, which loses digits in the tail.
+            total = (weight * torch.special.erfc(u * -(0.5**0.5))).sum(-1) / 2
+            return logarithm(
+                total, lambda far: log_weight[far] + torch.special.log_ndtr(u[far])
             )
-            for v in (u, -u)
-        ]
-        return torch.stack(
-            [sides[0], torch.full_like(sides[0], -torch.inf), sides[1]], -1
-        )
+
+        below = side(u)
+        return torch.stack([below, torch.full_like(below, -torch.inf), side(-u)], -1)
 
     def sample(
         self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
@@ -605,16 +604,14 @@ def by_likelihood(log_probs: Tensor, own: Tensor) -> Tensor:
     """
     less, more = log_probs < own - AS_LIKELY, log_probs > own + AS_LIKELY
     shares = log_probs.exp()
-    parts = [
-        logarithm(
+
+    def total(which: Tensor) -> Tensor:
+        return logarithm(
             (shares * which).sum(-1),
-            lambda far, which=which: log_probs[far].masked_fill(
-                ~which[far], -torch.inf
-            ),
+            lambda far: log_probs[far].masked_fill(~which[far], -torch.inf),
         )
-        for which in (less, ~(less | more), more)
-    ]
-    return torch.stack(parts, -1)
+
+    return torch.stack([total(less), total(~(less | more)), total(more)], -1)
 
 
 def log_logistic_mass(u: Tensor, d: Tensor) -> Tensor:

@@ -147,7 +147,7 @@ def judge(
     none, to independent columns.
 
     What escaped is no network output: but for surprisal and tail it contributes its
-    surprisal.
+    surprisal, in combined times the winner's weight.
 
     Args:
         model: In eval mode.

@@ -28,9 +28,9 @@ from safetensors.torch import load_file
 from ar_models.density import TableDensity
 from tasks import (
     cluster,
-    evaluate,
     learner,
     manifest,
+    models,
     orderings,
     progress,
     reference,
@@ -443,7 +443,7 @@ def publish(
             "division": division(config["prepared"], source),
             "start": begin,
         },
-        background=None if behind is None else evaluate.load(behind).model,
+        background=None if behind is None else models.load(behind).model,
     )
     rows = source["rows"]["calibration"]
     density.calibration = calibrate(density, config["prepared"], rows)
