@@ -492,7 +492,7 @@ def test_q_values_are_those_of_the_whole_dataset(undisturbed: Path) -> None:
 @pytest.mark.parametrize(
     ("rule", "flagged"),
     [
-        ({"fdr": 0.5}, lambda found: found["q_value"].to_numpy() <= 0.5),
+        ({"fdr": 0.9}, lambda found: found["q_value"].to_numpy() <= 0.9),
         ({"threshold": 97.0}, lambda found: found["severity"].to_numpy() >= 97),
         ({"budget": 0.05}, None),
         ({"budget": 7}, None),
