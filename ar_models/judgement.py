@@ -32,6 +32,7 @@ Statistic = Literal[
     "leave_one_out",
     "typicality",
     "ratio",
+    "margins",
 ]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
@@ -145,6 +146,11 @@ def judge(
     ratio: log_prob under the background less log_prob: how much stranger the row is to
     the model than to one that knows only what is common to all rows; where there is
     none, to independent columns.
+
+    margins: The density plus, for each variable, -log of its tail probability by
+    itself less 1. Given one extreme value a model that learned from anomalies expects
+    the next one; columns by themselves do not get used to it. An absent value is
+    wholly ordinary: its tail probability is 1.
 
     What escaped is no network output: but for surprisal and tail it contributes its
     surprisal, in combined times the winner's weight.
@@ -373,6 +379,19 @@ def _ratio(view: View) -> tuple[Floats, Tensor]:
     return view.unless_escaped(usual - view.network), -view.each.sum(-1)
 
 
+def _margins(view: View) -> tuple[Floats, Tensor]:
+    contributions, scores = _density(view)
+    variables = view.model.variables
+    alone = Independent(variables).to(view.x.device).eval().conditionals(view.x)
+    half = torch.full_like(view.x, 0.5)
+    tails = _log_tails_of_variables(variables, alone, view.x, half, None)
+    apart = by_column(-tails.nan_to_num(nan=0.0) - 1, variables)
+    counts = view.encoded.escapes == PRESENT
+    if view.encoded.unknown is not None:
+        counts &= ~view.encoded.unknown
+    return contributions + np.where(counts, apart, 0.0), scores
+
+
 STRANGENESS: dict[Statistic, Callable[[View], tuple[Floats, Tensor]]] = {
     "combined": _combined,
     "density": _density,
@@ -383,6 +402,7 @@ STRANGENESS: dict[Statistic, Callable[[View], tuple[Floats, Tensor]]] = {
     "leave_one_out": _leave_one_out,
     "typicality": _typicality,
     "ratio": _ratio,
+    "margins": _margins,
 }
 
 

@@ -97,7 +97,9 @@ TRAIN = TrainConfig(
 )
 SETTINGS = {
     "clean": Setting(MODEL, TRAIN, 300, DEFAULT),
-    "contaminated": Setting(MODEL, TRAIN, 300, DEFAULT),
+    "contaminated": Setting(
+        MODEL, TRAIN.model_copy(update={"trim": 0.1}), 300, "margins"
+    ),
 }
 """One for all datasets of a protocol."""
 

@@ -496,6 +496,7 @@ class ScoreConfig(Section):
         "leave_one_out",
         "typicality",
         "ratio",
+        "margins",
     ] = Field("combined", description="what the anomaly score is made of")
     threshold: Annotated[float, Field(gt=0, lt=100)] | None = Field(
         None,

@@ -356,6 +356,27 @@ def test_the_ratio_weighs_a_row_against_the_background(
         TableDensity.load(tmp_path)
 
 
+def test_margins_add_what_each_column_says_by_itself(learned: TableDensity) -> None:
+    rows = awkward_table(300, seed=1)
+    far = rows.set_column(0, "amount", pa.array(rows["amount"].to_numpy() * 1e3))
+    place = rows.column_names.index("maybe")
+    moved = pa.concat_arrays([rows["maybe"].chunk(0)[1:], rows["maybe"].chunk(0)[:1]])
+
+    def added(table: pa.Table) -> np.ndarray:
+        margins, density = (
+            learned.score(table, statistic=name, explain="none")["anomaly_score"]
+            for name in ("margins", "density")
+        )
+        return np.asarray(margins) - np.asarray(density)
+
+    # Far values beside other neighbours add just as much.
+    here = added(far) - added(rows)
+    there = added(far.set_column(place, "maybe", moved))
+    there -= added(rows.set_column(place, "maybe", moved))
+    np.testing.assert_allclose(here, there, atol=1e-4)
+    assert here.mean() > 1
+
+
 def test_a_row_that_is_too_ordinary_is_atypical(learned: TableDensity) -> None:
     rows = awkward_table(300, seed=1)
     excess = learned.score(rows, statistic="excess")["anomaly_score"].to_numpy()
