@@ -227,7 +227,7 @@ def p_values(values: Floats) -> Figure:
     axes.set_ylim(0, max(1.5, 1.1 * float(density.max())))
     axes.set_xlabel("p-value of test rows against calibration rows")
     axes.set_ylabel("density")
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower right", frameon=True, facecolor="white", edgecolor="none")
     return figure
 
 

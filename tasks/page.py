@@ -25,6 +25,7 @@ th, td { padding: 5px 12px 5px 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
+td.said { min-width: 240px; }
 tr:last-child td { border-bottom: 0; }
 img { display: block; max-width: 100%; height: auto; margin: 6px auto 0; }
 .odd { border-top: 1px solid var(--line); padding: 12px 0; }
@@ -59,7 +60,7 @@ PAGE = """<!doctype html>
 <body>
 <main>
 <h1>{{ name }}</h1>
-<p class="soft">A density model of {{ found.dim }} columns, learned from
+<p class="soft">A density model of {{ found.dim | int }} columns, learned from
 {{ about.prepared.rows.train | count }} rows and judged on
 {{ found.rows | count }} test rows it has not seen.</p>
 
@@ -110,7 +111,7 @@ nor the champion learned from; gains in nats per row against the champion.</p>
 {% for check in checks %}
 <tr><td>{{ check.check }}</td><td>{{ check.passed }}</td>
 <td class="n">{{ check.found }}</td><td class="n">{{ check.interval }}</td>
-<td class="n">{{ check.bound }}</td><td>{{ check.remark }}</td></tr>
+<td class="n">{{ check.bound }}</td><td class="said">{{ check.remark }}</td></tr>
 {% endfor %}
 </table></div>
 </section>

@@ -162,7 +162,7 @@ def tiles(found: Json) -> list[Json]:
         {
             "name": "Bits per column",
             "value": f"{found['bits_per_dim']:.3f}",
-            "remark": f"{found['dim']} modelled columns",
+            "remark": f"{found['dim']:.0f} modelled columns",
         },
     ]
     if found["p_value_ks"] is not None:
