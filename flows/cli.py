@@ -307,8 +307,7 @@ def score(
     }
     if incremental:
         chosen = version(model_version, alias).get("version")
-        more = {"model_version": chosen}
-        command("backfill", file, given, changes, as_json, debug, **more)
+        command("backfill", file, given, changes, as_json, debug, model_version=chosen)
     more = {"overwrite": overwrite, **version(model_version, alias)}
     command("score", file, given, changes, as_json, debug, **more)
 

@@ -108,8 +108,8 @@ def one(
     trained = jobs.run("retrain", config)
     scored: Json = {}
     if has_champion(config):
-        only = {"since": partition, "until": partition}
-        scored = jobs.run("backfill", config, **only)["backfill"]
+        found = jobs.run("backfill", config, since=partition, until=partition)
+        scored = found["backfill"]
     challenger = trained["train"]["path"] if "train" in trained else None
     first = next((m["model"] for m in before if m["model"]), challenger)
     models = dict(zip(WHO, (champion, challenger, first), strict=True))

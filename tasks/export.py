@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from ar_models import families
 from ar_models.density import TableDensity
-from tasks import evaluate, storage
+from tasks import models, storage
 
 logger = logging.getLogger(__name__)
 
-FAMILIES = ("fvsbn", "independent", "made")
+FAMILIES = ("fvsbn", "independent", "made", "rnn", "transformer")
 """Families whose likelihood is one graph of operations that ONNX has."""
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
@@ -59,7 +59,7 @@ def export(model: str, output: str) -> Json:
     """
     began = time.monotonic()
     check_packages()
-    density = evaluate.load(model)
+    density = models.load(model)
     check_family(density)
     content = graph(density)
     furthest = difference(density, content)
@@ -96,6 +96,11 @@ def check_family(density: TableDensity) -> None:
         raise ValueError(
             f"a model of family {family} cannot be exported to ONNX; these can: "
             f"{', '.join(FAMILIES)}"
+        )
+    if density.model.config().get("steps") == "places":
+        raise ValueError(
+            "a model with model.steps places cannot be exported to ONNX, since its "
+            "graph depends on the rows; train with steps variables"
         )
 
 

@@ -19,6 +19,8 @@ SMALL = {
     "fvsbn": {"orderings": 2, "ordering": "random"},
     "independent": {},
     "made": {"hidden": 16, "layers": 1},
+    "rnn": {"hidden": 8},
+    "transformer": {"hidden": 8, "layers": 1, "heads": 1},
 }
 
 
