@@ -15,6 +15,7 @@ import argparse
 import pickle
 import platform
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -285,6 +286,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         for name in chosen:
             with memory(held[name]):
                 took[name].append(seconds(runs[name]))
+            print(f"{name}: {took[name][-1]:.1f} s", file=sys.stderr, flush=True)
     print("| scoring | seconds | rows/s | of the floor | MB per process |")
     print("|---|---|---|---|---|")
     floor = statistics.median(took.get("floor", [float("nan")]))
