@@ -116,7 +116,7 @@ class DensityModel(PythonModel):
         # Spark's conversion knows no missing list.
         told = pc.if_else(told.is_valid(), told, pa.scalar([], told.type))
         scored = scored.set_column(place, EXPLANATION, told)
-        frame: pd.DataFrame = scored.to_pandas(types_mapper=compact)
+        frame: pd.DataFrame = scored.to_pandas()
         return frame
 
     def impute(self, frame: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
@@ -134,11 +134,6 @@ class DensityModel(PythonModel):
             details=chosen["details"],
         ).to_pandas()
         return filled
-
-
-def compact(type: pa.DataType) -> pd.ArrowDtype | None:
-    """Lists and structs stay Arrow's: as Python's objects they take ten times more."""
-    return pd.ArrowDtype(type) if pa.types.is_nested(type) else None
 
 
 @contextmanager
