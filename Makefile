@@ -28,7 +28,7 @@ check-consumer: .venv/installed  ## a version in a fresh environment, served, in
 	$(BIN)/python -m pytest tests/test_consumer.py -m consumer $(PYTEST_ARGS)
 
 check-image: .venv/installed  ## the steps of infra/Dockerfile in an empty folder, minutes
-	$(BIN)/python -m pytest tests/test_image.py --clean-venv $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/test_image.py -m image $(PYTEST_ARGS)
 
 test-stack: .venv/installed-stack  ## the loop on real servers, minutes
 	tests/install_postgres.sh

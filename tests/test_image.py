@@ -43,11 +43,8 @@ def test_the_dockerfile_can_be_read_as_steps() -> None:
         assert sorted(runs) == ["pip", "useradd"]
 
 
-def test_the_image_has_what_its_services_run(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if not request.config.getoption("--clean-venv"):
-        pytest.skip("takes minutes; make check-image")
+@pytest.mark.image
+def test_the_image_has_what_its_services_run(tmp_path: Path) -> None:
     folder, home = tmp_path / "image", tmp_path / "home"
     folder.mkdir()
     home.mkdir()
