@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
@@ -751,7 +751,7 @@ def command(
     as_json: bool,
     debug: bool,
     **parameters: Any,
-) -> None:
+) -> NoReturn:
     """Runs the flow `name` with the configuration in `file`, as changed by flags."""
     config = read(file, given, changes, as_json)
 
@@ -816,7 +816,7 @@ def overrides(
     return result | {key: value for key, value in given.items() if value is not None}
 
 
-def work(name: str, config: Config, job: Job, as_json: bool, debug: bool) -> None:
+def work(name: str, config: Config, job: Job, as_json: bool, debug: bool) -> NoReturn:
     """Does a job in a supervised child of its own, and turns its end into a code."""
     raise_unless_supervised()
     terminal = Terminal(as_json=as_json)

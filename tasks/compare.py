@@ -15,7 +15,7 @@ from tasks.config import EvaluateConfig, Resources
 from tasks.datasets import Fragment, OnBadFile
 from tasks.gate import check_columns
 from tasks.intervals import interval
-from tasks.models import fingerprint, load
+from tasks.models import check_readable, fingerprint, load
 
 Json = dict[str, Any]  # JSON-able values
 
@@ -73,7 +73,8 @@ def compare(
     same = check_columns(*pair)
     if not same.passed:
         raise ValueError(f"{models[0]} and {models[1]}: {same.remark}")
-    check_readable(pair, source, dataset.schema)
+    for density in pair:
+        check_readable(density, source, dataset.schema)
     segments.check(dataset.schema, config.segments, None)
     about = [
         {**info, "fingerprint": fingerprint(density)}
@@ -128,17 +129,6 @@ def compare(
         + [manifest.describe(output, name, 0) for name in (RESULT, PAGE)],
     )
     return summary(output, content, done=False)
-
-
-def check_readable(
-    pair: tuple[TableDensity, TableDensity], source: str, schema: pa.Schema
-) -> None:
-    """Raises ValueError where a model cannot read rows of a schema."""
-    for density in pair:
-        try:
-            density.encoder.check(schema)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
 
 
 class Pair:

@@ -30,7 +30,7 @@ from ar_models.density import TableDensity
 from tasks import datasets, fidelity_page, manifest, storage
 from tasks.config import FidelityConfig
 from tasks.intervals import interval
-from tasks.models import fingerprint, load
+from tasks.models import check_readable, fingerprint, load
 
 logger = logging.getLogger(__name__)
 
@@ -185,10 +185,7 @@ def check_target(density: TableDensity, target: str | None) -> None:
 def open_samples(density: TableDensity, path: str, rows: int) -> datasets.Dataset:
     """The dataset of synthetic rows, which has the modelled columns."""
     dataset = datasets.open_dataset(path, rows_per_fragment=max(1, rows))
-    try:
-        density.encoder.check(dataset.schema)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    check_readable(density, path, dataset.schema)
     return dataset
 
 

@@ -11,7 +11,7 @@ from ar_models.imputation import require_order_agnostic
 from tasks import datasets, manifest, parts
 from tasks.config import ImputeConfig, Resources
 from tasks.datasets import Dataset, Fragment
-from tasks.models import fingerprint, load
+from tasks.models import check_readable, fingerprint, load
 
 IMPUTATION = "imputation"
 """Column that numbers the imputations of a row, where there are several."""
@@ -100,10 +100,7 @@ def open_checked(density: TableDensity, source: str, config: ImputeConfig) -> Da
     """
     require_order_agnostic(density.model)
     dataset = datasets.open_dataset(source, rows_per_fragment=config.rows_per_fragment)
-    try:
-        density.encoder.check(dataset.schema)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+    check_readable(density, source, dataset.schema)
     added = {DETAILS: config.details, IMPUTATION: config.imputations > 1}
     for name, is_added in added.items():
         if is_added and name in dataset.schema.names:

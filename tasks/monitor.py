@@ -15,7 +15,7 @@ from tasks import datasets, drift, drift_page, manifest, parts, reference, stora
 from tasks.config import MonitorConfig, Resources
 from tasks.datasets import Fragment, OnBadFile
 from tasks.drift import Effect, Histogram, Size
-from tasks.models import fingerprint, load
+from tasks.models import check_readable, fingerprint, load
 from tasks.reference import Reference
 from tasks.segments import metric_name
 
@@ -93,10 +93,7 @@ def monitor(
     )
     density = load(model)
     known = reference.read(model)
-    try:
-        density.encoder.check(dataset.schema)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+    check_readable(density, source, dataset.schema)
     check_ignored(density.encoder, config)
     about = {**(model_info or {}), "fingerprint": fingerprint(density)}
     settings = config.model_dump(mode="json", exclude={"input", "output"})

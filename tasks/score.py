@@ -21,7 +21,7 @@ from ar_models.ranking import Rule, optional
 from tasks import cluster, datasets, flagging, manifest, parts, storage
 from tasks.config import Resources, ScoreConfig
 from tasks.datasets import Dataset, Fragment, OnBadFile
-from tasks.models import fingerprint, load
+from tasks.models import check_readable, fingerprint, load
 
 STRANGEST = 5
 """Rows that are named in the manifest, the strangest of all."""
@@ -443,10 +443,7 @@ def carried_columns(
             the model cannot read the dataset.
     """
     datasets.check_columns(dataset.schema, {"data.id": id_columns})
-    try:
-        density.encoder.check(dataset.schema)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+    check_readable(density, source, dataset.schema)
     partition = [key for key, _ in dataset.fragments[0].partition]
     carried = list(dict.fromkeys([*id_columns, *partition]))
     written = scored_schema(density.columns, density.sequences).names
