@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ar_models.comparable import comparable
 from ar_models.density import TableDensity
 from tasks import compare_page, datasets, manifest, parts, segments, storage
 from tasks.config import EvaluateConfig, Resources
@@ -19,7 +20,7 @@ from tasks.models import check_readable, fingerprint, load
 
 Json = dict[str, Any]  # JSON-able values
 
-FORMAT = 1
+FORMAT = 2
 """Enters the job key; raised when the same job would give other figures."""
 
 ROWS = "rows"
@@ -150,7 +151,7 @@ class Pair:
         key: str,
         on_bad_file: OnBadFile,
     ) -> None:
-        self.first, self.second = load(models[0]), load(models[1])
+        self.views = comparable(load(models[0]), load(models[1]))
         self.folder = folder
         self.columns = columns
         self.key = key
@@ -158,7 +159,8 @@ class Pair:
 
     def __call__(self, fragment: Fragment) -> parts.Facts:
         """Writes both log-probabilities of a fragment's rows; its facts."""
-        wanted = {*self.first.columns, *self.second.columns, *self.columns}
+        first, second = (view.density for view in self.views)
+        wanted = {*first.columns, *self.columns}
         try:
             table = datasets.read(fragment, wanted)
         except pa.ArrowInvalid as error:
@@ -168,10 +170,14 @@ class Pair:
                 ) from error
             table = fragment.schema.empty_table().select(sorted(wanted))
         # The columns may stand in another order in the second model.
-        names = self.first.columns
-        mine = self.first.column_log_prob(table)
-        order = [self.second.columns.index(name) for name in names]
-        theirs = self.second.column_log_prob(table)[:, order]
+        order = [second.columns.index(name) for name in first.columns]
+        mine, theirs = (
+            np.concatenate(
+                [view.column_log_prob(*part) for part in view.density.batches(table)]
+            )
+            for view in self.views
+        )
+        theirs = theirs[:, order]
         finite = np.isfinite(mine.sum(axis=1)) & np.isfinite(theirs.sum(axis=1))
         mine, theirs, table = mine[finite], theirs[finite], table.filter(finite)
         facts = {

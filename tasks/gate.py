@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ar_models import cells
+from ar_models.comparable import Comparable, comparable
 from ar_models.density import WEIGHTS, TableDensity
 from ar_models.explanation import text
 from tasks import consumer, evaluate, manifest, profile, progress, splits, storage
@@ -27,7 +28,7 @@ from tasks.transforms import count, transforms
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Enters the job key; raised when the same models would be judged otherwise."""
 
 GATE = "gate.json"
@@ -207,17 +208,18 @@ def examine(
     )
     if not enough.passed:
         return [enough], table.num_rows
-    ours = findings(new, table, "challenger")
+    views = (Comparable(new), None) if old is None else comparable(new, old)
+    ours = findings(views[0], table, "challenger")
     finite = check_finite(ours)
     absolute = [enough, finite]
     if not finite.passed:
         return absolute, table.num_rows
     absolute.append(check_diversity(ours, new, table, config))
-    if old is None:
+    if old is None or views[1] is None:
         return absolute, table.num_rows
-    theirs = findings(old, table, "champion")
+    theirs = findings(views[1], table, "champion")
     return [
-        same,
+        told_apart(same, views),
         *absolute,
         check_improvement(ours.log_prob - theirs.log_prob, config),
         *check_each_segment(ours.log_prob - theirs.log_prob, table, config),
@@ -347,7 +349,8 @@ class Findings:
     """What a model says about n rows.
 
     Attributes:
-        columns: Log-probability of each column, (n, columns), nats.
+        columns: Log-probability of each column, (n, columns), nats, as it can be
+            compared with the other model's.
         scores: Anomaly scores, (n,), nats.
         p_values: Their ranks among calibration rows, (n,), or None without any.
         ks: Of each column, the distance of its probability integral transforms from
@@ -365,14 +368,17 @@ class Findings:
         return np.asarray(self.columns.sum(axis=1))
 
 
-def findings(density: TableDensity, table: pa.Table, who: str) -> Findings:
+def findings(view: Comparable, table: pa.Table, who: str) -> Findings:
     """What a model says about the rows of `table`."""
+    density = view.density
     rng = np.random.default_rng(0)
     columns, scores, counts = [], [], []
     done = 0
     for rows, encoded in density.batches(table):
         judgement = density.judge(encoded)
-        columns.append(judgement.log_prob)
+        columns.append(
+            view.column_log_prob(rows, encoded) if view.differs else judgement.log_prob
+        )
         scores.append(judgement.contributions.sum(axis=1))
         u = transforms(
             judgement.conditionals,
@@ -431,6 +437,18 @@ def check_columns(challenger: TableDensity, champion: TableDensity) -> Check:
             "reports, and let a person promote it"
         )
     return Check("columns", len(names), not names, remark, bound=0, person=True)
+
+
+def told_apart(same: Check, views: Sequence[Comparable]) -> Check:
+    """The check of the columns, with those in which the models know other values."""
+    names = sorted({name for view in views for name in view.differs})
+    if not names:
+        return same
+    remark = (
+        f"{same.remark}; of {', '.join(names)} they know different values, and are "
+        "compared by what both tell apart"
+    )
+    return replace(same, remark=remark)
 
 
 def check_finite(found: Findings) -> Check:

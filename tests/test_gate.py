@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from judging import Judged
 
+from ar_models.comparable import Comparable
 from ar_models.density import TableDensity
 from tasks import gate, storage
 from tasks.config import GateConfig
@@ -57,7 +58,7 @@ def rows(judged: Judged) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def found(strong: TableDensity, rows: pa.Table) -> Findings:
-    return gate.findings(strong, rows, "model")
+    return gate.findings(Comparable(strong), rows, "model")
 
 
 def by_name(verdict: dict[str, Any]) -> dict[str, Any]:
