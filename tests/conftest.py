@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills",
         type=int,
-        default=2,
+        default=1,
         help="at how many moments test_kill kills the pipeline, 10 at most",
     )
 

@@ -1,7 +1,7 @@
 """The whole pipeline, killed: it goes on and ends with the same artifacts.
 
-`pytest tests/test_kill.py --kills 10` (make check-kill) takes ten moments, a normal run
-two.
+`pytest tests/test_kill.py --kills 10` (make check-kill) takes ten moments and Ctrl-C, a
+normal run one moment, in training, and SIGTERM.
 """
 
 import hashlib
@@ -173,14 +173,17 @@ class Pipeline:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Cases: each of the moments alone, or two in a row in a normal run."""
-    if "moments" in metafunc.fixturenames:
-        kills = metafunc.config.getoption("--kills")
+    """Cases: so many of the moments and signals, those first that tell most."""
+    kills = metafunc.config.getoption("--kills")
+    if "number" in metafunc.fixturenames:
+        signals = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+        metafunc.parametrize(("number", "code"), signals[:kills])
+    if "moment" in metafunc.fixturenames:
         shares = [(i + 0.5) / 5 for i in range(5)]
         # Every other one takes all processes at once.
         kinds = [(at, i % 2 == 0) for i, at in enumerate([*POINTS, *shares])]
-        cases = [[kinds[1], kinds[4]]] if kills == 2 else [[kind] for kind in kinds]
-        metafunc.parametrize("moments", cases[:kills], ids=str)
+        cases = [kinds[1], kinds[4], kinds[0], kinds[2], kinds[3], *kinds[5:]]
+        metafunc.parametrize(("moment", "everything"), cases[:kills])
 
 
 @pytest.fixture(scope="module")
@@ -196,13 +199,13 @@ def undisturbed(
 def test_a_killed_pipeline_ends_with_the_same_artifacts(
     tmp_path: Path,
     undisturbed: tuple[dict[str, Any], float],
-    moments: list[tuple[str | float, bool]],
+    moment: str | float,
+    everything: bool,
 ) -> None:
     expected, seconds = undisturbed
     pipeline = Pipeline(tmp_path / "job")
-    for moment, everything in moments:
-        at = moment if isinstance(moment, str) else moment * seconds
-        assert pipeline.run_until(at, everything=everything)
+    at = moment if isinstance(moment, str) else moment * seconds
+    assert pipeline.run_until(at, everything=everything)
     pipeline.complete()
     assert pipeline.versions() == [(1,)]
     artifacts = pipeline.artifacts()
@@ -211,9 +214,6 @@ def test_a_killed_pipeline_ends_with_the_same_artifacts(
         assert artifacts[name] == content, name
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-)
 def test_an_interrupted_command_leaves_nothing_behind(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
