@@ -173,8 +173,8 @@ def work(name: str, config: Config, **parameters: Any) -> State[Results]:
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(turns.turn(config.name, queue=queue))
-        except TimeoutError:
-            return Cancelled(message=f"another run on {config.name} is under way")
+        except TimeoutError as error:
+            return Cancelled(message=str(error))
         stack.enter_context(lifetime.guard())
         # Ray and MLflow read their settings when they are imported; and who has to wait
         # or to go should not take seconds for it.

@@ -6,11 +6,11 @@ And where a run died with its machine, nobody says so. Hence a run that finds th
 taken looks whether there is somebody who has it.
 """
 
+import contextlib
 import logging
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -62,7 +62,7 @@ def limit_name(name: str) -> str:
     return f"chainrule-{name}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def turn(name: str, *, queue: bool) -> Iterator[None]:
     """Holds the slot of a dataset.
 
@@ -71,14 +71,21 @@ def turn(name: str, *, queue: bool) -> Iterator[None]:
         queue: Whether to wait for a run that has it, or to give up.
 
     Raises:
-        TimeoutError: Another run has it.
+        TimeoutError: Another run has it, or waits for it to do the same.
     """
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(limit_name(name), 1)
         free(client, name)
         bury(client, ended_badly(client, name))
-    seconds = None if queue else PATIENCE
-    with concurrency(limit_name(name), timeout_seconds=seconds):
+        waits = first_in_line(client, name)
+    if waits is not None:
+        raise TimeoutError(f"run {waits.name} waits its turn to do the same")
+    with contextlib.ExitStack() as stack:
+        seconds = None if queue else PATIENCE
+        try:
+            stack.enter_context(concurrency(limit_name(name), timeout_seconds=seconds))
+        except TimeoutError as error:
+            raise TimeoutError(f"another run on {name} is under way") from error
         tell_holder(name)
         yield
 
@@ -111,6 +118,25 @@ def free(client: SyncPrefectClient, name: str) -> None:
         update = GlobalConcurrencyLimitUpdate(active_slots=0)
         client.update_global_concurrency_limit(limit_name(name), update)
         logger.warning("the slot of %s was taken by no run and is free now", name)
+
+
+def first_in_line(client: SyncPrefectClient, name: str) -> FlowRun | None:
+    """An earlier run of this deployment that waits for the slot, if there is one.
+
+    A run that waits is a process: there is one of each deployment at most.
+    """
+    if deployment.id is None:
+        return None
+    under_way = client.read_flow_runs(
+        flow_run_filter=in_states(StateType.RUNNING), deployment_filter=this()
+    )
+    own = client.read_flow_run(UUID(str(flow_run.id)))
+    for run in under_way:
+        earlier = (run.start_time, run.id) < (own.start_time, own.id)
+        holds = limit_name(name) in run.tags
+        if earlier and not holds and beats(client, run):
+            return run
+    return None
 
 
 def taken(client: SyncPrefectClient, name: str) -> bool:
@@ -179,9 +205,10 @@ def collapse_late_runs() -> None:
         return
     due = in_states(StateType.SCHEDULED)
     due.expected_start_time = FlowRunFilterExpectedStartTime(before_=datetime.now(UTC))
-    which = DeploymentFilter(id=DeploymentFilterId(any_=[UUID(str(deployment.id))]))
     with get_client(sync_client=True) as client:
-        for late in client.read_flow_runs(flow_run_filter=due, deployment_filter=which):
+        for late in client.read_flow_runs(
+            flow_run_filter=due, deployment_filter=this()
+        ):
             if str(late.id) == str(flow_run.id):
                 continue
             client.set_flow_run_state(
@@ -192,6 +219,11 @@ def collapse_late_runs() -> None:
             logger.info(
                 "the late run %s is cancelled, this one stands for it", late.name
             )
+
+
+def this() -> DeploymentFilter:
+    """The deployment of this run."""
+    return DeploymentFilter(id=DeploymentFilterId(any_=[UUID(str(deployment.id))]))
 
 
 def of(name: str) -> DeploymentFilter:

@@ -190,7 +190,7 @@ def test_a_server_takes_params(server: str, rows: pa.Table) -> None:
     assert {row["kind <b>"] for row in drawn} <= {"x", "y", "z & more"}
 
 
-def test_mlflow_predicts_in_a_process_of_its_own(
+def test_mlflow_predict_gives_the_numbers_of_the_flow(
     version: dict[str, Any], rows: pa.Table, flow: pd.DataFrame, tmp_path: Path
 ) -> None:
     frame = rows.to_pandas()

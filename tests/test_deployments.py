@@ -223,6 +223,32 @@ def test_a_dataset_has_one_run_at_a_time(deployed: Any, quick: None) -> None:
     assert scheduled.sample(config, return_state=True).is_completed()
 
 
+def test_one_run_of_a_deployment_waits_at_most(
+    deployed: Any, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _ = deployed
+    with get_client(sync_client=True) as client:
+        found = client.read_deployment_by_name(f"scheduled-sample/{config.name}")
+        first, second = (
+            client.create_flow_run_from_deployment(found.id, state=Running())
+            for _ in range(2)
+        )
+        monkeypatch.setattr(turns, "deployment", Runtime(str(found.id)))
+        monkeypatch.setattr(turns, "flow_run", Runtime(str(second.id)))
+        with pytest.raises(TimeoutError, match=f"run {first.name} waits its turn"):
+            with turns.turn(config.name, queue=True):
+                pass
+        # The first itself goes on, and who has the slot does not wait.
+        monkeypatch.setattr(turns, "flow_run", Runtime(str(first.id)))
+        with turns.turn(config.name, queue=True):
+            monkeypatch.setattr(turns, "flow_run", Runtime(str(second.id)))
+            with pytest.raises(TimeoutError, match="another run"):
+                with turns.turn(config.name, queue=False):
+                    pass
+        for run in (first, second):
+            client.delete_flow_run(run.id)
+
+
 def test_a_slot_that_a_restarted_server_forgot_is_freed(
     deployed: Any, quick: None
 ) -> None:
