@@ -21,15 +21,16 @@ def compare(
 ) -> dict[str, Any]:  # JSON-able
     """Compares two versions, on `input` or on the test rows of the dataset."""
     source = input or storage.join(prepared_data(config)["path"], "test")
-    named = [steps.model_uri(config, version) for version in (first, second)]
-    found = [steps.download_model(uri, config.resources.storage) for uri in named]
+    (model, about), (other, about_other) = (
+        steps.version_of(config, version) for version in (first, second)
+    )
     compared = steps.compare_models(
-        (found[0][0], found[1][0]),
+        (model, other),
         source,
         place(config, "compared"),
         config.evaluate,
         config.resources,
-        infos=(found[0][1], found[1][1]),
+        infos=(about, about_other),
         on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,
     )
@@ -40,10 +41,10 @@ def compare(
         config.evaluate.model_dump(mode="json"),
         compared["metrics"],
         artifacts=[compared["page"]],
-        tags={"first": found[0][1]["version"], "second": found[1][1]["version"]},
+        tags={"first": about["version"], "second": about_other["version"]},
     )
     return {
-        "models": [version for _, version in found],
+        "models": [about, about_other],
         "compare": compared,
         "run_id": run_id,
     }

@@ -21,19 +21,15 @@ def embed(
         overwrite: Whether another job's output may be replaced.
         version: Number of a registered version, or an alias.
     """
-    model, about = steps.download_model(
-        steps.model_uri(config, version), config.resources.storage
-    )
-    source = steps.group_rows(
-        config.data, config.embed.input or config.data.path, place(config, "grouped")
-    )
+    model, about = steps.version_of(config, version)
+    source = steps.events_of(config, config.embed.input)
     embedded = steps.embed_rows(
         model,
-        source["path"],
+        source,
         config.embed.output or place(config, "embedded"),
         config.embed,
         config.resources,
-        id_columns=group.of_groups(config.data, source["path"]).id + config.embed.carry,
+        id_columns=group.of_groups(config.data, source).id + config.embed.carry,
         model_info=about,
         on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,

@@ -20,9 +20,7 @@ def impute(
         overwrite: Whether another job's output may be replaced.
         version: Number of a registered version, or an alias.
     """
-    model, about = steps.download_model(
-        steps.model_uri(config, version), config.resources.storage
-    )
+    model, about = steps.version_of(config, version)
     filled = steps.impute_rows(
         model,
         config.impute.input or config.data.path,

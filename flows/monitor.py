@@ -20,15 +20,11 @@ def monitor(
         overwrite: Whether another job's output may be replaced.
         version: Number of a registered version, or an alias.
     """
-    model, about = steps.download_model(
-        steps.model_uri(config, version), config.resources.storage
-    )
-    source = steps.group_rows(
-        config.data, config.monitor.input or config.data.path, place(config, "grouped")
-    )
+    model, about = steps.version_of(config, version)
+    source = steps.events_of(config, config.monitor.input)
     found = steps.monitor_rows(
         model,
-        source["path"],
+        source,
         config.monitor.output or place(config, "monitored"),
         config.monitor,
         config.resources,

@@ -103,8 +103,7 @@ def score_new(config: Config) -> Results:
 
 def grouped_data(config: Config) -> DataConfig:
     """The dataset to learn from, its rows gathered into sequences if that is asked."""
-    source = steps.group_rows(config.data, config.data.path, place(config, "grouped"))
-    return group.of_groups(config.learned, source["path"])
+    return group.of_groups(config.learned, steps.events_of(config))
 
 
 def prepared_data(config: Config, encoder: TableEncoder | None = None) -> Results:

@@ -21,19 +21,15 @@ def score(
         overwrite: Whether another job's output may be replaced.
         version: Number of a registered version, or an alias.
     """
-    model, about = steps.download_model(
-        steps.model_uri(config, version), config.resources.storage
-    )
-    source = steps.group_rows(
-        config.data, config.score.input or config.data.path, place(config, "grouped")
-    )
+    model, about = steps.version_of(config, version)
+    source = steps.events_of(config, config.score.input)
     scored = steps.score_rows(
         model,
-        source["path"],
+        source,
         config.score.output or place(config, "scored"),
         config.score,
         config.resources,
-        id_columns=group.of_groups(config.data, source["path"]).id + config.score.carry,
+        id_columns=group.of_groups(config.data, source).id + config.score.carry,
         model_info=about,
         on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,
@@ -54,10 +50,7 @@ def backfill(
     `model_version`, a number or an alias.
     """
     group.refuse(config.data, "partition by partition")
-    model, version = steps.download_model(
-        steps.model_uri(config, model_version or steps.CHAMPION),
-        config.resources.storage,
-    )
+    model, version = steps.version_of(config, model_version or steps.CHAMPION)
     scored = steps.score_partitions(
         model,
         config.score.input or config.data.path,

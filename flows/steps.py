@@ -93,6 +93,22 @@ def model_uri(config: Config, version: str = CHAMPION) -> str:
     return f"models:/{config.name}@{version}"
 
 
+def version_of(
+    config: Config, version: str = CHAMPION
+) -> tuple[str, dict[str, Any]]:  # JSON-able
+    """The local folder of a registered version, by number or alias, and about it."""
+    found: tuple[str, dict[str, Any]] = download_model(
+        model_uri(config, version), config.resources.storage
+    )
+    return found
+
+
+def events_of(config: Config, path: str | None = None) -> str:
+    """The rows of `path`, or of the data; grouped first where they are of sequences."""
+    source = group_rows(config.data, path or config.data.path, place(config, "grouped"))
+    return str(source["path"])
+
+
 def rival_folder(registered: Mapping[str, Any], root: str) -> str | None:
     """The folder of the version that a registered one has to beat, if there is one."""
     if registered["rival"] is None:

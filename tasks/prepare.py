@@ -263,6 +263,7 @@ def job_key(
         dataset=dataset.fingerprint,
         data=identity,
         encoder=encoder.fingerprint if encoder else FORMAT,
+        split=splits.FORMAT,
     )
 
 

@@ -11,6 +11,9 @@ from ar_models.lists import Lists
 from tasks.config import SplitConfig
 from tasks.profile import Points, base_of, cells_of, mix
 
+FORMAT = 2
+"""Enters the job key; raised when the same rows would be divided otherwise."""
+
 SPLITS = ("train", "valid", "calibration", "test")
 
 _NULL = np.uint64(0x6A09E667F3BCC909)
