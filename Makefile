@@ -16,6 +16,8 @@ lint: .venv/installed
 	$(BIN)/mypy
 
 bench: .venv/installed
+	$(BIN)/python -m pip install -q --disable-pip-version-check \
+	  -c constraints.txt -e '.[bench]'
 	for script in training feed scoring sampling; do \
 	  $(BIN)/python benchmarks/$$script.py || exit 1; done
 

@@ -2,15 +2,19 @@
 
 Run it on an idle machine:
 
+    pip install -c constraints.txt -e '.[bench]'
     python benchmarks/sampling.py --families made independent --dims 20 128 784
     python benchmarks/sampling.py --settings '{"hidden": 1024, "residual": false}'
 
 Each line gives medians over interleaved repetitions: seconds of a forward pass, rows
-per second, the ratio of a draw to a pass, and that of one pass per variable, which is
-measured on the first variables and extrapolated where there are many.
+per second, and as ratios to a forward pass of the same batch a draw, one pass per
+variable, and a draw from zuko's masked autoregressive flow with hidden layers as wide.
+The last two take a pass per variable, of which some are measured and extrapolated.
+Prints a markdown table.
 """
 
 import argparse
+import itertools
 import json
 import math
 import statistics
@@ -18,13 +22,17 @@ import time
 from collections.abc import Callable
 
 import torch
+from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 
 from ar_models.autoregressive import AutoregressiveModel
 from ar_models.families import MODELS
 from ar_models.variables import binary
 
 PLAIN_STEPS = 8
-"""So many of the plain sampler's passes are timed."""
+"""So many passes of the samplers that take one per variable are timed."""
+
+HIDDEN = 512
+"""Units of zuko's hidden layers where the settings do not say how many."""
 
 
 def seconds(work: Callable[[], object], device: str) -> float:
@@ -37,21 +45,39 @@ def seconds(work: Callable[[], object], device: str) -> float:
 
 
 def measure(
-    model: AutoregressiveModel, batch: int, repetitions: int, device: str
+    model: AutoregressiveModel,
+    batch: int,
+    repetitions: int,
+    device: str,
+    hidden: tuple[int, ...],
 ) -> dict[str, float]:
-    """Median seconds of a forward pass, a draw, and plain draws of all variables."""
+    """Median seconds of a forward pass, a draw, and draws with a pass per variable.
+
+    Args:
+        model: What is drawn from.
+        batch: Rows.
+        repetitions: Of each.
+        device: Where.
+        hidden: Widths of the peer's hidden layers.
+    """
     noise = torch.rand(batch, model.dim, 2, device=device)
     free = torch.full((batch, model.dim), math.nan, device=device)
     x = model.draw(noise, free)
 
     def plain() -> None:
-        for _ in range(min(PLAIN_STEPS, model.dim)):
+        for _ in range(steps):
             model.conditionals(x).sample(noise)
 
+    steps = min(PLAIN_STEPS, model.dim)
+    flow = MaskedAutoregressiveTransform(
+        model.dim, passes=steps, hidden_features=hidden
+    ).to(device)
+    values = torch.randn(batch, model.dim, device=device)
     works: dict[str, Callable[[], object]] = {
         "forward": lambda: model.log_prob(x),
         "draw": lambda: model.draw(noise, free),
         "plain": plain,
+        "zuko": lambda: flow().inv(values),
     }
     times: dict[str, list[float]] = {name: [] for name in works}
     for work in works.values():
@@ -60,7 +86,8 @@ def measure(
         for name, work in works.items():
             times[name].append(seconds(work, device))
     medians = {name: statistics.median(taken) for name, taken in times.items()}
-    medians["plain"] *= model.dim / min(PLAIN_STEPS, model.dim)
+    for name in ("plain", "zuko"):
+        medians[name] *= model.dim / steps
     return medians
 
 
@@ -69,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--families", nargs="+", default=["made"], choices=MODELS)
     parser.add_argument("--dims", nargs="+", type=int, default=[20, 128, 784])
-    parser.add_argument("--batch", type=int, default=4096)
+    parser.add_argument("--batches", nargs="+", type=int, default=[256, 4096])
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
@@ -78,21 +105,28 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print("family        dim  forward s    rows/s  draw/forward  plain/forward")
-    for family in arguments.families:
-        for dim in arguments.dims:
-            model = MODELS[family](binary(dim), **arguments.settings)
-            model = model.to(arguments.device).eval()
-            with torch.inference_mode():
-                took = measure(
-                    model, arguments.batch, arguments.repetitions, arguments.device
-                )
-            print(
-                f"{family:<12} {dim:4}  {took['forward']:9.3f}  "
-                f"{arguments.batch / took['draw']:8.0f}  "
-                f"{took['draw'] / took['forward']:12.2f}  "
-                f"{took['plain'] / took['forward']:13.1f}"
+    hidden = (arguments.settings.get("hidden", HIDDEN),)
+    hidden *= arguments.settings.get("layers", 2)
+    print(
+        "| family | variables | rows | forward pass, s | rows/s | draw / forward | "
+        "a pass per variable / forward | zuko's draw / forward |\n" + "|---" * 8 + "|"
+    )
+    for family, dim, batch in itertools.product(
+        arguments.families, arguments.dims, arguments.batches
+    ):
+        model = MODELS[family](binary(dim), **arguments.settings)
+        model = model.to(arguments.device).eval()
+        with torch.inference_mode():
+            took = measure(
+                model, batch, arguments.repetitions, arguments.device, hidden
             )
+        ratios = [took[each] / took["forward"] for each in ("draw", "plain", "zuko")]
+        print(
+            f"| `{family}` | {dim} | {batch:,} | {took['forward']:.4f} | "
+            f"{batch / took['draw']:,.0f} | {ratios[0]:.2f} | {ratios[1]:,.0f} | "
+            f"{ratios[2]:,.0f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
