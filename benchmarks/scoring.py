@@ -12,7 +12,6 @@ one such process held at any time. Prints a markdown table.
 """
 
 import argparse
-import pickle
 import platform
 import statistics
 import sys
@@ -31,6 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from ray import cloudpickle
 
 from ar_models.density import BATCH, TableDensity
 from ar_models.judgement import DEFAULT
@@ -160,7 +160,7 @@ class Peer:
 
     def __init__(self, detector: Path, output: str) -> None:
         # Our own file, written by this program a moment ago.
-        self.numbers, self.detector = pickle.loads(detector.read_bytes())
+        self.numbers, self.detector = cloudpickle.loads(detector.read_bytes())
         self.output = output
 
     def __call__(self, fragment: Any) -> int:  # a Fragment
@@ -186,7 +186,7 @@ def make_peer(name: str, folder: Path) -> Path:
     }
     detector = made[name]().fit(numbers(train))
     path = folder / f"{name}.pickle"
-    path.write_bytes(pickle.dumps((numbers, detector)))
+    path.write_bytes(cloudpickle.dumps((numbers, detector)))
     return path
 
 
