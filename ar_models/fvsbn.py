@@ -15,7 +15,7 @@ from ar_models.conditionals import (
     Tempering,
 )
 from ar_models.inputs import Inputs
-from ar_models.made import MaskedLinear
+from ar_models.masked_linear import MaskedLinear
 from ar_models.variables import Variable
 
 DRAWN_TOGETHER = 32

@@ -17,6 +17,7 @@ from ar_models.conditionals import (
     Tempering,
 )
 from ar_models.inputs import Inputs
+from ar_models.masked_linear import MaskedLinear
 from ar_models.variables import Variable
 
 BLOCK_UNITS = (128, 32)
@@ -24,61 +25,6 @@ BLOCK_UNITS = (128, 32)
 the smaller blocks within it, each at least `BLOCK_VARIABLES` long."""
 
 BLOCK_VARIABLES = 4
-
-
-class MaskedLinear(nn.Module):
-    """A linear map in which an output sees the inputs of at most its own degree.
-
-    Args:
-        inputs: Number of inputs.
-        outputs: Number of outputs.
-    """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        linear = nn.Linear(inputs, outputs)
-        self.weight = linear.weight
-        self.bias = linear.bias
-        self._kept: dict[int, tuple[tuple[object, ...], Tensor]] = {}
-
-    def forward(
-        self, x: Tensor, of_inputs: Tensor, of_outputs: Tensor, which: int = 0
-    ) -> Tensor:
-        """(batch, inputs) -> (batch, outputs).
-
-        Args:
-            x: The inputs.
-            of_inputs: Their degrees, (inputs,).
-            of_outputs: The outputs' degrees, (outputs,).
-            which: Number of this pair of degrees; always the same pair.
-        """
-        return F.linear(x, self.masked(of_inputs, of_outputs, which), self.bias)
-
-    def masked(self, of_inputs: Tensor, of_outputs: Tensor, which: int) -> Tensor:
-        """The weight where a degree allows it, else 0: (outputs, inputs).
-
-        In eval mode without gradients it is kept until the weight changes.
-        """
-        weight = self.weight
-        keep = not self.training and not weight.is_inference()
-        if torch.is_grad_enabled() or not keep:
-            return weight * (of_inputs <= of_outputs.unsqueeze(-1))
-        # Every change in place raises the version; `to` moves or converts the data.
-        state = (weight._version, weight.data_ptr(), weight.dtype, weight.device)
-        kept = self._kept.get(which)
-        if kept is None or kept[0] != state:
-            with torch.inference_mode(False), torch.no_grad():
-                mask = of_inputs <= of_outputs.unsqueeze(-1)
-                kept = state, weight * mask
-            self._kept[which] = kept
-        return kept[1]
-
-    def train(self, mode: bool = True) -> "MaskedLinear":
-        self._kept.clear()
-        return super().train(mode)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": {}}
 
 
 class MADE(AutoregressiveModel):

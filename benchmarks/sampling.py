@@ -6,14 +6,15 @@ Run it on an idle machine:
     python benchmarks/sampling.py --families made independent --dims 20 128 784
     python benchmarks/sampling.py --settings '{"hidden": 1024, "residual": false}'
 
-Each line gives medians over interleaved repetitions: seconds of a forward pass, rows
-per second, and as ratios to a forward pass of the same batch a draw, one pass per
+Each line gives medians over interleaved repetitions: seconds of a dense forward pass,
+rows per second, and as ratios to such a pass of the same batch a draw, one pass per
 variable, and a draw from zuko's masked autoregressive flow with hidden layers as wide.
 The last two take a pass per variable, of which some are measured and extrapolated.
 Prints a markdown table.
 """
 
 import argparse
+import copy
 import itertools
 import json
 import math
@@ -24,6 +25,7 @@ from collections.abc import Callable
 import torch
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 
+from ar_models import masked_linear
 from ar_models.autoregressive import AutoregressiveModel
 from ar_models.families import MODELS
 from ar_models.variables import binary
@@ -64,17 +66,25 @@ def measure(
     free = torch.full((batch, model.dim), math.nan, device=device)
     x = model.draw(noise, free)
 
+    steps = min(PLAIN_STEPS, model.dim)
+
     def plain() -> None:
         for _ in range(steps):
             model.conditionals(x).sample(noise)
 
-    steps = min(PLAIN_STEPS, model.dim)
+    dense = copy.deepcopy(model)
+
+    def dense_pass() -> None:
+        blocks, masked_linear.BLOCKS = masked_linear.BLOCKS, 1
+        dense.log_prob(x)
+        masked_linear.BLOCKS = blocks
+
     flow = MaskedAutoregressiveTransform(
         model.dim, passes=steps, hidden_features=hidden
     ).to(device)
     values = torch.randn(batch, model.dim, device=device)
     works: dict[str, Callable[[], object]] = {
-        "forward": lambda: model.log_prob(x),
+        "forward": dense_pass,
         "draw": lambda: model.draw(noise, free),
         "plain": plain,
         "zuko": lambda: flow().inv(values),

@@ -32,6 +32,7 @@ import torch
 from numpy.typing import NDArray
 from ray import cloudpickle
 
+from ar_models import masked_linear
 from ar_models.density import BATCH, TableDensity
 from ar_models.judgement import DEFAULT
 from ar_models.made import MADE
@@ -93,9 +94,10 @@ def make_model(folder: Path, hidden: int, steps: int) -> Path:
 
 
 class Floor:
-    """Copies a fragment and passes its encoded rows through the network."""
+    """Copies a fragment and passes its encoded rows through the dense network."""
 
     def __init__(self, model: str, encoded: str, output: str) -> None:
+        masked_linear.BLOCKS = 1
         self.model = TableDensity.load(Path(model)).model
         self.encoded = encoded
         self.output = output

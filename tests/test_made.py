@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from ar_models import masked_linear
 from ar_models.autoregressive import draw_plainly
 from ar_models.made import MADE
+from ar_models.masked_linear import Staircase
 from ar_models.variables import Variable, binary
 
 MIXED = (
@@ -96,6 +98,28 @@ def test_kept_masked_weights_follow_every_change() -> None:
     model.double()
     x = x.double()
     assert agree()
+
+
+@pytest.mark.parametrize("ordering", ["natural", "random"])
+@pytest.mark.parametrize("blocks", [3, 4])
+def test_without_most_zeros_the_products_are_the_same(
+    blocks: int, ordering: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = randomized(MADE(MIXED, hidden=50, direct=True, ordering=ordering))
+    x = model.sample(20)
+    dense = model.log_prob(x)
+    monkeypatch.setattr(masked_linear, "LARGE", 1)
+    monkeypatch.setattr(masked_linear, "BLOCKS", blocks)
+    with torch.no_grad():
+        torch.testing.assert_close(model.log_prob(x), dense, atol=1e-5, rtol=1e-6)
+        kept = model.last.masked(*degrees_of(model), 0)
+    assert isinstance(kept, Staircase)
+    assert sum(w.numel() for w in kept.weights) < model.last.weight.numel()
+
+
+def degrees_of(model: MADE) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the last map's inputs and outputs."""
+    return model.degrees, model.ordering(0).argsort()[model.layout.owner]
 
 
 def test_a_pickled_model_computes_the_same() -> None:
