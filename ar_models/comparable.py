@@ -5,6 +5,7 @@ calls more of them rare, and the probability of "rare" is that of them all: it l
 better the less it tells apart. So values that one of the models does not know count as
 one value in both; and where one of them alone gives a repeated value a probability, the
 other's density there is taken over the least distance of the values that they know.
+Values within sequences are left as they are.
 """
 
 from collections.abc import Mapping, Sequence

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ar_models import cells
+from ar_models.columns import CodeColumn
 from ar_models.comparable import Comparable, comparable
 from ar_models.density import WEIGHTS, TableDensity
 from ar_models.explanation import text
@@ -415,15 +416,11 @@ def findings(view: Comparable, table: pa.Table, who: str) -> Findings:
 def check_columns(challenger: TableDensity, champion: TableDensity) -> Check:
     """Whether two models' likelihoods are of the same columns in the same units.
 
-    A density per unit is not to be compared with a probability.
+    A density per unit is not to be compared with a probability, nor the probability of
+    all rare values with those of numbers.
     """
-    ours, theirs = (
-        {
-            c.name: f"{c.type}{' as a density' if c.kind == 'real' else ''}"
-            for c in density.encoder.columns
-        }
-        for density in (challenger, champion)
-    )
+    ours = units(challenger, besides=champion)
+    theirs = units(champion, besides=challenger)
     names = sorted(n for n in ours | theirs if ours.get(n) != theirs.get(n))
     remark = "both model the same columns"
     if names:
@@ -437,6 +434,19 @@ def check_columns(challenger: TableDensity, champion: TableDensity) -> Check:
             "reports, and let a person promote it"
         )
     return Check("columns", len(names), not names, remark, bound=0, person=True)
+
+
+def units(density: TableDensity, *, besides: TableDensity) -> dict[str, str]:
+    """What the log-probabilities of a model's columns are of, by name, for people."""
+    coded = {c.name for c in besides.encoder.columns if isinstance(c, CodeColumn)}
+    found = {}
+    for column in density.encoder.columns:
+        found[column.name] = column.type
+        if column.kind == "real":
+            found[column.name] += " as a density"
+        elif "rare" in column.specials_seen and column.name not in coded:
+            found[column.name] += " with rare values as one"
+    return found
 
 
 def told_apart(same: Check, views: Sequence[Comparable]) -> Check:

@@ -10,9 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from judging import Judged
+from tables import code
 
+from ar_models.columns import CodeColumn
 from ar_models.comparable import Comparable
 from ar_models.density import TableDensity
+from ar_models.independent import Independent
 from tasks import gate, storage
 from tasks.config import GateConfig
 from tasks.gate import Check, Findings
@@ -135,6 +138,29 @@ def test_models_of_different_columns_ask_for_a_person(strong: TableDensity) -> N
     gone = encoder.columns[-1]
     assert f"{gone.name} is {gone.type} in the champion" in check.remark
     assert "not modelled in the challenger" in check.remark
+
+
+def test_rare_codes_are_not_compared_with_numbers(strong: TableDensity) -> None:
+    encoder = strong.encoder
+    (j,) = (k for k, c in enumerate(encoder.columns) if c.name == "count")
+    number = encoder.columns[j]
+    fields = {name: getattr(number, name) for name in ("name", "type", "rows")}
+    coded = CodeColumn(
+        kind="categorical",
+        variables=(code("count", 2),),
+        values=(1,),
+        specials=("rare",),
+        **fields,
+    )
+    columns = (*encoder.columns[:j], coded, *encoder.columns[j + 1 :])
+    other = type(encoder)(columns, encoder.left_out, encoder.schema)
+    model = Independent(other.variables)
+    check = gate.check_columns(TableDensity(other, model), strong)
+    assert (check.passed, check.person) == (False, True)
+    assert f"count is {number.type} in the champion" in check.remark
+    assert "with rare values as one in the challenger" in check.remark
+    again = gate.check_columns(TableDensity(other, model), TableDensity(other, model))
+    assert again.passed
 
 
 def test_an_improvement_within_the_noise_is_refused() -> None:
