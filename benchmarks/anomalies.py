@@ -96,7 +96,7 @@ TRAIN = TrainConfig(
     patience=100,
 )
 SETTINGS = {
-    "clean": Setting(MODEL, TRAIN, 300, DEFAULT),
+    "clean": Setting(MODEL.model_copy(update={"orderings": 16}), TRAIN, 600, DEFAULT),
     "contaminated": Setting(
         MODEL, TRAIN.model_copy(update={"trim": 0.1}), 300, "margins"
     ),
