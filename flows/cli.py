@@ -35,13 +35,13 @@ DONE, FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Learn the probability of every row of a Parquet dataset; then score, "
     "explain and sample with it.\n\n"
-    "Start with [bold]chainrule init DATA > my.yaml[/], look through the file, then "
-    "[bold]chainrule retrain my.yaml[/]. [bold]chainrule demo[/] shows all of it.",
+    "Start with **chainrule init DATA > my.yaml**, look through the file, then "
+    "**chainrule retrain my.yaml**. **chainrule demo** shows all of it.",
 )
 
 ConfigFile = Annotated[
@@ -600,7 +600,7 @@ def deploy(
     """Make Prefect deployments of what stands under schedules in CONFIG.
 
     Repeated, it changes what has changed. A worker does the work:
-    [bold]prefect worker start --pool chainrule[/].
+    **prefect worker start --pool chainrule**.
     """
 
     def job(config: Config, terminal: Terminal) -> dict[str, Any]:
