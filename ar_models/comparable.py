@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ar_models import cells
 from ar_models.autoregressive import mean_of_orderings
-from ar_models.columns import PRESENT, UNSEEN, CodeColumn, Column, RealColumn
+from ar_models.columns import PRESENT, UNSEEN, CodeColumn, RealColumn
 from ar_models.density import TableDensity
 from ar_models.encoder import Encoded
 from ar_models.judgement import Floats, by_column, conditionals_of
@@ -158,17 +158,10 @@ def known(column: CodeColumn, both: set[object]) -> NDArray[np.bool_]:
     return np.array([code in both for code in (*codes, *column.specials)])
 
 
-def least_distance(columns: Sequence[Column]) -> float:
-    """Of the values that real columns know, in their units; of one value, its size."""
-    values = np.unique(
-        np.concatenate(
-            [
-                np.array([*column.atoms, *column.knots])
-                for column in columns
-                if isinstance(column, RealColumn)
-            ]
-        )
-    )
+def least_distance(columns: Sequence[RealColumn]) -> float:
+    """Of the values that columns know, in their units; of one value, its precision."""
+    each = [value for column in columns for value in (*column.atoms, *column.knots)]
+    values = np.unique(each)
     if len(values) < 2:
         return float(np.spacing(np.abs(values).max()))
     return float(np.diff(values).min())
