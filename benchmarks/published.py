@@ -290,15 +290,23 @@ def folds(folder: Path) -> Iterator[Data]:
         yield Data(real_variables(train), train, *parts)
 
 
-def sequences(train: pa.Array, valid: pa.Array, test: pa.Array) -> Data:
-    """Sequences, or texts, as a column of lists is encoded."""
+def sequences(
+    train: pa.Array, valid: pa.Array, test: pa.Array, possible: pa.Array
+) -> Data:
+    """Sequences, or texts, as a column of lists is encoded.
+
+    Args:
+        train, valid, test: The sequences of each split.
+        possible: Some that hold elements which are possible though no train row may
+            have them.
+    """
     data = DataConfig(path="", columns={"x": ColumnConfig(kind="sequence")})
 
     def sketch(array: pa.Array) -> profile.Sketch:
         cell = profile.cells_of(pa.chunked_array([array]), array.type, "lists")
         return profile.sketch(cell, array.type, "lists", 1 << 14)
 
-    known = sketch(train)
+    known = sketch(pa.concat_arrays([train, possible]))
     # No list of the other splits is to be longer than all of training.
     whole = sketch(pa.concat_arrays([train, valid, test])).lengths
     assert whole is not None and known.lengths is not None
@@ -313,7 +321,10 @@ def sequences(train: pa.Array, valid: pa.Array, test: pa.Array) -> Data:
 
 
 def frames(folder: Path) -> list[pa.Array]:
-    """Pieces of music: lists of frames, which are structs of notes."""
+    """Pieces of music: lists of frames, which are structs of notes.
+
+    And a piece in which each note is silent once and once is not.
+    """
     arrays = []
     for split in ("train", "valid", "test"):
         table = pq.read_table(folder / f"{split}.parquet")
@@ -322,11 +333,15 @@ def frames(folder: Path) -> list[pa.Array]:
         struct = notes.to_struct_array().combine_chunks()
         ends = pa.array([*starts, len(table)], pa.int32())
         arrays.append(pa.ListArray.from_arrays(ends, struct))
-    return arrays
+    both = [{name: on for name in notes.column_names} for on in (0, 1)]
+    return [*arrays, pa.array([both], arrays[0].type)]
 
 
 def characters(folder: Path) -> list[pa.Array]:
-    """Chunks of text, those of training also from places between."""
+    """Chunks of text, those of training also from places between.
+
+    And none besides: all characters occur in training.
+    """
     arrays = []
     for split in ("train", "valid", "test"):
         texts = pq.read_table(folder / f"{split}.parquet")["text"].to_pylist()
@@ -335,7 +350,7 @@ def characters(folder: Path) -> list[pa.Array]:
             starts = range(0, len(whole) - size + 1, STRIDE)
             texts = [whole[start : start + size] for start in starts]
         arrays.append(pa.array(texts, pa.string()))
-    return arrays
+    return [*arrays, pa.array([], pa.string())]
 
 
 SEQUENCES = {"music_jsb_chorales": frames, "tiny_shakespeare": characters}
