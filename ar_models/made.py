@@ -17,7 +17,7 @@ from ar_models.conditionals import (
     Tempering,
 )
 from ar_models.inputs import Inputs
-from ar_models.masked_linear import MaskedLinear
+from ar_models.masked_linear import MaskedLinear, ascending
 from ar_models.variables import Variable
 
 BLOCK_UNITS = (128, 32)
@@ -31,13 +31,14 @@ class MADE(AutoregressiveModel):
     """A network masked so that each output sees only earlier variables.
 
     Hidden unit k has a degree, and sees the variables that come before it in the
-    ordering by number; degrees ascend with k, so that samples can be drawn in the time
-    of one pass. With `residual`, each layer is a block of two masked maps around which
-    the hidden vector passes unchanged.
+    ordering by number. Degrees ascend with k, unless there are several `masks`: those
+    after the first permute them. Each pair of ordering and mask counts as an ordering.
+    With `residual`, each layer is a block of two masked maps around which the hidden
+    vector passes unchanged.
 
     Reference:
         Germain, Gregor, Murray, Larochelle, MADE, 2015.
-        https://arxiv.org/abs/1502.03509 (with random degrees, and fresh masks).
+        https://arxiv.org/abs/1502.03509 (with degrees of its own in each layer).
         Nash, Durkan, Autoregressive energy machines, 2019.
         https://arxiv.org/abs/1904.05626 (residual blocks).
 
@@ -49,10 +50,11 @@ class MADE(AutoregressiveModel):
         direct: Whether there is also a linear map from the inputs to the outputs.
         orderings: Orderings that are averaged.
         ordering: "natural", "random", or the sequence of groups of every ordering.
+        masks: Connectivity masks that are averaged of each ordering.
         components: Components of each mixture.
         embedding: Width in which vocabularies of more than 64 codes are embedded.
         dropout: Share of hidden units left out in train mode.
-        seed: Of random orderings.
+        seed: Of random orderings and masks.
 
     Example:
         >>> from ar_models.variables import binary
@@ -61,7 +63,7 @@ class MADE(AutoregressiveModel):
         torch.Size([5])
     """
 
-    degrees: Tensor  # (hidden,), ascending
+    degrees: Tensor  # (masks, hidden), of the first mask ascending
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class MADE(AutoregressiveModel):
         direct: bool = False,
         orderings: int = 1,
         ordering: Ordering = "natural",
+        masks: int = 1,
         components: int = 8,
         embedding: int = 16,
         dropout: float = 0.0,
@@ -83,6 +86,10 @@ class MADE(AutoregressiveModel):
             raise ValueError(
                 f"hidden and layers must be at least 1, got {hidden} and {layers}"
             )
+        if masks < 1:
+            raise ValueError(f"masks must be at least 1, got {masks}")
+        self.orderings = orderings * masks
+        self.ordering_table = self.ordering_table.repeat(masks, 1)
         self.settings: dict[str, Any] = {
             "hidden": hidden,
             "layers": layers,
@@ -92,6 +99,7 @@ class MADE(AutoregressiveModel):
             "ordering": ordering
             if isinstance(ordering, str)
             else [list(groups) for groups in ordering],
+            "masks": masks,
             "components": components,
             "embedding": embedding,
             "dropout": dropout,
@@ -116,7 +124,12 @@ class MADE(AutoregressiveModel):
             self.direct = MaskedLinear(self.inputs.size, self.layout.size)
             nn.init.normal_(self.direct.weight, std=1e-3)
             nn.init.zeros_(self.direct.bias)
-        degrees = 1 + torch.arange(hidden) * max(self.dim - 1, 1) // hidden
+        first = 1 + torch.arange(hidden) * max(self.dim - 1, 1) // hidden
+        generator = torch.Generator().manual_seed(seed)
+        others = [
+            first[torch.randperm(hidden, generator=generator)] for _ in range(masks - 1)
+        ]
+        degrees = torch.stack([first, *others])
         self.register_buffer("degrees", degrees, persistent=False)
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
@@ -124,11 +137,19 @@ class MADE(AutoregressiveModel):
         ranks = self.ordering(which).argsort()
         of_inputs, of_outputs = ranks[self.inputs.owner] + 1, ranks[self.layout.owner]
         h = F.relu(self._layers(features, of_inputs, which)[-1])
-        parameters = self.last(h, self.degrees, of_outputs, which)
+        parameters = self.last(h, self.degrees_of(which), of_outputs, which)
         if self.direct is not None:
             linear = self.direct(features, of_inputs, of_outputs, which)
             parameters = parameters + linear
         return Conditionals(self.layout, parameters)
+
+    def mask_of(self, which: int) -> int:
+        """The number of the mask that belongs to an ordering."""
+        return which * len(self.degrees) // self.orderings
+
+    def degrees_of(self, which: int) -> Tensor:
+        """The degrees of the hidden units in an ordering, (hidden,)."""
+        return self.degrees[self.mask_of(which)]
 
     def hidden(self, x: Tensor, which: int = 0) -> Tensor:
         """The last hidden layer: (batch, dim) -> (batch, hidden)."""
@@ -145,16 +166,17 @@ class MADE(AutoregressiveModel):
             of_inputs: Their degrees.
             which: The ordering.
         """
-        h: Tensor = self.first(features, of_inputs, self.degrees, which)
+        degrees, mask = self.degrees_of(which), self.mask_of(which)
+        h: Tensor = self.first(features, of_inputs, degrees, which)
         layers = [h]
         if self.residual:
             for one, other in zip(self.inner[::2], self.inner[1::2], strict=True):
-                within = one(F.relu(h), self.degrees, self.degrees)
-                h = h + other(self.dropout(F.relu(within)), self.degrees, self.degrees)
+                within = F.relu(one(F.relu(h), degrees, degrees, mask))
+                h = h + other(self.dropout(within), degrees, degrees, mask)
                 layers.append(h)
             return layers
         for linear in self.inner:
-            h = linear(self.dropout(F.relu(h)), self.degrees, self.degrees)
+            h = linear(self.dropout(F.relu(h)), degrees, degrees, mask)
             layers.append(h)
         return [*layers[:-1], self.dropout(h)]
 
@@ -231,18 +253,22 @@ class _Draw:
         self.outputs = [model.layout.alone(i) for i in self.order]
         self.features = _edges([group.width for group, _ in self.inputs])
         self.parameters = _edges([group.width for group, _ in self.outputs])
-        ranks = torch.arange(model.dim + 1, device=model.degrees.device)
-        self.units = torch.searchsorted(model.degrees, ranks).tolist()
+        degrees = model.degrees_of(which)
+        ranks = torch.arange(model.dim + 1, device=degrees.device)
+        sequence = ascending(degrees)
+        self.units = torch.searchsorted(degrees.sort().values, ranks).tolist()
         columns = torch.cat([torch.arange(at.start, at.stop) for _, at in self.inputs])
         rows = torch.cat([torch.arange(at.start, at.stop) for _, at in self.outputs])
-        self.first = model.first.weight[:, columns.to(ranks.device)]
-        self.last = model.last.weight[rows.to(ranks.device)]
-        self.bias = model.last.bias[rows.to(ranks.device)]
+        columns, rows = columns.to(ranks.device), rows.to(ranks.device)
+        self.first = arranged(model.first.weight[:, columns], sequence, None)
+        self.last = arranged(model.last.weight[rows], None, sequence)
+        inner = [linear.get_parameter("weight") for linear in model.inner]
+        self.inner = [arranged(weight, sequence, sequence) for weight in inner]
+        self.bias = model.last.bias[rows]
         self.direct: Tensor | None = None
         if model.direct is not None:
-            taken = model.direct.weight[rows.to(ranks.device)]
-            self.direct = taken[:, columns.to(ranks.device)]
-            self.bias = self.bias + model.direct.bias[rows.to(ranks.device)]
+            self.direct = model.direct.weight[rows][:, columns]
+            self.bias = self.bias + model.direct.bias[rows]
         self.seen_until = 0
         self.seen = self.first.new_empty(len(columns), batch)
         self.active = [
@@ -250,7 +276,10 @@ class _Draw:
             for _ in range(1 + len(model.inner))
         ]
         layers = [model.first, *model.inner]
-        biases = [layer.get_parameter("bias").unsqueeze(-1) for layer in layers]
+        biases = [
+            arranged(layer.get_parameter("bias").unsqueeze(-1), sequence, None)
+            for layer in layers
+        ]
         self.known = [_Known(0, biases, self.bias.unsqueeze(-1))]
         per_unit = model.dim / len(self.first)
         sizes = [round(units * per_unit) for units in BLOCK_UNITS]
@@ -276,10 +305,10 @@ class _Draw:
         layers = [
             torch.addmm(above.layers[0][here], self.first[units, seen], self.seen[seen])
         ]
-        for k, linear in enumerate(self.model.inner):
-            weight = linear.get_parameter("weight")[units, below]
+        for k, weight in enumerate(self.inner):
             before = above.layers[k + 1][here]
-            layers.append(torch.addmm(before, weight, self.active[k][below]))
+            after = torch.addmm(before, weight[units, below], self.active[k][below])
+            layers.append(after)
         first = self.parameters[above.start]
         outputs = slice(self.parameters[start], self.parameters[stop])
         output = torch.addmm(
@@ -314,10 +343,9 @@ class _Draw:
         h = torch.addmm(known.layers[0][here], self.first[units, new], self.seen[new])
         torch.clamp(h, min=0, out=self.active[0][units])
         inside = slice(below, units.stop)
-        for k, linear in enumerate(self.model.inner):
-            weight = linear.get_parameter("weight")[units, inside]
+        for k, weight in enumerate(self.inner):
             before = known.layers[k + 1][here]
-            out = torch.addmm(before, weight, self.active[k][inside])
+            out = torch.addmm(before, weight[units, inside], self.active[k][inside])
             if self.model.residual and k % 2 == 1:
                 out = h = h + out
             torch.clamp(out, min=0, out=self.active[k + 1][units])
@@ -330,6 +358,13 @@ class _Draw:
         if self.model.variables[self.order[rank]].parent is not None:
             features = features.masked_fill(x.isnan()[:, None], 0)
         self.seen[self.features[rank] : self.seen_until] = features.T
+
+
+def arranged(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+    """A matrix with its rows and columns in an order; None: as they are."""
+    if rows is not None:
+        weight = weight[rows]
+    return weight if columns is None else weight[:, columns]
 
 
 def _edges(widths: Sequence[int]) -> list[int]:

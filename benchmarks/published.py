@@ -280,9 +280,9 @@ def folds(folder: Path) -> Iterator[Data]:
     table = pq.read_table(folder / "all.parquet")
     fold = table["fold"].to_numpy()
     x = as_array(table.drop_columns(["fold"]))
-    count = int(fold.max()) + 1
-    for k in range(count):
-        of_test, of_valid = fold == k, fold == (k - 1) % count
+    numbers = np.unique(fold)
+    for k, before in zip(numbers, np.roll(numbers, 1), strict=True):
+        of_test, of_valid = fold == k, fold == before
         train = x[~of_test & ~of_valid]
         location, scale = train.mean(0), train.std(0)
         parts = [(x[rows] - location) / scale for rows in (of_valid, of_test)]
@@ -296,7 +296,9 @@ def sequences(
     """Sequences, or texts, as a column of lists is encoded.
 
     Args:
-        train, valid, test: The sequences of each split.
+        train: The sequences to learn from.
+        valid: Those that settings are chosen by.
+        test: Those that the figure is of.
         possible: Some that hold elements which are possible though no train row may
             have them.
     """

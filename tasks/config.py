@@ -198,6 +198,9 @@ class MadeConfig(Section):
     )
     orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
     ordering: OrderingName = "natural"
+    masks: PositiveInt = Field(
+        1, description="connectivity masks of each ordering, averaged when scoring"
+    )
     components: PositiveInt = Field(8, description="components of each mixture")
     embedding: PositiveInt = Field(
         16, description="width in which vocabularies larger than 64 are embedded"

@@ -1,6 +1,7 @@
 """What is particular to the masked network."""
 
 import copy
+import itertools
 import math
 import pickle
 from typing import Any
@@ -41,6 +42,8 @@ def randomized(model: MADE) -> MADE:
         {"hidden": 300, "layers": 3, "residual": False},
         {"hidden": 300, "layers": 1, "residual": False},
         {"hidden": 90, "ordering": "random", "orderings": 2},
+        {"hidden": 90, "ordering": "random", "orderings": 2, "masks": 2},
+        {"hidden": 90, "layers": 2, "residual": False, "direct": True, "masks": 2},
     ],
 )
 def test_draws_equal_the_plain_sampler(settings: dict[str, Any]) -> None:
@@ -53,6 +56,28 @@ def test_draws_equal_the_plain_sampler(settings: dict[str, Any]) -> None:
         drawn = model.draw(noise, given, which)
         plain = draw_plainly(model, noise, given, which)
         torch.testing.assert_close(drawn, plain, rtol=0, atol=1e-9, equal_nan=True)
+
+
+def test_each_mask_is_a_density_that_sees_no_future() -> None:
+    model = randomized(MADE(binary(6), hidden=40, masks=3, direct=True))
+    events = torch.tensor(list(itertools.product((0.0, 1.0), repeat=6)))
+
+    with torch.no_grad():
+        each = [model.conditionals(events, k).log_prob(events) for k in range(3)]
+        mean = model.log_prob(events)
+
+    assert model.orderings == 3
+    for one in each:
+        assert float(one.sum(-1).exp().sum()) == pytest.approx(1, abs=1e-5)
+        for i in range(6):  # rows that begin alike stand together
+            alike = one[:, i].reshape(2 ** (i + 1), -1)
+            assert bool((alike == alike[:, :1]).all())
+    assert not torch.equal(each[0], each[1])
+    together = torch.stack(each).sum(-1).logsumexp(0) - math.log(3)
+    torch.testing.assert_close(mean, together)
+    rebuilt = MADE(binary(6), **model.config())
+    rebuilt.load_state_dict(model.state_dict())
+    torch.testing.assert_close(rebuilt.eval().log_prob(events), mean)
 
 
 def test_a_new_model_is_near_the_marginals() -> None:
@@ -119,7 +144,7 @@ def test_without_most_zeros_the_products_are_the_same(
 
 def degrees_of(model: MADE) -> tuple[torch.Tensor, torch.Tensor]:
     """Of the last map's inputs and outputs."""
-    return model.degrees, model.ordering(0).argsort()[model.layout.owner]
+    return model.degrees_of(0), model.ordering(0).argsort()[model.layout.owner]
 
 
 def test_a_pickled_model_computes_the_same() -> None:
