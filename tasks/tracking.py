@@ -1,6 +1,8 @@
 """The MLflow run of a flow: one per job, resumed rather than repeated."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -27,6 +29,9 @@ EPOCH_METRICS = {
 
 BATCH = 100
 """Params and metrics per call: MLflow refuses more than 100 params at once."""
+
+NAME = re.compile(r"\w[\w. -]*", re.ASCII)
+"""What MLflow takes as the name of a param on every system."""
 
 Item = TypeVar("Item")
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -223,11 +228,17 @@ def metric_entities(metrics: Mapping[str, float], step: int) -> list[Metric]:
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested keys joined by dots, values as text: {"a": {"b": 1}} -> {"a.b": "1"}."""
+    """Nested keys joined by dots, values as text: {"a": {"b": 1}} -> {"a.b": "1"}.
+
+    A mapping with a key that cannot stand in a param's name is a value: patterns and
+    names of columns may hold anything.
+    """
     flat: dict[str, str] = {}
     for key, value in content.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and all(map(NAME.fullmatch, value)):
             flat |= flatten(value, f"{prefix}{key}.")
+        elif isinstance(value, Mapping):
+            flat[f"{prefix}{key}"] = json.dumps(value, ensure_ascii=False)
         else:
             flat[f"{prefix}{key}"] = str(value)
     return flat
