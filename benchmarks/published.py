@@ -41,6 +41,8 @@ from ar_models.autoregressive import AutoregressiveModel
 from ar_models.encoder import TableEncoder
 from ar_models.families import MODELS
 from ar_models.lists import ListColumn
+from ar_models.ordering import dependence_orderings
+from ar_models.pixelcnn import PixelCNN
 from ar_models.variables import Variable
 from tasks import batches, learner, profile
 from tasks.batches import Batches, Order, Rows
@@ -401,6 +403,13 @@ def trained(
     arguments = config.model.model_dump(mode="json")
     family = MODELS[arguments.pop("family")]
     arguments.pop("ensemble")  # whose networks are trained one by one
+    if family is PixelCNN:
+        (image,) = config.data.images.values()
+        arguments |= image.model_dump(include={"height", "width", "channels"})
+    if arguments.get("ordering") == "dependence":
+        arguments["ordering"] = dependence_orderings(
+            data.variables, data.train, arguments["orderings"]
+        )
     torch.manual_seed(config.train.seed)
     model = family(data.variables, **arguments)
     path = work / f"{data_set(config)}-{key(config, data)}.safetensors"

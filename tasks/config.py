@@ -270,15 +270,15 @@ class EonadeConfig(Section):
 
 
 class PixelcnnConfig(Section):
-    """Gated convolutions; keys are arguments of `ar_models.pixelcnn.PixelCNN`."""
+    """Gated convolutions; keys are arguments of `ar_models.pixelcnn.PixelCNN`.
+
+    The shape of the images is that of `data.images`.
+    """
 
     family: Literal["pixelcnn"] = "pixelcnn"
     ensemble: PositiveInt = Field(
         1, description="networks that learn side by side and are averaged"
     )
-    height: PositiveInt = Field(description="rows of an image")
-    width: PositiveInt = Field(description="columns of an image")
-    channels: PositiveInt = Field(1, description="channels of a pixel")
     hidden: PositiveInt = Field(64, description="maps of each stack")
     layers: PositiveInt = Field(8, description="gated layers")
     kernel: PositiveInt = Field(5, description="width of the convolutions, odd")
@@ -826,6 +826,16 @@ class Config(Section):
     impute: ImputeConfig = ImputeConfig()
     replay: ReplayConfig = ReplayConfig()
     resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        if self.model.family == "pixelcnn" and len(self.data.images) != 1:
+            raise ValueError(
+                "model.family: pixelcnn is for one image per row; say under "
+                "data.images which columns are its pixels, as in {x*: {height: 28, "
+                "width: 28}}, or choose another family"
+            )
+        return self
 
     @property
     def learned(self) -> DataConfig:

@@ -179,10 +179,15 @@ def resolved(
     prepared: str,
     start: str | None,
 ) -> dict[str, Any]:  # likewise
-    """The configuration of the network, with an ordering that needs no more data."""
+    """The configuration of the network, with all that the data say of it."""
     if start is not None:
         return network(model, start)
-    return orderings.resolve(model, read_encoder(prepared), prepared)
+    encoder = read_encoder(prepared)
+    if model["family"] == "pixelcnn":
+        (image,) = encoder.images
+        shape = zip(("height", "width", "channels"), image.shape, strict=True)
+        return model | dict(shape)
+    return orderings.resolve(model, encoder, prepared)
 
 
 def job_key(
