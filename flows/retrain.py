@@ -156,7 +156,11 @@ def compared_samples(
     if config.fidelity.samples is None:
         return {}
     found = steps.compare_samples(
-        model["path"], data["path"], place(config, "fidelity"), config.fidelity
+        model["path"],
+        data["path"],
+        place(config, "fidelity"),
+        config.fidelity,
+        name=config.name,
     )
     tracking.log_results(run_id, found["metrics"], artifacts=[found["page"]])
     return {"fidelity": found}

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ar_models.conditionals import Conditionals
@@ -17,8 +19,9 @@ from tasks import storage
 FILES = 64
 """Files of encoded rows that are read, evenly chosen, if there are more."""
 
-STEPS, STEP_ROWS, RATE = 200, 4096, 0.05
-"""How mixtures are fitted: steps of Adam, rows in each, and its first rate."""
+STEPS, STEP_ROWS, STEP_VALUES, RATE = 200, 4096, 2**19, 0.05
+"""How mixtures are fitted: steps of Adam, rows and values in each at most, and its
+first rate."""
 
 
 def training_rows(prepared: str, about: Mapping[str, Any], count: int) -> Tensor:
@@ -53,10 +56,9 @@ def read(path: str) -> Tensor:
 def fit(variables: Sequence[Variable], x: Tensor) -> Independent:
     """The likeliest model of independent variables for the rows `x` (rows, dim).
 
-    Codes keep the frequencies in all training rows, with which they start; mixtures
-    are fitted by Adam.
+    Codes have their frequencies; mixtures are fitted by Adam.
     """
-    model = Independent(variables)
+    model = Independent(with_frequencies(variables, x)).eval()
     mixtures = [i for i, v in enumerate(variables) if v.kind in ("integer", "real")]
     if not mixtures:
         return model
@@ -66,8 +68,9 @@ def fit(variables: Sequence[Variable], x: Tensor) -> Independent:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     generator = torch.Generator().manual_seed(0)
     values = x[:, mixtures]
+    count = min(len(x), STEP_ROWS, max(STEP_VALUES // len(mixtures), 1))
     for _ in range(STEPS):
-        rows = torch.randint(len(x), (min(len(x), STEP_ROWS),), generator=generator)
+        rows = torch.randint(len(x), (count,), generator=generator)
         conditionals = Conditionals(layout, bias.expand(len(rows), -1))
         loss = -conditionals.log_prob(values[rows]).sum(-1).mean()
         optimizer.zero_grad()
@@ -76,4 +79,27 @@ def fit(variables: Sequence[Variable], x: Tensor) -> Independent:
         schedule.step()
     with torch.no_grad():
         model.bias[layout.places] = bias
-    return model.eval()
+    return model
+
+
+def with_frequencies(variables: Sequence[Variable], x: Tensor) -> tuple[Variable, ...]:
+    """The variables with the frequencies of their codes in some rows (rows, dim).
+
+    The places of a list and the pixels of images share those of all of them. What was
+    known of a variable counts as much as one row for each of its codes.
+    """
+    return tuple(
+        replace(variable, frequencies=frequencies(variable, x[:, i].numpy()))
+        if variable.kind in ("binary", "categorical")
+        else variable
+        for i, variable in enumerate(variables)
+    )
+
+
+def frequencies(variable: Variable, codes: NDArray[np.float32]) -> tuple[float, ...]:
+    """The shares of a variable's codes among its values (rows,), NaN where absent."""
+    size = variable.size
+    known = np.asarray(variable.frequencies or [1 / size] * size)
+    present = codes[~np.isnan(codes)].astype(np.int64)
+    counts = np.bincount(present, minlength=size) + size * known / known.sum()
+    return tuple((counts / counts.sum()).tolist())

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from tasks import figures
 from tasks.figures import BLUE, INK, ORANGE
 from tasks.page import COMPARISON, STYLE
-from tasks.report import data_url, nats
+from tasks.report import nats
 
 LABEL = "nats per row by which the first model is better"
 
@@ -34,9 +34,9 @@ def render(key: str, result: Json) -> str:
         "count": lambda number: f"{number:,}".replace(",", " "),
     }
     with matplotlib.rc_context(figures.STYLE):
-        images = {"columns": data_url(columns(result["columns"]))}
+        images = {"columns": figures.data_url(columns(result["columns"]))}
         for k, segmented in enumerate(result["segments"]):
-            images[f"segments{k}"] = data_url(
+            images[f"segments{k}"] = figures.data_url(
                 figures.intervals(segmented["values"], "difference", LABEL)
             )
     return environment.from_string(COMPARISON).render(

@@ -14,7 +14,6 @@ from tasks.drift import UNIT, Floats, Histogram, Scale, shares
 from tasks.figures import BLUE, GREY, INK, ORANGE
 from tasks.page import DRIFT, STYLE
 from tasks.reference import Reference
-from tasks.report import data_url
 
 HEADINGS = {
     "drift": "the rows have changed",
@@ -58,7 +57,7 @@ def render(key: str, result: Json, known: Reference, batch: Sequence[Histogram])
     order = sorted(result["columns"], key=lambda column: -worst(column))
     with matplotlib.rc_context(figures.STYLE):
         images = {
-            name: data_url(figure)
+            name: figures.data_url(figure)
             for name, figure in draw(result, known, batch).items()
         }
     return environment.from_string(DRIFT).render(

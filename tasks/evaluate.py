@@ -29,7 +29,7 @@ from tasks.intervals import binned_distance, distance, half_width, interval
 from tasks.models import load
 from tasks.transforms import count, transforms
 
-FORMAT = 3
+FORMAT = 4
 """Enters the job key; raised when the same job would give other figures."""
 
 BASELINE = "independent"

@@ -34,7 +34,7 @@ from tasks.models import check_readable, fingerprint, load
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Enters the job key; raised when the same job would give other figures."""
 
 FIDELITY, PAGE = "fidelity.json", "fidelity.html"
@@ -92,6 +92,7 @@ def fidelity(
     output: str,
     config: FidelityConfig,
     *,
+    name: str | None = None,
     overwrite: bool = False,
 ) -> Json:
     """Compares synthetic rows with the train and test rows of a prepared dataset.
@@ -103,6 +104,7 @@ def fidelity(
         prepared: Folder of the dataset that it was trained on.
         output: Folder to write; `{key}` in it stands for the job key.
         config: What is compared and how.
+        name: What the page is about.
         overwrite: Whether a folder with another job's output is replaced.
 
     Returns:
@@ -122,6 +124,7 @@ def fidelity(
     key = manifest.job_key(
         task="fidelity",
         format=FORMAT,
+        name=name,
         model=fingerprint(density),
         prepared=about["job_key"],
         samples=source.fingerprint if source else AUTO,
@@ -141,7 +144,12 @@ def fidelity(
         found = measure(tables, density, config)
         storage.write_json(storage.join(folder, FIDELITY), found)
         page = fidelity_page.render(
-            key, density, tables.held_out, tables.synthetic, found
+            key,
+            name or "the model",
+            density,
+            tables.held_out,
+            tables.synthetic,
+            found,
         )
         with storage.publish(storage.join(folder, PAGE)) as unfinished:
             unfinished.write_text(page, encoding="utf-8")

@@ -1,15 +1,10 @@
 """The page about synthetic rows: measures, and marginals side by side."""
 
-import base64
-import io
-from collections.abc import Sequence
 from typing import Any
 
 import jinja2
 import matplotlib
-import numpy as np
 import pyarrow as pa
-from matplotlib.figure import Figure
 
 from ar_models.density import TableDensity
 from tasks import figures, page
@@ -19,9 +14,6 @@ STYLE = f"<style>\n{page.STYLE}</style>"
 
 ROWS = 4096
 """Rows of each table that figures are drawn from, at most."""
-
-GRID = 8
-"""Images in each row and column of a grid."""
 
 Json = dict[str, Any]  # JSON values
 
@@ -55,7 +47,9 @@ PAGE = (
 <h2>Marginals</h2>
 <p class="soft">Held-out rows in grey, synthetic rows in blue. Accuracy: 1 minus the
 total variation over ten quantile bins or the ten commonest categories.</p>
+{% if images.marginals is defined %}
 <img src="{{ images.marginals }}" alt="Distribution of each column, real and synthetic">
+{% endif %}
 <div class="wide"><table>
 <tr><th>column</th><th>kind</th><th class="n">accuracy</th>
 <th class="n">wrong cells</th></tr>
@@ -73,13 +67,13 @@ total variation over ten quantile bins or the ten commonest categories.</p>
 {% endif %}
 </section>
 
-{% if images.grid %}
+{% for name, image in images.items() if name.startswith("images") %}
 <section>
 <h2>Images</h2>
 <p class="soft">Held-out images on the left, synthetic ones on the right.</p>
-<img src="{{ images.grid }}" alt="Real and synthetic images">
+<img src="{{ image }}" alt="Real and synthetic images">
 </section>
-{% endif %}
+{% endfor %}
 
 <section>
 <h2>Support</h2>
@@ -111,6 +105,7 @@ in all synthetic ones.{% endif %}</p>
 
 def render(
     key: str,
+    name: str,
     density: TableDensity,
     held_out: pa.Table,
     synthetic: pa.Table,
@@ -122,7 +117,7 @@ def render(
     )
     return environment.from_string(PAGE).render(
         key=key,
-        name=density.info.get("name") or "the model",
+        name=name,
         found=found,
         tiles=tiles(found),
         columns=column_table(density, found),
@@ -165,54 +160,39 @@ def tiles(found: Json) -> list[Json]:
 
 
 def column_table(density: TableDensity, found: Json) -> list[Json]:
-    """A row for each modelled column."""
+    """A row for each modelled column, or for a block of pixels, the least alike."""
     wrong = found["support"]["wrong_cells"]
-    return [
-        {
+    rows: dict[str, Json] = {
+        column.name: {
             "name": column.name,
             "kind": column.kind,
             "accuracy": found["univariate"]["columns"][column.name],
             "wrong": sum(wrong.get(column.name, {}).values()),
         }
         for column in density.encoder.columns
-    ]
+    }
+    for image in figures.blocks(density):
+        of_image = [rows.pop(name) for name in image.columns]
+        least = min(of_image, key=lambda row: row["accuracy"])
+        rows[least["name"]] = {
+            **least,
+            "name": f"{of_image[0]['name']} … {of_image[-1]['name']}, least alike: "
+            f"{least['name']}",
+            "wrong": sum(row["wrong"] for row in of_image),
+        }
+    return list(rows.values())
 
 
 def images(
     density: TableDensity, held_out: pa.Table, synthetic: pa.Table
-) -> dict[str, str | None]:
+) -> dict[str, str]:
     """The page's figures as data URLs, by name."""
+    tables, named = [held_out, synthetic], figures.others(density)
     with matplotlib.rc_context(figures.STYLE):
-        drawn = figures.marginals(held_out, synthetic, density.columns)
-        grid = image_grid(density, [held_out, synthetic])
-        return {
-            "marginals": data_url(drawn),
-            "grid": None if grid is None else data_url(grid),
+        drawn = {
+            f"images{k}": figures.images(tables, image)
+            for k, image in enumerate(density.encoder.images)
         }
-
-
-def image_grid(density: TableDensity, tables: Sequence[pa.Table]) -> Figure | None:
-    """Rows as images, where the model knows their height and width."""
-    settings = density.model.config()
-    shape = [settings.get(name) for name in ("height", "width", "channels")]
-    if None in shape:
-        return None
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
-    for axes, table in zip(figure.subplots(1, 2), tables, strict=True):
-        x = density.encoder.encode(table.slice(0, GRID * GRID)).x
-        height, width, channels = (int(side) for side in shape if side is not None)
-        pixels = np.zeros((GRID * GRID, height, width, channels), np.float32)
-        pixels[: len(x)] = np.nan_to_num(x).reshape(-1, height, width, channels)
-        tiled = pixels.reshape(GRID, GRID, height, width, channels)
-        whole = tiled.transpose(0, 2, 1, 3, 4).reshape(GRID * height, GRID * width, -1)
-        shade = whole[..., :3] if channels >= 3 else whole[..., 0]
-        axes.imshow(shade / max(float(shade.max()), 1.0), cmap="gray")
-        axes.set_axis_off()
-    return figure
-
-
-def data_url(figure: Figure) -> str:
-    """A figure as a PNG within a URL."""
-    buffer = io.BytesIO()
-    figures.write(figure, buffer)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        if named:
+            drawn["marginals"] = figures.marginals(held_out, synthetic, named)
+        return {name: figures.data_url(figure) for name, figure in drawn.items()}

@@ -1,5 +1,7 @@
 """The figures of an evaluation, as PNG files."""
 
+import base64
+import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
@@ -14,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from ar_models.density import TableDensity
+from ar_models.encoder import Image
 from tasks import storage
 
 BLUE, ORANGE, GREY, INK = "#2f6db3", "#d9822b", "#b8bec6", "#22272e"
@@ -39,6 +43,9 @@ SYNTHETIC: dict[str, Any] = {"color": BLUE, "linewidth": 1.3, "label": "syntheti
 
 SHOWN = 24
 """Columns that a figure shows, at most."""
+
+GRID = 8
+"""Images in each row and column of a grid."""
 
 BARS = 20
 """Bars of a histogram of what should be uniform."""
@@ -77,6 +84,24 @@ def write(figure: Figure, file: BinaryIO) -> None:
     """Writes a figure as PNG to an open file."""
     canvas: Any = FigureCanvasAgg(figure)  # print_png has no annotations
     canvas.print_png(file, metadata={"Software": None})
+
+
+def data_url(figure: Figure) -> str:
+    """A figure as a PNG within a URL."""
+    buffer = io.BytesIO()
+    write(figure, buffer)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def blocks(density: TableDensity) -> list[Image]:
+    """The images whose pixels are columns of their own."""
+    return [image for image in density.encoder.images if len(image.columns) > 1]
+
+
+def others(density: TableDensity) -> list[str]:
+    """The modelled columns that are no pixels or lists of them."""
+    pictured = {name for image in density.encoder.images for name in image.columns}
+    return [name for name in density.columns if name not in pictured]
 
 
 def gains(columns: Sequence[Json]) -> Figure:
@@ -290,6 +315,70 @@ def replayed(months: Sequence[Json]) -> Figure:
         fontsize=8,
     )
     axes.legend()
+    return figure
+
+
+def images(tables: Sequence[pa.Table], image: Image) -> Figure:
+    """The first images of each table side by side, `GRID` in a row and a column."""
+    figure = Figure(figsize=(4.5 * len(tables), 4.6), layout="constrained")
+    panes = figure.subplots(1, len(tables), squeeze=False)[0]
+    height, width, channels = image.shape
+    for axes, table in zip(panes, tables, strict=True):
+        found = pixels(table.slice(0, GRID * GRID), image)
+        every = np.zeros((GRID * GRID, *image.shape))
+        every[: len(found)] = found
+        tiled = every.reshape(GRID, GRID, *image.shape).transpose(0, 2, 1, 3, 4)
+        show(axes, tiled.reshape(GRID * height, GRID * width, channels))
+    return figure
+
+
+def pixels(table: pa.Table, image: Image) -> Floats:
+    """The images of a table, (rows, height, width, channels); black where null."""
+    if len(image.columns) > 1:
+        columns = [table[name].cast(pa.float64()).to_numpy() for name in image.columns]
+        found = np.stack(columns, 1)
+        return np.asarray(np.nan_to_num(found).reshape(-1, *image.shape))
+    cells = table[image.columns[0]].to_pylist()
+    black = np.zeros(math.prod(image.shape))
+    rows = [black if cell is None else np.ravel(cell) for cell in cells]
+    return np.asarray(np.nan_to_num(np.array(rows, float)).reshape(-1, *image.shape))
+
+
+def show(axes: Axes, picture: Floats) -> None:
+    """Draws a picture (height, width, channels): in colour where there are three."""
+    low, high = picture.min(), picture.max()
+    scaled = (picture - low) / (high - low or 1.0)
+    axes.imshow(scaled if picture.shape[-1] == 3 else scaled[..., 0], cmap="gray")
+    axes.set_axis_off()
+
+
+def strange_images(table: pa.Table, image: Image) -> Figure:
+    """The images of some rows in a line, numbered from 1."""
+    figure = Figure(figsize=(9, 1.3), layout="constrained")
+    found = pixels(table, image)
+    for k, axes in enumerate(figure.subplots(1, len(found), squeeze=False)[0]):
+        show(axes, found[k])
+        axes.set_title(f"{k + 1}")
+    return figure
+
+
+def of_pixels(columns: Sequence[Json], image: Image) -> Figure:
+    """What was found of each pixel, in its place.
+
+    Args:
+        columns: What was found of the columns, in an evaluation.
+        image: Which of them are the pixels of an image.
+    """
+    figure = Figure(figsize=(9, 3.0), layout="constrained")
+    of_name = {column["name"]: column for column in columns}
+    found = [of_name[name] for name in image.columns]
+    titles = {"nll": "NLL, nats", "gain": "gain, nats", "ks": "KS distance"}
+    for axes, (key, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
+        values = np.array([column[key] for column in found]).reshape(image.shape)
+        drawn = axes.imshow(values.sum(-1), cmap="viridis")
+        figure.colorbar(drawn, ax=axes, shrink=0.8)
+        axes.set_title(title)
+        axes.set_axis_off()
     return figure
 
 

@@ -117,8 +117,8 @@ def pixel_places(shape: tuple[int, int, int], order: str) -> list[int]:
     return [int(place) for place in places.ravel()]
 
 
-def some_rows(folder: str) -> np.ndarray:
-    """About `ROWS` encoded rows (rows, dim), spread over the files of a folder."""
+def some_rows(folder: str, count: int = ROWS) -> np.ndarray:
+    """About `count` encoded rows (rows, dim), spread over the files of a folder."""
     names = [n for n in storage.list_files(folder) if n.startswith("part-")]
     chosen = [names[k] for k in _spread(len(names), FILES)]
     parts = []
@@ -126,7 +126,7 @@ def some_rows(folder: str) -> np.ndarray:
         filesystem, inner = storage.resolve(storage.join(folder, name))
         with filesystem.open_input_file(inner) as file:
             reader = pa.ipc.open_file(file)
-            share = -(-ROWS // (len(chosen) * max(reader.num_record_batches, 1)))
+            share = -(-count // (len(chosen) * max(reader.num_record_batches, 1)))
             for k in range(reader.num_record_batches):
                 column = reader.get_batch(k).column("x")
                 x = column.flatten().to_numpy().reshape(len(column), -1)

@@ -96,8 +96,14 @@ in training.</p>
 {% for left in left_out %}<b>{{ left.name }}</b> ({{ left.reason }})
 {%- if not loop.last %}, {% endif %}{% endfor %}.</p>
 {% endif %}
+{% if images.gains is defined %}
 <div class="wide"><img src="{{ images.gains }}"
 alt="Gain of each column over independent columns"></div>
+{% endif %}
+{% for name, image in images.items() if name.startswith("pixels") %}
+<div class="wide"><img src="{{ image }}"
+alt="NLL, gain and KS distance of each pixel"></div>
+{% endfor %}
 </section>
 
 {% if checks %}
@@ -122,6 +128,9 @@ nor the champion learned from; gains in nats per row against the champion.</p>
 <p class="soft">Nats: what a column adds to the score. Tail: the probability of
 something at least as extreme, given the columns before it. p-value: the share of
 calibration rows that are at least as strange.</p>
+{% for name, image in images.items() if name.startswith("strange") %}
+<div class="wide"><img src="{{ image }}" alt="The strangest images"></div>
+{% endfor %}
 {% for row in strangest %}
 <div class="odd">
 <b>{{ loop.index }}.</b>
@@ -209,10 +218,16 @@ alt="Probability integral transforms by column"></div>
 
 <section>
 <h2>Synthetic rows beside test rows</h2>
+{% if images.marginals is defined %}
 <p class="soft">Distributions of single columns: grey, test rows; blue, as many rows
 drawn from the model. Missing: shares in test and in synthetic rows.</p>
 <div class="wide"><img src="{{ images.marginals }}"
 alt="Distributions of test and synthetic rows"></div>
+{% endif %}
+{% for name, image in images.items() if name.startswith("images") %}
+<p class="soft">Test images on the left, images drawn from the model on the right.</p>
+<div class="wide"><img src="{{ image }}" alt="Test images and drawn ones"></div>
+{% endfor %}
 </section>
 
 {% if images.learning is defined %}

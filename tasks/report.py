@@ -1,7 +1,5 @@
 """One page about a model: what it learned from, how good it is, what is strange."""
 
-import base64
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +12,6 @@ import matplotlib
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from matplotlib.figure import Figure
 
 from ar_models import judgement
 from ar_models.density import TableDensity
@@ -26,7 +23,7 @@ from tasks.gate import as_table, read_checks
 from tasks.models import load
 from tasks.page import PAGE, STYLE
 
-FORMAT = 3
+FORMAT = 4
 """Enters the job key; raised when the same model would give another page."""
 
 REPORT = "report.html"
@@ -92,6 +89,7 @@ def report(
         return path
     density = load(model)
     found = storage.read_json(storage.join(evaluation, evaluate.EVALUATION))
+    strange = strangest(about["prepared"], prepared, evaluation)
     page = render(
         key=key,
         name=name or density.info.get("name") or "the model",
@@ -103,9 +101,11 @@ def report(
             {"name": left.name, "type": left.type, "reason": left.reason}
             for left in density.encoder.left_out
         ],
-        images=images(density, about, prepared, evaluation, found, rule),
+        images=images(density, about, prepared, evaluation, found, rule, strange),
         checks=[] if gate is None else as_table(read_checks(gate)),
-        strangest=strangest(density, about["prepared"], prepared, evaluation),
+        strangest=[
+            explained(density, strange.slice(k, 1)) for k in range(len(strange))
+        ],
         facts=facts(density, about),
         statistic=judgement.DEFAULT,
     )
@@ -189,13 +189,25 @@ def tiles(found: Json) -> list[Json]:
 
 
 def column_table(density: TableDensity, found: Json) -> list[Json]:
-    """A row for each modelled column: what it is and how well it is predicted."""
-    return [
-        {**judged, "type": column.type, "variables": len(column.variables)}
+    """What each modelled column, or block of pixels, is and how well predicted."""
+    rows: dict[str, Json] = {
+        column.name: {**judged, "type": column.type}
         for column, judged in zip(
             density.encoder.columns, found["columns"], strict=True
         )
-    ]
+    }
+    for image in figures.blocks(density):
+        of_image = [rows.pop(name) for name in image.columns]
+        first, last = of_image[0], of_image[-1]
+        summed = ("nll", "independent_nll", "gain", "escaped")
+        rows[first["name"]] = {
+            **first,
+            "name": f"{first['name']} … {last['name']}",
+            "kind": f"{first['kind']} pixels, {' x '.join(map(str, image.shape[:2]))}",
+            **{key: sum(row[key] for row in of_image) for key in summed},
+            "ks": max(row["ks"] for row in of_image),
+        }
+    return list(rows.values())
 
 
 def facts(density: TableDensity, about: Json) -> list[tuple[str, str]]:
@@ -227,24 +239,33 @@ def images(
     evaluation: str,
     found: Json,
     rule: Rule,
+    strange: pa.Table,
 ) -> dict[str, str]:
     """The page's figures as data URLs, by name."""
     rows = evaluate.read_rows(evaluation)
     values = rows["anomaly_score"].to_numpy()
     threshold = first_anomaly(density, rows, rule)
+    named = figures.others(density)
     real = some_test_rows(density, about["prepared"], prepared)
     synthetic = density.sample(len(real), seed=0)
     with matplotlib.rc_context(figures.STYLE):
         drawn = {
-            "gains": figures.gains(found["columns"]),
             "calibration": figures.calibration(found["columns"]),
-            "marginals": figures.marginals(real, synthetic, density.columns),
             "scores": figures.scores(values)
             if threshold is None
             else figures.scores_with_threshold(
                 values, threshold, f"{rule.kind} {rule.value:g}"
             ),
         }
+        if named:
+            kept = [column for column in found["columns"] if column["name"] in named]
+            drawn["gains"] = figures.gains(kept)
+            drawn["marginals"] = figures.marginals(real, synthetic, named)
+        for k, image in enumerate(figures.blocks(density)):
+            drawn[f"pixels{k}"] = figures.of_pixels(found["columns"], image)
+        for k, image in enumerate(density.encoder.images):
+            drawn[f"images{k}"] = figures.images([real, synthetic], image)
+            drawn[f"strange{k}"] = figures.strange_images(strange, image)
         for k, segmented in enumerate(found["segments"]):
             drawn[f"segments{k}"] = figures.intervals(
                 segmented["values"], "nll", "NLL, nats per row"
@@ -257,7 +278,7 @@ def images(
             drawn["p_values"] = figures.p_values(rows["p_value"].to_numpy())
         if about["model"].get("history"):
             drawn["learning"] = figures.learning_curve(about["model"]["history"])
-        return {name: data_url(figure) for name, figure in drawn.items()}
+        return {name: figures.data_url(figure) for name, figure in drawn.items()}
 
 
 def first_anomaly(density: TableDensity, rows: pa.Table, rule: Rule) -> float | None:
@@ -279,13 +300,6 @@ def first_anomaly(density: TableDensity, rows: pa.Table, rule: Rule) -> float | 
     if flagged is None or not flagged.any():
         return None
     return float(values[flagged].min())
-
-
-def data_url(figure: Figure) -> str:
-    """A figure as a PNG within a URL."""
-    buffer = io.BytesIO()
-    figures.write(figure, buffer)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def some_test_rows(density: TableDensity, about: Json, prepared: str) -> pa.Table:
@@ -310,32 +324,32 @@ def read(path: str) -> pa.Table:
 # --- strange rows ---------------------------------------------------------------------
 
 
-def strangest(
-    density: TableDensity, about: Json, prepared: str, evaluation: str
-) -> list[Json]:
-    """The strangest test rows, with the columns to blame in words."""
+def strangest(about: Json, prepared: str, evaluation: str) -> pa.Table:
+    """The strangest test rows, the strangest first."""
     scores = evaluate.read_rows(evaluation)["anomaly_score"].to_numpy()
     order = np.argsort(-scores, kind="stable")[:STRANGEST]
     pieces = evaluate.test_pieces(prepared, about)
     ends = np.cumsum([piece.rows for piece in pieces])
-    entries = []
+    rows = []
     for place in order.tolist():
         file = int(np.searchsorted(ends, place, side="right"))
         first = int(ends[file]) - pieces[file].rows
-        row = read(pieces[file].path).slice(place - first, 1)
-        (scored,) = density.score(row, explain_columns=BLAMED).to_pylist()
-        (cells,) = row.to_pylist()
-        entries.append(
-            {
-                "score": scored["anomaly_score"],
-                "p_value": scored["p_value"],
-                "severity": scored["severity"],
-                "reasons": reasons(scored["explanation"]),
-                "ids": {n: text(v) for n, v in cells.items() if is_id(n, density)},
-                "cells": {n: text(v) for n, v in cells.items()},
-            }
-        )
-    return entries
+        rows.append(read(pieces[file].path).slice(place - first, 1))
+    return pa.concat_tables(rows)
+
+
+def explained(density: TableDensity, row: pa.Table) -> Json:
+    """A row's score, with the columns to blame in words."""
+    (scored,) = density.score(row, explain_columns=BLAMED).to_pylist()
+    (cells,) = row.to_pylist()
+    return {
+        "score": scored["anomaly_score"],
+        "p_value": scored["p_value"],
+        "severity": scored["severity"],
+        "reasons": reasons(scored["explanation"]),
+        "ids": {n: text(v) for n, v in cells.items() if is_id(n, density)},
+        "cells": {n: text(v) for n, v in cells.items()},
+    }
 
 
 def is_id(name: str, density: TableDensity) -> bool:

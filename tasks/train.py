@@ -43,7 +43,7 @@ from tasks.worker import build, read_encoder, train_loop_per_worker
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Enters the job key; raised when the same job would write another model."""
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
@@ -437,10 +437,11 @@ def publish(
             "no epoch ended with a finite valid NLL; lower train.learning_rate or set "
             "train.precision to fp32"
         )
-    model = build(config)
+    encoder = read_encoder(config["prepared"])
+    model = build(config, encoder.variables)
     model.load_state_dict(weights)
     density = TableDensity(
-        read_encoder(config["prepared"]),
+        encoder,
         model,
         info={
             "job_key": config["key"],

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,16 +18,23 @@ from ar_models import families
 from ar_models.autoregressive import AutoregressiveModel
 from ar_models.density import WEIGHTS
 from ar_models.encoder import TableEncoder
+from ar_models.variables import Variable
 from tasks import batches, storage
+from tasks.baseline import with_frequencies
 from tasks.batches import Batches, Order, Rows
 from tasks.config import TrainConfig
 from tasks.learner import Learner, train_epoch
+from tasks.orderings import some_rows
 
 PULSE_SECONDS = 1.0
 """How often the ranks agree whether to save a checkpoint and whether to stop."""
 
 EPOCH_SECONDS = 5.0
 """Training since the last checkpoint from which the end of an epoch gets one."""
+
+
+PIXELS = 2**24
+"""Pixels of train images that the first biases are taken from, about."""
 
 
 class Messages(Protocol):
@@ -101,18 +109,24 @@ def open_rows(
     return Rows(local / "train", config["every"]), Rows(local / "valid")
 
 
-def build(config: dict[str, Any]) -> AutoregressiveModel:
+def build(config: dict[str, Any], variables: Sequence[Variable]) -> AutoregressiveModel:
     """The untrained model of a run; the same weights wherever it is built."""
     arguments = dict(config["model"])
     family = arguments.pop("family")
     torch.manual_seed(config["training"]["seed"])
-    variables = read_encoder(config["prepared"]).variables
     return families.build(family, variables, arguments)
 
 
 def begun(config: dict[str, Any]) -> AutoregressiveModel:
     """The model of a run as training begins, with the weights that it goes on from."""
-    model = build(config)
+    encoder = read_encoder(config["prepared"])
+    variables = encoder.variables
+    if encoder.images and config["start"] is None:
+        # The encoder describes all pixels alike, and most are far from that.
+        train = storage.join(config["prepared"], "encoded", "train")
+        x = some_rows(train, max(PIXELS // len(variables), 1))
+        variables = with_frequencies(variables, torch.from_numpy(x))
+    model = build(config, variables)
     if config["start"] is not None:
         with tempfile.TemporaryDirectory() as copy:
             folder = storage.fetch(config["start"], Path(copy))

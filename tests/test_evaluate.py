@@ -224,6 +224,18 @@ def test_the_baseline_reaches_the_entropy_of_its_columns() -> None:
     assert float(each[1]) == pytest.approx(entropy, abs=0.02)
 
 
+def test_the_baseline_tells_places_apart_that_are_described_together() -> None:
+    alike = {"size": 2, "frequencies": (0.5, 0.5)}
+    variables = [Variable(f"x{i}", "binary", i, **alike) for i in range(3)]  # type: ignore[arg-type]
+    x = torch.zeros(998, 3)
+    x[:499, 1] = 1
+    x[:, 2] = math.nan
+    with torch.inference_mode():
+        each = baseline.fit(variables, x).conditionals(torch.zeros(1, 3))
+        found = each.log_prob(torch.zeros(1, 3)).exp()[0]
+    assert found.tolist() == pytest.approx([0.999, 0.5, 0.5])
+
+
 def test_training_rows_of_the_baseline_are_evenly_chosen(judged: Judged) -> None:
     about = json.loads(Path(judged.prepared, "_manifest.json").read_text())
     every = baseline.training_rows(judged.prepared, about, 10**6)

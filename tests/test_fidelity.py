@@ -10,8 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from tables import small_table
 
+from ar_models.columns import CodeColumn
 from ar_models.density import TableDensity
-from tasks import fidelity, storage
+from ar_models.encoder import Image, TableEncoder
+from ar_models.made import MADE
+from ar_models.variables import Variable
+from tasks import fidelity, fidelity_page, storage
 from tasks.config import FidelityConfig
 from tasks.fidelity import Tables
 
@@ -186,6 +190,30 @@ def test_the_page_needs_nothing_else(compared: dict[str, Any]) -> None:
     assert "Two-sample AUC" in page and "data:image/png;base64," in page
     assert "http" not in page.replace("http-equiv", "")
     assert "<script" not in page
+
+
+def test_a_block_of_pixels_is_a_row_and_a_picture() -> None:
+    pixels = [f"x{i}" for i in range(4)]
+    columns = tuple(coded(name) for name in pixels)
+    schema = pa.schema([pa.field(name, pa.int64()) for name in pixels])
+    encoder = TableEncoder(columns, (), schema, (Image(tuple(pixels), (2, 2, 1)),))
+    density = TableDensity(encoder, MADE(encoder.variables, hidden=8).eval())
+    real = density.sample(200, seed=1)
+    tables = Tables(real, real, real.slice(0, 100))
+    found = fidelity.measure(tables, density, FidelityConfig())
+
+    page = fidelity_page.render("key", "shapes", density, real, real, found)
+
+    assert "<title>shapes: synthetic rows</title>" in page
+    assert "<h2>Images</h2>" in page and page.count("<img") == 1
+    (named,) = (line for line in page.splitlines() if "least alike: x" in line)
+    assert "x0 … x3" in named
+
+
+def coded(name: str) -> CodeColumn:
+    """A column of noughts and ones."""
+    variable = Variable(name, "binary", 0, size=2)
+    return CodeColumn(name, "binary", "int64", 10, (variable,), (0, 1))
 
 
 def test_samples_of_a_file_are_compared_and_not_twice(

@@ -11,8 +11,8 @@ import torch
 from judging import Judged
 
 from ar_models.density import TableDensity
-from tasks import batches, start, storage
-from tasks.config import Config, DataConfig, MadeConfig, TrainConfig
+from tasks import batches, prepare, start, storage
+from tasks.config import Config, DataConfig, MadeConfig, Resources, TrainConfig
 from tasks.models import load
 from tasks.worker import begun
 
@@ -91,6 +91,28 @@ def test_training_begins_with_the_champions_weights(
         torch.testing.assert_close(further.state_dict()[name], value)
     weights = fresh.state_dict()
     assert any((weights[n] != v).any() for n, v in model.state_dict().items())
+
+
+def test_pixels_start_from_frequencies_of_their_own(tmp_path: Path) -> None:
+    x = (np.random.default_rng(0).random((400, 4)) < [0.5, 0.9, 0.1, 0.3]) * 255
+    rim = np.zeros((400, 1), int)
+    columns = {f"x{i}": c for i, c in enumerate(np.hstack([rim, x]).T)}
+    path, prepared = str(tmp_path / "images.parquet"), str(tmp_path / "prepared")
+    pq.write_table(pa.table({"id": range(400), **columns}), path)
+    images = {"x*": {"height": 1, "width": 5}}
+    data = {"path": path, "id": ["id"], "images": images}
+    prepare.prepare(DataConfig.model_validate(data), prepared, Resources())
+
+    model = {"family": "made", "hidden": 8}
+    job = {"prepared": prepared, "model": model, "training": {"seed": 0}}
+    begins = begun({**job, "start": None}).eval()
+    ones = torch.ones(1, 5)
+    with torch.no_grad():
+        each = begins.conditionals(torch.zeros(1, 5)).log_prob(ones)
+        shares = each.exp()[0].tolist()
+
+    assert shares == pytest.approx([0.0, *(x.mean(0) / 255)], abs=0.08)
+    assert shares[0] < 0.01
 
 
 def test_the_network_is_the_champions(champion: str) -> None:
