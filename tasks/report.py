@@ -28,8 +28,9 @@ FORMAT = 4
 
 REPORT = "report.html"
 
-COMPARED = 4096
-"""Test rows and synthetic rows whose distributions are shown side by side."""
+COMPARED, COMPARED_VALUES = 4096, 2**22
+"""Test rows and synthetic rows whose distributions are shown side by side, and the
+values of their variables, at most."""
 
 FILES = 64
 """Files of test rows that those are taken from, evenly chosen, if there are more."""
@@ -305,10 +306,11 @@ def first_anomaly(density: TableDensity, rows: pa.Table, rule: Rule) -> float | 
 
 
 def some_test_rows(density: TableDensity, about: Json, prepared: str) -> pa.Table:
-    """Up to `COMPARED` test rows, chosen at random from evenly chosen files."""
+    """Some test rows, chosen at random from evenly chosen files."""
     pieces = evaluate.test_pieces(prepared, about)
     pieces = pieces[:: math.ceil(len(pieces) / FILES)]
-    share = min(1.0, COMPARED / sum(piece.rows for piece in pieces))
+    most = min(COMPARED, max(COMPARED_VALUES // density.model.dim, 1))
+    share = min(1.0, most / sum(piece.rows for piece in pieces))
     rng = np.random.default_rng(0)
     tables = []
     for piece in pieces:
