@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ar_models import judgement
 from ar_models.density import TableDensity
-from ar_models.explanation import text
+from ar_models.explanation import short, text
 from ar_models.ranking import Counts, Rule, flags
 from tasks import evaluate, figures, manifest, segments, storage
 from tasks.config import ScoreConfig
@@ -161,9 +161,10 @@ def tiles(found: Json) -> list[Json]:
             f"{nats(worse)} to {nats(better)}",
         },
         {
-            "name": "Bits per column",
+            "name": "Bits per dimension",
             "value": f"{found['bits_per_dim']:.3f}",
-            "remark": f"{found['dim']:.0f} modelled columns",
+            "remark": "columns, pixels and places of sequences: "
+            f"{found['dim']:.0f} per row",
         },
     ]
     if found["p_value_ks"] is not None:
@@ -192,7 +193,7 @@ def tiles(found: Json) -> list[Json]:
 def column_table(density: TableDensity, found: Json) -> list[Json]:
     """What each modelled column, or block of pixels, is and how well predicted."""
     rows: dict[str, Json] = {
-        column.name: {**judged, "type": column.type}
+        column.name: {**judged, "type": short(column.type)}
         for column, judged in zip(
             density.encoder.columns, found["columns"], strict=True
         )
