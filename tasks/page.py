@@ -61,7 +61,7 @@ PAGE = """<!doctype html>
 <main>
 <h1>{{ name }}</h1>
 <p class="soft">A density model of {{ found.columns | length }}
-column{{ "s" if found.columns | length > 1 }}, learned from
+column{{ "" if found.columns | length == 1 else "s" }}, learned from
 {{ about.prepared.rows.train | count }} rows and judged on
 {{ found.rows | count }} test rows it has not seen.</p>
 
