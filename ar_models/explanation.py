@@ -252,7 +252,7 @@ def _element_texts(
     of = _element_type(encoder, j, field)
     known = column.elements[field].values_of(values, of)
     if family(encoder.type_of(j)) == "text":
-        return ["another" if v is None else repr(chr(v)) for v in known.to_pylist()]
+        return ["a rare one" if v is None else repr(chr(v)) for v in known.to_pylist()]
     return texts_of(known, column.elements[field].kind)
 
 
@@ -355,11 +355,11 @@ def short(value: Any) -> str:  # any value that Arrow gives
 
 
 def text(value: Any, digits: int = 6) -> str:  # any value that Arrow gives
-    """A value as people read it, reals to so many significant digits."""
+    """A value in a line as people read it, reals to so many significant digits."""
     if value is None:
         return "missing"
     if not isinstance(value, float):
-        return str(value)
+        return "↵".join(str(value).splitlines()) or str(value)
     if 10**digits <= abs(value) < 1e15:
         return f"{value:.0f}"
     return f"{value:.{digits}g}"

@@ -5,6 +5,7 @@ reads a vector per variable is slow. Here it reads a vector per place, and the v
 of a place are chained within it by a small masked network that sees the hidden vector.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -13,7 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.autoregressive import settle
-from ar_models.conditionals import EXACT, Conditionals, Layout, Tempering
+from ar_models.conditionals import (
+    EXACT,
+    Conditional,
+    Conditionals,
+    Layout,
+    Tempering,
+)
 from ar_models.inputs import Inputs
 from ar_models.variables import Variable
 
@@ -40,6 +47,7 @@ class Within(nn.Module):
         embedding: Width in which large vocabularies are embedded.
     """
 
+    degrees: Tensor  # (hidden,)
     sees: Tensor  # (hidden, features)
     shows: Tensor  # (parameters, hidden)
 
@@ -66,7 +74,9 @@ class Within(nn.Module):
         self.mixing = nn.Linear(context, hidden, bias=False)
         self.last = nn.Linear(hidden, self.layout.size, bias=False)
         nn.init.normal_(self.last.weight, std=0.01)
+        # Ascending, so that what is known of a chain so far is a slice.
         degrees = 1 + torch.arange(hidden) * (len(variables) - 1) // hidden
+        self.register_buffer("degrees", degrees, persistent=False)
         sees = self.inputs.owner < degrees.unsqueeze(-1)
         shows = degrees <= self.layout.owner.unsqueeze(-1)
         self.register_buffer("sees", sees, persistent=False)
@@ -81,6 +91,67 @@ class Within(nn.Module):
         a = F.linear(features, self.first.weight * self.sees, self.first.bias)
         h = F.relu(a + self.mixing(context))
         return parameters + F.linear(h, self.last.weight * self.shows)
+
+
+class ChainDraw:
+    """Draws the variables of a chain one after another, in the time of one pass.
+
+    Each brings in only what the one before it made known.
+
+    Args:
+        within: The network of the chain.
+    """
+
+    def __init__(self, within: Within) -> None:
+        count = within.layout.dim
+        self.within = within
+        self.inputs = [within.inputs.alone(k) for k in range(count)]
+        self.outputs = [within.layout.alone(k) for k in range(count)]
+        if not within.chained:
+            return
+        columns = torch.cat([torch.arange(at.start, at.stop) for _, at in self.inputs])
+        self.first = within.first.weight[:, columns.to(within.first.weight.device)]
+        widths = [group.width for group, _ in self.inputs]
+        self.features = [0, *itertools.accumulate(widths)]
+        ranks = torch.arange(count, device=within.degrees.device)
+        units = torch.searchsorted(within.degrees, ranks, right=True)
+        self.units: list[int] = units.tolist()
+
+    def begin(self, context: Tensor) -> None:
+        """Forgets the chain before; the next one has this context (batch, width)."""
+        self.parameters = self.within.context(context)
+        if not self.within.chained:
+            return
+        before = self.within.mixing(context) + self.within.first.bias
+        self.hidden = torch.empty_like(before)
+        self.before = before
+        self.seen = before.new_empty(len(before), self.features[-1])
+
+    def conditional(self, k: int) -> tuple[Conditional, Tensor]:
+        """The distribution of variable k of the chain, and its parameters (batch, n).
+
+        All before it must have been learned.
+        """
+        group, at = self.outputs[k]
+        assert isinstance(group, Conditional)
+        found = self.parameters[:, at]
+        if not self.within.chained or not self.units[k]:
+            return group, found
+        seen, new = self.features[k], slice(self.units[k - 1], self.units[k])
+        told = F.linear(self.seen[:, :seen], self.first[new, :seen])
+        self.hidden[:, new] = F.relu(self.before[:, new] + told)
+        known = slice(0, self.units[k])
+        shown = F.linear(self.hidden[:, known], self.within.last.weight[at, known])
+        return group, found + shown
+
+    def learn(self, k: int, x: Tensor) -> None:
+        """Takes note of the values (batch,) of variable k, NaN where absent."""
+        if not self.within.chained:
+            return
+        group, _ = self.inputs[k]
+        features = group(x.to(self.seen.dtype).unsqueeze(-1)).squeeze(1)
+        at = slice(self.features[k], self.features[k + 1])
+        self.seen[:, at] = features.masked_fill(x.isnan().unsqueeze(-1), 0)
 
 
 class Steps(nn.Module):
@@ -220,18 +291,21 @@ class Steps(nn.Module):
         """
         x = torch.full_like(given, torch.nan)
 
-        def chain(within: Within, indices: Sequence[int], context: Tensor) -> None:
+        def chain(own: ChainDraw, indices: Sequence[int], context: Tensor) -> None:
+            own.begin(context)
             for k, i in enumerate(indices):
-                parameters = within(x[:, list(indices)], context)
-                own = Conditionals(within.layout, parameters)
-                free = own.sample(noise[:, list(indices)], tempering)[:, k]
-                x[:, i] = settle(variables[i], free, given[:, i], x)
+                group, parameters = own.conditional(k)
+                uniform = noise[:, i].unsqueeze(1)
+                free = group.sample(parameters.unsqueeze(1), uniform, tempering)
+                x[:, i] = settle(variables[i], free.squeeze(1), given[:, i], x)
+                own.learn(k, x[:, i])
 
         if self.before is not None:
-            chain(self.before, self.head, self.start.expand(len(x), -1))
+            chain(ChainDraw(self.before), self.head, self.start.expand(len(x), -1))
         vector = self.first(x)
+        within = ChainDraw(self.within)
         for indices in self.places:
-            chain(self.within, indices, advance(vector))
+            chain(within, indices, advance(vector))
             if bool(x[:, indices].isnan().all()):
                 break
             features = self.within.inputs(x[:, indices].to(vector.dtype))

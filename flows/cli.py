@@ -77,6 +77,7 @@ Version = Annotated[
 Alias = Annotated[
     str | None, typer.Option(help="The version with this alias; champion if none.")
 ]
+Output = Annotated[str | None, typer.Option(help="Folder; below the storage if none.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace what another job left in --output.")
 ]
@@ -261,9 +262,7 @@ def score(
     input: Annotated[
         str | None, typer.Option(help="Dataset to score; data.path if none.")
     ] = None,
-    output: Annotated[
-        str | None, typer.Option(help="Folder; below the storage if none.")
-    ] = None,
+    output: Output = None,
     incremental: Annotated[
         bool,
         typer.Option(
@@ -326,9 +325,7 @@ def backfill(
     input: Annotated[
         str | None, typer.Option(help="Dataset to score; data.path if none.")
     ] = None,
-    output: Annotated[
-        str | None, typer.Option(help="Folder; below the storage if none.")
-    ] = None,
+    output: Output = None,
     storage: Storage = None,
     changes: Set = None,
     as_json: Json = False,
@@ -364,9 +361,7 @@ def monitor(
     ] = None,
     model_version: Version = None,
     alias: Alias = None,
-    output: Annotated[
-        str | None, typer.Option(help="Folder; below the storage if none.")
-    ] = None,
+    output: Output = None,
     storage: Storage = None,
     changes: Set = None,
     overwrite: Overwrite = False,
@@ -414,9 +409,7 @@ def sample(
     top_p: Annotated[
         float | None, typer.Option(help="Draw from the likeliest share only.")
     ] = None,
-    output: Annotated[
-        str | None, typer.Option(help="Folder; below the storage if none.")
-    ] = None,
+    output: Output = None,
     model_version: Version = None,
     alias: Alias = None,
     storage: Storage = None,
@@ -463,9 +456,7 @@ def impute(
         typer.Option("--details", help="Say which cells were filled, how probably."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of the draws.")] = None,
-    output: Annotated[
-        str | None, typer.Option(help="Folder; below the storage if none.")
-    ] = None,
+    output: Output = None,
     model_version: Version = None,
     alias: Alias = None,
     storage: Storage = None,
@@ -498,9 +489,7 @@ def embed(
     input: Annotated[
         str | None, typer.Option(help="Dataset to embed; data.path if none.")
     ] = None,
-    output: Annotated[
-        str | None, typer.Option(help="Folder; below the storage if none.")
-    ] = None,
+    output: Output = None,
     model_version: Version = None,
     alias: Alias = None,
     storage: Storage = None,

@@ -27,10 +27,12 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from ar_models import cells
 from ar_models.columns import MISSING, OUTSIDE, PRESENT, UNSEEN
 from ar_models.density import TableDensity
+from ar_models.lists import ListColumn
 from tasks import datasets, fidelity_page, manifest, storage
 from tasks.config import FidelityConfig
 from tasks.intervals import interval
 from tasks.models import check_readable, fingerprint, load
+from tasks.summaries import summarised
 
 logger = logging.getLogger(__name__)
 
@@ -179,8 +181,15 @@ def drawn(density: TableDensity, config: FidelityConfig) -> pa.Table:
 
 
 def check_target(density: TableDensity, target: str | None) -> None:
-    """Raises ValueError where the target is no modelled column."""
-    if target is not None and target not in density.columns:
+    """Raises ValueError where the target is no modelled column of single values."""
+    columns = {column.name: column for column in density.encoder.columns}
+    column = None if target is None else columns.get(target)
+    if isinstance(column, ListColumn):
+        raise ValueError(
+            f"fidelity.target: {target!r} holds a {column.kind} per row, which no "
+            "classifier is trained to predict; name a column of single values"
+        )
+    if target is not None and column is None:
         raise ValueError(
             f"fidelity.target: {target!r} is no modelled column; those are "
             f"{', '.join(density.columns)}"
@@ -253,7 +262,10 @@ def measure(tables: Tables, density: TableDensity, config: FidelityConfig) -> Js
         density: The model, for support and for its own log-probabilities.
         config: The target and the confidence.
     """
-    found = compare(tables, config.target)
+    each = (tables.train, tables.held_out, tables.synthetic)
+    plain, names = summarised(each, density.encoder)
+    shown = Tables(*plain)
+    found = compare(shown, config.target)
     escapes = density.encoder.escapes(tables.synthetic)
     logger.info("fidelity: measured %d synthetic rows", len(tables.synthetic))
     return {
@@ -263,8 +275,9 @@ def measure(tables: Tables, density: TableDensity, config: FidelityConfig) -> Js
             "synthetic": len(tables.synthetic),
         },
         "target": config.target,
+        "summaries": names,
         **found,
-        "support": support(tables, density.columns, escapes),
+        "support": support(tables, density.columns, escapes, broken_dependences(shown)),
         "log_prob": own_log_prob(tables, density, config),
     }
 
@@ -575,7 +588,12 @@ def nearest(points: Floats, others: Floats) -> Floats:
     return np.concatenate(found)
 
 
-def support(tables: Tables, columns: Sequence[str], escapes: NDArray[np.int8]) -> Json:
+def support(
+    tables: Tables,
+    columns: Sequence[str],
+    escapes: NDArray[np.int8],
+    dependences: Sequence[Json],
+) -> Json:
     """Synthetic cells and rows that the train rows rule out.
 
     A cell is wrong if it is null where no train row was, a category that no train row
@@ -586,6 +604,7 @@ def support(tables: Tables, columns: Sequence[str], escapes: NDArray[np.int8]) -
         tables: What is compared.
         columns: Their names.
         escapes: Why each synthetic cell is new to the encoder, (rows, columns).
+        dependences: As `broken_dependences` gives them.
     """
     reasons = {"missing": MISSING, "unseen": UNSEEN, "outside": OUTSIDE}
     wrong = {
@@ -600,7 +619,6 @@ def support(tables: Tables, columns: Sequence[str], escapes: NDArray[np.int8]) -
         for name in columns
         if tables.synthetic[name].type != tables.train[name].type
     }
-    dependences = broken_dependences(tables)
     return {
         "wrong_rows": float(np.mean((escapes != PRESENT).any(axis=1))),
         "wrong_cells": {n: each for n, each in wrong.items() if any(each.values())},

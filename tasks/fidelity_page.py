@@ -160,39 +160,46 @@ def tiles(found: Json) -> list[Json]:
 
 
 def column_table(density: TableDensity, found: Json) -> list[Json]:
-    """A row for each modelled column, or for a block of pixels, the least alike."""
+    """A row for each column, or what is told of a sequence; of images the worst."""
+    accuracy = found["univariate"]["columns"]
     wrong = found["support"]["wrong_cells"]
-    rows: dict[str, Json] = {
-        column.name: {
-            "name": column.name,
-            "kind": column.kind,
-            "accuracy": found["univariate"]["columns"][column.name],
-            "wrong": sum(wrong.get(column.name, {}).values()),
-        }
-        for column in density.encoder.columns
+    pictured = {
+        name: image for image in density.encoder.images for name in image.columns
     }
-    for image in figures.blocks(density):
-        of_image = [rows.pop(name) for name in image.columns]
-        least = min(of_image, key=lambda row: row["accuracy"])
-        rows[least["name"]] = {
-            **least,
-            "name": f"{of_image[0]['name']} … {of_image[-1]['name']}, least alike: "
-            f"{least['name']}",
-            "wrong": sum(row["wrong"] for row in of_image),
-        }
-    return list(rows.values())
+    rows: list[Json] = []
+    for column in density.encoder.columns:
+        cells = sum(wrong.get(column.name, {}).values())
+        image = pictured.get(column.name)
+        if image is None or len(image.columns) == 1:
+            names = found["summaries"].get(column.name, [column.name])
+        elif column.name == image.columns[0]:
+            names = list(image.columns)
+            cells = sum(sum(wrong.get(name, {}).values()) for name in names)
+        else:
+            continue
+        if image is not None:
+            least = min(names, key=accuracy.__getitem__)
+            label = f"{names[0]} … {names[-1]}, least alike: {least}"
+            shown = {label: accuracy[least]}
+        else:
+            shown = {name: accuracy[name] for name in names}
+        for name, value in shown.items():
+            row = {"name": name, "kind": column.kind, "accuracy": value, "wrong": cells}
+            rows.append(row)
+    return rows
 
 
 def images(
     density: TableDensity, held_out: pa.Table, synthetic: pa.Table
 ) -> dict[str, str]:
     """The page's figures as data URLs, by name."""
-    tables, named = [held_out, synthetic], figures.others(density)
+    tables = [held_out, synthetic]
+    (real, drawn_rows), names = figures.plain(tables, density)
     with matplotlib.rc_context(figures.STYLE):
         drawn = {
             f"images{k}": figures.images(tables, image)
             for k, image in enumerate(density.encoder.images)
         }
-        if named:
-            drawn["marginals"] = figures.marginals(held_out, synthetic, named)
+        if names:
+            drawn["marginals"] = figures.marginals(real, drawn_rows, names)
         return {name: figures.data_url(figure) for name, figure in drawn.items()}

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ar_models.density import TableDensity
 from ar_models.encoder import Image
 from tasks import storage
+from tasks.summaries import summarised
 
 BLUE, ORANGE, GREY, INK = "#2f6db3", "#d9822b", "#b8bec6", "#22272e"
 
@@ -98,10 +99,18 @@ def blocks(density: TableDensity) -> list[Image]:
     return [image for image in density.encoder.images if len(image.columns) > 1]
 
 
-def others(density: TableDensity) -> list[str]:
-    """The modelled columns that are no pixels or lists of them."""
-    pictured = {name for image in density.encoder.images for name in image.columns}
-    return [name for name in density.columns if name not in pictured]
+def plain(
+    tables: Sequence[pa.Table], density: TableDensity
+) -> tuple[list[pa.Table], list[str]]:
+    """Tables with plain columns for those of lists, and which of them are no pixels."""
+    found, names = summarised(tables, density.encoder)
+    pixels = {
+        part
+        for image in density.encoder.images
+        for name in image.columns
+        for part in names.get(name, [name])
+    }
+    return found, [name for name in found[0].column_names if name not in pixels]
 
 
 def gains(columns: Sequence[Json]) -> Figure:

@@ -245,9 +245,9 @@ def images(
     rows = evaluate.read_rows(evaluation)
     values = rows["anomaly_score"].to_numpy()
     threshold = first_anomaly(density, rows, rule)
-    named = figures.others(density)
     real = some_test_rows(density, about["prepared"], prepared)
     synthetic = density.sample(len(real), seed=0)
+    (shown, drawn_rows), names = figures.plain([real, synthetic], density)
     with matplotlib.rc_context(figures.STYLE):
         drawn = {
             "calibration": figures.calibration(found["columns"]),
@@ -257,10 +257,12 @@ def images(
                 values, threshold, f"{rule.kind} {rule.value:g}"
             ),
         }
-        if named:
-            kept = [column for column in found["columns"] if column["name"] in named]
+        pixels = {name for image in figures.blocks(density) for name in image.columns}
+        kept = [column for column in found["columns"] if column["name"] not in pixels]
+        if kept:
             drawn["gains"] = figures.gains(kept)
-            drawn["marginals"] = figures.marginals(real, synthetic, named)
+        if names:
+            drawn["marginals"] = figures.marginals(shown, drawn_rows, names)
         for k, image in enumerate(figures.blocks(density)):
             drawn[f"pixels{k}"] = figures.of_pixels(found["columns"], image)
         for k, image in enumerate(density.encoder.images):

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from ar_models import explanation
 from ar_models.columns import MISSING, OUTSIDE, PRESENT, Column
 from ar_models.density import TableDensity
 from ar_models.encoder import Image, TableEncoder
@@ -251,6 +252,11 @@ def test_places_of_sequences_add_up_to_the_column() -> None:
     for group in set(groups):
         same = [r for r, g in zip(rest, groups, strict=True) if g == group]
         np.testing.assert_allclose(same, same[0], atol=1e-4)
+
+
+def test_a_text_is_told_in_one_line() -> None:
+    assert explanation.text("To be,\nor not\r\n") == "To be,↵or not"
+    assert explanation.text("") == ""
 
 
 def test_equal_lists_have_equal_hashes_and_others_do_not() -> None:
