@@ -83,10 +83,12 @@ class Published:
     per: str = "row"
 
 
-def _table(fvsbn: float, nade: float, eonade: float, *made: float) -> Published:
+def _uci(
+    best: float, fvsbn: float, nade: float, eonade: float, *made: float
+) -> Published:
     """The figures of a set in the NADE and MADE papers."""
     families = {"fvsbn": fvsbn, "nade": nade, "eonade": eonade, "made": min(made)}
-    return Published(min(families.values()), families)
+    return Published(best, families)
 
 
 def _debd(made: float, best: float) -> Published:
@@ -104,12 +106,12 @@ FIGURES = {
             "pixelcnn": 81.30,
         },
     ),
-    "binary_adult": _table(13.17, 13.19, 13.19, 13.12, 13.13),
-    "binary_connect4": _table(12.39, 11.99, 12.58, 11.90, 11.90),
-    "binary_dna_nade": _table(83.64, 84.81, 82.31, 83.63, 79.66),
-    "binary_mushrooms": _table(10.27, 9.81, 9.69, 9.68, 9.69),
-    "binary_nips": _table(276.88, 273.08, 272.39, 280.25, 277.28),
-    "binary_ocr_letters": _table(39.30, 27.22, 27.32, 28.34, 30.04),
+    "binary_adult": _uci(13.12, 13.17, 13.19, 13.19, 13.12, 13.13),
+    "binary_connect4": _uci(11.68, 12.39, 11.99, 12.58, 11.90, 11.90),
+    "binary_dna_nade": _uci(79.66, 83.64, 84.81, 82.31, 83.63, 79.66),
+    "binary_mushrooms": _uci(9.55, 10.27, 9.81, 9.69, 9.68, 9.69),
+    "binary_nips": _uci(271.11, 276.88, 273.08, 272.39, 280.25, 277.28),
+    "binary_ocr_letters": _uci(26.43, 39.30, 27.22, 27.32, 28.34, 30.04),
     "binary_nltcs": _debd(6.04, 5.99),
     "binary_msnbc": _debd(6.06, 6.04),
     "binary_plants": _debd(12.32, 11.84),

@@ -471,7 +471,8 @@ class FidelityConfig(Section):
 
     samples: str | None = Field(
         None,
-        description="dataset of synthetic rows, or auto: drawn now; none: not done",
+        description="dataset of synthetic rows, or auto: drawn now, as many as train "
+        "rows are compared; none: not done",
     )
     target: str | None = Field(
         None, description="column that is predicted after learning from synthetic rows"

@@ -136,12 +136,13 @@ def fidelity(
     finished = manifest.claim(folder, key, overwrite=overwrite)
     done = finished is not None
     if finished is None:
+        train = some_rows(prepared, about, "train", density.columns, config.rows)
         tables = Tables(
-            some_rows(prepared, about, "train", density.columns, config.rows),
+            train,
             some_rows(prepared, about, "test", density.columns, config.rows),
             some_of(source, density.columns, config.rows)
             if source
-            else drawn(density, config),
+            else drawn(density, len(train), config.seed),
         )
         found = measure(tables, density, config)
         storage.write_json(storage.join(folder, FIDELITY), found)
@@ -174,10 +175,9 @@ def fidelity(
     }
 
 
-def drawn(density: TableDensity, config: FidelityConfig) -> pa.Table:
+def drawn(density: TableDensity, count: int, seed: int) -> pa.Table:
     """Rows that the model draws now."""
-    rows = density.sample(config.rows, seed=config.seed)
-    return rows.select(density.columns)
+    return density.sample(count, seed=seed).select(density.columns)
 
 
 def check_target(density: TableDensity, target: str | None) -> None:

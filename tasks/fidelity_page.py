@@ -46,7 +46,8 @@ PAGE = (
 <section>
 <h2>Marginals</h2>
 <p class="soft">Held-out rows in grey, synthetic rows in blue. Accuracy: 1 minus the
-total variation over ten quantile bins or the ten commonest categories.</p>
+total variation over ten quantile bins or the ten commonest categories. The least alike
+columns come first.</p>
 {% if images.marginals is defined %}
 <img src="{{ images.marginals }}" alt="Distribution of each column, real and synthetic">
 {% endif %}
@@ -121,7 +122,9 @@ def render(
         found=found,
         tiles=tiles(found),
         columns=column_table(density, found),
-        images=images(density, held_out.slice(0, ROWS), synthetic.slice(0, ROWS)),
+        images=images(
+            density, held_out.slice(0, ROWS), synthetic.slice(0, ROWS), found
+        ),
     )
 
 
@@ -160,7 +163,10 @@ def tiles(found: Json) -> list[Json]:
 
 
 def column_table(density: TableDensity, found: Json) -> list[Json]:
-    """A row for each column, or what is told of a sequence; of images the worst."""
+    """A row for each column, or what is told of a sequence, the least alike first.
+
+    Of an image one for its least alike pixel.
+    """
     accuracy = found["univariate"]["columns"]
     wrong = found["support"]["wrong_cells"]
     pictured = {
@@ -186,11 +192,11 @@ def column_table(density: TableDensity, found: Json) -> list[Json]:
         for name, value in shown.items():
             row = {"name": name, "kind": column.kind, "accuracy": value, "wrong": cells}
             rows.append(row)
-    return rows
+    return sorted(rows, key=lambda row: row["accuracy"])
 
 
 def images(
-    density: TableDensity, held_out: pa.Table, synthetic: pa.Table
+    density: TableDensity, held_out: pa.Table, synthetic: pa.Table, found: Json
 ) -> dict[str, str]:
     """The page's figures as data URLs, by name."""
     tables = [held_out, synthetic]
@@ -200,6 +206,7 @@ def images(
             f"images{k}": figures.images(tables, image)
             for k, image in enumerate(density.encoder.images)
         }
+        names.sort(key=found["univariate"]["columns"].__getitem__)
         if names:
             drawn["marginals"] = figures.marginals(real, drawn_rows, names)
         return {name: figures.data_url(figure) for name, figure in drawn.items()}

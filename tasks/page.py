@@ -60,7 +60,8 @@ PAGE = """<!doctype html>
 <body>
 <main>
 <h1>{{ name }}</h1>
-<p class="soft">A density model of {{ found.dim | int }} columns, learned from
+<p class="soft">A density model of {{ found.columns | length }}
+column{{ "" if found.columns | length == 1 else "s" }}, learned from
 {{ about.prepared.rows.train | count }} rows and judged on
 {{ found.rows | count }} test rows it has not seen.</p>
 

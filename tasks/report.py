@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ar_models import judgement
 from ar_models.density import TableDensity
-from ar_models.explanation import text
+from ar_models.explanation import short, text
 from ar_models.ranking import Counts, Rule, flags
 from tasks import evaluate, figures, manifest, segments, storage
 from tasks.config import ScoreConfig
@@ -28,8 +28,9 @@ FORMAT = 4
 
 REPORT = "report.html"
 
-COMPARED = 4096
-"""Test rows and synthetic rows whose distributions are shown side by side."""
+COMPARED, COMPARED_VALUES = 4096, 2**22
+"""Test rows and synthetic rows whose distributions are shown side by side, and the
+values of their variables, at most."""
 
 FILES = 64
 """Files of test rows that those are taken from, evenly chosen, if there are more."""
@@ -160,9 +161,10 @@ def tiles(found: Json) -> list[Json]:
             f"{nats(worse)} to {nats(better)}",
         },
         {
-            "name": "Bits per column",
+            "name": "Bits per dimension",
             "value": f"{found['bits_per_dim']:.3f}",
-            "remark": f"{found['dim']:.0f} modelled columns",
+            "remark": "columns, pixels and places of sequences: "
+            f"{found['dim']:.0f} per row",
         },
     ]
     if found["p_value_ks"] is not None:
@@ -191,7 +193,7 @@ def tiles(found: Json) -> list[Json]:
 def column_table(density: TableDensity, found: Json) -> list[Json]:
     """What each modelled column, or block of pixels, is and how well predicted."""
     rows: dict[str, Json] = {
-        column.name: {**judged, "type": column.type}
+        column.name: {**judged, "type": short(column.type)}
         for column, judged in zip(
             density.encoder.columns, found["columns"], strict=True
         )
@@ -305,10 +307,11 @@ def first_anomaly(density: TableDensity, rows: pa.Table, rule: Rule) -> float | 
 
 
 def some_test_rows(density: TableDensity, about: Json, prepared: str) -> pa.Table:
-    """Up to `COMPARED` test rows, chosen at random from evenly chosen files."""
+    """Some test rows, chosen at random from evenly chosen files."""
     pieces = evaluate.test_pieces(prepared, about)
     pieces = pieces[:: math.ceil(len(pieces) / FILES)]
-    share = min(1.0, COMPARED / sum(piece.rows for piece in pieces))
+    most = min(COMPARED, max(COMPARED_VALUES // density.model.dim, 1))
+    share = min(1.0, most / sum(piece.rows for piece in pieces))
     rng = np.random.default_rng(0)
     tables = []
     for piece in pieces:
