@@ -17,7 +17,7 @@ from ar_models.conditionals import (
 )
 from ar_models.inputs import Inputs
 from ar_models.masking import Chains, chains, split
-from ar_models.running import Block, Plan, make_plan, pre_activations
+from ar_models.running import Block, Plan, Plans, pre_activations
 from ar_models.variables import Variable
 
 TOGETHER = 16
@@ -112,6 +112,7 @@ class EoNADE(AutoregressiveModel):
         }
         self.residual = residual
         self.dropout = nn.Dropout(dropout)
+        self.plans = Plans()
         self.inputs = Inputs.of(variables, embedding)
         self.layout = Layout.of(variables, components, embedding)
         self.first = nn.Linear(self.inputs.size + self.dim, hidden)
@@ -153,8 +154,9 @@ class EoNADE(AutoregressiveModel):
         return Conditionals(self.layout, parameters)
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
-        plan = make_plan(
-            self.ordering(which),
+        plan = self.plans.of(
+            self.ordering_table,
+            which,
             torch.cat(
                 [self.inputs.owner, self.chain_place.new_tensor(range(self.dim))]
             ),

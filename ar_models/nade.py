@@ -15,7 +15,7 @@ from ar_models.conditionals import (
     Tempering,
 )
 from ar_models.inputs import Inputs
-from ar_models.running import Activation, Plan, activate, make_plan, run
+from ar_models.running import Activation, Plan, Plans, activate, run
 from ar_models.variables import Variable
 
 TOGETHER = 32
@@ -96,6 +96,7 @@ class NADE(AutoregressiveModel):
             "seed": seed,
         }
         self.activation = activation
+        self.plans = Plans()
         self.inputs = Inputs.of(variables, embedding)
         self.layout = Layout.of(variables, components, embedding)
         self.dropout = nn.Dropout(dropout)
@@ -109,8 +110,9 @@ class NADE(AutoregressiveModel):
     def plan(self, which: int = 0) -> Plan:
         """How ordering `which` goes through features and parameters."""
         together = 1 if self.weight.device.type == "cpu" else TOGETHER
-        return make_plan(
-            self.ordering(which),
+        return self.plans.of(
+            self.ordering_table,
+            which,
             self.inputs.owner,
             self.layout.owner,
             together,

@@ -1,0 +1,221 @@
+"""A device that is not there: tensors that live elsewhere, and only say so.
+
+Their values are kept in the memory of this machine, but an operation on tensors of both
+devices fails as it does on a GPU. So what runs here has no tensor in the wrong place.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.amp import autocast
+from torch.optim import optimizer
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+ELSEWHERE = torch.device("meta")
+"""Torch has no memory for this device, so its name is free."""
+
+FROM_NUMBERS = {torch.tensor, torch.as_tensor, Tensor.new_tensor}
+"""What makes tensors without an operation."""
+
+aten = torch.ops.aten
+TRANSFERS = {aten._to_copy.default, aten.copy_.default}
+INDEXING = {
+    aten.index.Tensor,
+    aten.index_put.default,
+    aten.index_put_.default,
+    aten._index_put_impl_.default,
+}
+"""Whose indices may lie in the memory of this machine."""
+
+
+class Elsewhere(Tensor):
+    """A tensor of that device.
+
+    Attributes:
+        here: Its values.
+    """
+
+    here: Tensor
+
+    @staticmethod
+    def __new__(cls: type["Elsewhere"], here: Tensor) -> "Elsewhere":
+        made: Elsewhere = Tensor._make_wrapper_subclass(
+            cls,
+            here.shape,
+            strides=here.stride(),
+            storage_offset=here.storage_offset(),
+            dtype=here.dtype,
+            device=ELSEWHERE,
+        )
+        made.here = here
+        return made
+
+    @classmethod
+    def __torch_dispatch__(
+        cls,
+        operation: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return run(operation, args, dict(kwargs or {}))
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+
+class _Functions(TorchFunctionMode):
+    """What torch does outside of its operations."""
+
+    def __init__(self, waits: list[str]) -> None:
+        super().__init__()
+        self.waits = waits
+
+    def __torch_function__(
+        self,
+        function: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if function is Tensor.tolist and isinstance(args[0], Elsewhere):
+            self.waits.append("tolist")
+            return args[0].here.tolist()
+        if function in {Tensor.__getitem__, Tensor.__setitem__}:
+            args = args[0], _with_tensors(args[1]), *args[2:]
+        if function in FROM_NUMBERS:
+            like = args[0].device if function is Tensor.new_tensor else None
+            device = kwargs.pop("device", like)
+            if function is Tensor.new_tensor:
+                kwargs.setdefault("dtype", args[0].dtype)
+                function, args = torch.tensor, args[1:]
+            return function(*args, **kwargs).to(device)
+        return function(*args, **kwargs)
+
+
+def _with_tensors(index: Any) -> Any:
+    """An index with tensors for lists, which torch would make without values."""
+    if isinstance(index, tuple):
+        return tuple(_with_tensors(part) for part in index)
+    return torch.tensor(index) if isinstance(index, list) else index
+
+
+class _Mode(TorchDispatchMode):
+    """Makes the tensors that are created on that device."""
+
+    def __init__(self, waits: list[str]) -> None:
+        super().__init__()
+        self.waits = waits
+
+    def __torch_dispatch__(
+        self,
+        operation: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return run(operation, args, dict(kwargs or {}), self.waits)
+
+
+class _Autocast(autocast):
+    """Of tensors there, too."""
+
+    def __init__(self, device: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_known(device), *args, **kwargs)
+
+
+def _known(device: str) -> str:
+    """A type of device for which torch can autocast."""
+    return "cpu" if device == ELSEWHERE.type else device
+
+
+def _fused() -> list[str]:
+    """The types of devices for which torch has optimisers that are one operation."""
+    return ["cpu", ELSEWHERE.type]
+
+
+def _without_gradients(mode: Any) -> None:
+    """Enters inference mode, which tensors like ours cannot, as far as they can."""
+    context = torch.no_grad() if mode.mode else nullcontext()
+    mode._inference_mode_context = context
+    context.__enter__()
+
+
+@contextmanager
+def elsewhere() -> Iterator[list[str]]:
+    """While this lasts, the device exists.
+
+    Yields:
+        The operations so far at which a program waits for a GPU.
+    """
+    waits: list[str] = []
+    enabled = torch.is_autocast_enabled
+    with (
+        patch.object(torch, "autocast", _Autocast),
+        patch.object(torch, "is_autocast_enabled", lambda d: enabled(_known(d))),
+        patch.object(optimizer, "_get_fused_kernels_supported_devices", _fused),
+        patch.object(torch.inference_mode, "__enter__", _without_gradients),
+        _Mode(waits),
+        _Functions(waits),
+    ):
+        yield waits
+
+
+def run(
+    operation: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    waits: list[str] | None = None,
+) -> Any:
+    """An operation on tensors of either device.
+
+    Raises:
+        RuntimeError: It takes tensors of both.
+    """
+    flat, _ = tree_flatten((args, kwargs))
+    tensors = [value for value in flat if isinstance(value, Tensor)]
+    of_there = [value for value in tensors if isinstance(value, Elsewhere)]
+    device = kwargs.get("device")
+    if not of_there and (device is None or torch.device(device) != ELSEWHERE):
+        return operation(*args, **kwargs)
+    lost = [
+        t for t in tensors if t.device == ELSEWHERE and not isinstance(t, Elsewhere)
+    ]
+    assert not lost, f"{operation} takes a tensor that has no values"
+    if operation in INDEXING:
+        tensors = [t for t in args if isinstance(t, Tensor)]
+    if of_there and operation not in TRANSFERS:
+        here = [t for t in tensors if not isinstance(t, Elsewhere) and t.dim()]
+        if here:
+            raise RuntimeError(f"{operation} takes tensors of two devices")
+    if waits is not None and of_there and _waits(operation, args, device):
+        waits.append(str(operation))
+    inner_args, inner_kwargs = tree_map_only(
+        Elsewhere, lambda tensor: tensor.here, (args, kwargs)
+    )
+    if device is not None:
+        inner_kwargs["device"] = "cpu"
+    result = operation(*inner_args, **inner_kwargs)
+    stays = device is None or torch.device(device) == ELSEWHERE
+    if not stays or (
+        operation is aten.copy_.default and not isinstance(args[0], Elsewhere)
+    ):
+        return result
+    result = tree_map_only(Tensor, Elsewhere, result)
+    return return_and_correct_aliasing(operation, args, kwargs, result)
+
+
+def _waits(operation: Any, args: tuple[Any, ...], device: object) -> bool:
+    if operation in {aten._local_scalar_dense.default, aten.nonzero.default}:
+        return True
+    if operation is aten._to_copy.default:
+        return device is not None and torch.device(device) != ELSEWHERE
+    if operation is aten.copy_.default:
+        return isinstance(args[0], Elsewhere) != isinstance(args[1], Elsewhere)
+    return False

@@ -1,0 +1,205 @@
+"""All computes on a device of its own as it does on processors."""
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import test_given
+import test_steps
+import torch
+from elsewhere import ELSEWHERE, Elsewhere, elsewhere
+from test_density import table_density
+from test_ensemble import FAMILIES, ensemble
+from test_laws import (
+    KINDS,
+    build,
+    every_kind_of_family,
+    observations,
+    seeded,
+)
+from torch import Tensor
+
+from ar_models.autoregressive import AutoregressiveModel
+from ar_models.density import TableDensity
+from ar_models.judgement import statistics_of
+from tasks.batches import Batch
+from tasks.config import TrainConfig
+from tasks.learner import Learner
+
+ROWS = 7
+
+
+@pytest.fixture(autouse=True)
+def waits() -> Iterator[list[str]]:
+    """The device, for the length of a test; and what waited for it."""
+    with elsewhere() as waits:
+        yield waits
+
+
+def back(tensor: Tensor) -> Tensor:
+    """Its values; it must be there."""
+    assert isinstance(tensor, Elsewhere)
+    return tensor.detach().cpu()
+
+
+def move(model: AutoregressiveModel) -> AutoregressiveModel:
+    """The model, on the device."""
+    moved = model.to(ELSEWHERE)
+    state = moved.state_dict().values()
+    assert state
+    assert all(isinstance(tensor, Elsewhere) for tensor in state)
+    return moved
+
+
+def check(model: AutoregressiveModel) -> None:
+    """What a model computes is the same on both devices."""
+    x = observations(model, ROWS)
+    compute: dict[str, Callable[[Tensor], Tensor]] = {
+        "log_prob": model.log_prob,
+        "variable_log_prob": model.variable_log_prob,
+        "features": model.features,
+        "sample": lambda x: model.sample(len(x), generator=seeded(1)),
+    }
+    here = {name: function(x).detach() for name, function in compute.items()}
+    model.log_prob(x).sum().backward()
+    gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    model.zero_grad()
+
+    there = move(model)
+    for name, function in compute.items():
+        torch.testing.assert_close(
+            back(function(x.to(ELSEWHERE))), here[name], equal_nan=True, msg=name
+        )
+    there.log_prob(x.to(ELSEWHERE)).sum().backward()
+    found = [back(p.grad) for p in there.parameters() if p.grad is not None]
+    torch.testing.assert_close(found, gradients)
+
+
+def test_tensors_of_two_devices_do_not_meet(waits: list[str]) -> None:
+    there = torch.ones(3, device=ELSEWHERE)
+
+    for operation in (
+        lambda: there + torch.ones(3),
+        lambda: torch.cat([torch.ones(3), there]),
+        lambda: there.index_select(0, torch.tensor([1])),
+        lambda: torch.where(torch.ones(3) > 0, there, there),
+    ):
+        with pytest.raises(RuntimeError, match="tensors of two devices"):
+            operation()
+    assert back(there + torch.tensor(2.0)).tolist() == [3.0, 3.0, 3.0]
+    assert waits == ["aten._to_copy.default"]
+
+
+def test_views_are_of_the_same_memory() -> None:
+    there = torch.zeros(2, 3, device=ELSEWHERE)
+
+    there[1] = torch.ones(3)
+    there.T[0].add_(5)
+
+    assert back(there).tolist() == [[5, 0, 0], [6, 1, 1]]
+
+
+@every_kind_of_family
+def test_a_family_computes_there(family: str, kind: str) -> None:
+    ordering = "random" if family in {"made", "nade", "eonade", "rnn"} else "natural"
+    check(build(family, KINDS[kind], ordering))
+
+
+@every_kind_of_family
+def test_a_step_of_training_does_not_wait(
+    family: str, kind: str, waits: list[str]
+) -> None:
+    model = build(family, KINDS[kind])
+    rows = observations(model, ROWS)
+    config = TrainConfig(precision="fp32", ema=0.9, noise=0.1, trim=0.2)
+    here = Learner(copy.deepcopy(model), config, steps=20)
+    there = Learner(model, config, steps=20, device=ELSEWHERE)
+
+    for turn in range(3):
+        moved = rows.to(ELSEWHERE)
+        waits.clear()
+        there.step(Batch(moved, ROWS))
+        assert waits == [] or turn == 0
+        here.step(Batch(rows, ROWS))
+
+    for name, weight in there.model.state_dict().items():
+        expected = here.model.state_dict()[name]
+        torch.testing.assert_close(back(weight), expected, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("family", test_steps.SMALL)
+@pytest.mark.parametrize("kind", test_steps.KINDS)
+def test_a_family_over_places_computes_there(family: str, kind: str) -> None:
+    check(test_steps.build(family, kind))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_ensemble_computes_there(family: str) -> None:
+    check(ensemble(family))
+
+
+def there(density: TableDensity, folder: Path) -> TableDensity:
+    """What was saved, loaded onto the device."""
+    density.save(folder)
+    return TableDensity.load(folder, ELSEWHERE)
+
+
+def check_alike(found: object, expected: object) -> None:
+    """Values equal up to rounding, within lists and mappings."""
+    if isinstance(expected, dict):
+        assert isinstance(found, dict)
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            check_alike(found[name], value)
+    elif isinstance(expected, list):
+        assert isinstance(found, list)
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            check_alike(one, other)
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-5, nan_ok=True)
+    else:
+        assert found == expected
+
+
+def test_rows_are_judged_there(tmp_path: Path) -> None:
+    density = table_density()
+    rows = density.sample(30, seed=3)
+    loaded = there(density, tmp_path / "model")
+
+    assert loaded.sample(30, seed=3).equals(rows)
+    np.testing.assert_allclose(loaded.features(rows), density.features(rows))
+    for statistic in statistics_of(density.model):
+        one, other = (
+            d.score(rows, statistic=statistic, column_log_prob=True)
+            for d in (density, loaded)
+        )
+        check_alike(other.to_pylist(), one.to_pylist())
+    kept = density.reference_scores(rows)
+    for name, values in loaded.reference_scores(rows).items():
+        np.testing.assert_allclose(values, kept[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["eonade", "transformer"])
+def test_empty_cells_are_filled_there(family: str, tmp_path: Path) -> None:
+    density = test_given.build(family)
+    rows = density.sample(4, seed=2)
+    rng = np.random.default_rng(0)
+    for name in density.columns:
+        at = rows.column_names.index(name)
+        rows = rows.set_column(at, name, test_given.holes(rows[name], rng))
+    loaded = there(density, tmp_path / "model")
+
+    for method in ("draw", "median"):
+        one, other = (d.impute(rows, method=method, seed=1) for d in (density, loaded))
+        check_alike(other.to_pylist(), one.to_pylist())
+    given = rows.select(density.columns[:2])
+    one, other = (d.sample(4, seed=4, given=given) for d in (density, loaded))
+    check_alike(other.to_pylist(), one.to_pylist())
+    one, other = (
+        d.score(rows, statistic="leave_one_out", missing="marginalise")
+        for d in (density, loaded)
+    )
+    check_alike(other.to_pylist(), one.to_pylist())
