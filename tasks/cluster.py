@@ -1,6 +1,7 @@
 """Ray: started once and quietly, and bounded parallel calls in order."""
 
 import logging
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -96,6 +97,7 @@ def stream_actors(
     units: Callable[[Item], int] = lambda item: 1,
     done: int = 0,
     actors: int | None = None,
+    gpus: float = 0.0,
     crew: "Crew | None" = None,
 ) -> Iterator[Result]:
     """Like `stream`, with functions that are costly to make, such as loaded models.
@@ -109,13 +111,15 @@ def stream_actors(
         what: As for `stream`.
         units: As for `stream`.
         done: As for `stream`.
-        actors: Processes at work; one per processor if None. Never more than items.
+        actors: Processes at work; as many as find a place if None. Never more than
+            items.
+        gpus: What part of a GPU each of them gets.
         crew: The processes to take, which are left alive; new ones if None.
     """
     items = list(items)
     shipped = ray.put(make)
-    with assembled() if crew is None else nullcontext(crew) as crew:
-        holders = crew.of(min(actors or processors(), len(items)))
+    with assembled(gpus) if crew is None else nullcontext(crew) as crew:
+        holders = crew.of(min(actors or crew.places(), len(items)))
         # On a cluster that others use as well some may come late, or never: work that
         # waited for them would wait for ever if the others wait for ours.
         arriving = {
@@ -138,17 +142,42 @@ def stream_actors(
 class Crew:
     """Actors that work for several `stream_actors`, since it takes long to start one.
 
+    Args:
+        gpus: What part of a GPU each gets, or how many.
+
     Attributes:
         holders: Those that were needed so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gpus: float = 0.0) -> None:
+        self.gpus = gpus
         self.holders: list[Any] = []  # Ray's types are loose
+
+    def places(self) -> int:
+        """How many find a place in the cluster, one for each processor at most.
+
+        Raises:
+            ValueError: There is no such GPU.
+        """
+        if not self.gpus:
+            return processors()
+        there = ray.cluster_resources().get("GPU", 0.0)
+        sharing = math.floor(1 / self.gpus + 1e-9)
+        fit = int(there) * sharing if sharing else int(there / self.gpus)
+        if not fit:
+            raise ValueError(
+                f"resources.gpus_per_process: a process needs {self.gpus:g} GPUs, the "
+                f"cluster has {there:g}; lower it, or set it to 0"
+            )
+        return min(processors(), fit)
 
     def of(self, count: int) -> list[Any]:
         """So many of them; those that lack are started."""
         holder: Any = ray.remote(_Holder).options(
-            num_cpus=1, max_restarts=RETRIES, max_task_retries=RETRIES
+            num_cpus=1,
+            num_gpus=self.gpus,
+            max_restarts=RETRIES,
+            max_task_retries=RETRIES,
         )
         while len(self.holders) < count:
             self.holders.append(holder.remote())
@@ -156,9 +185,9 @@ class Crew:
 
 
 @contextmanager
-def assembled() -> Iterator[Crew]:
-    """A crew that ends with the block."""
-    crew = Crew()
+def assembled(gpus: float = 0.0) -> Iterator[Crew]:
+    """A crew that ends with the block, each with that part of a GPU."""
+    crew = Crew(gpus)
     try:
         yield crew
     finally:
@@ -169,6 +198,26 @@ def assembled() -> Iterator[Crew]:
 def processors() -> int:
     """The processors that Ray counts in the whole cluster."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def device() -> torch.device:
+    """Where this process is to compute: on the GPU that Ray gave it, if any.
+
+    Raises:
+        RuntimeError: Ray gave it one, and torch cannot use it.
+    """
+    if not ray.is_initialized():
+        return torch.device("cpu")
+    given = ray.get_runtime_context().get_accelerator_ids().get("GPU")
+    if not given:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise RuntimeError(
+            f"Ray gave this process GPU {', '.join(given)}, but torch "
+            f"{torch.__version__} finds none; install a torch for that GPU and its "
+            "driver on every node, or set resources.gpus_per_process: 0"
+        )
+    return torch.device("cuda")
 
 
 def _call(function: Callable[[Item], Result], item: Item) -> Result:

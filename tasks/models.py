@@ -6,13 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from ar_models.density import TableDensity
-from tasks import storage
+from tasks import cluster, storage
 
 
 def load(model: str) -> TableDensity:
-    """The density in a folder, local or S3."""
+    """The density in a folder, local or S3, on the device of this process."""
     with tempfile.TemporaryDirectory() as copy:
-        return TableDensity.load(storage.fetch(model, Path(copy)))
+        return TableDensity.load(storage.fetch(model, Path(copy)), cluster.device())
 
 
 def fingerprint(density: TableDensity) -> str:

@@ -96,6 +96,7 @@ def complete(
             what=what,
             units=lambda piece: piece.rows,
             done=sum(piece.rows for piece in pieces) - rows,
+            gpus=resources.gpus_per_process,
             crew=crew,
         )
         for piece, facts in zip(missing, new, strict=True):

@@ -174,7 +174,7 @@ def both_passes(
     """
     whole = parts.finished(job.output, job.key, [f.index for f in fragments])
     missing = [fragment for fragment in fragments if fragment.index not in whole]
-    with cluster.assembled() as crew:
+    with cluster.assembled(resources.gpus_per_process) as crew:
         _, rows = parts.complete(
             partial(Scorer, job),
             missing,

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import ray
 import torch
+from pydantic import ValidationError
 
 from tasks import cluster, storage
 from tasks.config import Resources
@@ -212,3 +213,60 @@ def test_work_goes_on_while_another_job_holds_a_processor() -> None:
         assert results.result(timeout=60) == [i * i for i in range(6)]
     finally:
         ray.kill(other)
+
+
+LENT = """
+import ray, torch
+from tasks import cluster
+from tasks.config import Resources
+
+ray.init("local", num_cpus=3, num_gpus=1, include_dashboard=False)
+
+def where():
+    import ray
+    from tasks import cluster
+    given = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+    return lambda item: (given, cluster.device().type)
+
+assert cluster.Crew(0.5).places() == 2
+assert cluster.Crew(0.25).places() == cluster.Crew().places() == 3
+assert cluster.Crew(1).places() == 1
+assert cluster.device() == torch.device("cpu")
+for gpus, expected in ((0, ([], "cpu")), (0.5, (["0"], "cuda"))):
+    try:
+        found = list(
+            cluster.stream_actors(where, range(4), what="ask: items", gpus=gpus)
+        )
+        assert found == [expected] * 4, found
+    except RuntimeError as error:
+        assert gpus and not torch.cuda.is_available()
+        print(error)
+"""
+
+
+def test_a_process_computes_on_the_gpu_that_it_was_given() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LENT],
+        capture_output=True,
+        timeout=120,
+        check=False,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    if not torch.cuda.is_available():
+        said = f"Ray gave this process GPU 0, but torch {torch.__version__} finds none"
+        assert done.stdout.startswith(said)
+        assert "gpus_per_process: 0" in done.stdout
+
+
+def test_gpus_that_are_not_there_are_named() -> None:
+    said = r"resources\.gpus_per_process: a process needs 0\.5 GPUs, the cluster has 0"
+    with pytest.raises(ValueError, match=said):
+        list(cluster.stream_actors(lambda: abs, [1], what="none: items", gpus=0.5))
+
+
+@pytest.mark.parametrize("gpus", [-1, 1.5])
+def test_a_process_gets_whole_gpus_or_a_part_of_one(gpus: float) -> None:
+    with pytest.raises(ValidationError, match="gpus_per_process"):
+        Resources(gpus_per_process=gpus)

@@ -1,15 +1,19 @@
 """All computes on a device of its own as it does on processors."""
 
 import copy
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import test_given
 import test_steps
 import torch
 from elsewhere import ELSEWHERE, Elsewhere, elsewhere
+from judging import Judged, related_table
 from test_density import table_density
 from test_ensemble import FAMILIES, ensemble
 from test_laws import (
@@ -24,9 +28,24 @@ from torch import Tensor
 from ar_models.autoregressive import AutoregressiveModel
 from ar_models.density import TableDensity
 from ar_models.judgement import statistics_of
+from tasks import cluster, reference
 from tasks.batches import Batch
-from tasks.config import TrainConfig
+from tasks.compare import compare
+from tasks.config import (
+    EmbedConfig,
+    EvaluateConfig,
+    MonitorConfig,
+    Resources,
+    SampleConfig,
+    ScoreConfig,
+    TrainConfig,
+)
+from tasks.embed import embed
+from tasks.evaluate import evaluate
 from tasks.learner import Learner
+from tasks.monitor import monitor
+from tasks.sample import sample
+from tasks.score import score
 
 ROWS = 7
 
@@ -203,3 +222,61 @@ def test_empty_cells_are_filled_there(family: str, tmp_path: Path) -> None:
         for d in (density, loaded)
     )
     check_alike(other.to_pylist(), one.to_pylist())
+
+
+def jobs(judged: Judged, model: str) -> dict[str, Callable[[str], object]]:
+    """Each job of a model that computes in Ray's processes, by what it writes to."""
+    other = judged.models["weak"]
+    rows = str(Path(judged.prepared).parent / "raw")
+    resources = Resources()
+    settings = SampleConfig(rows=300, rows_per_shard=100)
+    return {
+        "score": lambda to: score(model, rows, to, ScoreConfig(fdr=0.1), resources),
+        "sample": lambda to: sample(model, to, settings, resources),
+        "embed": lambda to: embed(model, rows, to, EmbedConfig(), resources),
+        "monitor": lambda to: monitor(model, rows, to, MonitorConfig(), resources),
+        "evaluate": lambda to: evaluate(
+            model, judged.prepared, to, EvaluateConfig(bootstrap=20), resources
+        ),
+        "compare": lambda to: compare(
+            (model, other), rows, to, EvaluateConfig(bootstrap=20), resources
+        ),
+    }
+
+
+JOBS = ("score", "sample", "embed", "monitor", "evaluate", "compare")
+
+
+@pytest.fixture(scope="module")
+def remembering(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The strong model, that remembers what new rows are to be like."""
+    folder = tmp_path_factory.mktemp("remembering") / "model"
+    shutil.copytree(judged.models["strong"], folder)
+    density, rows = TableDensity.load(folder), related_table(500, seed=5)
+    known = reference.build(density, lambda: [rows])
+    (folder / reference.FILE).write_text(json.dumps(known.to_dict()))
+    return str(folder)
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("job", JOBS)
+def test_a_job_computes_there(
+    job: str,
+    judged: Judged,
+    remembering: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = jobs(judged, remembering)[job]
+    run(str(tmp_path / "here"))
+    monkeypatch.setattr(cluster, "device", lambda: ELSEWHERE)
+    run(str(tmp_path / "there"))
+
+    files = sorted(
+        path.relative_to(tmp_path / "here")
+        for path in (tmp_path / "here").rglob("*.parquet")
+    )
+    assert files
+    for file in files:
+        one, other = (pq.read_table(tmp_path / at / file) for at in ("here", "there"))
+        check_alike(other.to_pylist(), one.to_pylist())
