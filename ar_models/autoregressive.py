@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ar_models.conditionals import EXACT, Conditionals, Tempering
+from ar_models.kept import Kept
+from ar_models.recording import Recordings
 from ar_models.variables import Variable, check
 
 SAMPLE_ROWS = 4096
@@ -46,10 +48,13 @@ class AutoregressiveModel(nn.Module):
         is_bound: Whether `log_prob` is only a lower bound. Then `conditionals` are what
             is expected in the light of the whole row, and do not add up to it.
         noise_dim: Pairs of uniform numbers that `draw` takes per row.
+        recordable: Whether `draw` of nothing given does the same operations whatever
+            their results, so that a GPU can repeat a recording of them.
     """
 
     order_agnostic: bool = False
     is_bound: bool = False
+    recordable: bool = True
 
     ordering_table: Tensor
 
@@ -70,10 +75,17 @@ class AutoregressiveModel(nn.Module):
         self.turn = 0
         table = torch.tensor(make_orderings(variables, orderings, ordering, seed))
         self.register_buffer("ordering_table", table)
+        self._sequences: Kept[list[int]] = Kept()
+        self._recordings = Recordings()
 
     def ordering(self, which: int = 0) -> Tensor:
         """The variables in the order in which ordering `which` takes them, (dim,)."""
         return self.ordering_table[which]
+
+    def sequence(self, which: int = 0) -> list[int]:
+        """The same as a list; it is kept, since to read it waits for the device."""
+        table = self.ordering_table
+        return self._sequences.get(which, table, lambda: table[which].tolist())
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
         """The conditional of every variable given those before it.
@@ -142,7 +154,7 @@ class AutoregressiveModel(nn.Module):
         for which in range(self.orderings):
             before = torch.zeros_like(known)
             total = torch.zeros(len(x), device=x.device)
-            for i in self.ordering(which).tolist():
+            for i in self.sequence(which):
                 own = self.conditional(x, before).log_prob(x)[:, i]
                 total = total + own.masked_fill(~known[:, i], 0)
                 before[:, i] = known[:, i]
@@ -234,20 +246,37 @@ class AutoregressiveModel(nn.Module):
             noise = torch.rand(shape[0], self.noise_dim, 2, generator=generator)
             noise = noise.to(device, dtype)
             if given is None:
-                known = torch.full(shape, torch.nan, dtype=dtype, device=device)
                 which = torch.arange(start, rows.stop) % self.orderings
             else:
                 known = given[rows].to(device, dtype)
                 which = choose_orderings(self, given[rows], generator, start)
             for k in which.unique().tolist():
                 mine = (which == k).nonzero().squeeze(-1).to(device)
-                drawn[rows][mine] = self.draw(noise[mine], known[mine], k, tempering)
+                if given is None:
+                    own = self.draw_free(noise[mine], k, tempering)
+                else:
+                    own = self.draw(noise[mine], known[mine], k, tempering)
+                drawn[rows][mine] = own
         return drawn
+
+    @torch.no_grad()
+    def draw_free(
+        self, noise: Tensor, which: int = 0, tempering: Tempering = EXACT
+    ) -> Tensor:
+        """`draw` of nothing given; a GPU does it from a recording, once there is one."""
+        if not self.recordable:
+            return self.draw(noise, None, which, tempering)
+        return self._recordings.draw(
+            self,
+            noise,
+            (which, tempering),
+            lambda noise: self.draw(noise, None, which, tempering),
+        )
 
     def draw(
         self,
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None = None,
         which: int = 0,
         tempering: Tempering = EXACT,
     ) -> Tensor:
@@ -255,7 +284,7 @@ class AutoregressiveModel(nn.Module):
 
         Args:
             noise: Uniform numbers (batch, noise_dim, 2).
-            given: Known values (batch, dim), NaN where free.
+            given: Known values (batch, dim), NaN where free; None: nothing.
             which: The ordering. Order-agnostic families take given variables before it.
             tempering: Of every conditional.
 
@@ -291,16 +320,25 @@ def mean_of_orderings(each: Tensor) -> Tensor:
 def draw_plainly(
     model: AutoregressiveModel,
     noise: Tensor,
-    given: Tensor,
+    given: Tensor | None = None,
     which: int = 0,
     tempering: Tempering = EXACT,
 ) -> Tensor:
     """`AutoregressiveModel.draw` by one full pass per variable."""
-    x = torch.full_like(given, torch.nan)
-    for i in model.ordering(which).tolist():
+    x = noise.new_full((len(noise), model.dim), torch.nan)
+    for i in model.sequence(which):
         free = model.conditionals(x, which).sample(noise, tempering)[:, i]
-        x[:, i] = settle(model.variables[i], free, given[:, i], x)
+        known = None if given is None else given[:, i]
+        x[:, i] = settle(model.variables[i], free, known, x)
     return x
+
+
+def columns_given(given: Tensor | None, dim: int) -> list[Tensor | None]:
+    """Of each variable its known values (batch,), None where it is free in all rows."""
+    if given is None:
+        return [None] * dim
+    known = (~given.isnan()).any(0).tolist()
+    return [given[:, i] if known[i] else None for i in range(dim)]
 
 
 def settle(

@@ -7,7 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.autoregressive import settle
-from ar_models.conditionals import EXACT, Conditionals, Heads, Layout, Tempering
+from ar_models.conditionals import (
+    EXACT,
+    Conditional,
+    Conditionals,
+    Heads,
+    Layout,
+    Tempering,
+)
 from ar_models.inputs import Inputs
 from ar_models.variables import Variable
 
@@ -33,14 +40,9 @@ class Tokens(nn.Module):
         self.inputs = Inputs.of(variables, embedding)
         self.weight = nn.Parameter(torch.randn(self.inputs.size, width) * SPREAD)
 
-    def forward(self, x: Tensor, block: Inputs | None = None) -> Tensor:
-        """(batch, dim) -> (batch, dim, width).
-
-        Args:
-            x: All variables, or those of the block.
-            block: What `select` returned.
-        """
-        inputs = self.inputs if block is None else block
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, dim) -> (batch, dim, width)."""
+        inputs = self.inputs
         features = inputs.split(inputs(x.to(self.weight.dtype)))
         weights = self.weight[inputs.places].split(inputs.sections)
         parts = []
@@ -52,9 +54,12 @@ class Tokens(nn.Module):
                 parts.append(torch.einsum("bnf,nfw->bnw", part, own))
         return inputs.restore(parts)
 
-    def select(self, indices: Sequence[int]) -> Inputs:
-        """The block of some variables."""
-        return self.inputs.select(indices)
+    def alone(self, x: Tensor, i: int) -> Tensor:
+        """That of variable `i`: (batch,) -> (batch, width)."""
+        group, at = self.inputs.alone(i)
+        features = group(x.to(self.weight.dtype).unsqueeze(-1)).squeeze(1)
+        told: Tensor = features.masked_fill(x.isnan().unsqueeze(-1), 0)
+        return told @ self.weight[at]
 
 
 class SharedTokens(nn.Module):
@@ -76,19 +81,25 @@ class SharedTokens(nn.Module):
         rows = size if self.inputs is None else self.inputs.size // self.inputs.dim
         self.weight = nn.Parameter(torch.randn(rows, width) * SPREAD)
 
-    def forward(self, x: Tensor, block: Inputs | None = None) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """(batch, dim) -> (batch, dim, width), as `Tokens`."""
-        inputs = self.inputs if block is None else block
-        if inputs is None:
-            code = x.nan_to_num().long().clamp(0, len(self.weight) - 1)
-            vectors = F.embedding(code, self.weight)
-            return vectors.masked_fill(x.isnan().unsqueeze(-1), 0)
-        (features,) = inputs.split(inputs(x.to(self.weight.dtype)))
+        if self.inputs is None:
+            return self._of_codes(x)
+        (features,) = self.inputs.split(self.inputs(x.to(self.weight.dtype)))
         return features @ self.weight
 
-    def select(self, indices: Sequence[int]) -> Inputs | None:
-        """The block of some variables."""
-        return None if self.inputs is None else self.inputs.select(indices)
+    def alone(self, x: Tensor, i: int) -> Tensor:
+        """That of variable `i`: (batch,) -> (batch, width)."""
+        if self.inputs is None:
+            return self._of_codes(x)
+        group, _ = self.inputs.alone(i)
+        features = group(x.to(self.weight.dtype).unsqueeze(-1)).squeeze(1)
+        told: Tensor = features.masked_fill(x.isnan().unsqueeze(-1), 0)
+        return told @ self.weight
+
+    def _of_codes(self, x: Tensor) -> Tensor:
+        code = x.nan_to_num().long().clamp(0, len(self.weight) - 1)
+        return F.embedding(code, self.weight).masked_fill(x.isnan().unsqueeze(-1), 0)
 
 
 class SharedHeads(nn.Module):
@@ -104,14 +115,21 @@ class SharedHeads(nn.Module):
 
     def __init__(self, layout: Layout, width: int) -> None:
         super().__init__()
+        # The layout's tables belong to the model that holds it.
+        self._layout = [layout]
         rows = layout.size // layout.dim
         self.weight = nn.Parameter(torch.randn(rows, width) * 0.01)
         self.bias = nn.Parameter(layout.initial_bias())
 
-    def forward(self, h: Tensor, block: Layout | None = None) -> Tensor:
-        """The parameters (batch, size) of all variables, or of a block's."""
-        bias = self.bias if block is None else self.bias[block.places]
-        return F.linear(h, self.weight).flatten(1) + bias
+    def forward(self, h: Tensor) -> Tensor:
+        """The parameters (batch, size) from hidden vectors (batch, dim, width)."""
+        return F.linear(h, self.weight).flatten(1) + self.bias
+
+    def alone(self, h: Tensor, i: int) -> tuple[Conditional, Tensor]:
+        """As `Heads.alone`."""
+        group, at = self._layout[0].alone(i)
+        assert isinstance(group, Conditional)
+        return group, F.linear(h, self.weight, self.bias[at])
 
 
 def require_alike(variables: Sequence[Variable]) -> None:
@@ -210,8 +228,8 @@ class Chain(nn.Module):
         self,
         variables: Sequence[Variable],
         noise: Tensor,
-        given: Tensor,
-        order: Tensor,
+        given: Tensor | None,
+        order: Tensor | Sequence[int],
         advance: Callable[[Tensor], Tensor],
         tempering: Tempering = EXACT,
     ) -> Tensor:
@@ -220,18 +238,18 @@ class Chain(nn.Module):
         Args:
             variables: Of the model.
             noise: Uniform numbers (batch, dim, 2).
-            given: Known values (batch, dim), NaN where free.
-            order: The ordering, (dim,), or one per row, (batch, dim).
+            given: Known values (batch, dim), NaN where free; None: nothing.
+            order: The ordering, or one per row, (batch, dim).
             advance: Takes vector k of `read`, (batch, width), to hidden vector k. It
                 is called once for each k, in turn.
             tempering: Of every conditional.
         """
-        x = torch.full_like(given, torch.nan)
+        x = noise.new_full((len(noise), len(variables)), torch.nan)
         vector = self.start.expand(len(x), -1)
         places: list[tuple[int, slice | Tensor]]
         for place in range(len(variables)):
-            if order.dim() == 1:
-                i = int(order[place])
+            if not isinstance(order, Tensor):
+                i = order[place]
                 h = advance(vector + self.next[i])
                 places = [(i, slice(None))]
             else:
@@ -243,13 +261,13 @@ class Chain(nn.Module):
                 ]
             vector = torch.empty_like(h)
             for i, rows in places:
-                block = self.layout.select([i])
-                own = Conditionals(block, self.heads(h[rows].unsqueeze(1), block))
-                free = own.sample(noise[rows][:, [i]], tempering).squeeze(1)
-                value = settle(variables[i], free, given[rows, i], x[rows])
+                group, parameters = self.heads.alone(h[rows], i)
+                uniform = noise[rows][:, i].unsqueeze(1)
+                free = group.sample(parameters.unsqueeze(1), uniform, tempering)
+                known = None if given is None else given[rows, i]
+                value = settle(variables[i], free.squeeze(1), known, x[rows])
                 x[rows, i] = value
-                token = self.tokens(value.unsqueeze(1), self.tokens.select([i]))
-                vector[rows] = token.squeeze(1) + self.last[i]
+                vector[rows] = self.tokens.alone(value, i) + self.last[i]
         return x
 
 

@@ -917,14 +917,9 @@ class Heads(nn.Module):
         self.weight = nn.Parameter(torch.randn(layout.size, width) * 0.01)
         self.bias = nn.Parameter(layout.initial_bias())
 
-    def forward(self, h: Tensor, block: Grouping | None = None) -> Tensor:
-        """The parameters (batch, size) of all variables, or of a block's.
-
-        Args:
-            h: Hidden vectors (batch, dim, width), of the block's variables if given.
-            block: A selection of the layout.
-        """
-        layout = self._layout[0] if block is None else block
+    def forward(self, h: Tensor) -> Tensor:
+        """The parameters (batch, size) from hidden vectors (batch, dim, width)."""
+        layout = self._layout[0]
         weight, bias = self.weight[layout.places], self.bias[layout.places]
         parts = []
         start = 0
@@ -936,3 +931,9 @@ class Heads(nn.Module):
             )
             start += section
         return torch.cat(parts, -1) + bias
+
+    def alone(self, h: Tensor, i: int) -> tuple[Conditional, Tensor]:
+        """Variable `i`, and its parameters: (batch, width) -> (batch, n)."""
+        group, at = self._layout[0].alone(i)
+        assert isinstance(group, Conditional)
+        return group, F.linear(h, self.weight[at], self.bias[at])

@@ -48,6 +48,7 @@ class Ensemble(AutoregressiveModel):
         self.members = nn.ModuleList(members)
         self.is_bound = members[0].is_bound
         self.noise_dim = members[0].noise_dim
+        self.recordable = members[0].recordable
         tables = torch.stack([member.ordering_table for member in members], dim=1)
         self.ordering_table = tables.flatten(0, 1)
         self.orderings = len(self.ordering_table)
@@ -99,7 +100,7 @@ class Ensemble(AutoregressiveModel):
     def draw(
         self,
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None = None,
         which: int = 0,
         tempering: Tempering = EXACT,
     ) -> Tensor:

@@ -16,8 +16,9 @@ from ar_models.conditionals import (
     Tempering,
 )
 from ar_models.inputs import Inputs
+from ar_models.kept import Kept
 from ar_models.masking import Chains, chains, split
-from ar_models.running import Block, Plan, Plans, pre_activations
+from ar_models.running import Block, Plan, make_plan, pre_activations
 from ar_models.variables import Variable
 
 TOGETHER = 16
@@ -112,7 +113,7 @@ class EoNADE(AutoregressiveModel):
         }
         self.residual = residual
         self.dropout = nn.Dropout(dropout)
-        self.plans = Plans()
+        self.plans: Kept[Plan] = Kept()
         self.inputs = Inputs.of(variables, embedding)
         self.layout = Layout.of(variables, components, embedding)
         self.first = nn.Linear(self.inputs.size + self.dim, hidden)
@@ -153,17 +154,19 @@ class EoNADE(AutoregressiveModel):
         )
         return Conditionals(self.layout, parameters)
 
+    def plan(self, which: int = 0) -> Plan:
+        """How ordering `which` goes through features and parameters."""
+
+        def make() -> Plan:
+            every = self.chain_place.new_tensor(range(self.dim))
+            of_inputs = torch.cat([self.inputs.owner, every])
+            owners = of_inputs, self.layout.owner
+            return make_plan(self.ordering(which), *owners, TOGETHER, TOGETHER_FEATURES)
+
+        return self.plans.get(which, self.ordering_table, make)
+
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
-        plan = self.plans.of(
-            self.ordering_table,
-            which,
-            torch.cat(
-                [self.inputs.owner, self.chain_place.new_tensor(range(self.dim))]
-            ),
-            self.layout.owner,
-            TOGETHER,
-            TOGETHER_FEATURES,
-        )
+        plan = self.plan(which)
         weight = self.first.weight.T[plan.inputs]
         rows = max(1, HELD // (TOGETHER * len(self.first.bias)))
         parts = [
@@ -240,21 +243,33 @@ class EoNADE(AutoregressiveModel):
     def draw(
         self,
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None = None,
         which: int = 0,
         tempering: Tempering = EXACT,
     ) -> Tensor:
         """See `AutoregressiveModel.draw`; what is given comes before all else."""
+        if given is None:
+            return self._draw_all(noise, which, tempering)
         given = self._consistent(given)
         x = torch.full_like(given, torch.nan)
         a = self.first(self.seen(given))
-        for i in self.ordering(which).tolist():
+        for i in self.sequence(which):
             free = given[:, i].isnan().nonzero()[:, 0]
             value = given[:, i].clone()
             if len(free):
                 value[free] = self._draw_one(i, a[free], noise[free, i], tempering)
             x[:, i] = settle(self.variables[i], value, None, x)
             a[free] += self._contribution(i, x[free, i])
+        return x
+
+    def _draw_all(self, noise: Tensor, which: int, tempering: Tempering) -> Tensor:
+        """Draws rows of which nothing is given."""
+        x = noise.new_full((len(noise), self.dim), torch.nan)
+        a = self.first(self.seen(x))
+        for i in self.sequence(which):
+            value = self._draw_one(i, a, noise[:, i], tempering)
+            x[:, i] = settle(self.variables[i], value, None, x)
+            a += self._contribution(i, x[:, i])
         return x
 
     def _consistent(self, given: Tensor) -> Tensor:

@@ -6,7 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ar_models.autoregressive import AutoregressiveModel, Ordering, settle
+from ar_models.autoregressive import (
+    AutoregressiveModel,
+    Ordering,
+    columns_given,
+    settle,
+)
 from ar_models.conditionals import (
     EXACT,
     Conditional,
@@ -98,22 +103,24 @@ class FVSBN(AutoregressiveModel):
     def draw(
         self,
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None = None,
         which: int = 0,
         tempering: Tempering = EXACT,
     ) -> Tensor:
         # Arrays are (numbers, batch): then a variable is contiguous.
         uniform = noise.permute(1, 2, 0).contiguous()
-        x = torch.full_like(given.T, torch.nan, memory_format=torch.contiguous_format)
-        known = (~given.isnan()).any(0).tolist()
+        x = noise.new_full((self.dim, len(noise)), torch.nan)
+        known = columns_given(given, self.dim)
         # Features of variables not drawn yet are 0, so nothing needs a mask.
-        seen = given.new_zeros(self.inputs.size, len(given))
+        seen = noise.new_zeros(self.inputs.size, len(noise))
         weight, bias = self.linear.weight, self.linear.bias.unsqueeze(-1)
-        for block in self.ordering(which).split(DRAWN_TOGETHER):
-            taken = [self.layout.alone(i) for i in block.tolist()]
+        order = self.sequence(which)
+        for start in range(0, self.dim, DRAWN_TOGETHER):
+            block = order[start : start + DRAWN_TOGETHER]
+            taken = [self.layout.alone(i) for i in block]
             rows = torch.cat([self.layout.places[at] for _, at in taken])
             ahead = torch.addmm(bias[rows], weight[rows], seen)
-            for i, (group, _) in zip(block.tolist(), taken, strict=True):
+            for i, (group, _) in zip(block, taken, strict=True):
                 assert isinstance(group, Conditional)
                 own, ahead = ahead.split([group.width, len(ahead) - group.width])
                 rows = rows[group.width :]
@@ -123,7 +130,7 @@ class FVSBN(AutoregressiveModel):
                 x[i] = settle(
                     self.variables[i],
                     free.squeeze(1),
-                    given[:, i] if known[i] else None,
+                    known[i],
                     x.T,
                 )
                 inputs, places = self.inputs.alone(i)

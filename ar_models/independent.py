@@ -54,12 +54,13 @@ class Independent(AutoregressiveModel):
     def draw(
         self,
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None = None,
         which: int = 0,
         tempering: Tempering = EXACT,
     ) -> Tensor:
-        free = self.conditionals(given).sample(noise, tempering)
-        x = torch.full_like(given, torch.nan)
-        for i in self.ordering(which).tolist():
-            x[:, i] = settle(self.variables[i], free[:, i], given[:, i], x)
+        x = noise.new_full((len(noise), self.dim), torch.nan)
+        free = self.conditionals(x).sample(noise, tempering)
+        for i in self.sequence(which):
+            known = None if given is None else given[:, i]
+            x[:, i] = settle(self.variables[i], free[:, i], known, x)
         return x

@@ -8,7 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.autoregressive import AutoregressiveModel, Ordering, settle
+from ar_models.autoregressive import (
+    AutoregressiveModel,
+    Ordering,
+    columns_given,
+    settle,
+)
 from ar_models.conditionals import (
     EXACT,
     Conditional,
@@ -17,6 +22,7 @@ from ar_models.conditionals import (
     Tempering,
 )
 from ar_models.inputs import Inputs
+from ar_models.kept import Kept
 from ar_models.masked_linear import MaskedLinear, ascending
 from ar_models.variables import Variable
 
@@ -131,6 +137,7 @@ class MADE(AutoregressiveModel):
         ]
         degrees = torch.stack([first, *others])
         self.register_buffer("degrees", degrees, persistent=False)
+        self.arrangements: Kept[_Arrangement] = Kept()
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
         features = self.inputs(x.to(self.first.weight.dtype))
@@ -186,21 +193,30 @@ class MADE(AutoregressiveModel):
         features = self.inputs(x.to(self.first.weight.dtype))
         return torch.cat([F.relu(h) for h in self._layers(features, of_inputs, 0)], -1)
 
-    @torch.no_grad()
     def draw(
         self,
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None = None,
         which: int = 0,
         tempering: Tempering = EXACT,
     ) -> Tensor:
+        return self.draw_beside(noise, columns_given(given, self.dim), which, tempering)
+
+    @torch.no_grad()
+    def draw_beside(
+        self,
+        noise: Tensor,
+        known: Sequence[Tensor | None],
+        which: int = 0,
+        tempering: Tempering = EXACT,
+    ) -> Tensor:
+        """`draw`, given values (batch,) of some variables, None for the others."""
         # A pass's arithmetic in all: each variable computes only what it made known,
         # and each block brings in what was known before by one product per layer.
         state = _Draw(self, which, len(noise))
         uniform = noise.permute(1, 2, 0).contiguous()
-        x = torch.full_like(given.T, torch.nan, memory_format=torch.contiguous_format)
-        known = (~given.isnan()).any(0).tolist()
-        for rank, i in enumerate(state.order):
+        x = noise.new_full((self.dim, len(noise)), torch.nan)
+        for rank, i in enumerate(self.sequence(which)):
             state.enter(rank)
             group, _ = state.outputs[rank]
             assert isinstance(group, Conditional)
@@ -208,9 +224,7 @@ class MADE(AutoregressiveModel):
             free = group.sample(
                 parameters, uniform[i].T.unsqueeze(1), tempering
             ).squeeze(1)
-            x[i] = settle(
-                self.variables[i], free, given[:, i] if known[i] else None, x.T
-            )
+            x[i] = settle(self.variables[i], free, known[i], x.T)
             state.learn(rank, x[i])
         return x.T.contiguous()
 
@@ -233,6 +247,22 @@ class _Known(NamedTuple):
     output: Tensor
 
 
+class _Arrangement(NamedTuple):
+    """Where things stand in the arrays of a draw.
+
+    Attributes:
+        units: So many hidden units depend on the first r variables at most.
+        sequence: The hidden units as they become known, or None if they stand so.
+        columns: The features in the order of their variables.
+        rows: The parameters likewise.
+    """
+
+    units: list[int]
+    sequence: Tensor | None
+    columns: Tensor
+    rows: Tensor
+
+
 class _Draw:
     """The arrays of one draw, all (units, batch).
 
@@ -248,18 +278,14 @@ class _Draw:
 
     def __init__(self, model: MADE, which: int, batch: int) -> None:
         self.model = model
-        self.order = model.ordering(which).tolist()
+        self.order = model.sequence(which)
         self.inputs = [model.inputs.alone(i) for i in self.order]
         self.outputs = [model.layout.alone(i) for i in self.order]
         self.features = _edges([group.width for group, _ in self.inputs])
         self.parameters = _edges([group.width for group, _ in self.outputs])
-        degrees = model.degrees_of(which)
-        ranks = torch.arange(model.dim + 1, device=degrees.device)
-        sequence = ascending(degrees)
-        self.units = torch.searchsorted(degrees.sort().values, ranks).tolist()
-        columns = torch.cat([torch.arange(at.start, at.stop) for _, at in self.inputs])
-        rows = torch.cat([torch.arange(at.start, at.stop) for _, at in self.outputs])
-        columns, rows = columns.to(ranks.device), rows.to(ranks.device)
+        self.units, sequence, columns, rows = model.arrangements.get(
+            which, model.ordering_table, lambda: self._arrangement(which)
+        )
         self.first = arranged(model.first.weight[:, columns], sequence, None)
         self.last = arranged(model.last.weight[rows], None, sequence)
         inner = [linear.get_parameter("weight") for linear in model.inner]
@@ -284,6 +310,20 @@ class _Draw:
         per_unit = model.dim / len(self.first)
         sizes = [round(units * per_unit) for units in BLOCK_UNITS]
         self.blocks = [max(1, sizes[0])] + [n for n in sizes[1:] if n > BLOCK_VARIABLES]
+
+    def _arrangement(self, which: int) -> "_Arrangement":
+        degrees = self.model.degrees_of(which)
+        ranks = torch.arange(self.model.dim + 1, device=degrees.device)
+        columns, rows = (
+            torch.cat([torch.arange(at.start, at.stop) for _, at in groups])
+            for groups in (self.inputs, self.outputs)
+        )
+        return _Arrangement(
+            torch.searchsorted(degrees.sort().values, ranks).tolist(),
+            ascending(degrees),
+            columns.to(degrees.device),
+            rows.to(degrees.device),
+        )
 
     def enter(self, rank: int) -> None:
         """Brings in what is known before each block that starts at `rank`."""

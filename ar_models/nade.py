@@ -6,7 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ar_models.autoregressive import AutoregressiveModel, Ordering, settle
+from ar_models.autoregressive import (
+    AutoregressiveModel,
+    Ordering,
+    columns_given,
+    settle,
+)
 from ar_models.conditionals import (
     EXACT,
     Conditional,
@@ -15,7 +20,8 @@ from ar_models.conditionals import (
     Tempering,
 )
 from ar_models.inputs import Inputs
-from ar_models.running import Activation, Plan, Plans, activate, run
+from ar_models.kept import Kept
+from ar_models.running import Activation, Plan, activate, make_plan, run
 from ar_models.variables import Variable
 
 TOGETHER = 32
@@ -96,7 +102,7 @@ class NADE(AutoregressiveModel):
             "seed": seed,
         }
         self.activation = activation
-        self.plans = Plans()
+        self.plans: Kept[Plan] = Kept()
         self.inputs = Inputs.of(variables, embedding)
         self.layout = Layout.of(variables, components, embedding)
         self.dropout = nn.Dropout(dropout)
@@ -110,13 +116,13 @@ class NADE(AutoregressiveModel):
     def plan(self, which: int = 0) -> Plan:
         """How ordering `which` goes through features and parameters."""
         together = 1 if self.weight.device.type == "cpu" else TOGETHER
-        return self.plans.of(
-            self.ordering_table,
+        owners = self.inputs.owner, self.layout.owner
+        return self.plans.get(
             which,
-            self.inputs.owner,
-            self.layout.owner,
-            together,
-            TOGETHER_FEATURES,
+            self.ordering_table,
+            lambda: make_plan(
+                self.ordering(which), *owners, together, TOGETHER_FEATURES
+            ),
         )
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
@@ -150,16 +156,16 @@ class NADE(AutoregressiveModel):
     def draw(
         self,
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None = None,
         which: int = 0,
         tempering: Tempering = EXACT,
     ) -> Tensor:
         # Arrays are (numbers, batch): then a variable is contiguous.
         uniform = noise.permute(1, 2, 0).contiguous()
-        x = torch.full_like(given.T, torch.nan, memory_format=torch.contiguous_format)
-        known = (~given.isnan()).any(0).tolist()
-        a = self.bias.unsqueeze(-1).repeat(1, len(given))
-        for position, i in enumerate(self.ordering(which).tolist()):
+        x = noise.new_full((self.dim, len(noise)), torch.nan)
+        known = columns_given(given, self.dim)
+        a = self.bias.unsqueeze(-1).repeat(1, len(noise))
+        for position, i in enumerate(self.sequence(which)):
             group, at = self.layout.alone(i)
             assert isinstance(group, Conditional)
             scaled = a if self.scale is None else a * self.scale[position]
@@ -174,7 +180,7 @@ class NADE(AutoregressiveModel):
             x[i] = settle(
                 self.variables[i],
                 free.squeeze(1),
-                given[:, i] if known[i] else None,
+                known[i],
                 x.T,
             )
             inputs, places = self.inputs.alone(i)

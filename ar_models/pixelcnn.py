@@ -251,17 +251,19 @@ class PixelCNN(AutoregressiveModel):
     def draw(
         self,
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None = None,
         which: int = 0,
         tempering: Tempering = EXACT,
     ) -> Tensor:
         height, width, _ = self.shape
         maps = (2 * len(self.blocks) + 4) * len(self.place)
-        each = maps * (height + self.reach) * width * given.element_size()
+        each = maps * (height + self.reach) * width * noise.element_size()
         rows = max(1, CACHE_BYTES // each)
+        parts = noise.split(rows)
+        known = [None] * len(parts) if given is None else given.split(rows)
         drawn = [
-            _Draw(self, *part, tempering).run()
-            for part in zip(noise.split(rows), given.split(rows), strict=True)
+            _Draw(self, uniform, own, tempering).run()
+            for uniform, own in zip(parts, known, strict=True)
         ]
         return torch.cat(drawn)
 
@@ -272,26 +274,30 @@ class _Draw:
     Args:
         model: The model.
         noise: Uniform numbers (batch, dim, 2).
-        given: Known values (batch, dim), NaN where free.
+        given: Known values (batch, dim), NaN where free; None: nothing.
         tempering: Of every conditional.
     """
 
     def __init__(
-        self, model: PixelCNN, noise: Tensor, given: Tensor, tempering: Tempering
+        self,
+        model: PixelCNN,
+        noise: Tensor,
+        given: Tensor | None,
+        tempering: Tempering,
     ) -> None:
         self.model = model
         self.noise = noise
         self.given = given
         self.tempering = tempering
-        self.x = torch.full_like(given, torch.nan)
+        self.x = noise.new_full(noise.shape[:2], torch.nan)
         self.blocks = [block for block in model.blocks if isinstance(block, Block)]
         height, width, _ = model.shape
         rows, maps = model.reach + height, len(model.place)
         # Zeros stand above the first row and, below, left of the first column.
         new = model.place.new_zeros
         inputs = model.first_down.in_channels
-        self.image = new(len(given), inputs, rows, width)
-        self.vertical = new(len(self.blocks) + 1, len(given), maps, rows, width)
+        self.image = new(len(noise), inputs, rows, width)
+        self.vertical = new(len(self.blocks) + 1, len(noise), maps, rows, width)
         self.first, self.mix, self.last = (
             (convolution.flat(), convolution.bias)
             for convolution in (model.first_across, model.mix, model.last)
@@ -334,10 +340,11 @@ class _Draw:
         start = channel * group.width
         parameters = self.maps(row, column)[:, start : start + group.width]
         parameters = (parameters + model.bias[at]).to(model.bias.dtype).unsqueeze(1)
-        free = group.sample(parameters, self.noise[:, [i]], self.tempering)
-        value = settle(model.variables[i], free.squeeze(1), self.given[:, i], self.x)
+        free = group.sample(parameters, self.noise[:, i : i + 1], self.tempering)
+        known = None if self.given is None else self.given[:, i]
+        value = settle(model.variables[i], free.squeeze(1), known, self.x)
         self.x[:, i] = value
-        embedded = tokens(value.unsqueeze(1), tokens.select([i])).squeeze(1)
+        embedded = tokens.alone(value, i)
         start = channel * embedded.shape[1]
         place = self.values[:, model.reach + column]
         place[:, start : start + embedded.shape[1]] = embedded

@@ -102,6 +102,7 @@ class RNN(AutoregressiveModel):
         }
         self.places: Steps | None = None
         if steps == "places":
+            self.recordable = False
             self.places = Steps(
                 variables, hidden, hidden, components=components, embedding=embedding
             )
@@ -165,7 +166,7 @@ class RNN(AutoregressiveModel):
     def draw(
         self,
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None = None,
         which: int = 0,
         tempering: Tempering = EXACT,
     ) -> Tensor:
@@ -177,7 +178,7 @@ class RNN(AutoregressiveModel):
             self.variables,
             noise,
             given,
-            self.ordering(which),
+            self.sequence(which),
             self._stepping(),
             tempering,
         )

@@ -78,44 +78,6 @@ def make_plan(
     return Plan(tuple(blocks), inputs, outputs, in_ranks[inputs])
 
 
-class Plans:
-    """The plans of a model's orderings, kept: to make one waits for the device."""
-
-    def __init__(self) -> None:
-        self._kept: dict[int, tuple[tuple[object, ...], Plan]] = {}
-
-    def of(
-        self,
-        table: Tensor,
-        which: int,
-        of_inputs: Tensor,
-        of_outputs: Tensor,
-        positions: int,
-        features: int,
-    ) -> Plan:
-        """That of ordering number `which`.
-
-        Args:
-            table: The variables as the orderings take them, (orderings, dim).
-            which: The ordering.
-            of_inputs: As for `make_plan`; always the same.
-            of_outputs: As for `make_plan`; always the same.
-            positions: As for `make_plan`.
-            features: As for `make_plan`.
-        """
-        rest = of_inputs, of_outputs, positions, features
-        if table.is_inference() or torch.compiler.is_exporting():
-            return make_plan(table[which], *rest)
-        # Every change in place raises the version; `to` moves the data.
-        state = (table._version, table.data_ptr(), table.device, positions)
-        kept = self._kept.get(which)
-        if kept is None or kept[0] != state:
-            with torch.inference_mode(False):
-                kept = state, make_plan(table[which], *rest)
-            self._kept[which] = kept
-        return kept[1]
-
-
 def _blocks(
     inputs: Sequence[int], outputs: Sequence[int], positions: int, features: int
 ) -> Iterator[Block]:

@@ -276,7 +276,7 @@ class Steps(nn.Module):
         self,
         variables: Sequence[Variable],
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None,
         advance: Callable[[Tensor], Tensor],
         tempering: Tempering = EXACT,
     ) -> Tensor:
@@ -285,11 +285,11 @@ class Steps(nn.Module):
         Args:
             variables: Of the model.
             noise: Uniform numbers (batch, dim, 2).
-            given: Known values (batch, dim), NaN where free.
+            given: Known values (batch, dim), NaN where free; None: nothing.
             advance: Takes vector k of `read`, (batch, width), to hidden vector k.
             tempering: Of every conditional.
         """
-        x = torch.full_like(given, torch.nan)
+        x = noise.new_full((len(noise), len(variables)), torch.nan)
 
         def chain(own: ChainDraw, indices: Sequence[int], context: Tensor) -> None:
             own.begin(context)
@@ -297,7 +297,8 @@ class Steps(nn.Module):
                 group, parameters = own.conditional(k)
                 uniform = noise[:, i].unsqueeze(1)
                 free = group.sample(parameters.unsqueeze(1), uniform, tempering)
-                x[:, i] = settle(variables[i], free.squeeze(1), given[:, i], x)
+                known = None if given is None else given[:, i]
+                x[:, i] = settle(variables[i], free.squeeze(1), known, x)
                 own.learn(k, x[:, i])
 
         if self.before is not None:

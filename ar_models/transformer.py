@@ -164,6 +164,7 @@ class Transformer(AutoregressiveModel):
         self.places: Steps | None = None
         self.length = self.dim  # of the sequence that attention goes over
         if steps == "places":
+            self.recordable = False
             self.places = Steps(
                 variables, hidden, hidden, components=components, embedding=embedding
             )
@@ -273,22 +274,22 @@ class Transformer(AutoregressiveModel):
     def draw(
         self,
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None = None,
         which: int = 0,
         tempering: Tempering = EXACT,
     ) -> Tensor:
         """See `AutoregressiveModel`; order-agnostic: what is given comes first."""
-        if not self.order_agnostic:
-            return self._draw_in(noise, given, self.ordering(which), tempering)
-        known = ~given.isnan()
-        if bool((known == known[:1]).all()):
-            order = self._known_first(known[:1], which)[0]
-        else:
-            order = self._known_first(known, which)
+        order: Tensor | list[int] = self.sequence(which)
+        if self.order_agnostic and given is not None:
+            known = ~given.isnan()
+            if bool((known == known[:1]).all()):
+                order = self._known_first(known[:1], which)[0].tolist()
+            else:
+                order = self._known_first(known, which)
         return self._draw_in(noise, given, order, tempering)
 
     def _draw_places(
-        self, noise: Tensor, given: Tensor, tempering: Tempering
+        self, noise: Tensor, given: Tensor | None, tempering: Tempering
     ) -> Tensor:
         assert self.places is not None
         advance, place = self._cached(), 0
@@ -301,27 +302,25 @@ class Transformer(AutoregressiveModel):
         return self.places.draw(self.variables, noise, given, with_position, tempering)
 
     def _draw_in(
-        self, noise: Tensor, given: Tensor, order: Tensor, tempering: Tempering
+        self,
+        noise: Tensor,
+        given: Tensor | None,
+        order: Tensor | list[int],
+        tempering: Tempering,
     ) -> Tensor:
         hidden: int = self.settings["hidden"]
-        row = 2 * len(self.blocks) * self.length * hidden * given.element_size()
+        row = 2 * len(self.blocks) * self.length * hidden * noise.element_size()
         rows = max(1, CACHE_BYTES // row)
-        orders = order.expand(len(given), -1) if order.dim() == 1 else order
-        drawn = [
-            self._draw_places(own_noise, own_given, tempering)
-            if self.places is not None
-            else self.chain.draw(
-                self.variables,
-                own_noise,
-                own_given,
-                order if order.dim() == 1 else own_order,
-                self._cached(),
-                tempering,
-            )
-            for own_noise, own_given, own_order in zip(
-                noise.split(rows), given.split(rows), orders.split(rows), strict=True
-            )
-        ]
+        drawn = []
+        for start in range(0, len(noise), rows):
+            part = slice(start, start + rows)
+            known = None if given is None else given[part]
+            if self.places is not None:
+                drawn.append(self._draw_places(noise[part], known, tempering))
+                continue
+            own = order[part] if isinstance(order, Tensor) else order
+            settings = own, self._cached(), tempering
+            drawn.append(self.chain.draw(self.variables, noise[part], known, *settings))
         return torch.cat(drawn)
 
     def _cached(self) -> Callable[[Tensor], Tensor]:

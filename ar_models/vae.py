@@ -256,7 +256,7 @@ class VAE(AutoregressiveModel):
     def draw(
         self,
         noise: Tensor,
-        given: Tensor,
+        given: Tensor | None = None,
         which: int = 0,
         tempering: Tempering = EXACT,
     ) -> Tensor:
@@ -267,7 +267,7 @@ class VAE(AutoregressiveModel):
         Raises:
             ValueError: Something is given.
         """
-        if not bool(given.isnan().all()):
+        if given is not None and not bool(given.isnan().all()):
             raise ValueError(
                 "a vae cannot sample rows of which a part is given; choose an "
                 "order-agnostic family or an ordering that starts with it"
@@ -378,10 +378,9 @@ class MadeDecoder(nn.Module):
         tempering: Tempering = EXACT,
     ) -> Tensor:
         """Rows (batch, dim) from uniform numbers (batch, dim, 2)."""
-        free = noise.new_full(noise.shape[:2], torch.nan)
         unused = noise[:, :1].expand(-1, self.latent, -1)
-        given = torch.cat([z, free], -1)
-        drawn = self.made.draw(
-            torch.cat([unused, noise], 1), given, tempering=tempering
+        known = [*z.unbind(-1), *[None] * len(variables)]
+        drawn = self.made.draw_beside(
+            torch.cat([unused, noise], 1), known, tempering=tempering
         )
         return drawn[:, self.latent :]

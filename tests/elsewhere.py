@@ -6,6 +6,7 @@ devices fails as it does on a GPU. So what runs here has no tensor in the wrong 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
@@ -32,6 +33,37 @@ INDEXING = {
     aten._index_put_impl_.default,
 }
 """Whose indices may lie in the memory of this machine."""
+
+
+WAITING = {
+    aten._local_scalar_dense.default,
+    aten._unique2.default,
+    aten.bincount.default,
+    aten.equal.default,
+    aten.masked_select.default,
+    aten.nonzero.default,
+    aten.repeat_interleave.Tensor,
+    aten.unique_dim.default,
+}
+"""What depends on values: then a program waits until they are there."""
+
+
+@dataclass
+class Seen:
+    """What happened between the two devices.
+
+    Attributes:
+        waits: The operations at which a program waits for a GPU.
+        transfers: Those that bring values of this machine there.
+    """
+
+    waits: list[str] = field(default_factory=list)
+    transfers: list[str] = field(default_factory=list)
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self.waits.clear()
+        self.transfers.clear()
 
 
 class Elsewhere(Tensor):
@@ -72,9 +104,9 @@ class Elsewhere(Tensor):
 class _Functions(TorchFunctionMode):
     """What torch does outside of its operations."""
 
-    def __init__(self, waits: list[str]) -> None:
+    def __init__(self, seen: Seen) -> None:
         super().__init__()
-        self.waits = waits
+        self.seen = seen
 
     def __torch_function__(
         self,
@@ -85,7 +117,7 @@ class _Functions(TorchFunctionMode):
     ) -> Any:
         kwargs = dict(kwargs or {})
         if function is Tensor.tolist and isinstance(args[0], Elsewhere):
-            self.waits.append("tolist")
+            self.seen.waits.append("tolist")
             return args[0].here.tolist()
         if function in {Tensor.__getitem__, Tensor.__setitem__}:
             args = args[0], _with_tensors(args[1]), *args[2:]
@@ -109,9 +141,9 @@ def _with_tensors(index: Any) -> Any:
 class _Mode(TorchDispatchMode):
     """Makes the tensors that are created on that device."""
 
-    def __init__(self, waits: list[str]) -> None:
+    def __init__(self, seen: Seen) -> None:
         super().__init__()
-        self.waits = waits
+        self.seen = seen
 
     def __torch_dispatch__(
         self,
@@ -120,7 +152,7 @@ class _Mode(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        return run(operation, args, dict(kwargs or {}), self.waits)
+        return run(operation, args, dict(kwargs or {}), self.seen)
 
 
 class _Autocast(autocast):
@@ -148,30 +180,30 @@ def _without_gradients(mode: Any) -> None:
 
 
 @contextmanager
-def elsewhere() -> Iterator[list[str]]:
+def elsewhere() -> Iterator[Seen]:
     """While this lasts, the device exists.
 
     Yields:
-        The operations so far at which a program waits for a GPU.
+        What happens between it and this machine.
     """
-    waits: list[str] = []
+    seen = Seen()
     enabled = torch.is_autocast_enabled
     with (
         patch.object(torch, "autocast", _Autocast),
         patch.object(torch, "is_autocast_enabled", lambda d: enabled(_known(d))),
         patch.object(optimizer, "_get_fused_kernels_supported_devices", _fused),
         patch.object(torch.inference_mode, "__enter__", _without_gradients),
-        _Mode(waits),
-        _Functions(waits),
+        _Mode(seen),
+        _Functions(seen),
     ):
-        yield waits
+        yield seen
 
 
 def run(
     operation: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    waits: list[str] | None = None,
+    seen: Seen | None = None,
 ) -> Any:
     """An operation on tensors of either device.
 
@@ -194,8 +226,10 @@ def run(
         here = [t for t in tensors if not isinstance(t, Elsewhere) and t.dim()]
         if here:
             raise RuntimeError(f"{operation} takes tensors of two devices")
-    if waits is not None and of_there and _waits(operation, args, device):
-        waits.append(str(operation))
+    if seen is not None and _waits(operation, args, device):
+        seen.waits.append(str(operation))
+    if seen is not None and _transfers(operation, tensors, flat):
+        seen.transfers.append(str(operation))
     inner_args, inner_kwargs = tree_map_only(
         Elsewhere, lambda tensor: tensor.here, (args, kwargs)
     )
@@ -212,10 +246,24 @@ def run(
 
 
 def _waits(operation: Any, args: tuple[Any, ...], device: object) -> bool:
-    if operation in {aten._local_scalar_dense.default, aten.nonzero.default}:
+    if operation in WAITING:
         return True
+    if operation in INDEXING:
+        # A mask is turned into places, but where all get the same number.
+        masked = any(i is not None and i.dtype == torch.bool for i in args[1])
+        return masked and (len(args) < 3 or args[2].numel() > 1)
     if operation is aten._to_copy.default:
-        return device is not None and torch.device(device) != ELSEWHERE
+        return isinstance(args[0], Elsewhere) and _is_here(device)
     if operation is aten.copy_.default:
-        return isinstance(args[0], Elsewhere) != isinstance(args[1], Elsewhere)
+        return isinstance(args[1], Elsewhere) and not isinstance(args[0], Elsewhere)
     return False
+
+
+def _is_here(device: object) -> bool:
+    return device is not None and torch.device(device) != ELSEWHERE  # type: ignore[arg-type]
+
+
+def _transfers(operation: Any, tensors: list[Tensor], flat: list[Any]) -> bool:
+    if operation in INDEXING:
+        tensors = [value for value in flat if isinstance(value, Tensor)]
+    return any(not isinstance(tensor, Elsewhere) and tensor.dim() for tensor in tensors)

@@ -12,7 +12,7 @@ import pytest
 import test_given
 import test_steps
 import torch
-from elsewhere import ELSEWHERE, Elsewhere, elsewhere
+from elsewhere import ELSEWHERE, Elsewhere, Seen, elsewhere
 from judging import Judged, related_table
 from test_density import table_density
 from test_ensemble import FAMILIES, ensemble
@@ -25,6 +25,7 @@ from test_laws import (
 )
 from torch import Tensor
 
+from ar_models import recording
 from ar_models.autoregressive import AutoregressiveModel
 from ar_models.density import TableDensity
 from ar_models.judgement import statistics_of
@@ -51,10 +52,10 @@ ROWS = 7
 
 
 @pytest.fixture(autouse=True)
-def waits() -> Iterator[list[str]]:
+def seen() -> Iterator[Seen]:
     """The device, for the length of a test; and what waited for it."""
-    with elsewhere() as waits:
-        yield waits
+    with elsewhere() as seen:
+        yield seen
 
 
 def back(tensor: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def check(model: AutoregressiveModel) -> None:
     torch.testing.assert_close(found, gradients)
 
 
-def test_tensors_of_two_devices_do_not_meet(waits: list[str]) -> None:
+def test_tensors_of_two_devices_do_not_meet(seen: Seen) -> None:
     there = torch.ones(3, device=ELSEWHERE)
 
     for operation in (
@@ -108,7 +109,22 @@ def test_tensors_of_two_devices_do_not_meet(waits: list[str]) -> None:
         with pytest.raises(RuntimeError, match="tensors of two devices"):
             operation()
     assert back(there + torch.tensor(2.0)).tolist() == [3.0, 3.0, 3.0]
-    assert waits == ["aten._to_copy.default"]
+    assert seen.waits == ["aten._to_copy.default"]
+    assert seen.transfers == []
+
+
+def test_what_happens_between_the_devices_is_seen(seen: Seen) -> None:
+    there = torch.arange(4.0, device=ELSEWHERE)
+    assert (seen.waits, seen.transfers) == ([], [])
+
+    there[[0, 1]] = 5.0
+    assert (len(seen.waits), len(seen.transfers)) == (0, 1)
+    there[there > 3] = 0.0
+    assert (len(seen.waits), len(seen.transfers)) == (0, 1)
+    assert back(there[there > 1]).tolist() == [2.0, 3.0]
+    assert int(there[2]) == 2
+    torch.ones(2).to(ELSEWHERE)
+    assert (len(seen.waits), len(seen.transfers)) == (3, 2)
 
 
 def test_views_are_of_the_same_memory() -> None:
@@ -127,9 +143,7 @@ def test_a_family_computes_there(family: str, kind: str) -> None:
 
 
 @every_kind_of_family
-def test_a_step_of_training_does_not_wait(
-    family: str, kind: str, waits: list[str]
-) -> None:
+def test_a_step_of_training_does_not_wait(family: str, kind: str, seen: Seen) -> None:
     model = build(family, KINDS[kind])
     rows = observations(model, ROWS)
     config = TrainConfig(precision="fp32", ema=0.9, noise=0.1, trim=0.2)
@@ -138,14 +152,60 @@ def test_a_step_of_training_does_not_wait(
 
     for turn in range(3):
         moved = rows.to(ELSEWHERE)
-        waits.clear()
+        seen.clear()
         there.step(Batch(moved, ROWS))
-        assert waits == [] or turn == 0
+        assert seen.waits == [] or turn == 0
         here.step(Batch(rows, ROWS))
 
     for name, weight in there.model.state_dict().items():
         expected = here.model.state_dict()[name]
         torch.testing.assert_close(back(weight), expected, atol=1e-4, rtol=1e-3)
+
+
+def record(work: Callable[[], Tensor], seen: Seen) -> tuple[Callable[[], None], Tensor]:
+    """Does what a CUDA graph does, and what it cannot do fails."""
+    work()
+    seen.clear()
+    drawn = work()
+    assert seen == Seen([], [])
+
+    def repeat() -> None:
+        drawn.copy_(work())
+
+    return repeat, drawn
+
+
+@every_kind_of_family
+def test_a_recorded_draw_is_the_draw(
+    family: str, kind: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Seen] = []
+
+    def counted(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        made.append(seen)
+        return record(work, seen)
+
+    ordering = "random" if family in {"made", "nade", "eonade", "rnn"} else "natural"
+    model = build(family, KINDS[kind], ordering)
+    rows = [model.sample(ROWS, generator=seeded(k)) for k in range(4)]
+    monkeypatch.setattr(recording, "RECORDERS", {ELSEWHERE.type: counted})
+    move(model)
+
+    for turn in range(4):
+        found = model.sample(ROWS, generator=seeded(turn))
+        torch.testing.assert_close(back(found), rows[turn], equal_nan=True)
+    assert 0 < len(made) <= model.orderings
+
+    # New weights are noticed, and a copy has recordings of its own.
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(-1)
+    expected = copy.deepcopy(model).cpu().sample(ROWS, generator=seeded(9))
+    found = model.sample(ROWS, generator=seeded(9))
+    torch.testing.assert_close(back(found), expected, equal_nan=True)
+    found = other.sample(ROWS, generator=seeded(2))
+    torch.testing.assert_close(back(found), rows[2], equal_nan=True)
 
 
 @pytest.mark.parametrize("family", test_steps.SMALL)
