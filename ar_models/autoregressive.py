@@ -263,7 +263,7 @@ class AutoregressiveModel(nn.Module):
     def draw_free(
         self, noise: Tensor, which: int = 0, tempering: Tempering = EXACT
     ) -> Tensor:
-        """`draw` of nothing given; a GPU does it from a recording, once there is one."""
+        """`draw` of nothing given; a GPU repeats it from a recording."""
         if not self.recordable:
             return self.draw(noise, None, which, tempering)
         return self._recordings.draw(
