@@ -143,7 +143,7 @@ class Crew:
     """Actors that work for several `stream_actors`, since it takes long to start one.
 
     Args:
-        gpus: What part of a GPU each gets, or how many.
+        gpus: What part of a GPU each gets.
 
     Attributes:
         holders: Those that were needed so far.
@@ -161,15 +161,13 @@ class Crew:
         """
         if not self.gpus:
             return processors()
-        there = ray.cluster_resources().get("GPU", 0.0)
-        sharing = math.floor(1 / self.gpus + 1e-9)
-        fit = int(there) * sharing if sharing else int(there / self.gpus)
-        if not fit:
+        there = int(ray.cluster_resources().get("GPU", 0))
+        if not there:
             raise ValueError(
-                f"resources.gpus_per_process: a process needs {self.gpus:g} GPUs, the "
-                f"cluster has {there:g}; lower it, or set it to 0"
+                f"resources.gpus_per_process is {self.gpus:g}, but the cluster has no "
+                "GPU; set it to 0, or add a node with one"
             )
-        return min(processors(), fit)
+        return min(processors(), there * math.floor(1 / self.gpus + 1e-9))
 
     def of(self, count: int) -> list[Any]:
         """So many of them; those that lack are started."""

@@ -51,15 +51,6 @@ RULES = ("threshold", "fdr", "budget")
 """Keys of `score` of which one at most says which rows are anomalies."""
 
 
-def _part_or_count(gpus: float) -> float:
-    if gpus >= 1 and gpus != int(gpus):
-        raise ValueError("should be a part of one GPU or a whole number of them")
-    return gpus
-
-
-Gpus = Annotated[float, Field(ge=0), AfterValidator(_part_or_count)]
-
-
 class Section(BaseModel):
     """A part of the configuration: frozen, and unknown keys are errors."""
 
@@ -803,10 +794,9 @@ class Resources(Section):
     )
     workers: PositiveInt = Field(1, description="training processes")
     gpus_per_worker: NonNegativeInt = 0
-    gpus_per_process: Gpus = Field(
+    gpus_per_process: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0,
-        description="GPUs of each process that scores, draws or judges rows; below 1, "
-        "as many share one",
+        description="part of a GPU for each process that scores, draws or judges rows",
     )
     cpus_per_worker: PositiveInt | None = Field(
         None, description="threads per training process; all, shared out, if none"

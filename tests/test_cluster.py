@@ -261,12 +261,12 @@ def test_a_process_computes_on_the_gpu_that_it_was_given() -> None:
 
 
 def test_gpus_that_are_not_there_are_named() -> None:
-    said = r"resources\.gpus_per_process: a process needs 0\.5 GPUs, the cluster has 0"
+    said = r"resources\.gpus_per_process is 0\.5, but the cluster has no GPU"
     with pytest.raises(ValueError, match=said):
         list(cluster.stream_actors(lambda: abs, [1], what="none: items", gpus=0.5))
 
 
 @pytest.mark.parametrize("gpus", [-1, 1.5])
-def test_a_process_gets_whole_gpus_or_a_part_of_one(gpus: float) -> None:
+def test_a_process_computes_on_one_gpu_at_most(gpus: float) -> None:
     with pytest.raises(ValidationError, match="gpus_per_process"):
         Resources(gpus_per_process=gpus)

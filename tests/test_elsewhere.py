@@ -160,6 +160,11 @@ def test_a_step_of_training_does_not_wait(family: str, kind: str, seen: Seen) ->
     for name, weight in there.model.state_dict().items():
         expected = here.model.state_dict()[name]
         torch.testing.assert_close(back(weight), expected, atol=1e-4, rtol=1e-3)
+    found = there.end_epoch(there.nll([moved]))
+    expected = here.end_epoch(here.nll([rows]))
+    for key in ("epoch", "train_nll", "valid_nll"):
+        assert found[key] == pytest.approx(expected[key], rel=1e-3)
+    assert not any(isinstance(weight, Elsewhere) for weight in there.best.values())
 
 
 def record(work: Callable[[], Tensor], seen: Seen) -> tuple[Callable[[], None], Tensor]:
