@@ -286,9 +286,10 @@ def test_heads_give_each_variable_its_own_map() -> None:
 
     expected = torch.einsum("bph,ph->bp", h[:, layout.owner], heads.weight) + heads.bias
     torch.testing.assert_close(parameters, expected)
-    block = layout.select([4, 1])
-    part = heads(h[:, [4, 1]], block)
-    torch.testing.assert_close(part, parameters[:, block.places])
+    for i, variable in enumerate(MIXED):
+        group, alone = heads.alone(h[:, i], i)
+        torch.testing.assert_close(alone, parameters[:, layout.owner == i])
+        assert alone.shape[1] == group.width, variable
 
 
 def test_a_bias_starts_at_the_marginals() -> None:
