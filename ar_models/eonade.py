@@ -7,7 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.autoregressive import AutoregressiveModel, Ordering, settle
+from ar_models.autoregressive import (
+    AutoregressiveModel,
+    Ordering,
+    columns_given,
+    settle,
+)
 from ar_models.conditionals import (
     EXACT,
     Conditional,
@@ -248,28 +253,22 @@ class EoNADE(AutoregressiveModel):
         tempering: Tempering = EXACT,
     ) -> Tensor:
         """See `AutoregressiveModel.draw`; what is given comes before all else."""
-        if given is None:
-            return self._draw_all(noise, which, tempering)
-        given = self._consistent(given)
-        x = torch.full_like(given, torch.nan)
-        a = self.first(self.seen(given))
+        x = noise.new_full((len(noise), self.dim), torch.nan)
+        given = None if given is None else self._consistent(given)
+        known = columns_given(given, self.dim)
+        a = self.first(self.seen(x if given is None else given))
         for i in self.sequence(which):
-            free = given[:, i].isnan().nonzero()[:, 0]
-            value = given[:, i].clone()
-            if len(free):
-                value[free] = self._draw_one(i, a[free], noise[free, i], tempering)
+            own = known[i]
+            if own is None:
+                free: slice | Tensor = slice(None)
+                value = self._draw_one(i, a, noise[:, i], tempering)
+            else:
+                free, value = own.isnan().nonzero()[:, 0], own.clone()
+                if len(free):
+                    drawn = self._draw_one(i, a[free], noise[free, i], tempering)
+                    value[free] = drawn
             x[:, i] = settle(self.variables[i], value, None, x)
             a[free] += self._contribution(i, x[free, i])
-        return x
-
-    def _draw_all(self, noise: Tensor, which: int, tempering: Tempering) -> Tensor:
-        """Draws rows of which nothing is given."""
-        x = noise.new_full((len(noise), self.dim), torch.nan)
-        a = self.first(self.seen(x))
-        for i in self.sequence(which):
-            value = self._draw_one(i, a, noise[:, i], tempering)
-            x[:, i] = settle(self.variables[i], value, None, x)
-            a += self._contribution(i, x[:, i])
         return x
 
     def _consistent(self, given: Tensor) -> Tensor:

@@ -27,3 +27,6 @@ class Kept(Generic[Made]):
                 kept = state, make()
             self._made[name] = kept
         return kept[1]
+
+    def __reduce__(self) -> tuple[type["Kept[Made]"], tuple[()]]:
+        return type(self), ()  # a copy has tensors of its own

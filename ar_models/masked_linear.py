@@ -1,10 +1,12 @@
 """The masked linear map of MADE, and its product without most of the zeros."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ar_models.kept import Kept
 
 BLOCKS = 4
 """Into how many blocks of outputs a large product is divided; 1: none."""
@@ -87,7 +89,7 @@ class MaskedLinear(nn.Module):
         linear = nn.Linear(inputs, outputs)
         self.weight = linear.weight
         self.bias = linear.bias
-        self._kept: dict[int, tuple[tuple[object, ...], Tensor | Staircase]] = {}
+        self._kept: Kept[Tensor | Staircase] = Kept()
 
     def forward(
         self, x: Tensor, of_inputs: Tensor, of_outputs: Tensor, which: int = 0
@@ -114,36 +116,26 @@ class MaskedLinear(nn.Module):
         processors multiply without most of its zeros.
         """
         weight = self.weight
-        keep = not self.training and not weight.is_inference()
-        if torch.is_grad_enabled() or not keep:
+
+        def product() -> Tensor:
             return weight * (of_inputs <= of_outputs.unsqueeze(-1))
+
+        if self.training or torch.is_grad_enabled():
+            return product()
         divided = (
             BLOCKS > 1
             and weight.numel() >= LARGE
             and weight.device.type == "cpu"
             and not torch.compiler.is_exporting()
         )
-        # Every change in place raises the version; `to` moves or converts the data.
-        state = (
-            *(weight._version, weight.data_ptr(), weight.dtype, weight.device),
-            divided,
+        if not divided:
+            return self._kept.get((which, divided), weight, product)
+        return self._kept.get(
+            (which, divided),
+            weight,
+            lambda: Staircase.of(weight, of_inputs, of_outputs),
         )
-        kept = self._kept.get(which)
-        if kept is None or kept[0] != state:
-            with torch.inference_mode(False), torch.no_grad():
-                if divided:
-                    made: Tensor | Staircase = Staircase.of(
-                        weight, of_inputs, of_outputs
-                    )
-                else:
-                    made = weight * (of_inputs <= of_outputs.unsqueeze(-1))
-            kept = state, made
-            self._kept[which] = kept
-        return kept[1]
 
     def train(self, mode: bool = True) -> "MaskedLinear":
-        self._kept.clear()
+        self._kept = Kept()
         return super().train(mode)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": {}}

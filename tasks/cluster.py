@@ -113,7 +113,7 @@ def stream_actors(
         done: As for `stream`.
         actors: Processes at work; as many as find a place if None. Never more than
             items.
-        gpus: What part of a GPU each of them gets.
+        gpus: What part of a GPU each new one gets.
         crew: The processes to take, which are left alive; new ones if None.
     """
     items = list(items)

@@ -14,6 +14,9 @@ from tasks.config import Resources, SampleConfig
 from tasks.datasets import Dataset, Fragment
 from tasks.models import fingerprint, load
 
+FORMAT = 2
+"""Enters the job key; raised when the same job would give other rows."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -42,8 +45,8 @@ def sample(
     """Draws rows with the original columns; each shard becomes exactly one part.
 
     A shard is a pure function of model, seed, shard number and settings, so that it is
-    the same bytes wherever and however often it is drawn. A job that was stopped is
-    completed by the same call.
+    the same bytes wherever and however often processors draw it; on GPUs the last
+    digits differ. A job that was stopped is completed by the same call.
 
     With `config.given`, a shard completes a fragment of that dataset: `per_row` times
     each of its rows, one after the other, with the given cells and all columns that are
@@ -80,7 +83,11 @@ def sample(
         del settings["rows"]
         more = {"data": dataset.fingerprint}
     key = manifest.job_key(
-        job="sample", model=about["fingerprint"], config=settings, **more
+        job="sample",
+        format=FORMAT,
+        model=about["fingerprint"],
+        config=settings,
+        **more,
     )
     output = output.replace("{key}", key)
     content = manifest.claim(output, key, overwrite=overwrite)

@@ -34,7 +34,6 @@ INDEXING = {
 }
 """Whose indices may lie in the memory of this machine."""
 
-
 WAITING = {
     aten._local_scalar_dense.default,
     aten._unique2.default,

@@ -35,6 +35,7 @@ from tasks.compare import compare
 from tasks.config import (
     EmbedConfig,
     EvaluateConfig,
+    ImputeConfig,
     MonitorConfig,
     Resources,
     SampleConfig,
@@ -43,6 +44,7 @@ from tasks.config import (
 )
 from tasks.embed import embed
 from tasks.evaluate import evaluate
+from tasks.impute import impute
 from tasks.learner import Learner
 from tasks.monitor import monitor
 from tasks.sample import sample
@@ -184,10 +186,10 @@ def record(work: Callable[[], Tensor], seen: Seen) -> tuple[Callable[[], None], 
 def test_a_recorded_draw_is_the_draw(
     family: str, kind: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Seen] = []
+    made = []
 
     def counted(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-        made.append(seen)
+        made.append(work)
         return record(work, seen)
 
     ordering = "random" if family in {"made", "nade", "eonade", "rnn"} else "natural"
@@ -289,27 +291,27 @@ def test_empty_cells_are_filled_there(family: str, tmp_path: Path) -> None:
     check_alike(other.to_pylist(), one.to_pylist())
 
 
-def jobs(judged: Judged, model: str) -> dict[str, Callable[[str], object]]:
-    """Each job of a model that computes in Ray's processes, by what it writes to."""
-    other = judged.models["weak"]
-    rows = str(Path(judged.prepared).parent / "raw")
-    resources = Resources()
-    settings = SampleConfig(rows=300, rows_per_shard=100)
-    return {
-        "score": lambda to: score(model, rows, to, ScoreConfig(fdr=0.1), resources),
-        "sample": lambda to: sample(model, to, settings, resources),
-        "embed": lambda to: embed(model, rows, to, EmbedConfig(), resources),
-        "monitor": lambda to: monitor(model, rows, to, MonitorConfig(), resources),
-        "evaluate": lambda to: evaluate(
-            model, judged.prepared, to, EvaluateConfig(bootstrap=20), resources
-        ),
-        "compare": lambda to: compare(
-            (model, other), rows, to, EvaluateConfig(bootstrap=20), resources
-        ),
-    }
+EVALUATION = EvaluateConfig(bootstrap=20)
+SHARDS = SampleConfig(rows=300, rows_per_shard=100)
+HERE = Resources()
 
 
-JOBS = ("score", "sample", "embed", "monitor", "evaluate", "compare")
+def raw(judged: Judged) -> str:
+    """The rows that the models are of."""
+    return str(Path(judged.prepared).parent / "raw")
+
+
+JOBS: dict[str, Callable[[str, Judged, str], object]] = {
+    "score": lambda m, j, to: score(m, raw(j), to, ScoreConfig(fdr=0.1), HERE),
+    "sample": lambda m, j, to: sample(m, to, SHARDS, HERE),
+    "embed": lambda m, j, to: embed(m, raw(j), to, EmbedConfig(), HERE),
+    "monitor": lambda m, j, to: monitor(m, raw(j), to, MonitorConfig(), HERE),
+    "evaluate": lambda m, j, to: evaluate(m, j.prepared, to, EVALUATION, HERE),
+    "compare": lambda m, j, to: compare(
+        (m, j.models["weak"]), raw(j), to, EVALUATION, HERE
+    ),
+}
+"""Each job that computes in Ray's processes, but impute, which needs another model."""
 
 
 @pytest.fixture(scope="module")
@@ -323,25 +325,51 @@ def remembering(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> str
     return str(folder)
 
 
-@pytest.mark.usefixtures("in_process")
+@pytest.fixture
+def check_job(
+    in_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[str], object]], None]:
+    """Runs a job, told where to write, on both devices and compares the rows."""
+
+    def check(run: Callable[[str], object]) -> None:
+        run(str(tmp_path / "here"))
+        monkeypatch.setattr(cluster, "device", lambda: ELSEWHERE)
+        run(str(tmp_path / "there"))
+        written = (tmp_path / "here").rglob("*.parquet")
+        files = sorted(path.relative_to(tmp_path / "here") for path in written)
+        assert files
+        for file in files:
+            one, other = (
+                pq.read_table(tmp_path / at / file) for at in ("here", "there")
+            )
+            check_alike(other.to_pylist(), one.to_pylist())
+
+    return check
+
+
 @pytest.mark.parametrize("job", JOBS)
 def test_a_job_computes_there(
     job: str,
     judged: Judged,
     remembering: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    check_job: Callable[[Callable[[str], object]], None],
 ) -> None:
-    run = jobs(judged, remembering)[job]
-    run(str(tmp_path / "here"))
-    monkeypatch.setattr(cluster, "device", lambda: ELSEWHERE)
-    run(str(tmp_path / "there"))
+    check_job(lambda to: JOBS[job](remembering, judged, to))
 
-    files = sorted(
-        path.relative_to(tmp_path / "here")
-        for path in (tmp_path / "here").rglob("*.parquet")
+
+def test_impute_computes_there(
+    tmp_path: Path, check_job: Callable[[Callable[[str], object]], None]
+) -> None:
+    density = test_given.build("eonade")
+    density.save(tmp_path / "model")
+    rows = density.sample(6, seed=2)
+    empty = test_given.holes(rows["carrier"], np.random.default_rng(0))
+    at = rows.column_names.index("carrier")
+    source = tmp_path / "rows.parquet"
+    pq.write_table(rows.set_column(at, "carrier", empty), source)
+
+    check_job(
+        lambda to: impute(
+            str(tmp_path / "model"), str(source), to, ImputeConfig(), HERE
+        )
     )
-    assert files
-    for file in files:
-        one, other = (pq.read_table(tmp_path / at / file) for at in ("here", "there"))
-        check_alike(other.to_pylist(), one.to_pylist())
