@@ -20,6 +20,7 @@ from ar_models.conditionals import (
     Layout,
     Tempering,
 )
+from ar_models.dropout import Dropout
 from ar_models.inputs import Inputs
 from ar_models.kept import Kept
 from ar_models.masking import Chains, chains, split
@@ -117,7 +118,7 @@ class EoNADE(AutoregressiveModel):
             "seed": seed,
         }
         self.residual = residual
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.plans: Kept[Plan] = Kept()
         self.inputs = Inputs.of(variables, embedding)
         self.layout = Layout.of(variables, components, embedding)
@@ -131,6 +132,7 @@ class EoNADE(AutoregressiveModel):
         nn.init.normal_(self.last.weight, std=1e-2)
         with torch.no_grad():
             self.last.bias.copy_(self.layout.initial_bias())
+        self.chained = len({variable.group for variable in variables}) < self.dim
         for name, tensor in chains(variables)._asdict().items():
             self.register_buffer(f"chain_{name}", tensor, persistent=False)
 
@@ -205,9 +207,8 @@ class EoNADE(AutoregressiveModel):
         keys = torch.rand(x.shape, device=x.device)
         # Evenly spread over the batch, each row's alone uniform.
         share = torch.rand(1, device=x.device) + _even(len(x), x.device)
-        return self._estimate(
-            x, keys, share.frac()[torch.randperm(len(x), device=x.device)]
-        )
+        share = share.frac()[torch.randperm(len(x), device=x.device)]
+        return self._estimate(x, keys, share, torch.rand(len(x), device=x.device))
 
     def log_prob(self, x: Tensor) -> Tensor:
         if self.training:
@@ -228,15 +229,16 @@ class EoNADE(AutoregressiveModel):
         for k in range(ESTIMATES):
             keys = torch.rand(x.shape, generator=generator).to(x.device)
             share = _even(len(x), x.device) + k / (ESTIMATES * max(len(x), 1))
-            total = total + self._estimate(x, keys, share).sum(-1)
+            free = torch.rand(len(x), generator=generator).to(x.device)
+            total = total + self._estimate(x, keys, share, free).sum(-1)
         return total / ESTIMATES
 
-    def _estimate(self, x: Tensor, keys: Tensor, share: Tensor) -> Tensor:
-        known, weight = split(self._chains(), keys, share)
+    def _estimate(self, x: Tensor, keys: Tensor, share: Tensor, free: Tensor) -> Tensor:
+        chains = None
+        if self.chained:
+            chains = Chains(self.chain_group, self.chain_place, self.chain_length)
+        known, weight = split(chains, keys, share, free)
         return self.conditional(x, known).log_prob(x) * weight
-
-    def _chains(self) -> Chains:
-        return Chains(self.chain_group, self.chain_place, self.chain_length)
 
     def features(self, x: Tensor) -> Tensor:
         return self.hidden(self.first(self.seen(x)))

@@ -21,6 +21,7 @@ from ar_models.conditionals import (
     Layout,
     Tempering,
 )
+from ar_models.dropout import Dropout
 from ar_models.inputs import Inputs
 from ar_models.kept import Kept
 from ar_models.masked_linear import MaskedLinear, ascending
@@ -112,7 +113,7 @@ class MADE(AutoregressiveModel):
             "seed": seed,
         }
         self.residual = residual
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.inputs = Inputs.of(variables, embedding)
         self.layout = Layout.of(variables, components, embedding)
         self.first = MaskedLinear(self.inputs.size, hidden)

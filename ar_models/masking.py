@@ -46,7 +46,9 @@ def _groups(variables: Sequence[Variable]) -> list[int]:
     return [variable.group for variable in variables]
 
 
-def split(chains: Chains, keys: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+def split(
+    chains: Chains | None, keys: Tensor, share: Tensor, free: Tensor
+) -> tuple[Tensor, Tensor]:
     r"""Known variables at a random point of a random order, and what is next worth.
 
     The order is any that keeps the chains in order, all equally likely; after t of its
@@ -58,10 +60,14 @@ def split(chains: Chains, keys: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
     weighted sum of their log-probabilities, each given what is known, has as its
     expectation the log-probability of the row, averaged over the orders.
 
+    Each variable is taken if its key is below the share, save for one that stays free:
+    so the number taken is uniform from 0 to dim - 1, and nothing is sorted.
+
     Args:
-        chains: Of the variables.
-        keys: Uniform numbers that say which order, (batch, dim).
-        share: Uniform numbers that say which point, (batch,).
+        chains: Of the variables; None if every group has one.
+        keys: Uniform numbers that say which variables come first, (batch, dim).
+        share: Uniform numbers that say how many, (batch,).
+        free: Uniform numbers that say which variable is unknown in any case, (batch,).
 
     Returns:
         known, bool, and the weights of what comes next, each (batch, dim).
@@ -72,10 +78,12 @@ def split(chains: Chains, keys: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         the weight of every unknown one is dim / (dim - t)).
     """
     dim = keys.shape[1]
-    point = (share * dim).long().clamp(max=dim - 1).unsqueeze(-1)
-    taken = keys < keys.sort(-1).values.gather(-1, point)
+    unknown = (free * dim).long().clamp(max=dim - 1).unsqueeze(-1)
+    taken = (keys < share.unsqueeze(-1)).scatter(-1, unknown, value=False)
+    weight = dim / (dim - taken.sum(-1, keepdim=True)).to(keys.dtype)
+    if chains is None:
+        return taken, weight * ~taken
     groups = keys.new_zeros(len(keys), dim)
     count = groups.index_add_(1, chains.group, taken.to(keys.dtype))[:, chains.group]
-    rest = dim - taken.sum(-1, keepdim=True)
-    weight = dim * (chains.length - count) / rest
+    weight = weight * (chains.length - count)
     return chains.place < count, weight * (chains.place == count)

@@ -19,6 +19,7 @@ from ar_models.conditionals import (
     Layout,
     Tempering,
 )
+from ar_models.dropout import Dropout
 from ar_models.inputs import Inputs
 from ar_models.kept import Kept
 from ar_models.running import Activation, Plan, activate, make_plan, run
@@ -105,7 +106,7 @@ class NADE(AutoregressiveModel):
         self.plans: Kept[Plan] = Kept()
         self.inputs = Inputs.of(variables, embedding)
         self.layout = Layout.of(variables, components, embedding)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         linear = nn.Linear(self.inputs.size, hidden)
         self.weight = nn.Parameter(linear.weight.detach().T.contiguous())
         self.bias = linear.bias

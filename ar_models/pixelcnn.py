@@ -16,6 +16,7 @@ from ar_models.conditionals import (
     Layout,
     Tempering,
 )
+from ar_models.dropout import Dropout
 from ar_models.variables import Variable
 
 CACHE_BYTES = 2**29
@@ -101,7 +102,7 @@ class Block(nn.Module):
         self.above = nn.Conv2d(hidden, 2 * hidden, 1)
         self.across = Across(of_maps, twice, width=reach + 1)
         self.out = Across(of_maps, of_maps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, vertical: Tensor, horizontal: Tensor) -> tuple[Tensor, Tensor]:
         """Both stacks, (batch, hidden, height, width) each."""

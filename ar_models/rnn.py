@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ar_models.autoregressive import AutoregressiveModel, Ordering
 from ar_models.chain import Chain
 from ar_models.conditionals import EXACT, Conditionals, Tempering
+from ar_models.dropout import Dropout
 from ar_models.steps import Steps, head_first
 from ar_models.variables import Variable
 
@@ -118,7 +119,7 @@ class RNN(AutoregressiveModel):
         self.recurrent = nn.ModuleList(
             kind(hidden, hidden, batch_first=True) for _ in range(layers)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         if cell == "lstm":
             with torch.no_grad():
                 for layer in self.recurrent:

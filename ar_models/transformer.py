@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ar_models.attention import attend
 from ar_models.autoregressive import AutoregressiveModel, Ordering
 from ar_models.chain import Chain, random_orders
 from ar_models.conditionals import EXACT, Conditionals, Tempering
+from ar_models.dropout import Dropout
 from ar_models.steps import SPREAD, Steps, head_first
 from ar_models.variables import Variable
 
@@ -38,7 +40,7 @@ class Block(nn.Module):
         self.norm_feed = nn.LayerNorm(hidden)
         self.up = nn.Linear(hidden, 4 * hidden)
         self.down = nn.Linear(4 * hidden, hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, h_BTW: Tensor, mask_B1TT: Tensor | None = None) -> Tensor:
         """(B, T, W) -> (B, T, W).
@@ -48,9 +50,9 @@ class Block(nn.Module):
             mask_B1TT: What each place sees; the places before and itself if not given.
         """
         q_BHTD, k_BHTD, v_BHTD = self.project(h_BTW)
-        seen_BHTD = F.scaled_dot_product_attention(
-            q_BHTD, k_BHTD, v_BHTD, mask_B1TT, is_causal=mask_B1TT is None
-        )
+        if mask_B1TT is None:
+            return self.add(h_BTW, attend(q_BHTD, k_BHTD, v_BHTD))
+        seen_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, mask_B1TT)
         return self.add(h_BTW, seen_BHTD)
 
     def project(self, h_BTW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -178,7 +180,7 @@ class Transformer(AutoregressiveModel):
                 embedding=embedding,
                 shared=shared,
             )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(
             Block(hidden, heads, dropout) for _ in range(layers)
         )

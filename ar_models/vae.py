@@ -17,6 +17,7 @@ from ar_models.conditionals import (
     Layout,
     Tempering,
 )
+from ar_models.dropout import Dropout
 from ar_models.inputs import Inputs
 from ar_models.made import MADE
 from ar_models.variables import Variable
@@ -48,7 +49,7 @@ class Network(nn.Module):
         self.first = nn.Linear(inputs, hidden)
         self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(2 * layers))
         self.last = nn.Linear(hidden, outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.first(x)

@@ -19,6 +19,15 @@ CHAINED = (
 )
 
 
+PAIRS = (
+    ((0.9, 0.9), 1 / 3),
+    ((0.1, 0.9), 1 / 6),
+    ((0.9, 0.1), 1 / 6),
+    ((0.1, 0.1), 1 / 3),
+)
+"""Keys of two variables, taken below 0.5, and the odds of such a set."""
+
+
 EVERY_ORDER = list(itertools.permutations(range(4)))
 """Of four single variables."""
 
@@ -82,16 +91,21 @@ def test_the_estimate_is_unbiased_over_orders_and_points(
 ) -> None:
     model = build(variables)
     x = every(2, 2, variables[2].size)
-    all_keys = itertools.permutations((0.1, 0.5, 0.9))
     total = torch.zeros(len(x), dtype=torch.float64)
-    for keys, share in itertools.product(all_keys, (0.0, 0.4, 0.99)):
+    # One variable stays free, and among the two others every set has its probability.
+    cases = list(itertools.product((0.1, 0.5, 0.9), PAIRS))
+    for free, ((first, second), odds) in cases:
+        keys = torch.tensor([first, second])
+        at = int(free * 3)
+        keys = torch.cat([keys[:at], torch.zeros(1), keys[at:]])
         known, weight = split(
-            chains(variables),
-            torch.tensor([keys]).expand(len(x), -1),
-            torch.full((len(x),), share),
+            chains(variables) if variables is CHAINED else None,
+            keys.expand(len(x), -1),
+            torch.full((len(x),), 0.5),
+            torch.full((len(x),), free),
         )
         terms = model.conditional(x, known).log_prob(x) * weight
-        total += terms.sum(-1) / 18
+        total += terms.sum(-1) * odds / 3
 
     orders = [
         order
@@ -105,19 +119,27 @@ def test_the_estimate_is_unbiased_over_orders_and_points(
 def test_a_split_of_single_variables_has_the_published_weights() -> None:
     torch.manual_seed(0)
     count, dim = 3000, 5
-    known, weight = split(
-        chains(binary(dim)), torch.rand(count, dim), torch.rand(count)
-    )
+    numbers = torch.rand(count, dim), torch.rand(count), torch.rand(count)
+    known, weight = split(None, *numbers)
 
+    with_chains = split(chains(binary(dim)), *numbers)
+    assert known.equal(with_chains[0])
+    assert weight.equal(with_chains[1])
     points = known.sum(-1, keepdim=True)
-    assert weight.equal(~known * dim / (dim - points))
+    torch.testing.assert_close(weight, ~known * dim / (dim - points))
     # Each point is as likely: a count of 600 varies by 22, and 5 x 22 = 110.
     assert (points.flatten().bincount(minlength=dim) - 600).abs().max() < 110
+    # And each set of two: a count of 60 varies by 8.
+    codes = (known * 2 ** torch.arange(dim))[points[:, 0] == 2].sum(-1)
+    assert len(codes.unique()) == 10
+    assert (codes.bincount()[codes.unique()] - 60).abs().max() < 40
 
 
 def test_a_split_keeps_chains_in_order() -> None:
     torch.manual_seed(0)
-    known, weight = split(chains(CHAINED), torch.rand(500, 3), torch.rand(500))
+    known, weight = split(
+        chains(CHAINED), torch.rand(500, 3), torch.rand(500), torch.rand(500)
+    )
 
     assert not bool((known[:, 2] & ~known[:, 1]).any())
     assert not bool((weight[~known[:, 1], 2] > 0).any())
