@@ -413,6 +413,11 @@ class TrainConfig(Section):
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Share = Field(0.02, description="share of the steps with a rising rate")
     weight_decay: NonNegativeFloat = 1e-4
+    l1: NonNegativeFloat = Field(
+        0.0,
+        description="nats per row that a unit of absolute weight costs, so that inputs "
+        "which tell nothing have none: where columns are many and rows few",
+    )
     clip: PositiveFloat = Field(1.0, description="greatest norm of the gradient")
     trim: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.0,

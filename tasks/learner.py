@@ -135,6 +135,7 @@ class Learner:
             group["lr"] = rate
         loss = self.loss(batch)
         loss.backward()
+        self._penalise()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         # After the exchange all ranks have the same gradient: they skip together. The
         # fused optimiser itself skips where `found_inf` is 1, as for gradient scaling.
@@ -146,6 +147,16 @@ class Learner:
         self._average()
         self.position.step += 1
         self.position.batch += 1
+
+    @torch.no_grad()
+    def _penalise(self) -> None:
+        """Adds the gradient of the weights' absolute sum, the same on every rank."""
+        weights = [p for p in linear_weights(self.model) if p.grad is not None]
+        if self.config.l1 and weights:
+            gradients = [p.grad for p in weights]
+            torch._foreach_add_(
+                gradients, torch._foreach_sign(weights), alpha=self.config.l1
+            )
 
     def loss(self, batch: Batch) -> Tensor:
         """This rank's share of the mean NLL of a global batch, times the ranks.
@@ -396,9 +407,14 @@ def step_seed(seed: int, step: int, rank: int) -> int:
     return int(mixed.generate_state(1)[0])
 
 
+def linear_weights(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of linear maps, without biases and tables."""
+    return [p for n, p in model.named_parameters() if n.endswith("weight")]
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """The weights of linear maps, which decay, and all others, which do not."""
-    linear = [p for n, p in model.named_parameters() if n.endswith("weight")]
+    linear = linear_weights(model)
     others = [p for n, p in model.named_parameters() if not n.endswith("weight")]
     return [
         {"params": linear, "weight_decay": weight_decay},

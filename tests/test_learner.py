@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from ar_models.eonade import EoNADE
+from ar_models.fvsbn import FVSBN
 from ar_models.made import MADE
-from ar_models.variables import Variable
+from ar_models.variables import Variable, binary
 from tasks import learner
 from tasks.batches import Batch
 from tasks.config import TrainConfig
@@ -109,6 +110,26 @@ def test_biases_and_tables_do_not_decay() -> None:
     assert {names[p] for p in linear["params"]} == {"weight"}
     assert {names[p] for p in others["params"]} == {"bias", "table"}
     assert (linear["weight_decay"], others["weight_decay"]) == (0.1, 0.0)
+
+
+def test_l1_makes_weights_that_tell_nothing_vanish() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.rand(400, 6, generator=generator) < 0.5).float()
+    x[:, 5] = x[:, 0]  # all that there is to be known
+    sums = {}
+    for l1 in (0.0, 0.05):
+        config = TrainConfig(learning_rate=0.02, l1=l1, epochs=1)
+        learning = Learner(FVSBN(binary(6)), config, steps=400)
+        for _ in range(400):
+            learning.step(Batch(x, len(x)))
+        model = learning.model.eval()
+        (weight,) = learner.linear_weights(model)
+        told = model.log_prob(x).mean() - 5 * math.log(0.5)
+        sums[l1] = (weight.detach().abs() > 0.03).sum(), float(told)
+
+    assert sums[0.0][0] > 10
+    assert sums[0.05][0] == 2
+    assert sums[0.05][1] > -0.5
 
 
 def test_shares_of_a_batch_give_the_gradient_of_the_whole() -> None:
