@@ -56,10 +56,8 @@ class Tokens(nn.Module):
 
     def alone(self, x: Tensor, i: int) -> Tensor:
         """That of variable `i`: (batch,) -> (batch, width)."""
-        group, at = self.inputs.alone(i)
-        features = group(x.to(self.weight.dtype).unsqueeze(-1)).squeeze(1)
-        told: Tensor = features.masked_fill(x.isnan().unsqueeze(-1), 0)
-        return told @ self.weight[at]
+        features, at = self.inputs.of_one(x.to(self.weight.dtype), i)
+        return features @ self.weight[at]
 
 
 class SharedTokens(nn.Module):
@@ -92,10 +90,8 @@ class SharedTokens(nn.Module):
         """That of variable `i`: (batch,) -> (batch, width)."""
         if self.inputs is None:
             return self._of_codes(x)
-        group, _ = self.inputs.alone(i)
-        features = group(x.to(self.weight.dtype).unsqueeze(-1)).squeeze(1)
-        told: Tensor = features.masked_fill(x.isnan().unsqueeze(-1), 0)
-        return told @ self.weight
+        features, _ = self.inputs.of_one(x.to(self.weight.dtype), i)
+        return features @ self.weight
 
     def _of_codes(self, x: Tensor) -> Tensor:
         code = x.nan_to_num().long().clamp(0, len(self.weight) - 1)

@@ -295,11 +295,10 @@ class EoNADE(AutoregressiveModel):
 
     def _contribution(self, i: int, x: Tensor) -> Tensor:
         """What values (batch,) of variable `i` add to the pre-activation."""
-        group, at = self.inputs.alone(i)
-        absent = x.isnan().unsqueeze(-1)
-        features: Tensor = group(x.unsqueeze(-1)).squeeze(1).masked_fill(absent, 0)
+        features, at = self.inputs.of_one(x, i)
         weight = self.first.weight
-        known = (~absent).to(x.dtype) * weight[:, self.inputs.size + i]
+        is_known = (~x.isnan()).to(x.dtype).unsqueeze(-1)
+        known = is_known * weight[:, self.inputs.size + i]
         return features @ weight[:, at].T + known
 
 

@@ -133,9 +133,7 @@ class FVSBN(AutoregressiveModel):
                     known[i],
                     x.T,
                 )
-                inputs, places = self.inputs.alone(i)
-                features = inputs(x[i].unsqueeze(-1)).squeeze(1)
-                features = features.masked_fill(x[i].isnan().unsqueeze(-1), 0)
+                features, places = self.inputs.of_one(x[i], i)
                 seen[places] = features.T
                 ahead = torch.addmm(ahead, weight[rows, places], features.T)
         return x.T.contiguous()

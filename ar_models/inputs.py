@@ -110,6 +110,17 @@ class Inputs(Grouping):
             parts.append(features.masked_fill(absent, 0).flatten(1))
         return torch.cat(parts, dim=-1)
 
+    def of_one(self, x: Tensor, variable: int) -> tuple[Tensor, slice]:
+        """The features (batch, width) of a variable's values, and where they stand.
+
+        Args:
+            x: The values of that variable, (batch,).
+            variable: Its number.
+        """
+        group, at = self.alone(variable)
+        features: Tensor = group(x.unsqueeze(-1)).squeeze(1)
+        return features.masked_fill(x.isnan().unsqueeze(-1), 0), at
+
 
 def _shape(variable: Variable) -> tuple[str, int, int, int]:
     if variable.kind in ("binary", "categorical"):

@@ -184,8 +184,6 @@ class NADE(AutoregressiveModel):
                 known[i],
                 x.T,
             )
-            inputs, places = self.inputs.alone(i)
-            features = inputs(x[i].unsqueeze(-1)).squeeze(1)
-            features = features.masked_fill(x[i].isnan().unsqueeze(-1), 0)
+            features, places = self.inputs.of_one(x[i], i)
             a.addmm_(self.weight[places].T, features.T)
         return x.T.contiguous()

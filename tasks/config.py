@@ -791,6 +791,13 @@ class SchedulesConfig(Section):
         return self
 
 
+def _countable(gpus: float) -> float:
+    """Ray counts parts of a GPU in steps of 0.0001."""
+    if 0 < gpus < 1e-4:
+        raise ValueError(f"must be 0 or at least 0.0001, got {gpus}")
+    return gpus
+
+
 class Resources(Section):
     """Where the work runs; never a part of what a result is."""
 
@@ -799,7 +806,9 @@ class Resources(Section):
     )
     workers: PositiveInt = Field(1, description="training processes")
     gpus_per_worker: NonNegativeInt = 0
-    gpus_per_process: Annotated[float, Field(ge=0, le=1)] = Field(
+    gpus_per_process: Annotated[
+        float, Field(ge=0, le=1), AfterValidator(_countable)
+    ] = Field(
         0.0,
         description="part of a GPU for each process that scores, draws or judges rows",
     )

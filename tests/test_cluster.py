@@ -266,7 +266,7 @@ def test_gpus_that_are_not_there_are_named() -> None:
         list(cluster.stream_actors(lambda: abs, [1], what="none: items", gpus=0.5))
 
 
-@pytest.mark.parametrize("gpus", [-1, 1.5])
+@pytest.mark.parametrize("gpus", [-1, 1.5, 0.00001])
 def test_a_process_computes_on_one_gpu_at_most(gpus: float) -> None:
     with pytest.raises(ValidationError, match="gpus_per_process"):
         Resources(gpus_per_process=gpus)
