@@ -151,12 +151,11 @@ class Learner:
     @torch.no_grad()
     def _penalise(self) -> None:
         """Adds the gradient of the weights' absolute sum, the same on every rank."""
-        weights = [p for p in linear_weights(self.model) if p.grad is not None]
-        if self.config.l1 and weights:
-            gradients = [p.grad for p in weights]
-            torch._foreach_add_(
-                gradients, torch._foreach_sign(weights), alpha=self.config.l1
-            )
+        if not self.config.l1:
+            return
+        for weight in linear_weights(self.model):
+            if weight.grad is not None:
+                weight.grad.add_(weight.sign(), alpha=self.config.l1)
 
     def loss(self, batch: Batch) -> Tensor:
         """This rank's share of the mean NLL of a global batch, times the ranks.
