@@ -124,7 +124,7 @@ def test_l1_makes_weights_that_tell_nothing_vanish() -> None:
             learning.step(Batch(x, len(x)))
         model = learning.model.eval()
         (weight,) = learner.linear_weights(model)
-        told = model.log_prob(x).mean() - 5 * math.log(0.5)
+        told = model.log_prob(x).detach().mean() - 5 * math.log(0.5)
         sums[l1] = (weight.detach().abs() > 0.03).sum(), float(told)
 
     assert sums[0.0][0] > 10
