@@ -91,6 +91,7 @@ TRAIN = TrainConfig(
     batch_size=256,
     learning_rate=5e-3,
     weight_decay=1e-2,
+    l1=5e-3,
     ema=0.99,
     noise=0.2,
     patience=100,
@@ -366,7 +367,8 @@ def described(setting: Setting) -> str:
         f"{model.ensemble} x `{model.family}`, hidden {model.hidden}, "
         f"{model.orderings} random orderings, {model.components} components, dropout "
         f"{model.dropout:g}; {setting.steps} steps of {train.batch_size} rows, noise "
-        f"{train.noise:g}, trim {train.trim:g}; statistic `{setting.statistic}`"
+        f"{train.noise:g}, l1 {train.l1:g}, trim {train.trim:g}; statistic "
+        f"`{setting.statistic}`"
     )
 
 
