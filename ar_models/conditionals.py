@@ -174,8 +174,8 @@ class Binary(Conditional):
     ) -> Tensor:
         logit = parameters.squeeze(-1)
         own = torch.where(x > 0.5, logit, -logit)
-        log_probs = torch.stack([F.logsigmoid(own), F.logsigmoid(-own)], -1)
-        return by_likelihood(log_probs, log_probs[..., :1])
+        logits = torch.stack([own, -own], -1)
+        return by_likelihood(logits / 2, logits[..., :1] / 2)
 
     def sample(
         self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
@@ -227,8 +227,8 @@ class Categorical(Conditional):
     def log_tails(
         self, parameters: Tensor, x: Tensor, log_prob: Tensor | None = None
     ) -> Tensor:
-        log_probs = self.logits(parameters).log_softmax(-1)
-        return by_likelihood(log_probs, log_probs.gather(-1, x.long().unsqueeze(-1)))
+        logits = self.logits(parameters)
+        return by_likelihood(logits, logits.gather(-1, x.long().unsqueeze(-1)))
 
     def sample(
         self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
@@ -595,23 +595,28 @@ def logarithm(total: Tensor, terms: Callable[[tuple[Tensor, ...]], Tensor]) -> T
     return found
 
 
-def by_likelihood(log_probs: Tensor, own: Tensor) -> Tensor:
+def by_likelihood(logits: Tensor, own: Tensor) -> Tensor:
     """Log-probabilities of less likely, as likely and likelier codes, (…, 3).
 
     Args:
-        log_probs: Of all codes, (…, codes).
+        logits: Of all codes, (…, codes).
         own: That of the code at hand, (…, 1).
     """
-    less, more = log_probs < own - AS_LIKELY, log_probs > own + AS_LIKELY
-    shares = log_probs.exp()
+    plain, shares = logits.detach(), logits.softmax(-1)
+    # As numbers, 0 and 1: several times as fast as what multiplies by booleans.
+    less = torch.lt(plain, own.detach() - AS_LIKELY, out=torch.empty_like(plain))
+    more = torch.gt(plain, own.detach() + AS_LIKELY, out=torch.empty_like(plain))
+    as_much = (1 - less).sub_(more)
 
     def total(which: Tensor) -> Tensor:
         return logarithm(
-            (shares * which).sum(-1),
-            lambda far: log_probs[far].masked_fill(~which[far], -torch.inf),
+            torch.linalg.vecdot(shares, which),
+            lambda far: logits[far]
+            .log_softmax(-1)
+            .masked_fill(which[far] == 0, -torch.inf),
         )
 
-    return torch.stack([total(less), total(~(less | more)), total(more)], -1)
+    return torch.stack([total(less), total(as_much), total(more)], -1)
 
 
 def log_logistic_mass(u: Tensor, d: Tensor) -> Tensor:

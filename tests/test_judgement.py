@@ -192,7 +192,7 @@ def learn(table: pa.Table) -> TableDensity:
     settings = {"hidden": 24, "layers": 1, "components": 2, "orderings": 2}
     model = EoNADE(encoder.variables, **settings)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    for batch in x[:-400].split(200) * 5:
+    for batch in x[:-400].split(200) * 10:
         optimizer.zero_grad()
         (-model.log_prob(batch).mean()).backward()
         optimizer.step()
