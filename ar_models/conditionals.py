@@ -611,9 +611,9 @@ def by_likelihood(logits: Tensor, own: Tensor) -> Tensor:
     def total(which: Tensor) -> Tensor:
         return logarithm(
             torch.linalg.vecdot(shares, which),
-            lambda far: logits[far]
-            .log_softmax(-1)
-            .masked_fill(which[far] == 0, -torch.inf),
+            lambda far: (
+                logits[far].log_softmax(-1).masked_fill(which[far] == 0, -torch.inf)
+            ),
         )
 
     return torch.stack([total(less), total(as_much), total(more)], -1)
