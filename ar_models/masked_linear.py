@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ar_models.kept import Kept
 
-BLOCKS = 4
+BLOCKS = 8
 """Into how many blocks of outputs a large product is divided; 1: none."""
 
 LARGE = 2**16
