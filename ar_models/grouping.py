@@ -6,6 +6,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from ar_models.kept import Kept
+
 
 class Group(nn.Module):
     """`count` variables of one kind, each with `width` numbers.
@@ -34,11 +36,13 @@ class Group(nn.Module):
 
     def select(self, places: Tensor | slice) -> Self:
         """The same group with only the variables at `places`, without gradients."""
-        tensors = {**self._buffers, **self._parameters}
-        return type(self)(
-            self.width,
-            {name: t.detach()[places] for name, t in tensors.items() if t is not None},
-        )
+        own = self.tensors().items()
+        return type(self)(self.width, {name: t.detach()[places] for name, t in own})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All its tensors by name."""
+        every = {**self._buffers, **self._parameters}
+        return {name: tensor for name, tensor in every.items() if tensor is not None}
 
 
 class Grouping(nn.Module):
@@ -89,6 +93,7 @@ class Grouping(nn.Module):
         }
         self.sections = [len(m) * w for m, w in zip(members, widths, strict=True)]
         self.in_order = order.tolist() == list(range(self.dim))
+        self._alone: Kept[Group] = Kept()
         self.register_buffer("owner", owner, persistent=False)
         self.register_buffer("inverse", order.argsort(), persistent=False)
         if places is None:
@@ -125,10 +130,19 @@ class Grouping(nn.Module):
         k, place = self.homes[variable]
         group = self.groups[k]
         assert isinstance(group, Group)
-        start = sum(self.sections[:k]) + place * group.width
-        # A slice is a view and follows the learned tensors.
-        chosen = group.select(slice(place, place + 1))
-        return chosen, slice(start, start + group.width)
+        chosen = self._alone.get(
+            variable,
+            tuple(group.tensors().values()),
+            lambda: group.select(slice(place, place + 1)),
+        )
+        return chosen, self.place_of(variable)
+
+    def place_of(self, variable: int) -> slice:
+        """Where a variable's numbers stand in the vector."""
+        k, place = self.homes[variable]
+        width = self.sections[k] // len(self.members[k])
+        start = sum(self.sections[:k]) + place * width
+        return slice(start, start + width)
 
     def select(self, indices: Sequence[int]) -> Self:
         """The grouping of some variables alone, numbered in the order given.

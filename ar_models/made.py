@@ -1,9 +1,10 @@
 """Masked autoencoder for distribution estimation."""
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,6 +33,12 @@ BLOCK_UNITS = (128, 32)
 the smaller blocks within it, each at least `BLOCK_VARIABLES` long."""
 
 BLOCK_VARIABLES = 4
+
+COMPILED = 2**16
+"""Binary values from which drawing them by a compiled loop is worth its start."""
+
+TOGETHER = 2048
+"""Rows that the compiled loop draws at a time: their arrays stay in caches."""
 
 
 class MADE(AutoregressiveModel):
@@ -214,12 +221,14 @@ class MADE(AutoregressiveModel):
         """`draw`, given values (batch,) of some variables, None for the others."""
         # A pass's arithmetic in all: each variable computes only what it made known,
         # and each block brings in what was known before by one product per layer.
+        if self._compiled(noise, tempering):
+            return self._draw_compiled(noise, known, which, tempering)
         state = _Draw(self, which, len(noise))
         uniform = noise.permute(1, 2, 0).contiguous()
         x = noise.new_full((self.dim, len(noise)), torch.nan)
         for rank, i in enumerate(self.sequence(which)):
             state.enter(rank)
-            group, _ = state.outputs[rank]
+            group, _ = self.layout.alone(i)
             assert isinstance(group, Conditional)
             parameters = state.advance(rank).T.unsqueeze(1)
             free = group.sample(
@@ -228,6 +237,31 @@ class MADE(AutoregressiveModel):
             x[i] = settle(self.variables[i], free, known[i], x.T)
             state.learn(rank, x[i])
         return x.T.contiguous()
+
+    def _compiled(self, noise: Tensor, tempering: Tempering) -> bool:
+        """Whether a draw is worth the compiled loop, and one that it can do."""
+        return (
+            noise.shape[0] * self.dim >= COMPILED
+            and noise.device.type == "cpu"
+            and noise.dtype == self.first.weight.dtype == torch.float32
+            and tempering.top_p == 1
+            and all(v.kind == "binary" and v.parent is None for v in self.variables)
+        )
+
+    def _draw_compiled(
+        self,
+        noise: Tensor,
+        known: Sequence[Tensor | None],
+        which: int,
+        tempering: Tempering,
+    ) -> Tensor:
+        x = noise.new_empty(noise.shape[:2])
+        for begin in range(0, len(noise), TOGETHER):
+            rows = slice(begin, begin + TOGETHER)
+            own = [None if values is None else values[rows] for values in known]
+            state = _Draw(self, which, len(noise[rows]))
+            x[rows] = state.draw_binary(noise[rows], own, tempering)
+        return x
 
     def config(self) -> dict[str, Any]:
         return dict(self.settings)
@@ -238,13 +272,13 @@ class _Known(NamedTuple):
 
     Attributes:
         start: The number.
-        layers: Of each hidden layer before the nonlinearity, (units, batch), biases
-            included.
+        layers: Of each hidden layer before the nonlinearity, (layers, units, batch),
+            biases included.
         output: Of the parameters, (parameters, batch).
     """
 
     start: int
-    layers: list[Tensor]
+    layers: Tensor
     output: Tensor
 
 
@@ -253,12 +287,16 @@ class _Arrangement(NamedTuple):
 
     Attributes:
         units: So many hidden units depend on the first r variables at most.
+        features: So many features are of the first r variables.
+        parameters: So many parameters likewise.
         sequence: The hidden units as they become known, or None if they stand so.
         columns: The features in the order of their variables.
         rows: The parameters likewise.
     """
 
     units: list[int]
+    features: list[int]
+    parameters: list[int]
     sequence: Tensor | None
     columns: Tensor
     rows: Tensor
@@ -280,13 +318,11 @@ class _Draw:
     def __init__(self, model: MADE, which: int, batch: int) -> None:
         self.model = model
         self.order = model.sequence(which)
-        self.inputs = [model.inputs.alone(i) for i in self.order]
-        self.outputs = [model.layout.alone(i) for i in self.order]
-        self.features = _edges([group.width for group, _ in self.inputs])
-        self.parameters = _edges([group.width for group, _ in self.outputs])
-        self.units, sequence, columns, rows = model.arrangements.get(
+        arrangement = model.arrangements.get(
             which, model.ordering_table, lambda: self._arrangement(which)
         )
+        self.units, self.features, self.parameters = arrangement[:3]
+        sequence, columns, rows = arrangement[3:]
         self.first = arranged(model.first.weight[:, columns], sequence, None)
         self.last = arranged(model.last.weight[rows], None, sequence)
         inner = [linear.get_parameter("weight") for linear in model.inner]
@@ -298,16 +334,13 @@ class _Draw:
             self.bias = self.bias + model.direct.bias[rows]
         self.seen_until = 0
         self.seen = self.first.new_empty(len(columns), batch)
-        self.active = [
-            self.first.new_empty(len(self.first), batch)
-            for _ in range(1 + len(model.inner))
-        ]
         layers = [model.first, *model.inner]
+        self.active = self.first.new_empty(len(layers), len(self.first), batch)
         biases = [
             arranged(layer.get_parameter("bias").unsqueeze(-1), sequence, None)
             for layer in layers
         ]
-        self.known = [_Known(0, biases, self.bias.unsqueeze(-1))]
+        self.known = [_Known(0, torch.stack(biases), self.bias.unsqueeze(-1))]
         per_unit = model.dim / len(self.first)
         sizes = [round(units * per_unit) for units in BLOCK_UNITS]
         self.blocks = [max(1, sizes[0])] + [n for n in sizes[1:] if n > BLOCK_VARIABLES]
@@ -315,15 +348,17 @@ class _Draw:
     def _arrangement(self, which: int) -> "_Arrangement":
         degrees = self.model.degrees_of(which)
         ranks = torch.arange(self.model.dim + 1, device=degrees.device)
-        columns, rows = (
-            torch.cat([torch.arange(at.start, at.stop) for _, at in groups])
-            for groups in (self.inputs, self.outputs)
+        features, parameters = (
+            [grouping.place_of(i) for i in self.order]
+            for grouping in (self.model.inputs, self.model.layout)
         )
         return _Arrangement(
             torch.searchsorted(degrees.sort().values, ranks).tolist(),
+            _edges(features),
+            _edges(parameters),
             ascending(degrees),
-            columns.to(degrees.device),
-            rows.to(degrees.device),
+            _numbers(features).to(degrees.device),
+            _numbers(parameters).to(degrees.device),
         )
 
     def enter(self, rank: int) -> None:
@@ -343,19 +378,25 @@ class _Draw:
         below = slice(self.units[above.start], units.start)
         here = slice(below.stop - below.start, units.stop - below.start)
         seen = slice(self.features[above.start], self.features[start])
-        layers = [
-            torch.addmm(above.layers[0][here], self.first[units, seen], self.seen[seen])
-        ]
+        layers = self.active.new_empty(
+            len(self.active), units.stop - units.start, self.active.shape[2]
+        )
+        torch.addmm(
+            above.layers[0, here],
+            self.first[units, seen],
+            self.seen[seen],
+            out=layers[0],
+        )
         for k, weight in enumerate(self.inner):
-            before = above.layers[k + 1][here]
-            after = torch.addmm(before, weight[units, below], self.active[k][below])
-            layers.append(after)
+            before = above.layers[k + 1, here]
+            values = self.active[k, below]
+            torch.addmm(before, weight[units, below], values, out=layers[k + 1])
         first = self.parameters[above.start]
         outputs = slice(self.parameters[start], self.parameters[stop])
         output = torch.addmm(
             above.output[outputs.start - first : outputs.stop - first],
             self.last[outputs, below],
-            self.active[-1][below],
+            self.active[-1, below],
         )
         if self.direct is not None:
             output.addmm_(self.direct[outputs, seen], self.seen[seen])
@@ -371,7 +412,7 @@ class _Draw:
         at = slice(self.parameters[rank], self.parameters[rank + 1])
         first = self.parameters[known.start]
         output = known.output[at.start - first : at.stop - first]
-        found = torch.addmm(output, self.last[at, inside], self.active[-1][inside])
+        found = torch.addmm(output, self.last[at, inside], self.active[-1, inside])
         if self.direct is not None:
             new = slice(self.features[known.start], self.seen_until)
             found.addmm_(self.direct[at, new], self.seen[new])
@@ -381,24 +422,73 @@ class _Draw:
         below = self.units[known.start]
         here = slice(units.start - below, units.stop - below)
         new = slice(self.features[known.start], self.seen_until)
-        h = torch.addmm(known.layers[0][here], self.first[units, new], self.seen[new])
-        torch.clamp(h, min=0, out=self.active[0][units])
+        h = torch.addmm(known.layers[0, here], self.first[units, new], self.seen[new])
+        torch.clamp(h, min=0, out=self.active[0, units])
         inside = slice(below, units.stop)
         for k, weight in enumerate(self.inner):
-            before = known.layers[k + 1][here]
-            out = torch.addmm(before, weight[units, inside], self.active[k][inside])
+            before = known.layers[k + 1, here]
+            out = torch.addmm(before, weight[units, inside], self.active[k, inside])
             if self.model.residual and k % 2 == 1:
                 out = h = h + out
-            torch.clamp(out, min=0, out=self.active[k + 1][units])
+            torch.clamp(out, min=0, out=self.active[k + 1, units])
 
     def learn(self, rank: int, x: Tensor) -> None:
         """Takes note of the values (batch,) of the variable number `rank`."""
-        group, _ = self.inputs[rank]
+        group, _ = self.model.inputs.alone(self.order[rank])
         self.seen_until = self.features[rank + 1]
         features = group(x.unsqueeze(-1)).squeeze(1)
         if self.model.variables[self.order[rank]].parent is not None:
             features = features.masked_fill(x.isnan()[:, None], 0)
         self.seen[self.features[rank] : self.seen_until] = features.T
+
+    def draw_binary(
+        self, noise: Tensor, known: Sequence[Tensor | None], tempering: Tempering
+    ) -> Tensor:
+        """All variables, which are binary, a block of them by one call: (batch, dim).
+
+        Arguments are those of `MADE.draw_beside`.
+        """
+        from ar_models.binary_draw import draw_block  # numba takes long to import
+
+        # Where t logit(u) < z is u < sigmoid(z / t).
+        thresholds = noise[..., 0].T[self.order]
+        torch.logit(thresholds, out=thresholds).mul_(tempering.temperature)
+        for rank, i in enumerate(self.order):
+            values = known[i]
+            if values is not None:
+                value = torch.where(values > 0.5, -torch.inf, torch.inf)
+                thresholds[rank] = torch.where(values.isnan(), thresholds[rank], value)
+        inner, direct = torch.empty(0, *self.active.shape[1:2] * 2), torch.empty(0, 0)
+        if self.inner:
+            inner = torch.stack(self.inner)
+        for start, stop in pairwise([*self._starts(), len(self.order)]):
+            self.enter(start)
+            own, units = slice(start, stop), slice(self.units[start], self.units[stop])
+            if self.direct is not None:
+                direct = self.direct[own, own]
+            draw_block(
+                self.first[units, own].numpy(),
+                inner[:, units, units].numpy(),
+                self.last[own, units].numpy(),
+                direct.numpy(),
+                self.model.residual,
+                np.array(self.units[start : stop + 1]) - units.start,
+                self.known[-1].layers.numpy(),
+                self.known[-1].output.numpy(),
+                thresholds[own].numpy(),
+                self.active[:, units].numpy(),
+                self.seen[own].numpy(),
+            )
+        x = torch.empty_like(self.seen.T, memory_format=torch.contiguous_format)
+        x[:, self.order] = self.seen.T
+        return x
+
+    def _starts(self) -> list[int]:
+        """Where `enter` has something to bring in."""
+        outer = self.blocks[0]
+        inside = range(0, outer, self.blocks[-1])
+        blocks = range(0, len(self.order), outer)
+        return [s + i for s in blocks for i in inside if s + i < len(self.order)]
 
 
 def arranged(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
@@ -408,6 +498,11 @@ def arranged(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Ten
     return weight if columns is None else weight[:, columns]
 
 
-def _edges(widths: Sequence[int]) -> list[int]:
-    """Where each of some consecutive ranges starts, and the last one ends."""
-    return [0, *accumulate(widths)]
+def _edges(places: Sequence[slice]) -> list[int]:
+    """Where each of some ranges starts if they are put together, and the last ends."""
+    return [0, *accumulate(at.stop - at.start for at in places)]
+
+
+def _numbers(places: Sequence[slice]) -> Tensor:
+    """All numbers of some ranges, one after the other."""
+    return torch.cat([torch.arange(at.start, at.stop) for at in places])

@@ -6,12 +6,14 @@ import math
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from ar_models import masked_linear
+from ar_models import binary_draw, made, masked_linear
 from ar_models.autoregressive import draw_plainly
+from ar_models.conditionals import EXACT, Tempering
 from ar_models.made import MADE
 from ar_models.masked_linear import Staircase
 from ar_models.variables import Variable, binary
@@ -56,6 +58,56 @@ def test_draws_equal_the_plain_sampler(settings: dict[str, Any]) -> None:
         drawn = model.draw(noise, given, which)
         plain = draw_plainly(model, noise, given, which)
         torch.testing.assert_close(drawn, plain, rtol=0, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hidden": 7},
+        {"hidden": 150, "layers": 1},
+        {"hidden": 150, "layers": 3, "residual": False},
+        {"hidden": 150, "layers": 1, "residual": False, "direct": True},
+        {"hidden": 90, "ordering": "random", "orderings": 2, "masks": 2},
+    ],
+)
+def test_the_compiled_loop_draws_what_the_plain_sampler_draws(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(made, "COMPILED", 0)
+    monkeypatch.setattr(made, "TOGETHER", 300)
+    drawn_by_loop = []
+    loop = binary_draw.draw_block
+
+    def counted(*arguments: Any) -> None:
+        drawn_by_loop.append(arguments[-1])
+        loop(*arguments)
+
+    monkeypatch.setattr(binary_draw, "draw_block", counted)
+    model = randomized(MADE(binary(40), **settings))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(700, 40, 2, generator=generator)
+    noise[0, :, 0] = 0
+    given = torch.full((700, 40), math.nan)
+    given[:, 3] = (noise[:, 3, 1] > 0.5).float()
+    given[::2, 20] = 1.0
+
+    for which in range(model.orderings):
+        for known in (None, given):
+            for tempering in (EXACT, Tempering(temperature=0.5)):
+                drawn = model.draw(noise, known, which, tempering)
+                plain = draw_plainly(model, noise, known, which, tempering)
+                assert torch.equal(drawn, plain)
+    assert sum(x.size for x in drawn_by_loop) == 700 * 40 * 4 * model.orderings
+
+
+def test_code_that_has_no_place_on_disk_is_compiled_all_the_same() -> None:
+    names: dict[str, Any] = {}
+    exec("def double(x):\n    x[0] *= 2", names)
+    x = np.ones(1)
+
+    binary_draw.compiled()(names["double"])(x)
+
+    assert x[0] == 2
 
 
 def test_each_mask_is_a_density_that_sees_no_future() -> None:
