@@ -34,7 +34,7 @@ the smaller blocks within it, each at least `BLOCK_VARIABLES` long."""
 
 BLOCK_VARIABLES = 4
 
-COMPILED = 2**16
+COMPILED = 2**15
 """Binary values from which drawing them by a compiled loop is worth its start."""
 
 TOGETHER = 2048
