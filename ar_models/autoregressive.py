@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ar_models import recording
 from ar_models.conditionals import EXACT, Conditionals, Tempering
 from ar_models.kept import Kept
-from ar_models.recording import Recordings
 from ar_models.variables import Variable, check
 
 SAMPLE_ROWS = 4096
@@ -76,7 +76,7 @@ class AutoregressiveModel(nn.Module):
         table = torch.tensor(make_orderings(variables, orderings, ordering, seed))
         self.register_buffer("ordering_table", table)
         self._sequences: Kept[list[int]] = Kept()
-        self._recordings = Recordings()
+        self._recordings = recording.Recordings()
 
     def ordering(self, which: int = 0) -> Tensor:
         """The variables in the order in which ordering `which` takes them, (dim,)."""
@@ -266,12 +266,18 @@ class AutoregressiveModel(nn.Module):
         """`draw` of nothing given; a GPU repeats it from a recording."""
         if not self.recordable:
             return self.draw(noise, None, which, tempering)
-        return self._recordings.draw(
-            self,
-            noise,
-            (which, tempering),
-            lambda noise: self.draw(noise, None, which, tempering),
-        )
+        device = noise.device.type
+        rough = torch.is_autocast_enabled(device)
+        dtype = torch.get_autocast_dtype(device)
+
+        def draw(noise: Tensor) -> Tensor:
+            # A recording must not read what an autocast keeps, for that ends with it.
+            kept = device not in recording.RECORDERS
+            with torch.autocast(device, dtype, enabled=rough, cache_enabled=kept):
+                return self.draw(noise, None, which, tempering)
+
+        settings = which, tempering, dtype if rough else None
+        return self._recordings.draw(self, noise, settings, draw)
 
     def draw(
         self,

@@ -14,6 +14,7 @@ from ar_models.conditionals import (
     Heads,
     Layout,
     Tempering,
+    precise,
 )
 from ar_models.inputs import Inputs
 from ar_models.variables import Variable
@@ -259,7 +260,9 @@ class Chain(nn.Module):
             for i, rows in places:
                 group, parameters = self.heads.alone(h[rows], i)
                 uniform = noise[rows][:, i].unsqueeze(1)
-                free = group.sample(parameters.unsqueeze(1), uniform, tempering)
+                free = group.sample(
+                    precise(parameters).unsqueeze(1), uniform, tempering
+                )
                 known = None if given is None else given[rows, i]
                 value = settle(variables[i], free.squeeze(1), known, x[rows])
                 x[rows, i] = value

@@ -19,6 +19,7 @@ from ar_models.conditionals import (
     Conditionals,
     Layout,
     Tempering,
+    precise,
 )
 from ar_models.dropout import Dropout
 from ar_models.inputs import Inputs
@@ -290,7 +291,8 @@ class EoNADE(AutoregressiveModel):
         group, at = self.layout.alone(i)
         assert isinstance(group, Conditional)
         parameters = F.linear(self.hidden(a), self.last.weight[at], self.last.bias[at])
-        drawn = group.sample(parameters.unsqueeze(1), noise.unsqueeze(1), tempering)
+        parameters = precise(parameters).unsqueeze(1)
+        drawn = group.sample(parameters, noise.unsqueeze(1), tempering)
         return drawn.squeeze(1)
 
     def _contribution(self, i: int, x: Tensor) -> Tensor:

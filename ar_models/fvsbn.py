@@ -18,6 +18,7 @@ from ar_models.conditionals import (
     Conditionals,
     Layout,
     Tempering,
+    precise,
 )
 from ar_models.inputs import Inputs
 from ar_models.masked_linear import MaskedLinear
@@ -125,7 +126,7 @@ class FVSBN(AutoregressiveModel):
                 own, ahead = ahead.split([group.width, len(ahead) - group.width])
                 rows = rows[group.width :]
                 free = group.sample(
-                    own.T.unsqueeze(1), uniform[i].T.unsqueeze(1), tempering
+                    precise(own).T.unsqueeze(1), uniform[i].T.unsqueeze(1), tempering
                 )
                 x[i] = settle(
                     self.variables[i],

@@ -221,9 +221,22 @@ class MADE(AutoregressiveModel):
         """`draw`, given values (batch,) of some variables, None for the others."""
         # A pass's arithmetic in all: each variable computes only what it made known,
         # and each block brings in what was known before by one product per layer.
+        products = type_of_products(self.first.weight)
+        with torch.autocast(noise.device.type, enabled=False):
+            return self._draw_in(products, noise, known, which, tempering)
+
+    def _draw_in(
+        self,
+        products: torch.dtype,
+        noise: Tensor,
+        known: Sequence[Tensor | None],
+        which: int,
+        tempering: Tempering,
+    ) -> Tensor:
+        """`draw_beside`, the products before each block in this type."""
         if self._compiled(noise, tempering):
-            return self._draw_compiled(noise, known, which, tempering)
-        state = _Draw(self, which, len(noise))
+            return self._draw_compiled(products, noise, known, which, tempering)
+        state = _Draw(self, which, len(noise), products)
         uniform = noise.permute(1, 2, 0).contiguous()
         x = noise.new_full((self.dim, len(noise)), torch.nan)
         for rank, i in enumerate(self.sequence(which)):
@@ -250,6 +263,7 @@ class MADE(AutoregressiveModel):
 
     def _draw_compiled(
         self,
+        products: torch.dtype,
         noise: Tensor,
         known: Sequence[Tensor | None],
         which: int,
@@ -259,7 +273,7 @@ class MADE(AutoregressiveModel):
         for begin in range(0, len(noise), TOGETHER):
             rows = slice(begin, begin + TOGETHER)
             own = [None if values is None else values[rows] for values in known]
-            state = _Draw(self, which, len(noise[rows]))
+            state = _Draw(self, which, len(noise[rows]), products)
             x[rows] = state.draw_binary(noise[rows], own, tempering)
         return x
 
@@ -302,6 +316,30 @@ class _Arrangement(NamedTuple):
     rows: Tensor
 
 
+class _Weights(NamedTuple):
+    """Those of a draw's maps, units and variables in its order.
+
+    Attributes:
+        first: (units, features).
+        inner: Of each layer after the first one, (units, units).
+        last: (parameters, units).
+        direct: (parameters, features), or None where there is no such map.
+    """
+
+    first: Tensor
+    inner: list[Tensor]
+    last: Tensor
+    direct: Tensor | None
+
+    def to(self, dtype: torch.dtype) -> "_Weights":
+        return _Weights(
+            self.first.to(dtype),
+            [weight.to(dtype) for weight in self.inner],
+            self.last.to(dtype),
+            None if self.direct is None else self.direct.to(dtype),
+        )
+
+
 class _Draw:
     """The arrays of one draw, all (units, batch).
 
@@ -313,9 +351,12 @@ class _Draw:
         model: The model.
         which: The ordering.
         batch: Number of rows.
+        products: The type of the products with what was known before a block.
     """
 
-    def __init__(self, model: MADE, which: int, batch: int) -> None:
+    def __init__(
+        self, model: MADE, which: int, batch: int, products: torch.dtype
+    ) -> None:
         self.model = model
         self.order = model.sequence(which)
         arrangement = model.arrangements.get(
@@ -341,6 +382,9 @@ class _Draw:
             for layer in layers
         ]
         self.known = [_Known(0, torch.stack(biases), self.bias.unsqueeze(-1))]
+        self.weights = _Weights(self.first, self.inner, self.last, self.direct)
+        if products != self.first.dtype:
+            self.weights = self.weights.to(products)
         per_unit = model.dim / len(self.first)
         sizes = [round(units * per_unit) for units in BLOCK_UNITS]
         self.blocks = [max(1, sizes[0])] + [n for n in sizes[1:] if n > BLOCK_VARIABLES]
@@ -381,25 +425,18 @@ class _Draw:
         layers = self.active.new_empty(
             len(self.active), units.stop - units.start, self.active.shape[2]
         )
-        torch.addmm(
-            above.layers[0, here],
-            self.first[units, seen],
-            self.seen[seen],
-            out=layers[0],
-        )
-        for k, weight in enumerate(self.inner):
-            before = above.layers[k + 1, here]
-            values = self.active[k, below]
-            torch.addmm(before, weight[units, below], values, out=layers[k + 1])
+        weights = self.weights
+        known = above.layers[0, here]
+        plus(known, weights.first[units, seen], self.seen[seen], out=layers[0])
+        for k, weight in enumerate(weights.inner):
+            known, values = above.layers[k + 1, here], self.active[k, below]
+            plus(known, weight[units, below], values, out=layers[k + 1])
         first = self.parameters[above.start]
         outputs = slice(self.parameters[start], self.parameters[stop])
-        output = torch.addmm(
-            above.output[outputs.start - first : outputs.stop - first],
-            self.last[outputs, below],
-            self.active[-1, below],
-        )
-        if self.direct is not None:
-            output.addmm_(self.direct[outputs, seen], self.seen[seen])
+        known = above.output[outputs.start - first : outputs.stop - first]
+        output = plus(known, weights.last[outputs, below], self.active[-1, below])
+        if weights.direct is not None:
+            plus(output, weights.direct[outputs, seen], self.seen[seen], out=output)
         return _Known(start, layers, output)
 
     def advance(self, rank: int) -> Tensor:
@@ -489,6 +526,23 @@ class _Draw:
         inside = range(0, outer, self.blocks[-1])
         blocks = range(0, len(self.order), outer)
         return [s + i for s in blocks for i in inside if s + i < len(self.order)]
+
+
+def type_of_products(weight: Tensor) -> torch.dtype:
+    """That of an autocast around, if it would convert such a weight, else its own."""
+    device = weight.device.type
+    if weight.dtype == torch.float32 and torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return weight.dtype
+
+
+def plus(
+    before: Tensor, weight: Tensor, values: Tensor, out: Tensor | None = None
+) -> Tensor:
+    """`before` plus a product, which is in the type of the weight."""
+    if weight.dtype == before.dtype:
+        return torch.addmm(before, weight, values, out=out)
+    return torch.add(before, weight @ values.to(weight.dtype), out=out)
 
 
 def arranged(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:

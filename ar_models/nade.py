@@ -18,6 +18,7 @@ from ar_models.conditionals import (
     Conditionals,
     Layout,
     Tempering,
+    precise,
 )
 from ar_models.dropout import Dropout
 from ar_models.inputs import Inputs
@@ -176,7 +177,7 @@ class NADE(AutoregressiveModel):
                 activate(self.activation, scaled),
             )
             free = group.sample(
-                parameters.T.unsqueeze(1), uniform[i].T.unsqueeze(1), tempering
+                precise(parameters).T.unsqueeze(1), uniform[i].T.unsqueeze(1), tempering
             )
             x[i] = settle(
                 self.variables[i],

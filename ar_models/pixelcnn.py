@@ -15,6 +15,7 @@ from ar_models.conditionals import (
     Conditionals,
     Layout,
     Tempering,
+    precise,
 )
 from ar_models.dropout import Dropout
 from ar_models.variables import Variable
@@ -340,7 +341,7 @@ class _Draw:
         assert isinstance(group, Conditional)
         start = channel * group.width
         parameters = self.maps(row, column)[:, start : start + group.width]
-        parameters = (parameters + model.bias[at]).to(model.bias.dtype).unsqueeze(1)
+        parameters = precise(parameters + model.bias[at]).unsqueeze(1)
         free = group.sample(parameters, self.noise[:, i : i + 1], self.tempering)
         known = None if self.given is None else self.given[:, i]
         value = settle(model.variables[i], free.squeeze(1), known, self.x)

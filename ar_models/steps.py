@@ -20,6 +20,7 @@ from ar_models.conditionals import (
     Conditionals,
     Layout,
     Tempering,
+    precise,
 )
 from ar_models.inputs import Inputs
 from ar_models.variables import Variable
@@ -296,7 +297,9 @@ class Steps(nn.Module):
             for k, i in enumerate(indices):
                 group, parameters = own.conditional(k)
                 uniform = noise[:, i].unsqueeze(1)
-                free = group.sample(parameters.unsqueeze(1), uniform, tempering)
+                free = group.sample(
+                    precise(parameters).unsqueeze(1), uniform, tempering
+                )
                 known = None if given is None else given[:, i]
                 x[:, i] = settle(variables[i], free.squeeze(1), known, x)
                 own.learn(k, x[:, i])

@@ -111,6 +111,9 @@ def main() -> None:
         "--settings", type=json.loads, default={}, help="of every family, as JSON"
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--bf16", action="store_true", help="products of all in bf16, by autocast"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     hidden = (arguments.settings.get("hidden", HIDDEN),)
@@ -124,7 +127,10 @@ def main() -> None:
     ):
         model = MODELS[family](binary(dim), **arguments.settings)
         model = model.to(arguments.device).eval()
-        with torch.inference_mode():
+        autocast = torch.autocast(
+            arguments.device, torch.bfloat16, enabled=arguments.bf16
+        )
+        with torch.inference_mode(), autocast:
             took = measure(
                 model, batch, arguments.repetitions, arguments.device, hidden
             )

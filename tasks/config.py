@@ -596,6 +596,9 @@ class SampleConfig(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="share of every conditional's likeliest values; 1 is exact"
     )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the network's products; bf16 is faster, and rounds"
+    )
     given: str | None = Field(
         None, description="dataset of known columns, whose rows are completed"
     )

@@ -209,6 +209,7 @@ class Sampler:
                 log_prob=config.log_prob,
                 temperature=config.temperature,
                 top_p=config.top_p,
+                precision=config.precision,
                 given=given,
                 missing=config.given_missing,
             )

@@ -186,10 +186,11 @@ def elsewhere() -> Iterator[Seen]:
         What happens between it and this machine.
     """
     seen = Seen()
-    enabled = torch.is_autocast_enabled
+    enabled, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
     with (
         patch.object(torch, "autocast", _Autocast),
         patch.object(torch, "is_autocast_enabled", lambda d: enabled(_known(d))),
+        patch.object(torch, "get_autocast_dtype", lambda d: dtype(_known(d))),
         patch.object(optimizer, "_get_fused_kernels_supported_devices", _fused),
         patch.object(torch.inference_mode, "__enter__", _without_gradients),
         _Mode(seen),

@@ -215,6 +215,32 @@ def test_a_recorded_draw_is_the_draw(
     torch.testing.assert_close(back(found), rows[2], equal_nan=True)
 
 
+@every_kind_of_family
+def test_a_recording_is_of_one_precision(
+    family: str, kind: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(family, KINDS[kind], "natural")
+    move(model)
+
+    def draw(precision: str) -> Tensor:
+        rough = precision == "bf16"
+        with torch.autocast(ELSEWHERE.type, dtype=torch.bfloat16, enabled=rough):
+            return back(model.sample(ROWS, generator=seeded(0)))
+
+    plain = {precision: draw(precision) for precision in ("fp32", "bf16")}
+    made = []
+
+    def counted(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        made.append(work)
+        return record(work, seen)
+
+    monkeypatch.setattr(recording, "RECORDERS", {ELSEWHERE.type: counted})
+    for _ in range(3):
+        for precision, expected in plain.items():
+            torch.testing.assert_close(draw(precision), expected, equal_nan=True)
+    assert len(made) == 2
+
+
 @pytest.mark.parametrize("family", test_steps.SMALL)
 @pytest.mark.parametrize("kind", test_steps.KINDS)
 def test_a_family_over_places_computes_there(family: str, kind: str) -> None:

@@ -480,6 +480,22 @@ def test_bf16_changes_the_log_probability_little(family: str, kind: str) -> None
     assert float(off.mean()) < 0.1
 
 
+@every_kind_of_family
+def test_draws_in_bf16_are_nearly_those_in_fp32(family: str, kind: str) -> None:
+    model = build(family, KINDS[kind])
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(512, model.noise_dim, 2, generator=generator)
+
+    drawn = model.draw(noise)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rough = model.draw(noise)
+
+    assert rough.dtype == torch.float32
+    with torch.no_grad():
+        exact = [float(model.log_prob(x).mean()) for x in (drawn, rough)]
+    assert exact[1] == pytest.approx(exact[0], abs=0.05 * model.dim)
+
+
 @every_case
 def test_extreme_values_leave_gradients_finite(family: str, ordering: str) -> None:
     model = build(family, MIXED, ordering).train()

@@ -14,6 +14,7 @@ import pytest
 import torch
 from tables import small_table
 
+from ar_models.autoregressive import AutoregressiveModel
 from tasks import manifest, sample, storage
 from tasks.config import Resources, SampleConfig
 
@@ -149,6 +150,32 @@ def test_temperature_and_top_p_enter_the_rows_and_the_key(
         assert content["job_key"] != plain["job_key"]
         assert not np.array_equal(log_probs(result["path"]), usual)
     assert log_probs(cold["path"]).mean() > usual.mean() + 0.1
+
+
+def test_bf16_enters_the_draws_and_the_key_and_changes_little(
+    job: Job,
+    in_process: None,
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw = AutoregressiveModel.draw_free
+    types = []
+
+    def watched(model: AutoregressiveModel, *arguments: Any) -> Any:
+        on = torch.is_autocast_enabled("cpu")
+        types.append(torch.get_autocast_dtype("cpu") if on else torch.float32)
+        return draw(model, *arguments)
+
+    monkeypatch.setattr(AutoregressiveModel, "draw_free", watched)
+    rough = job(CONFIG.model_copy(update={"precision": "bf16"}), output=f"{tmp_path}/b")
+
+    content = storage.read_json(storage.join(rough["path"], manifest.MANIFEST))
+    plain = storage.read_json(str(undisturbed / manifest.MANIFEST))
+    assert content["job_key"] != plain["job_key"]
+    usual, found = log_probs(undisturbed), log_probs(rough["path"])
+    assert set(types) == {torch.bfloat16}
+    assert found.mean() == pytest.approx(usual.mean(), abs=0.1)
 
 
 def log_probs(folder: str | Path) -> Any:
