@@ -35,18 +35,18 @@ from ar_models.imputation import (
 )
 from ar_models.imputation import details as imputation_details
 from ar_models.judgement import (
-    COMBINED,
     DEFAULT,
     STATISTICS,
     Floats,
     Judgement,
     Statistic,
+    Usual,
     combined_scores,
     judge,
     log_probs,
     reference_scores,
     statistics_of,
-    weights_of,
+    usual_of,
 )
 from ar_models.lists import ListColumn
 from ar_models.ranking import (
@@ -183,9 +183,9 @@ class TableDensity:
         }
 
     @cached_property
-    def weights(self) -> dict[str, float]:
-        """Of the statistics that `combined` is made of."""
-        return weights_of(self.scores)
+    def usual(self) -> dict[Statistic, Usual]:
+        """What is usual of the statistics that `combined` is made of."""
+        return usual_of(self.scores)
 
     @property
     def columns(self) -> list[str]:
@@ -399,7 +399,7 @@ class TableDensity:
             ValueError: The model cannot tell that statistic.
         """
         self.check_statistic(statistic)
-        return judge(self.model, encoded, statistic, self.weights, self.background)
+        return judge(self.model, encoded, statistic, self.usual, self.background)
 
     def explain(
         self, rows: pa.Table, encoded: Encoded, judgement: Judgement, columns: int
@@ -442,7 +442,7 @@ class TableDensity:
                 f"ensemble; this one is {type(self.model).__name__}"
             )
         known = [*self.scores]
-        if set(COMBINED) <= set(known):
+        if "excess" in known:
             known.append("combined")
         if self.calibration and statistic not in known:
             raise ValueError(

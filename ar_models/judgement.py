@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -42,8 +42,36 @@ DEFAULT: Statistic = "combined"
 COMBINED: tuple[Statistic, ...] = ("excess", "tail", "density")
 """What the statistic combined is the greatest of."""
 
-EQUAL: Mapping[str, float] = MappingProxyType(dict.fromkeys(COMBINED, 1.0))
-"""Their weights where there are no calibration rows."""
+
+class Usual(NamedTuple):
+    """What a statistic gives for ordinary rows, in nats.
+
+    Attributes:
+        middle: The median.
+        beyond: By how much the upper quarter exceeds its least, in the mean: were the
+            tail exponential, its scale.
+    """
+
+    middle: float
+    beyond: float
+
+    @classmethod
+    def of(cls, scores: Floats) -> "Usual":
+        """That of scores (n,), of which some may be NaN."""
+        middle, upper = np.quantile(scores, (0.5, 0.75))
+        beyond = float((scores[scores >= upper] - upper).mean())
+        return cls(float(middle), max(beyond, TIE))
+
+    def onto(self, other: "Usual") -> tuple[float, float]:
+        """Factor and summand that make this usual as the other is."""
+        factor = other.beyond / self.beyond
+        return factor, other.middle - factor * self.middle
+
+
+UNKNOWN: Mapping[Statistic, Usual] = MappingProxyType(
+    dict.fromkeys(COMBINED, Usual(0.0, 1.0))
+)
+"""Where there are no calibration rows."""
 
 PASSES = 2**19
 """Rows that pass through the network, at most, for the leave_one_out of a batch."""
@@ -107,7 +135,7 @@ def judge(
     model: AutoregressiveModel,
     encoded: Encoded,
     statistic: Statistic,
-    weights: Mapping[str, float] = EQUAL,
+    usual: Mapping[Statistic, Usual] = UNKNOWN,
     background: AutoregressiveModel | None = None,
 ) -> Judgement:
     """What `model` says about encoded rows, and by what columns are strange.
@@ -116,9 +144,10 @@ def judge(
     what the model expects. They have the expectation zero where it is right, but for
     surprisal, leave_one_out and ratio.
 
-    combined: The greatest of excess, tail and density, each times its weight, for they
-    fail on different rows: tail in gaps between modes, density where ordinary values
-    are far apart, excess where strange ones are.
+    combined: The greatest of COMBINED, each by how far it is beyond what is usual of
+    it, for they fail on different rows: tail in gaps between modes, density where
+    ordinary values are far apart, excess where strange ones are, and all of them where
+    strange columns excuse each other, but for margins.
 
     surprisal: -log_prob.
 
@@ -153,19 +182,19 @@ def judge(
     wholly ordinary: its tail probability is 1.
 
     What escaped is no network output: but for surprisal and tail it contributes its
-    surprisal, in combined times the winner's weight.
+    surprisal, in combined on the winner's scale.
 
     Args:
         model: In eval mode.
         encoded: The n rows.
         statistic: One of them.
-        weights: Of excess, tail and density in combined, as `weights_of` gives them.
+        usual: Of what combined is made of, as `usual_of` gives it.
         background: What ratio compares with, of the same variables and in eval mode.
 
     Raises:
         TypeError: leave_one_out was asked of a family that is not order-agnostic.
     """
-    view = View(model, encoded, weights, background)
+    view = View(model, encoded, usual, background)
     contributions, scores = STRANGENESS[statistic](view)
     spread = scores.double().std(0).cpu().numpy() if len(scores) > 1 else None
     first = view.conditionals[0]
@@ -189,7 +218,7 @@ def reference_scores(
     found = {"log_prob": view.log_prob.sum(axis=1)}
     for statistic in statistics_of(model):
         if statistic == "combined":
-            continue  # its weights depend on all rows, see `combined_scores`
+            continue  # what is usual depends on all rows, see `combined_scores`
         if statistic != "leave_one_out":
             found[statistic] = STRANGENESS[statistic](view)[0].sum(axis=1)
             continue
@@ -206,30 +235,26 @@ def reference_scores(
     return found
 
 
-def weights_of(calibration: Mapping[str, Floats]) -> dict[str, float]:
-    """The weights that give excess, tail and density equal spreads.
+def usual_of(calibration: Mapping[str, Floats]) -> dict[Statistic, Usual]:
+    """What is usual of the statistics that combined is made of.
 
-    The spread is that of the middle half of the calibration rows; that of excess stays,
-    so that the scores are nats of excess.
+    A model that was saved before one of them came to be does without it.
 
     Args:
-        calibration: What `reference_scores` gave, each (n,); {}: all are 1.
+        calibration: What `reference_scores` gave, each (n,); {}: as good as nothing.
     """
     if not calibration or not len(calibration["excess"]):
-        return dict(EQUAL)
-    spread = {
-        name: max(
-            float(np.subtract(*np.quantile(calibration[name], (0.75, 0.25)))), TIE
-        )
-        for name in COMBINED
-    }
-    return {name: spread["excess"] / spread[name] for name in COMBINED}
+        return dict(UNKNOWN)
+    return {n: Usual.of(calibration[n]) for n in COMBINED if n in calibration}
 
 
 def combined_scores(calibration: Mapping[str, Floats]) -> Floats:
     """The calibration rows' scores by the statistic combined, (n,), nats."""
-    weights = weights_of(calibration)
-    each = [weights[name] * calibration[name] for name in COMBINED]
+    usual = usual_of(calibration)
+    each = []
+    for name, own in usual.items():
+        factor, summand = own.onto(usual["excess"])
+        each.append(factor * calibration[name] + summand)
     return np.asarray(np.max(each, axis=0))
 
 
@@ -244,7 +269,7 @@ class View:
     Args:
         model: The model.
         encoded: The n rows.
-        weights: Of the statistics that combined is made of.
+        usual: Of the statistics that combined is made of.
         background: What ratio compares with.
 
     Attributes:
@@ -261,10 +286,10 @@ class View:
         self,
         model: AutoregressiveModel,
         encoded: Encoded,
-        weights: Mapping[str, float] = EQUAL,
+        usual: Mapping[Statistic, Usual] = UNKNOWN,
         background: AutoregressiveModel | None = None,
     ) -> None:
-        self.model, self.encoded, self.weights = model, encoded, weights
+        self.model, self.encoded, self.usual = model, encoded, usual
         self.background = background
         x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
         self.x = x
@@ -314,15 +339,17 @@ def _density(view: View) -> tuple[Floats, Tensor]:
 
 
 def _combined(view: View) -> tuple[Floats, Tensor]:
-    found = [STRANGENESS[name](view) for name in COMBINED]
-    weights = [view.weights[name] for name in COMBINED]
-    each = np.stack([w * f for w, (f, _) in zip(weights, found, strict=True)])
+    every, of_orderings = [], []
+    for name, own in view.usual.items():
+        factor, summand = own.onto(view.usual["excess"])
+        contributions, scores = STRANGENESS[name](view)
+        every.append(factor * contributions + summand / contributions.shape[1])
+        of_orderings.append(factor * scores.double().cpu() + summand)
+    each = np.stack(every)
     winner = each.sum(axis=-1).argmax(axis=0)
-    contributions = each[winner, np.arange(len(winner))]
-    scores = torch.stack(
-        [w * s.double().cpu() for w, (_, s) in zip(weights, found, strict=True)]
-    )
-    return contributions, scores[torch.from_numpy(winner), :, range(len(winner))].T
+    rows = np.arange(len(winner))
+    spread = torch.stack(of_orderings)[torch.from_numpy(winner), :, rows].T
+    return each[winner, rows], spread
 
 
 def _surplus(view: View) -> tuple[Floats, Tensor]:

@@ -384,24 +384,44 @@ def test_a_row_that_is_too_ordinary_is_atypical(learned: TableDensity) -> None:
     np.testing.assert_allclose(scored, np.abs(excess), atol=1e-9)
 
 
-def test_the_combination_is_the_greatest_in_equal_spreads(
-    learned: TableDensity,
-) -> None:
+def test_the_combination_is_the_greatest_on_one_scale(learned: TableDensity) -> None:
     rows = awkward_table(300, seed=1)
+
+    def usual(name: str) -> tuple[float, float]:
+        own = np.sort(learned.calibration[name])
+        upper = np.quantile(own, 0.75)
+        return float(np.median(own)), float((own[own >= upper] - upper).mean())
+
     each = []
     for name in COMBINED:
         scores = learned.score(rows, statistic=name)["anomaly_score"].to_numpy()
-        own = learned.calibration[name]
-        width = np.quantile(own, 0.75) - np.quantile(own, 0.25)
-        each.append(scores / width)
+        middle, beyond = usual(name)
+        each.append((scores - middle) / beyond)
 
     found = learned.score(rows, statistic="combined")["anomaly_score"].to_numpy()
 
-    excess = learned.calibration["excess"]
-    unit = np.quantile(excess, 0.75) - np.quantile(excess, 0.25)
-    np.testing.assert_allclose(found, np.max(each, axis=0) * unit, atol=1e-3)
+    middle, unit = usual("excess")
+    np.testing.assert_allclose(found, np.max(each, axis=0) * unit + middle, atol=1e-3)
     # Not one of them alone.
-    assert len(np.unique(np.argmax(each, axis=0))) == 3
+    assert len(np.unique(np.argmax(each, axis=0))) == len(COMBINED)
+
+
+def test_a_model_saved_before_a_statistic_combines_the_others(
+    learned: TableDensity,
+) -> None:
+    rows = awkward_table(300, seed=1)
+    left_out = COMBINED[-1]
+    known = {n: v for n, v in learned.calibration.items() if n != left_out}
+    old = TableDensity(learned.encoder, learned.model, known)
+
+    found = old.score(rows)["anomaly_score"].to_numpy()
+
+    usual = learned.score(rows)["anomaly_score"].to_numpy()
+    assert np.all(found <= usual + 1e-9)
+    assert not np.array_equal(found, usual)
+    assert len(old.calibration_scores("combined")) == len(known["excess"])
+    with pytest.raises(ValueError, match=f"{left_out!r} has no calibration scores"):
+        old.score(rows, statistic=left_out)
 
 
 def test_density_weighs_how_sparse_values_are() -> None:
