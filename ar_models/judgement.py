@@ -144,10 +144,9 @@ def judge(
     what the model expects. They have the expectation zero where it is right, but for
     surprisal, leave_one_out and ratio.
 
-    combined: The greatest of COMBINED, each by how far it is beyond what is usual of
-    it, for they fail on different rows: tail in gaps between modes, density where
-    ordinary values are far apart, excess where strange ones are, and all of them where
-    strange columns excuse each other, but for margins.
+    combined: The greatest of excess, tail and density, each by how far it is beyond
+    what is usual of it, for they fail on different rows: tail in gaps between modes,
+    density where ordinary values are far apart, excess where strange ones are.
 
     surprisal: -log_prob.
 

@@ -96,7 +96,9 @@ TRAIN = TrainConfig(
     patience=100,
 )
 SETTINGS = {
-    "clean": Setting(MODEL.model_copy(update={"orderings": 16}), TRAIN, 600, DEFAULT),
+    "clean": Setting(
+        MODEL.model_copy(update={"orderings": 16, "dropout": 0.3}), TRAIN, 600, DEFAULT
+    ),
     "contaminated": Setting(
         MODEL, TRAIN.model_copy(update={"trim": 0.1}), 300, "margins"
     ),
