@@ -6,45 +6,20 @@ loop: over a few rows that stay in the processor's nearest caches, over the vari
 and over the units that become known with each.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.float32]
+from ar_models.compiled import compiled
 
-F = TypeVar("F", bound=Callable[..., None])
+Numbers = NDArray[np.float32]
 
 ROWS = 256
 """Rows that go through a block together."""
-
-SETTINGS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}}
 
 SIGNATURE = (
     "void(float32[:,:], float32[:,:,:], float32[:,:], float32[:,:], boolean, int64[:], "
     "float32[:,:,::1], float32[:,::1], float32[:,::1], float32[:,:,:], float32[:,::1])"
 )
-
-
-def compiled(signature: str | None = None) -> Callable[[F], F]:
-    """Makes machine code of a function, kept on disk where there is a place to write.
-
-    A product and a sum may be rounded once instead of twice, as in libraries for
-    matrices.
-    """
-
-    def decorate(function: F) -> F:
-        made: Any  # called as the function is
-        try:
-            made = numba.njit(signature, cache=True, **SETTINGS)(function)
-        except RuntimeError:  # neither this folder nor the user's own can be written
-            made = numba.njit(signature, **SETTINGS)(function)
-        compiled: F = made
-        return compiled
-
-    return decorate
 
 
 @compiled()

@@ -11,7 +11,10 @@ times the price; scoring rows costs little more than these entropies.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,11 +33,14 @@ TINY = 1e-6
 
 NODES = 2 * len(NORMAL_NODES)
 
-HELD = 2**17
-"""About so many nodes are held at once on CPUs: they stay in the cache."""
+HELD = 2**19
+"""About so many nodes are held at once on CPUs."""
 
 BITS = 1 / math.log(2)
 """Powers of 2 were measured to be several times as fast as powers of e."""
+
+MANY = 2**13
+"""Components from which compiled loops are worth their start."""
 
 NEGLIGIBLE = 2e-3
 """Share of a mixture whose overlap with the rest is left out."""
@@ -52,6 +58,8 @@ def of_normals(weight: Tensor, location: Tensor, spread: Tensor) -> Tensor:
         (…).
     """
     steps = location.new_tensor([*(-t for t in NORMAL_NODES), *NORMAL_NODES])
+    if many(location):
+        return by_loop("of_normals", (weight, location, spread), (), steps.numpy())
     x = torch.addcmul(location.unsqueeze(-1), spread.unsqueeze(-1), steps).flatten(-2)
     density = torch.zeros_like(x)
     height = weight / (spread * (2 * torch.pi) ** 0.5)
@@ -87,6 +95,10 @@ def of_logistics(
     inside = (torch.sigmoid((high + 0.5 - location) / spread) - below).clamp_(min=0)
     steps = torch.sigmoid(weight.new_tensor(LOGISTIC_NODES) / LOGISTIC_NODES_SCALE)
     steps = torch.cat([1 - steps.flip(0), steps])
+    if many(location):
+        components = (weight, location, spread, below, inside, *curves(weight, spread))
+        rule = steps.numpy(), np.float32(LOGISTIC_NODES_SCALE)
+        return bounds + by_loop("of_logistics", components, (low, high), *rule)
     share = torch.addcmul(below.unsqueeze(-1), inside.unsqueeze(-1), steps)
     at = torch.logit(share, eps=TINY).mul_(LOGISTIC_NODES_SCALE)
     at = torch.addcmul(location.unsqueeze(-1), at, spread.unsqueeze(-1)).flatten(-2)
@@ -94,6 +106,39 @@ def of_logistics(
     return bounds + expected_surprisal(
         between(x, weight, location, spread), weight * inside
     )
+
+
+def many(location: Tensor) -> bool:
+    """Whether components are many, and such as compiled loops can take."""
+    return (
+        location.numel() >= MANY
+        and location.device.type == "cpu"
+        and location.dtype == torch.float32
+        and not (torch.is_grad_enabled() and location.requires_grad)
+        and not torch.compiler.is_exporting()
+    )
+
+
+def by_loop(
+    name: str, components: Sequence[Tensor], bounds: Sequence[Tensor], *rule: Any
+) -> Tensor:
+    """What a loop of `node_density` gives, (…).
+
+    Args:
+        name: Of the loop.
+        components: (…, components) each.
+        bounds: Broadcast to (…, 1) each.
+        rule: The loop's other arguments.
+    """
+    from ar_models import node_density  # numba takes long to import
+
+    shape = components[0].shape
+    result = components[0].new_empty(shape[:-1])
+    matrices = [t.expand(shape).reshape(-1, shape[-1]) for t in components]
+    vectors = [t.expand(*shape[:-1], 1).reshape(-1) for t in bounds]
+    own = (t.detach().contiguous().numpy() for t in (*matrices, *vectors))
+    getattr(node_density, name)(*own, *rule, result.view(-1).numpy())
+    return result
 
 
 def mass(
@@ -124,16 +169,20 @@ def mass(
 def between(x: Tensor, weight: Tensor, location: Tensor, spread: Tensor) -> Tensor:
     """As `mass`, at integers that are not bounds."""
     total = torch.zeros_like(x)
-    sharpness = 1 / spread
-    in_bits = BITS * sharpness
-    d = (0.5 * sharpness).clamp(max=40)
-    double_cosh, double_sinh = 2 * torch.cosh(d), 2 * torch.sinh(d) * weight
+    in_bits = BITS / spread
+    double_cosh, double_sinh = curves(weight, spread)
     for c in range(weight.shape[-1]):
         one = slice(c, c + 1)
         decay = (x - location[..., one]).mul_(in_bits[..., one]).abs_().neg_().exp2_()
         below = (decay + double_cosh[..., one]).mul_(decay).add_(1)
         total.addcdiv_(decay.mul_(double_sinh[..., one]), below)
     return total
+
+
+def curves(weight: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """2 cosh d, and 2 sinh d times the weight: d is half an integer in scales."""
+    d = (0.5 / spread).clamp(max=40)
+    return 2 * torch.cosh(d), 2 * torch.sinh(d) * weight
 
 
 def on_bounds(

@@ -13,6 +13,7 @@ from torch import nn
 
 from ar_models import binary_draw, made, masked_linear
 from ar_models.autoregressive import draw_plainly
+from ar_models.compiled import compiled
 from ar_models.conditionals import EXACT, Tempering
 from ar_models.made import MADE
 from ar_models.masked_linear import Staircase
@@ -105,7 +106,7 @@ def test_code_that_has_no_place_on_disk_is_compiled_all_the_same() -> None:
     exec("def double(x):\n    x[0] *= 2", names)
     x = np.ones(1)
 
-    binary_draw.compiled()(names["double"])(x)
+    compiled()(names["double"])(x)
 
     assert x[0] == 2
 
