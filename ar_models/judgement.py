@@ -33,13 +33,14 @@ Statistic = Literal[
     "typicality",
     "ratio",
     "margins",
+    "peak",
 ]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
 DEFAULT: Statistic = "combined"
 """What an anomaly score is made of where nothing else is asked for."""
 
-COMBINED: tuple[Statistic, ...] = ("excess", "tail", "density")
+COMBINED: tuple[Statistic, ...] = ("excess", "tail", "density", "peak")
 """What the statistic combined is the greatest of."""
 
 
@@ -72,6 +73,10 @@ UNKNOWN: Mapping[Statistic, Usual] = MappingProxyType(
     dict.fromkeys(COMBINED, Usual(0.0, 1.0))
 )
 """Where there are no calibration rows."""
+
+OTHERS = 0.2
+"""Share by which columns besides the strangest count in peak. Chosen on labelled sets,
+see BENCHMARKS.md; without them rows of few columns of codes would be equal."""
 
 PASSES = 2**19
 """Rows that pass through the network, at most, for the leave_one_out of a batch."""
@@ -142,11 +147,12 @@ def judge(
 
     All statistics are sums over the columns, in nats, and weigh what was found against
     what the model expects. They have the expectation zero where it is right, but for
-    surprisal, leave_one_out and ratio.
+    surprisal, leave_one_out, ratio and peak.
 
-    combined: The greatest of excess, tail and density, each by how far it is beyond
-    what is usual of it, for they fail on different rows: tail in gaps between modes,
-    density where ordinary values are far apart, excess where strange ones are.
+    combined: The greatest of excess, tail, density and peak, each by how far it is
+    beyond what is usual of it, for they fail on different rows: tail in gaps between
+    modes, density where ordinary values are far apart, excess where strange ones are,
+    and all three where ordinary columns outweigh a strange one.
 
     surprisal: -log_prob.
 
@@ -174,6 +180,9 @@ def judge(
     ratio: log_prob under the background less log_prob: how much stranger the row is to
     the model than to one that knows only what is common to all rows; where there is
     none, to independent columns.
+
+    peak: The density, of which the column where it is greatest counts whole and the
+    others by the share OTHERS.
 
     margins: The density plus, for each variable, -log of its tail probability by
     itself less 1. Given one extreme value a model that learned from anomalies expects
@@ -405,6 +414,15 @@ def _ratio(view: View) -> tuple[Floats, Tensor]:
     return view.unless_escaped(usual - view.network), -view.each.sum(-1)
 
 
+def _peak(view: View) -> tuple[Floats, Tensor]:
+    each, scores = _density(view)
+    rows = np.arange(len(each))
+    greatest = each.argmax(axis=1)
+    contributions = OTHERS * each
+    contributions[rows, greatest] = each[rows, greatest]
+    return contributions, scores
+
+
 def _margins(view: View) -> tuple[Floats, Tensor]:
     contributions, scores = _density(view)
     variables = view.model.variables
@@ -429,6 +447,7 @@ STRANGENESS: dict[Statistic, Callable[[View], tuple[Floats, Tensor]]] = {
     "typicality": _typicality,
     "ratio": _ratio,
     "margins": _margins,
+    "peak": _peak,
 }
 
 

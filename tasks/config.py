@@ -506,6 +506,7 @@ class ScoreConfig(Section):
         "typicality",
         "ratio",
         "margins",
+        "peak",
     ] = Field("combined", description="what the anomaly score is made of")
     threshold: Annotated[float, Field(gt=0, lt=100)] | None = Field(
         None,

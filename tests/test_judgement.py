@@ -441,3 +441,15 @@ def test_density_weighs_how_sparse_values_are() -> None:
     everything = encoder.encode(table)
     mean = (judge(model, everything, "density").contributions).mean()
     assert abs(mean - judge(model, everything, "excess").contributions.mean()) < 0.1
+
+
+def test_the_peak_is_led_by_the_strangest_column(learned: TableDensity) -> None:
+    encoded = learned.encoder.encode(awkward_table(300, seed=1))
+    density = judge(learned.model, encoded, "density").contributions
+
+    peak = judge(learned.model, encoded, "peak").contributions
+
+    greatest = density.max(axis=1)
+    assert (peak.argmax(axis=1) == density.argmax(axis=1))[greatest > 0].all()
+    others = density.sum(axis=1) - greatest
+    np.testing.assert_allclose(peak.sum(axis=1), greatest + 0.2 * others, atol=1e-6)
