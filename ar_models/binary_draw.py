@@ -16,13 +16,8 @@ Numbers = NDArray[np.float32]
 ROWS = 256
 """Rows that go through a block together."""
 
-SIGNATURE = (
-    "void(float32[:,:], float32[:,:,:], float32[:,:], float32[:,:], boolean, int64[:], "
-    "float32[:,:,::1], float32[:,::1], float32[:,::1], float32[:,:,:], float32[:,::1])"
-)
 
-
-@compiled()
+@compiled
 def add_one(total: Numbers, weights: Numbers, values: Numbers, count: int) -> None:
     """Adds weights (inputs,) times values (inputs * ROWS,) to a total (ROWS,).
 
@@ -43,7 +38,7 @@ def add_one(total: Numbers, weights: Numbers, values: Numbers, count: int) -> No
             total[r] += a * x[r]
 
 
-@compiled()
+@compiled
 def add_four(totals: Numbers, weights: Numbers, values: Numbers, count: int) -> None:
     """As `add_one`, to four totals (4 * ROWS,) by weights (4, inputs).
 
@@ -73,7 +68,7 @@ def add_four(totals: Numbers, weights: Numbers, values: Numbers, count: int) -> 
             totals[3 * ROWS + r] += o * x[r]
 
 
-@compiled()
+@compiled
 def add_products(
     totals: Numbers, weights: Numbers, values: Numbers, begin: int, end: int, count: int
 ) -> None:
@@ -86,7 +81,7 @@ def add_products(
         add_one(totals[u * ROWS : (u + 1) * ROWS], weights[u], values, count)
 
 
-@compiled()
+@compiled
 def take(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
     """Columns (units, batch) from `begin` on as units one after the other."""
     for u in range(len(source)):
@@ -95,7 +90,7 @@ def take(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
             write[r] = read[r]
 
 
-@compiled()
+@compiled
 def give(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
     """The way back of `take`."""
     for u in range(len(target)):
@@ -104,7 +99,7 @@ def give(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
             write[r] = read[r]
 
 
-@compiled(SIGNATURE)
+@compiled
 def draw_block(
     first: Numbers,
     inner: Numbers,
@@ -116,6 +111,7 @@ def draw_block(
     output: Numbers,
     thresholds: Numbers,
     active: Numbers,
+    start: int,
     seen: Numbers,
 ) -> None:
     """Draws the variables of a block, n of them for a batch of rows.
@@ -131,7 +127,8 @@ def draw_block(
             batch).
         output: Of the logits, (n, batch).
         thresholds: What a logit must be greater than for a one, (n, batch).
-        active: Takes the units after the nonlinearity, (1 + inner, m, batch).
+        active: Takes the units after the nonlinearity, (1 + inner, all units, batch).
+        start: Number of the block's first unit among all.
         seen: Takes what is drawn, (n, batch).
     """
     count, batch = thresholds.shape
@@ -167,4 +164,4 @@ def draw_block(
                 x[r] = np.float32(logit[r] > threshold[r])
         give(drawn, seen, begin, rows)
         for k in range(depth):
-            give(after[k], active[k], begin, rows)
+            give(after[k], active[k, start : start + width], begin, rows)

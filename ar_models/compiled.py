@@ -16,21 +16,15 @@ SETTINGS: dict[str, Any] = {
 for matrices. What was kept on disk does not notice a change of these."""
 
 
-def compiled(signature: str | None = None) -> Callable[[F], F]:
-    """Makes machine code of a function, kept on disk where there is a place to write.
+def compiled(function: F) -> F:
+    """A function as machine code, kept on disk where there is a place to write.
 
-    Args:
-        signature: Types of the arguments, if those of each call are not to be looked
-            at.
+    It is made when the function is called with arrays of new types for the first time.
     """
-
-    def decorate(function: F) -> F:
-        made: Any  # called as the function is
-        try:
-            made = numba.njit(signature, cache=True, **SETTINGS)(function)
-        except RuntimeError:  # neither this folder nor the user's own can be written
-            made = numba.njit(signature, **SETTINGS)(function)
-        result: F = made
-        return result
-
-    return decorate
+    made: Any  # called as the function is
+    try:
+        made = numba.njit(cache=True, **SETTINGS)(function)
+    except RuntimeError:  # neither this folder nor the user's own can be written
+        made = numba.njit(**SETTINGS)(function)
+    result: F = made
+    return result

@@ -11,12 +11,14 @@ times the price; scoring rows costs little more than these entropies.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from ar_models import node_density
 
 NORMAL_NODES = (0.23468551, 0.75224151, 1.54241869)
 """Medians of the six sixths of a standard normal, scaled so that their mean square is
@@ -59,7 +61,9 @@ def of_normals(weight: Tensor, location: Tensor, spread: Tensor) -> Tensor:
     """
     steps = location.new_tensor([*(-t for t in NORMAL_NODES), *NORMAL_NODES])
     if many(location):
-        return by_loop("of_normals", (weight, location, spread), (), steps.numpy())
+        return by_loop(
+            node_density.of_normals, (weight, location, spread), (), steps.numpy()
+        )
     x = torch.addcmul(location.unsqueeze(-1), spread.unsqueeze(-1), steps).flatten(-2)
     density = torch.zeros_like(x)
     height = weight / (spread * (2 * torch.pi) ** 0.5)
@@ -98,7 +102,9 @@ def of_logistics(
     if many(location):
         components = (weight, location, spread, below, inside, *curves(weight, spread))
         rule = steps.numpy(), np.float32(LOGISTIC_NODES_SCALE)
-        return bounds + by_loop("of_logistics", components, (low, high), *rule)
+        return bounds + by_loop(
+            node_density.of_logistics, components, (low, high), *rule
+        )
     share = torch.addcmul(below.unsqueeze(-1), inside.unsqueeze(-1), steps)
     at = torch.logit(share, eps=TINY).mul_(LOGISTIC_NODES_SCALE)
     at = torch.addcmul(location.unsqueeze(-1), at, spread.unsqueeze(-1)).flatten(-2)
@@ -120,24 +126,25 @@ def many(location: Tensor) -> bool:
 
 
 def by_loop(
-    name: str, components: Sequence[Tensor], bounds: Sequence[Tensor], *rule: Any
+    loop: Callable[..., None],
+    components: Sequence[Tensor],
+    bounds: Sequence[Tensor],
+    *rule: Any,
 ) -> Tensor:
     """What a loop of `node_density` gives, (…).
 
     Args:
-        name: Of the loop.
+        loop: One of them.
         components: (…, components) each.
         bounds: Broadcast to (…, 1) each.
         rule: The loop's other arguments.
     """
-    from ar_models import node_density  # numba takes long to import
-
     shape = components[0].shape
     result = components[0].new_empty(shape[:-1])
     matrices = [t.expand(shape).reshape(-1, shape[-1]) for t in components]
     vectors = [t.expand(*shape[:-1], 1).reshape(-1) for t in bounds]
     own = (t.detach().contiguous().numpy() for t in (*matrices, *vectors))
-    getattr(node_density, name)(*own, *rule, result.view(-1).numpy())
+    loop(*own, *rule, result.view(-1).numpy())
     return result
 
 

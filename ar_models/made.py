@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +16,7 @@ from ar_models.autoregressive import (
     columns_given,
     settle,
 )
+from ar_models.binary_draw import draw_block
 from ar_models.conditionals import (
     EXACT,
     Conditional,
@@ -485,8 +487,6 @@ class _Draw:
 
         Arguments are those of `MADE.draw_beside`.
         """
-        from ar_models.binary_draw import draw_block  # numba takes long to import
-
         # Where t logit(u) < z is u < sigmoid(z / t).
         thresholds = noise[..., 0].T[self.order]
         torch.logit(thresholds, out=thresholds).mul_(tempering.temperature)
@@ -504,16 +504,17 @@ class _Draw:
             if self.direct is not None:
                 direct = self.direct[own, own]
             draw_block(
-                self.first[units, own].numpy(),
-                inner[:, units, units].numpy(),
-                self.last[own, units].numpy(),
-                direct.numpy(),
+                contiguous(self.first[units, own]),
+                contiguous(inner[:, units, units]),
+                contiguous(self.last[own, units]),
+                contiguous(direct),
                 self.model.residual,
                 np.array(self.units[start : stop + 1]) - units.start,
                 self.known[-1].layers.numpy(),
                 self.known[-1].output.numpy(),
                 thresholds[own].numpy(),
-                self.active[:, units].numpy(),
+                self.active.numpy(),
+                units.start,
                 self.seen[own].numpy(),
             )
         x = torch.empty_like(self.seen.T, memory_format=torch.contiguous_format)
@@ -526,6 +527,11 @@ class _Draw:
         inside = range(0, outer, self.blocks[-1])
         blocks = range(0, len(self.order), outer)
         return [s + i for s in blocks for i in inside if s + i < len(self.order)]
+
+
+def contiguous(weight: Tensor) -> NDArray[np.float32]:
+    """A part of a weight, of which a compiled loop wants no strides."""
+    return np.asarray(weight.contiguous().numpy())
 
 
 def type_of_products(weight: Tensor) -> torch.dtype:

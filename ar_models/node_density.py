@@ -61,7 +61,7 @@ as_float: Any = intrinsic(_as_float)
 as_bits: Any = intrinsic(_as_bits)
 
 
-@compiled()
+@compiled
 def power_of_2(t: Any) -> Any:
     """2 to the power of t, which is at most 0."""
     t = max(t, LEAST_POWER)
@@ -72,7 +72,7 @@ def power_of_2(t: Any) -> Any:
     return p * as_float((np.int32(whole) + np.int32(127)) << np.int32(23))
 
 
-@compiled()
+@compiled
 def logarithm(x: Any) -> Any:
     """The natural logarithm of x, which is at least LEAST."""
     bits = as_bits(x)
@@ -85,7 +85,7 @@ def logarithm(x: Any) -> Any:
     return np.float32(exponent) * LOG_2 + s * series
 
 
-@compiled()
+@compiled
 def of_normals(
     weight: Numbers, location: Numbers, spread: Numbers, steps: Numbers, result: Numbers
 ) -> None:
@@ -122,7 +122,7 @@ def of_normals(
         result[i] = total
 
 
-@compiled()
+@compiled
 def of_logistics(
     weight: Numbers,
     location: Numbers,

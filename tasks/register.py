@@ -63,7 +63,15 @@ WITHDRAWN = "withdrawn"
 MOST_TEXT = 5000
 """Characters of a tag, which MLflow limits."""
 
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "pyarrow", "safetensors", "torch")
+REQUIREMENTS = (
+    "mlflow",
+    "numba",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "safetensors",
+    "torch",
+)
 """Distributions that a consumer of a version needs."""
 
 FILES = (CALIBRATION, reference.FILE, BACKGROUND, WEIGHTS, MODEL)

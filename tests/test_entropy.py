@@ -59,7 +59,7 @@ def test_loops_are_left_to_what_they_can_do() -> None:
 
 
 def test_powers_and_logarithms_are_exact_to_a_millionth() -> None:
-    @compiled()
+    @compiled
     def both(x: np.ndarray, powers: np.ndarray, logarithms: np.ndarray) -> None:
         for r in range(len(x)):
             powers[r] = node_density.power_of_2(-x[r])

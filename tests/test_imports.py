@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-MODELS = {"torch", "numpy", "pyarrow", "safetensors", "ar_models"}
+MODELS = {
+    "ar_models",
+    "llvmlite",
+    "numba",
+    "numpy",
+    "pyarrow",
+    "safetensors",
+    "torch",
+}
 TASKS = MODELS | {
     "datasketches",
     "jinja2",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from ar_models import binary_draw, made, masked_linear
+from ar_models import made, masked_linear
 from ar_models.autoregressive import draw_plainly
 from ar_models.compiled import compiled
 from ar_models.conditionals import EXACT, Tempering
@@ -77,13 +77,13 @@ def test_the_compiled_loop_draws_what_the_plain_sampler_draws(
     monkeypatch.setattr(made, "COMPILED", 0)
     monkeypatch.setattr(made, "TOGETHER", 300)
     drawn_by_loop = []
-    loop = binary_draw.draw_block
+    loop = made.draw_block
 
     def counted(*arguments: Any) -> None:
         drawn_by_loop.append(arguments[-1])
         loop(*arguments)
 
-    monkeypatch.setattr(binary_draw, "draw_block", counted)
+    monkeypatch.setattr(made, "draw_block", counted)
     model = randomized(MADE(binary(40), **settings))
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(700, 40, 2, generator=generator)
@@ -106,7 +106,7 @@ def test_code_that_has_no_place_on_disk_is_compiled_all_the_same() -> None:
     exec("def double(x):\n    x[0] *= 2", names)
     x = np.ones(1)
 
-    compiled()(names["double"])(x)
+    compiled(names["double"])(x)
 
     assert x[0] == 2
 
