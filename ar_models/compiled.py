@@ -4,6 +4,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
+import torch
+from torch import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,3 +31,43 @@ def compiled(function: F) -> F:
         made = numba.njit(**SETTINGS)(function)
     result: F = made
     return result
+
+
+MANY = 2**13
+"""Numbers from which loops are worth their start."""
+
+
+def loops_pay(numbers: Tensor) -> bool:
+    """Whether a loop may take the place of operations on these numbers, and gains."""
+    return (
+        numbers.numel() >= MANY
+        and numbers.device.type == "cpu"
+        and numbers.dtype == torch.float32
+        and not (torch.is_grad_enabled() and numbers.requires_grad)
+        and not torch.compiler.is_exporting()
+    )
+
+
+def by_loop(
+    loop: Callable[..., None],
+    numbers: Tensor,
+    *arguments: Tensor | float,
+    results: int = 1,
+) -> tuple[Tensor, ...]:
+    """What a loop gives that takes its arguments and then places for results.
+
+    Args:
+        loop: A compiled one.
+        numbers: Its first argument, (…, n).
+        arguments: The next ones; numbers become float32.
+        results: How many it gives, each (…).
+    """
+    found = [numbers.new_empty(numbers.shape[:-1]) for _ in range(results)]
+    own = [
+        a.detach().float().contiguous().numpy()
+        if isinstance(a, Tensor)
+        else np.float32(a)
+        for a in (numbers, *arguments)
+    ]
+    loop(*own, *(result.numpy() for result in found))
+    return tuple(found)

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models import entropy, vocabulary
+from ar_models import entropy, mixture_loops, softmax, vocabulary
+from ar_models.compiled import by_loop, loops_pay
 from ar_models.grouping import Group, Grouping
 from ar_models.inputs import LARGE
+from ar_models.softmax import by_likelihood, logarithm
 from ar_models.variables import MAX_INTEGER, Variable
 
 REAL_FLOOR = math.log(5e-3)
@@ -36,13 +38,6 @@ overflows; a Gaussian has no mass there."""
 
 TINY = 2.0**-25
 """Uniform numbers keep this distance from 0 and 1."""
-
-FAINT = 1e-30
-"""Probabilities below are computed by logarithms, which is slower."""
-
-AS_LIKELY = 1e-4
-"""Codes whose log-probabilities (nats) differ by no more count as equally likely:
-rounding depends on the batch."""
 
 MOST_LOGITS = 2**23
 """So many logits are held at once when codes are drawn."""
@@ -216,8 +211,7 @@ class Categorical(Conditional):
         return chosen - logits.logsumexp(-1)
 
     def entropy(self, parameters: Tensor) -> Tensor:
-        log_probs = self.logits(parameters).log_softmax(-1)
-        return -(log_probs.exp() * log_probs).sum(-1)
+        return softmax.entropy(self.logits(parameters))
 
     def cdf(self, parameters: Tensor, x: Tensor) -> Tensor:
         probabilities = self.probabilities(parameters)
@@ -283,6 +277,17 @@ class Vocabulary(Categorical):
             each = [vocabulary.entropy(*of) for of in self._products(parameters)]
         return torch.stack(each, 1)
 
+    def log_tails(
+        self, parameters: Tensor, x: Tensor, log_prob: Tensor | None = None
+    ) -> Tensor:
+        codes = x.long()
+        with torch.autocast(parameters.device.type, enabled=False):
+            each = [
+                vocabulary.log_ranks(*of, codes[:, k])
+                for k, of in enumerate(self._products(parameters))
+            ]
+        return torch.stack(each, 1)
+
     def _products(self, parameters: Tensor) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
         """Queries, table and biases of every variable."""
         return zip(parameters.unbind(1), self.table, self.bias, strict=True)
@@ -323,12 +328,18 @@ class Mixture(Conditional):
         return (x - self.location[trailing]) / self.scale[trailing]
 
     def entropy(self, parameters: Tensor) -> Tensor:
+        if loops_pay(parameters):
+            return self.entropy_by_loop(parameters)
         components = (self.width - self.atoms.shape[-1]) // 3
         rows = max(1, entropy.HELD // (len(self.fill) * components * entropy.NODES))
         if parameters.device.type != "cpu":
             rows = max(1, len(parameters))
         chunks = [self.entropy_of_rows(part) for part in parameters.split(rows)]
         return torch.cat(chunks)
+
+    def entropy_by_loop(self, parameters: Tensor) -> Tensor:
+        """The entropies by a compiled loop."""
+        raise NotImplementedError
 
     def entropy_of_rows(self, parameters: Tensor) -> Tensor:
         """The entropies of a few rows."""
@@ -371,12 +382,26 @@ class Real(Mixture):
     """
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        log_weight, location, log_scale = self.unpack(parameters)
-        z = self.scaled(x).clamp(-FAR, FAR).unsqueeze(-1)
-        u = (z - location) * torch.exp(-log_scale)
-        log_densities = log_weight - 0.5 * u.square() - log_scale
+        z = self.scaled(x).clamp(-FAR, FAR)
         constant = 0.5 * math.log(2 * math.pi) + self.scale.log()
+        if loops_pay(parameters):
+            loop = mixture_loops.log_prob_of_normals
+            (found,) = by_loop(loop, parameters, z, self.floor, CEILING)
+            return found - constant
+        log_weight, location, log_scale = self.unpack(parameters)
+        u = (z.unsqueeze(-1) - location) * torch.exp(-log_scale)
+        log_densities = log_weight - 0.5 * u.square() - log_scale
         return log_densities.logsumexp(-1) - constant
+
+    def entropy_by_loop(self, parameters: Tensor) -> Tensor:
+        (scaled,) = by_loop(
+            mixture_loops.entropy_of_normals,
+            parameters,
+            self.floor,
+            CEILING,
+            entropy.normal_steps(parameters),
+        )
+        return scaled + self.scale.log()
 
     def entropy_of_rows(self, parameters: Tensor) -> Tensor:
         log_weight, location, log_scale = self.unpack(parameters)
@@ -393,9 +418,13 @@ class Real(Mixture):
     def log_tails(
         self, parameters: Tensor, x: Tensor, log_prob: Tensor | None = None
     ) -> Tensor:
+        z = self.scaled(x).clamp(-FAR, FAR)
+        if loops_pay(parameters):
+            loop = mixture_loops.log_sides_of_normals
+            less, more = by_loop(loop, parameters, z, self.floor, CEILING, results=2)
+            return torch.stack([less, torch.full_like(less, -torch.inf), more], -1)
         log_weight, location, log_scale = self.unpack(parameters)
-        z = self.scaled(x).clamp(-FAR, FAR).unsqueeze(-1)
-        u = (z - location) * torch.exp(-log_scale)
+        u = (z.unsqueeze(-1) - location) * torch.exp(-log_scale)
         weight = log_weight.exp()
 
         def side(u: Tensor) -> Tensor:
@@ -448,6 +477,10 @@ class Integer(Mixture):
     upper: Tensor  # (count,), may be inf
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        if loops_pay(parameters):
+            loop = mixture_loops.log_prob_of_logistics
+            (found,) = by_loop(loop, parameters, x, *self.constants())
+            return found
         log_weight, location, log_scale = self.unpack(parameters)
         on_atoms, others = self.split(log_weight)
         mass = self.log_mass(location, log_scale, x.unsqueeze(-1)).squeeze(-2)
@@ -457,6 +490,22 @@ class Integer(Mixture):
             own = on_atoms.masked_fill(~at_atom, -torch.inf).amax(-1, keepdim=True)
             terms = torch.cat([own, terms], -1)
         return terms.logsumexp(-1)
+
+    def constants(self) -> tuple[Tensor, float, Tensor, Tensor]:
+        """What the loops of `mixture_loops` want to know."""
+        units = self.location, self.scale, self.lower, self.upper
+        return self.floor, CEILING, torch.stack(units, -1), self.atoms
+
+    def entropy_by_loop(self, parameters: Tensor) -> Tensor:
+        (found,) = by_loop(
+            mixture_loops.entropy_of_logistics,
+            parameters,
+            *self.constants(),
+            entropy.logistic_steps(parameters),
+            entropy.LOGISTIC_NODES_SCALE,
+            entropy.NEGLIGIBLE,
+        )
+        return found
 
     def split(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Those of the atoms and those of the components."""
@@ -520,6 +569,12 @@ class Integer(Mixture):
     def log_tails(
         self, parameters: Tensor, x: Tensor, log_prob: Tensor | None = None
     ) -> Tensor:
+        if log_prob is None:
+            log_prob = self.log_prob(parameters, x)
+        if loops_pay(parameters):
+            loop = mixture_loops.log_sides_of_logistics
+            less, more = by_loop(loop, parameters, x, *self.constants(), results=2)
+            return torch.stack([less, log_prob, more], -1)
         log_weight, location, log_scale = self.unpack(parameters)
         on_atoms, others = self.split(log_weight)
         value, sharpness = x.unsqueeze(-1), torch.exp(-log_scale)
@@ -546,8 +601,6 @@ class Integer(Mixture):
 
             sides.append(logarithm(total, terms))
         below, above = sides
-        if log_prob is None:
-            log_prob = self.log_prob(parameters, x)
         return torch.stack([below, log_prob, above], -1)
 
     def sample(
@@ -578,45 +631,6 @@ class Integer(Mixture):
 
     def halve(self, low: Tensor, high: Tensor) -> Tensor:
         return torch.floor((low + high) / 2)
-
-
-def logarithm(total: Tensor, terms: Callable[[tuple[Tensor, ...]], Tensor]) -> Tensor:
-    """Logs of probabilities that are sums, also where these vanish.
-
-    Args:
-        total: The probabilities, (batch, count).
-        terms: Gives the logs of what they are sums of, (n, terms), at the n places of
-            an index into (batch, count).
-    """
-    found = total.clamp(max=1).log()
-    far = (total < FAINT).nonzero(as_tuple=True)
-    if len(far[0]):
-        found[far] = terms(far).logsumexp(-1)
-    return found
-
-
-def by_likelihood(logits: Tensor, own: Tensor) -> Tensor:
-    """Log-probabilities of less likely, as likely and likelier codes, (…, 3).
-
-    Args:
-        logits: Of all codes, (…, codes).
-        own: That of the code at hand, (…, 1).
-    """
-    plain, shares = logits.detach(), logits.softmax(-1)
-    # As numbers, 0 and 1: several times as fast as what multiplies by booleans.
-    less = torch.lt(plain, own.detach() - AS_LIKELY, out=torch.empty_like(plain))
-    more = torch.gt(plain, own.detach() + AS_LIKELY, out=torch.empty_like(plain))
-    as_much = (1 - less).sub_(more)
-
-    def total(which: Tensor) -> Tensor:
-        return logarithm(
-            torch.linalg.vecdot(shares, which),
-            lambda far: (
-                logits[far].log_softmax(-1).masked_fill(which[far] == 0, -torch.inf)
-            ),
-        )
-
-    return torch.stack([total(less), total(as_much), total(more)], -1)
 
 
 def log_logistic_mass(u: Tensor, d: Tensor) -> Tensor:

@@ -11,14 +11,9 @@ times the price; scoring rows costs little more than these entropies.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from ar_models import node_density
 
 NORMAL_NODES = (0.23468551, 0.75224151, 1.54241869)
 """Medians of the six sixths of a standard normal, scaled so that their mean square is
@@ -41,9 +36,6 @@ HELD = 2**19
 BITS = 1 / math.log(2)
 """Powers of 2 were measured to be several times as fast as powers of e."""
 
-MANY = 2**13
-"""Components from which compiled loops are worth their start."""
-
 NEGLIGIBLE = 2e-3
 """Share of a mixture whose overlap with the rest is left out."""
 
@@ -59,11 +51,7 @@ def of_normals(weight: Tensor, location: Tensor, spread: Tensor) -> Tensor:
     Returns:
         (…).
     """
-    steps = location.new_tensor([*(-t for t in NORMAL_NODES), *NORMAL_NODES])
-    if many(location):
-        return by_loop(
-            node_density.of_normals, (weight, location, spread), (), steps.numpy()
-        )
+    steps = normal_steps(location)
     x = torch.addcmul(location.unsqueeze(-1), spread.unsqueeze(-1), steps).flatten(-2)
     density = torch.zeros_like(x)
     height = weight / (spread * (2 * torch.pi) ** 0.5)
@@ -97,14 +85,7 @@ def of_logistics(
     # The nodes of a component divide what it has between the bounds.
     below = torch.sigmoid((low - 0.5 - location) / spread)
     inside = (torch.sigmoid((high + 0.5 - location) / spread) - below).clamp_(min=0)
-    steps = torch.sigmoid(weight.new_tensor(LOGISTIC_NODES) / LOGISTIC_NODES_SCALE)
-    steps = torch.cat([1 - steps.flip(0), steps])
-    if many(location):
-        components = (weight, location, spread, below, inside, *curves(weight, spread))
-        rule = steps.numpy(), np.float32(LOGISTIC_NODES_SCALE)
-        return bounds + by_loop(
-            node_density.of_logistics, components, (low, high), *rule
-        )
+    steps = logistic_steps(weight)
     share = torch.addcmul(below.unsqueeze(-1), inside.unsqueeze(-1), steps)
     at = torch.logit(share, eps=TINY).mul_(LOGISTIC_NODES_SCALE)
     at = torch.addcmul(location.unsqueeze(-1), at, spread.unsqueeze(-1)).flatten(-2)
@@ -114,38 +95,15 @@ def of_logistics(
     )
 
 
-def many(location: Tensor) -> bool:
-    """Whether components are many, and such as compiled loops can take."""
-    return (
-        location.numel() >= MANY
-        and location.device.type == "cpu"
-        and location.dtype == torch.float32
-        and not (torch.is_grad_enabled() and location.requires_grad)
-        and not torch.compiler.is_exporting()
-    )
+def normal_steps(like: Tensor) -> Tensor:
+    """The nodes of a standard normal, (`NODES`,), of the type and on the device."""
+    return like.new_tensor([*(-t for t in NORMAL_NODES), *NORMAL_NODES])
 
 
-def by_loop(
-    loop: Callable[..., None],
-    components: Sequence[Tensor],
-    bounds: Sequence[Tensor],
-    *rule: Any,
-) -> Tensor:
-    """What a loop of `node_density` gives, (…).
-
-    Args:
-        loop: One of them.
-        components: (…, components) each.
-        bounds: Broadcast to (…, 1) each.
-        rule: The loop's other arguments.
-    """
-    shape = components[0].shape
-    result = components[0].new_empty(shape[:-1])
-    matrices = [t.expand(shape).reshape(-1, shape[-1]) for t in components]
-    vectors = [t.expand(*shape[:-1], 1).reshape(-1) for t in bounds]
-    own = (t.detach().contiguous().numpy() for t in (*matrices, *vectors))
-    loop(*own, *rule, result.view(-1).numpy())
-    return result
+def logistic_steps(like: Tensor) -> Tensor:
+    """The nodes of a standard logistic, as shares of it, (`NODES`,)."""
+    steps = torch.sigmoid(like.new_tensor(LOGISTIC_NODES) / LOGISTIC_NODES_SCALE)
+    return torch.cat([1 - steps.flip(0), steps])
 
 
 def mass(

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ar_models import softmax
+
 HELD = 2**19
 """So many logits are held at once on CPUs, …"""
 
@@ -77,14 +79,16 @@ def log_prob(query: Tensor, table: Tensor, bias: Tensor, codes: Tensor) -> Tenso
 
 def entropy(query: Tensor, table: Tensor, bias: Tensor) -> Tensor:
     """Entropies (n,) of the codes, in nats; arguments as for `LogProb`."""
+    return by_blocks(softmax.entropy, query, table, bias)
 
-    def of_rows(logits: Tensor) -> Tensor:
-        total = log_total(logits).unsqueeze(1)
-        log_probs = logits - total
-        negative: Tensor = torch.linalg.vecdot(log_probs.exp(), log_probs)
-        return -negative
 
-    return by_blocks(of_rows, query, table, bias)
+def log_ranks(query: Tensor, table: Tensor, bias: Tensor, codes: Tensor) -> Tensor:
+    """Log-probabilities of less likely, as likely and likelier codes, (n, 3), nats."""
+    parts = [query.new_empty(0, 3)]
+    for rows, logits in blocks(query, table, bias):
+        own = logits.gather(1, codes[rows, None])
+        parts.append(softmax.by_likelihood(logits, own))
+    return torch.cat(parts)
 
 
 def by_blocks(
