@@ -40,11 +40,11 @@ MANY = 2**13
 def loops_pay(numbers: Tensor) -> bool:
     """Whether a loop may take the place of operations on these numbers, and gains."""
     return (
-        numbers.numel() >= MANY
+        not torch.compiler.is_exporting()
+        and numbers.numel() >= MANY
         and numbers.device.type == "cpu"
         and numbers.dtype == torch.float32
         and not (torch.is_grad_enabled() and numbers.requires_grad)
-        and not torch.compiler.is_exporting()
     )
 
 

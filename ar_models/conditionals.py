@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -41,6 +42,10 @@ TINY = 2.0**-25
 
 MOST_LOGITS = 2**23
 """So many logits are held at once when codes are drawn."""
+
+
+KEPT_LOGITS = 2**22
+"""So many logits of a large vocabulary are kept on processors."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,10 @@ class Conditional(Group):
 
     start: Tensor  # (count, width), the initial bias
     fill: Tensor  # (count,)
+
+    def ready(self, parameters: Tensor) -> tuple["Conditional", Tensor]:
+        """What gives the same, and quicker where several things are asked."""
+        return self, parameters
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         """Log-probabilities or log-densities, in nats."""
@@ -257,6 +266,13 @@ class Vocabulary(Categorical):
     def codes(self) -> int:
         return self.bias.shape[1]
 
+    def ready(self, parameters: Tensor) -> tuple[Conditional, Tensor]:
+        logits = len(parameters) * self.bias.numel()
+        if not loops_pay(parameters) or logits > KEPT_LOGITS:
+            return self, parameters
+        plain = {"start": self.bias.detach(), "fill": self.fill}
+        return Categorical(self.codes, plain), self.logits(parameters)
+
     def logits(self, parameters: Tensor) -> Tensor:
         with torch.autocast(parameters.device.type, enabled=False):
             query, table = parameters.transpose(0, 1), self.table.transpose(1, 2)
@@ -321,6 +337,9 @@ class Mixture(Conditional):
         if tempering == EXACT:  # they are normalised
             return pick(log_weight.exp(), uniform)
         return pick(tempering.shares(log_weight), uniform)
+
+    def ready(self, parameters: Tensor) -> tuple[Conditional, Tensor]:
+        return self, parameters.contiguous() if loops_pay(parameters) else parameters
 
     def scaled(self, x: Tensor) -> Tensor:
         """`x` (batch, count, …) in scaled units."""
@@ -809,12 +828,10 @@ class Conditionals:
         """Log-probabilities or log-densities of `x`, in nats; 0 where it is NaN."""
 
         def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
-            taken = self.layout.take(k, x).to(parameters.dtype)
-            absent = taken.isnan()
-            value = group.log_prob(parameters, torch.where(absent, group.fill, taken))
-            return value.masked_fill(absent, 0.0)
+            return group.log_prob(parameters, self.layout.take(k, values))
 
-        return self._restore(of_group)
+        absent, values = self._filled(x)
+        return self._restore(of_group).masked_fill(absent, 0.0)
 
     def entropy(self) -> Tensor:
         """Entropies in nats, as if every variable were present.
@@ -827,12 +844,10 @@ class Conditionals:
         """The probabilities of at most `x`; NaN where it is NaN."""
 
         def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
-            taken = self.layout.take(k, x).to(parameters.dtype)
-            absent = taken.isnan()
-            value = group.cdf(parameters, torch.where(absent, group.fill, taken))
-            return value.masked_fill(absent, torch.nan)
+            return group.cdf(parameters, self.layout.take(k, values))
 
-        return self._restore(of_group)
+        absent, values = self._filled(x)
+        return self._restore(of_group).masked_fill(absent, torch.nan)
 
     def log_tails(self, x: Tensor, log_prob: Tensor | None = None) -> Tensor:
         """Log-probabilities of what lies on either side of `x`, (batch, dim, 3), nats.
@@ -846,14 +861,12 @@ class Conditionals:
         """
 
         def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
-            taken = self.layout.take(k, x).to(parameters.dtype)
-            absent = taken.isnan()
-            value = torch.where(absent, group.fill, taken)
             known = None if log_prob is None else self.layout.take(k, log_prob)
-            tails = group.log_tails(parameters, value, known)
-            return tails.masked_fill(absent.unsqueeze(-1), torch.nan)
+            return group.log_tails(parameters, self.layout.take(k, values), known)
 
-        return self._restore(of_group)
+        absent, values = self._filled(x)
+        tails = self._restore(of_group)
+        return tails.masked_fill(absent.unsqueeze(-1), torch.nan)
 
     def sample(self, noise: Tensor, tempering: Tempering = EXACT) -> Tensor:
         """Values from uniform numbers (batch, dim, 2), by inverse cdf.
@@ -908,16 +921,28 @@ class Conditionals:
                 return group.select(k), parameters[:, k]
         raise ValueError(f"variable {i} has no codes")
 
+    def _filled(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Where `x` is NaN, and `x` with something else there."""
+        absent = x.isnan()
+        fill = self.layout.restore(
+            [group.get_buffer("fill").unsqueeze(0) for group in self.layout.groups]
+        )
+        return absent, torch.where(absent, fill, x.to(self.parameters.dtype))
+
+    @cached_property
+    def _groups(self) -> list[tuple[Conditional, Tensor]]:
+        """Each group and its parameters, as `Conditional.ready` gives them."""
+        found = []
+        split = self.layout.split(self.parameters)
+        for group, parameters in zip(self.layout.groups, split, strict=True):
+            assert isinstance(group, Conditional)
+            found.append(group.ready(parameters))
+        return found
+
     def _restore(
         self, of_group: Callable[[int, Conditional, Tensor], Tensor]
     ) -> Tensor:
-        parts = []
-        split = self.layout.split(self.parameters)
-        for k, (group, parameters) in enumerate(
-            zip(self.layout.groups, split, strict=True)
-        ):
-            assert isinstance(group, Conditional)
-            parts.append(of_group(k, group, parameters))
+        parts = [of_group(k, *of) for k, of in enumerate(self._groups)]
         return self.layout.restore(parts)
 
 

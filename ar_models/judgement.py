@@ -37,6 +37,8 @@ Statistic = Literal[
 ]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
+Precision = Literal["fp32", "bf16"]
+
 DEFAULT: Statistic = "combined"
 """What an anomaly score is made of where nothing else is asked for."""
 
@@ -142,6 +144,7 @@ def judge(
     statistic: Statistic,
     usual: Mapping[Statistic, Usual] = UNKNOWN,
     background: AutoregressiveModel | None = None,
+    precision: Precision = "fp32",
 ) -> Judgement:
     """What `model` says about encoded rows, and by what columns are strange.
 
@@ -198,11 +201,12 @@ def judge(
         statistic: One of them.
         usual: Of what combined is made of, as `usual_of` gives it.
         background: What ratio compares with, of the same variables and in eval mode.
+        precision: Of the networks' products.
 
     Raises:
         TypeError: leave_one_out was asked of a family that is not order-agnostic.
     """
-    view = View(model, encoded, usual, background)
+    view = View(model, encoded, usual, background, precision)
     contributions, scores = STRANGENESS[statistic](view)
     spread = scores.double().std(0).cpu().numpy() if len(scores) > 1 else None
     first = view.conditionals[0]
@@ -279,6 +283,7 @@ class View:
         encoded: The n rows.
         usual: Of the statistics that combined is made of.
         background: What ratio compares with.
+        precision: Of the networks' products.
 
     Attributes:
         x: Their variables, (n, dim).
@@ -296,20 +301,28 @@ class View:
         encoded: Encoded,
         usual: Mapping[Statistic, Usual] = UNKNOWN,
         background: AutoregressiveModel | None = None,
+        precision: Precision = "fp32",
     ) -> None:
         self.model, self.encoded, self.usual = model, encoded, usual
-        self.background = background
+        self.background, self.precision = background, precision
         x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
         self.x = x
-        self.conditionals = conditionals_of(model, encoded, x)
+        with self.rounding():
+            self.conditionals = conditionals_of(model, encoded, x)
         if model.is_bound:  # what these give does not add up to it
             self.conditionals = self.conditionals[:1]
-            self.each = model.variable_log_prob(x).unsqueeze(0)
+            with self.rounding():
+                self.each = model.variable_log_prob(x).unsqueeze(0)
         else:
             self.each = torch.stack([c.log_prob(x) for c in self.conditionals])
         self.variables = mean_of_orderings(self.each)
         self.network = by_column(self.variables, model.variables)
         self.log_prob = encoded.log_volume + self.network
+
+    def rounding(self) -> torch.autocast:
+        """For what a network computes; what is made of it is computed as ever."""
+        device, rough = self.x.device.type, self.precision == "bf16"
+        return torch.autocast(device, torch.bfloat16, enabled=rough)
 
     @cached_property
     def excess(self) -> tuple[Floats, Tensor]:
@@ -392,7 +405,8 @@ def _leave_one_out(view: View) -> tuple[Floats, Tensor]:
     for i, variable in enumerate(view.model.variables):
         known = present & (column != variable.part_of)
         known[:, :i] = present[:, :i]
-        given = view.model.conditional(view.x, known)
+        with view.rounding():
+            given = view.model.conditional(view.x, known)
         total[:, i] = given.log_prob(view.x)[:, i]
     found = view.unless_escaped(-by_column(total, view.model.variables))
     return found, view.each[:1].sum(-1)
@@ -410,7 +424,8 @@ def _ratio(view: View) -> tuple[Floats, Tensor]:
         background = Independent(view.model.variables).to(view.x.device).eval()
         usual = by_column(background.variable_log_prob(view.x), background.variables)
     else:
-        usual = network_log_probs(background, view.encoded, view.x)
+        with view.rounding():
+            usual = network_log_probs(background, view.encoded, view.x)
     return view.unless_escaped(usual - view.network), -view.each.sum(-1)
 
 

@@ -1,5 +1,6 @@
 """The masked linear map of MADE, and its product without most of the zeros."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,9 @@ BLOCKS = 8
 LARGE = 2**16
 """Weights from which that pays."""
 
+RUN = 8
+"""Columns in a row, in the mean, from which they are copied together."""
+
 
 class Staircase(NamedTuple):
     """A masked weight without most of its zeros.
@@ -22,20 +26,33 @@ class Staircase(NamedTuple):
     the inputs, so that a block of outputs needs the prefix of its last one only.
 
     Attributes:
-        inputs: Places of the inputs in that order, or None where they stand in it.
+        inputs: Places of the inputs in that order.
         outputs: Places of the outputs in that order, or None where they stand in it.
         restored: Where each output is found in that order.
         weights: Of each block, (outputs, prefix).
     """
 
-    inputs: Tensor | None
+    inputs: "Order"
     outputs: Tensor | None
-    restored: Tensor | None
+    restored: "Order"
     weights: list[Tensor]
 
     @classmethod
-    def of(cls, weight: Tensor, of_inputs: Tensor, of_outputs: Tensor) -> "Staircase":
-        """That of a weight (outputs, inputs) and the degrees of both."""
+    def of(
+        cls,
+        weight: Tensor,
+        of_inputs: Tensor,
+        of_outputs: Tensor,
+        dtype: torch.dtype | None = None,
+    ) -> "Staircase":
+        """That of a weight (outputs, inputs) and the degrees of both.
+
+        Args:
+            weight: Of all inputs and outputs.
+            of_inputs: The inputs' degrees.
+            of_outputs: The outputs' degrees.
+            dtype: Of its products; the weight's where it is None.
+        """
         order_in, order_out = ascending(of_inputs), ascending(of_outputs)
         if order_in is not None:
             weight, of_inputs = weight[:, order_in], of_inputs[order_in]
@@ -48,14 +65,15 @@ class Staircase(NamedTuple):
             weight.tensor_split(BLOCKS), seen.tensor_split(BLOCKS), strict=True
         ):
             if len(rows):
-                weights.append(rows[:, : int(counts[-1])].contiguous())
-        restored = None if order_out is None else order_out.argsort()
-        return cls(order_in, order_out, restored, weights)
+                block = rows[:, : int(counts[-1])].to(dtype or weight.dtype)
+                weights.append(block.contiguous())
+        restored = Order.of(None if order_out is None else order_out.argsort())
+        return cls(Order.of(order_in), order_out, restored, weights)
 
     def product(self, x: Tensor, bias: Tensor) -> Tensor:
-        """(batch, inputs) -> (batch, outputs)."""
-        if self.inputs is not None:
-            x = x.index_select(1, self.inputs)
+        """(batch, inputs) -> (batch, outputs), of the weights' type."""
+        x, bias = x.to(self.weights[0].dtype), bias.to(self.weights[0].dtype)
+        x = self.inputs.of_columns(x)
         if self.outputs is not None:
             bias = bias[self.outputs]
         biases = bias.split([len(weight) for weight in self.weights])
@@ -66,7 +84,44 @@ class Staircase(NamedTuple):
             ],
             -1,
         )
-        return y if self.restored is None else y.index_select(1, self.restored)
+        return self.restored.of_columns(y)
+
+
+class Order(NamedTuple):
+    """A new order of columns.
+
+    Attributes:
+        places: Where each is found, or None where all stand in it.
+        runs: The same as slices, or none where these are short.
+    """
+
+    places: Tensor | None
+    runs: tuple[slice, ...]
+
+    @classmethod
+    def of(cls, places: Tensor | None) -> "Order":
+        """That of places, (columns,)."""
+        if places is None:
+            return cls(None, ())
+        found = places.tolist()
+        starts = [
+            i for i in range(len(found)) if found[i] != found[i - 1] + 1 or i == 0
+        ]
+        if len(starts) * RUN > len(found):
+            return cls(places, ())
+        lengths = [b - a for a, b in pairwise([*starts, len(found)])]
+        runs = (
+            slice(found[i], found[i] + n) for i, n in zip(starts, lengths, strict=True)
+        )
+        return cls(places, tuple(runs))
+
+    def of_columns(self, x: Tensor) -> Tensor:
+        """(batch, columns) in this order."""
+        if self.places is None:
+            return x
+        if self.runs:
+            return torch.cat([x[:, run] for run in self.runs], -1)
+        return x.index_select(1, self.places)
 
 
 def ascending(degrees: Tensor) -> Tensor | None:
@@ -112,8 +167,8 @@ class MaskedLinear(nn.Module):
     ) -> Tensor | Staircase:
         """The weight where a degree allows it, else 0: (outputs, inputs).
 
-        In eval mode without gradients it is kept until the weight changes, and where
-        processors multiply without most of its zeros.
+        In eval mode without gradients it is kept until the weight changes, in the type
+        of an autocast around, and where processors multiply without most of its zeros.
         """
         weight = self.weight
 
@@ -122,6 +177,9 @@ class MaskedLinear(nn.Module):
 
         if self.training or torch.is_grad_enabled():
             return product()
+        device, dtype = weight.device.type, weight.dtype
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
         divided = (
             BLOCKS > 1
             and weight.numel() >= LARGE
@@ -129,11 +187,13 @@ class MaskedLinear(nn.Module):
             and not torch.compiler.is_exporting()
         )
         if not divided:
-            return self._kept.get((which, divided), weight, product)
+            return self._kept.get(
+                (which, divided, dtype), weight, lambda: product().to(dtype)
+            )
         return self._kept.get(
-            (which, divided),
+            (which, divided, dtype),
             weight,
-            lambda: Staircase.of(weight, of_inputs, of_outputs),
+            lambda: Staircase.of(weight, of_inputs, of_outputs, dtype),
         )
 
     def train(self, mode: bool = True) -> "MaskedLinear":

@@ -12,6 +12,7 @@ one such process held at any time. Prints a markdown table.
 """
 
 import argparse
+import json
 import platform
 import statistics
 import sys
@@ -72,14 +73,14 @@ def make_table(rows: int, seed: int) -> pa.Table:
     return pa.table(columns)
 
 
-def make_model(folder: Path, hidden: int, steps: int) -> Path:
+def make_model(folder: Path, settings: dict[str, Any], steps: int) -> Path:
     """A density of such tables, trained for so many steps; its folder."""
     pq.write_table(make_table(TRAIN_ROWS, seed=1), folder / "train.parquet")
     data = DataConfig(path=str(folder / "train.parquet"), id=("id",))
     prepared = prepare(data, str(folder / "prepared"), Resources())["path"]
     encoder = load_encoder(prepared)
     torch.manual_seed(0)
-    model = MADE(encoder.variables, hidden=hidden)
+    model = MADE(encoder.variables, **settings)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
     x = torch.from_numpy(encoder.encode(pq.read_table(f"{prepared}/train")).x)
     for step in range(steps):
@@ -265,7 +266,7 @@ def memory(peaks: list[float]) -> Iterator[None]:
 
 def measure(args: argparse.Namespace, folder: Path) -> None:
     """Prints the table."""
-    model = make_model(folder, args.hidden, args.steps)
+    model = make_model(folder, args.settings, args.steps)
     source = folder / "rows.parquet"
     pq.write_table(make_table(args.rows, 2), source, row_group_size=FRAGMENT)
     encode(model, source, folder / "encoded")
@@ -298,7 +299,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         most = max(held[name])
         print(f"| {name} | {median:.1f} | {rate:,.0f} | {ratio:.2f} | {most:,.0f} |")
     print(
-        f"\n{args.rows:,} rows of 20 mixed columns, MADE of {args.hidden} units, "
+        f"\n{args.rows:,} rows of 20 mixed columns, MADE {args.settings}, "
         f"{cluster.processors()} processors ({platform.machine()}), "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
@@ -311,7 +312,9 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument(
+        "--settings", type=json.loads, default={}, help="of the network, as JSON"
+    )
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument(
         "--only", nargs="+", default=[""], help="runs whose name holds one of these"

@@ -538,6 +538,9 @@ class ScoreConfig(Section):
     column_log_prob: bool = Field(
         False, description="write each column's log_prob, of sequences each place's too"
     )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="of the network's products; bf16 is faster, and rounds"
+    )
     rows_per_fragment: PositiveInt = 100_000
     versions: Literal["side_by_side", "replace"] = Field(
         "side_by_side",

@@ -31,7 +31,7 @@ QUARANTINE = "quarantine"
 STAGED = "_first_pass"
 """Folder of the first pass's parts, within the output as long as the job is at work."""
 
-FORMAT = 2
+FORMAT = 3
 """Enters the job key; raised when the same job would give other rows."""
 
 
@@ -417,6 +417,7 @@ def measure(density: TableDensity, table: pa.Table, config: ScoreConfig) -> pa.T
         missing=config.missing,
         explain_columns=config.explain_columns if config.explain == "all" else 0,
         column_log_prob=config.column_log_prob,
+        precision=config.precision,
     )
 
 
@@ -430,6 +431,7 @@ def explain_some(
         config.statistic,
         config.explain_columns,
         missing=config.missing,
+        precision=config.precision,
     )
 
 
