@@ -1,6 +1,6 @@
 """Python loops as machine code, for what is too small for an operation of its own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numba
@@ -37,11 +37,16 @@ MANY = 2**13
 """Numbers from which loops are worth their start."""
 
 
-def loops_pay(numbers: Tensor) -> bool:
-    """Whether a loop may take the place of operations on these numbers, and gains."""
+def loops_pay(numbers: Tensor, times: int = 1) -> bool:
+    """Whether a loop may take the place of operations on these numbers, and gains.
+
+    Args:
+        numbers: What it would take.
+        times: How many numbers it makes of each.
+    """
     return (
         not torch.compiler.is_exporting()
-        and numbers.numel() >= MANY
+        and numbers.numel() * times >= MANY
         and numbers.device.type == "cpu"
         and numbers.dtype == torch.float32
         and not (torch.is_grad_enabled() and numbers.requires_grad)
@@ -53,6 +58,7 @@ def by_loop(
     numbers: Tensor,
     *arguments: Tensor | float,
     results: int = 1,
+    shape: Sequence[int] | None = None,
 ) -> tuple[Tensor, ...]:
     """What a loop gives that takes its arguments and then places for results.
 
@@ -60,9 +66,11 @@ def by_loop(
         loop: A compiled one.
         numbers: Its first argument, (…, n).
         arguments: The next ones; numbers become float32.
-        results: How many it gives, each (…).
+        results: How many it gives.
+        shape: Of each; (…) where it is None.
     """
-    found = [numbers.new_empty(numbers.shape[:-1]) for _ in range(results)]
+    shape = numbers.shape[:-1] if shape is None else shape
+    found = [numbers.new_empty(shape) for _ in range(results)]
     own = [
         a.detach().float().contiguous().numpy()
         if isinstance(a, Tensor)

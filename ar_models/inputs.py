@@ -7,6 +7,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ar_models import feature_loops
+from ar_models.compiled import by_loop, loops_pay
 from ar_models.grouping import Group, Grouping
 from ar_models.variables import Variable
 
@@ -20,14 +22,23 @@ SOFT_LIMIT = 4.0
 """Scaled values grow only logarithmically beyond this, or beyond the outer knots."""
 
 
-class BinaryFeatures(Group):
+class Features(Group):
+    """What a network sees of variables of one kind: (batch, count) -> (…, width)."""
+
+    def of_present(self, x: Tensor) -> Tensor:
+        """The features, 0 where `x` is NaN."""
+        features: Tensor = self(x)
+        return features.masked_fill(x.isnan().unsqueeze(-1), 0)
+
+
+class BinaryFeatures(Features):
     """The value itself."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.unsqueeze(-1)
 
 
-class CodeFeatures(Group):
+class CodeFeatures(Features):
     """One-hot codes."""
 
     codes: Tensor  # (count, size)
@@ -36,7 +47,7 @@ class CodeFeatures(Group):
         return (x.unsqueeze(-1) == self.codes).to(x.dtype)
 
 
-class EmbeddedFeatures(Group):
+class EmbeddedFeatures(Features):
     """A learned vector per code."""
 
     table: Tensor  # (count, size, width)
@@ -47,7 +58,7 @@ class EmbeddedFeatures(Group):
         return self.table[variable, code]
 
 
-class NumberFeatures(Group):
+class NumberFeatures(Features):
     """A number, softly limited, its piecewise linear encoding, atoms and digits.
 
     Decimal digits show what no smooth feature can: minutes in a clock time such as
@@ -77,6 +88,19 @@ class NumberFeatures(Group):
         each = (digits == torch.arange(10, device=x.device)).to(x.dtype).flatten(-2)
         return torch.cat([limited, pieces, at_atoms, each], -1)
 
+    def of_present(self, x: Tensor) -> Tensor:
+        if not loops_pay(x, times=self.width):
+            return super().of_present(x)
+        rule = self.location, self.scale, self.limits, self.knots, self.atoms
+        (features,) = by_loop(
+            feature_loops.of_numbers,
+            x,
+            *rule,
+            self.places,
+            shape=(*x.shape, self.width),
+        )
+        return features
+
 
 class Inputs(Grouping):
     """Network features of every variable; (batch, dim) -> (batch, size).
@@ -104,10 +128,8 @@ class Inputs(Grouping):
     def forward(self, x: Tensor) -> Tensor:
         parts = []
         for k, group in enumerate(self.groups):
-            taken = self.take(k, x)
-            features = group(taken)
-            absent = taken.isnan().unsqueeze(-1)
-            parts.append(features.masked_fill(absent, 0).flatten(1))
+            assert isinstance(group, Features)
+            parts.append(group.of_present(self.take(k, x)).flatten(1))
         return torch.cat(parts, dim=-1)
 
     def of_one(self, x: Tensor, variable: int) -> tuple[Tensor, slice]:
@@ -118,8 +140,8 @@ class Inputs(Grouping):
             variable: Its number.
         """
         group, at = self.alone(variable)
-        features: Tensor = group(x.unsqueeze(-1)).squeeze(1)
-        return features.masked_fill(x.isnan().unsqueeze(-1), 0), at
+        assert isinstance(group, Features)
+        return group.of_present(x.unsqueeze(-1)).squeeze(1), at
 
 
 def _shape(variable: Variable) -> tuple[str, int, int, int]:

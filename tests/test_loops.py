@@ -10,6 +10,7 @@ from ar_models import compiled, elementary, softmax
 from ar_models.compiled import compiled as machine_code
 from ar_models.compiled import loops_pay
 from ar_models.conditionals import Conditionals, Layout
+from ar_models.inputs import Inputs
 from ar_models.variables import Variable
 
 ROWS = 700
@@ -89,6 +90,32 @@ def test_the_value_of_a_row_does_not_depend_on_the_others(
 
     for part, whole in zip(alone, everything(given, x), strict=True):
         torch.testing.assert_close(part, whole[some], atol=0, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_sees_the_same_numbers(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(seed)
+    knots = (-3.0, 0.0, 0.5, 20.0, 7000.0)
+    numbers = (
+        Variable("a", "real", 0, location=10.0, scale=4.0, knots=knots),
+        Variable("b", "real", 1, scale=1e-3),
+        Variable("c", "integer", 2, atoms=(0.0, 2.0), knots=knots),
+        Variable("d", "integer", 3, scale=30.0, knots=(-50.0, 2e6)),
+    )
+    x = 10 ** (8 * torch.rand(ROWS, 4) - 1) * torch.randn(ROWS, 4).sign()
+    x[:, 2:] = x[:, 2:].round()
+    x[:200, 2:] = torch.arange(400.0).sub(100).view(200, 2)
+    x[torch.rand(ROWS, 4) < 0.1] = torch.nan
+    inputs = Inputs.of(numbers)
+    by_loop = inputs(x)
+    monkeypatch.setattr(compiled, "MANY", 10**9)
+
+    by_operations = inputs(x)
+
+    torch.testing.assert_close(by_loop, by_operations, atol=0, rtol=2e-7)
+    assert not by_loop[0].equal(by_loop[1])
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
