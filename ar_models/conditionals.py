@@ -276,7 +276,7 @@ class Vocabulary(Categorical):
     def logits(self, parameters: Tensor) -> Tensor:
         with torch.autocast(parameters.device.type, enabled=False):
             query, table = parameters.transpose(0, 1), self.table.transpose(1, 2)
-            return (query @ table).transpose(0, 1) + self.bias
+            return torch.baddbmm(self.bias.unsqueeze(1), query, table).transpose(0, 1)
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         if torch.compiler.is_exporting():  # one graph for any number of rows

@@ -43,7 +43,8 @@ from tasks.datasets import open_dataset, read
 from tasks.prepare import load_encoder, prepare
 from tasks.score import score
 
-FRAGMENT = 50_000
+FRAGMENT = 100_000
+"""The job's default."""
 
 TRAIN_ROWS = 30_000
 
@@ -97,8 +98,9 @@ def make_model(folder: Path, settings: dict[str, Any], steps: int) -> Path:
 class Floor:
     """Copies a fragment and passes its encoded rows through the dense network."""
 
-    def __init__(self, model: str, encoded: str, output: str) -> None:
+    def __init__(self, model: str, encoded: str, output: str, precision: str) -> None:
         masked_linear.BLOCKS = 1
+        self.rough = precision == "bf16"
         self.model = TableDensity.load(Path(model)).model
         self.encoded = encoded
         self.output = output
@@ -108,16 +110,17 @@ class Floor:
         table = read(fragment)
         pq.write_table(table, f"{self.output}/{fragment.index}.parquet")
         x = torch.from_numpy(np.load(f"{self.encoded}/{fragment.index}.npy"))
-        for batch in x.split(BATCH):
-            self.model.conditionals(batch)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.rough):
+            for batch in x.split(BATCH):
+                self.model.conditionals(batch)
         return int(table.num_rows)
 
 
-def run_floor(model: Path, source: Path, encoded: Path) -> None:
+def run_floor(model: Path, source: Path, encoded: Path, precision: str) -> None:
     """The least that scoring `source` could cost."""
     with tempfile.TemporaryDirectory() as output:
         fragments = open_dataset(str(source), rows_per_fragment=FRAGMENT).fragments
-        make = partial(Floor, str(model), str(encoded), output)
+        make = partial(Floor, str(model), str(encoded), output, precision)
         done = cluster.stream_actors(make, fragments, what="floor: fragments")
         assert sum(done) == sum(fragment.rows for fragment in fragments)
 
@@ -203,13 +206,16 @@ def run_peer(detector: Path, source: Path) -> None:
         assert sum(done) == sum(fragment.rows for fragment in fragments)
 
 
-def run_job(model: Path, source: Path, explain: str, statistic: str) -> None:
+def run_job(
+    model: Path, source: Path, explain: str, statistic: str, precision: str = "fp32"
+) -> None:
     """The job, to a fresh folder."""
     with tempfile.TemporaryDirectory() as output:
         config = ScoreConfig.model_validate(
             {
                 "explain": explain,
                 "statistic": statistic,
+                "precision": precision,
                 "rows_per_fragment": FRAGMENT,
             }
         )
@@ -270,15 +276,20 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     source = folder / "rows.parquet"
     pq.write_table(make_table(args.rows, 2), source, row_group_size=FRAGMENT)
     encode(model, source, folder / "encoded")
+    floor = partial(run_floor, model, source, folder / "encoded")
+    job = partial(run_job, model, source)
     runs = {
-        "floor": partial(run_floor, model, source, folder / "encoded"),
-        "surprisal, explain none": partial(run_job, model, source, "none", "surprisal"),
-        "excess, explain none": partial(run_job, model, source, "none", "excess"),
-        "combined, explain none": partial(run_job, model, source, "none", DEFAULT),
-        "combined, explain flagged": partial(
-            run_job, model, source, "flagged", DEFAULT
+        "floor": partial(floor, "fp32"),
+        "floor, bf16": partial(floor, "bf16"),
+        "surprisal, explain none": partial(job, "none", "surprisal"),
+        "excess, explain none": partial(job, "none", "excess"),
+        "combined, explain none": partial(job, "none", DEFAULT),
+        "combined, explain flagged": partial(job, "flagged", DEFAULT),
+        "combined, explain all": partial(job, "all", DEFAULT),
+        "surprisal, explain flagged, bf16": partial(
+            job, "flagged", "surprisal", "bf16"
         ),
-        "combined, explain all": partial(run_job, model, source, "all", DEFAULT),
+        "combined, explain flagged, bf16": partial(job, "flagged", DEFAULT, "bf16"),
     }
     for name in PEERS:
         runs[f"PyOD's {name}"] = partial(run_peer, make_peer(name, folder), source)
