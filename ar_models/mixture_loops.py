@@ -77,7 +77,7 @@ def give(result: Numbers, first: int, j: int, values: Numbers, wrong: Numbers) -
     """Values (ROWS,) of variable `j` to the rows from `first` on, as far as there."""
     for r in range(min(ROWS, len(result) - first)):
         value = values[r]
-        result[first + r, j] = (value if value > NOTHING else -np.inf) + wrong[r]
+        result[first + r, j] = (-np.inf if value <= NOTHING else value) + wrong[r]
 
 
 @compiled
@@ -114,6 +114,41 @@ def bend(raw: Numbers, floor: np.float32, ceiling: np.float32) -> None:
 
 
 @compiled
+def load(
+    parameters: Numbers,
+    first: int,
+    j: int,
+    floor: np.float32,
+    ceiling: np.float32,
+    logits: Numbers,
+    location: Numbers,
+    spread: Numbers,
+    wrong: Numbers,
+) -> None:
+    """Takes the mixtures of variable `j`, of rows from `first` on.
+
+    Args:
+        parameters: Of all variables.
+        first: Number of the first row.
+        j: Number of the variable.
+        floor: Of its log-scales.
+        ceiling: Of them.
+        logits: Becomes log-weights, of atoms and components, (…, ROWS).
+        location: Becomes locations, (components, ROWS).
+        spread: Becomes log-scales, (components, ROWS).
+        wrong: Becomes 0, or NaN where a parameter is no number, (ROWS,).
+    """
+    every, components = len(logits), len(location)
+    top, total = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    wrong[:] = 0
+    take(parameters, first, j, 0, logits, wrong)
+    take(parameters, first, j, every, location, wrong)
+    take(parameters, first, j, every + components, spread, wrong)
+    normalise(logits, top, total)
+    bend(spread, floor, ceiling)
+
+
+@compiled
 def log_prob_of_normals(
     parameters: Numbers,
     z: Numbers,
@@ -140,13 +175,9 @@ def log_prob_of_normals(
     matrix = z.reshape(rows, count, 1)
     for first in range(0, rows, ROWS):
         for j in range(count):
-            wrong[:] = 0
-            take(parameters, first, j, 0, logits, wrong)
-            take(parameters, first, j, components, location, wrong)
-            take(parameters, first, j, 2 * components, spread, wrong)
+            limits = floor[j], ceiling
+            load(parameters, first, j, *limits, logits, location, spread, wrong)
             take(matrix, first, j, 0, at, wrong)
-            normalise(logits, values, total)
-            bend(spread, floor[j], ceiling)
             for c in range(components):
                 for r in range(ROWS):
                     own = spread[c, r]
@@ -185,13 +216,9 @@ def log_sides_of_normals(
     matrix = z.reshape(rows, count, 1)
     for first in range(0, rows, ROWS):
         for j in range(count):
-            wrong[:] = 0
-            take(parameters, first, j, 0, logits, wrong)
-            take(parameters, first, j, components, location, wrong)
-            take(parameters, first, j, 2 * components, spread, wrong)
+            limits = floor[j], ceiling
+            load(parameters, first, j, *limits, logits, location, spread, wrong)
             take(matrix, first, j, 0, at, wrong)
-            normalise(logits, values, total)
-            bend(spread, floor[j], ceiling)
             for c in range(components):
                 for r in range(ROWS):
                     sharpness = power_of_2(-spread[c, r] * BITS)
@@ -243,13 +270,9 @@ def log_prob_of_logistics(
     matrix = x.reshape(rows, count, 1)
     for first in range(0, rows, ROWS):
         for j in range(count):
-            wrong[:] = 0
-            take(parameters, first, j, 0, logits, wrong)
-            take(parameters, first, j, every, location, wrong)
-            take(parameters, first, j, every + components, spread, wrong)
+            limits = floor[j], ceiling
+            load(parameters, first, j, *limits, logits, location, spread, wrong)
             take(matrix, first, j, 0, at, wrong)
-            normalise(logits, values, total)
-            bend(spread, floor[j], ceiling)
             for c in range(masses):
                 for r in range(ROWS):
                     if at[0, r] != atoms[j, c]:
@@ -310,13 +333,9 @@ def log_sides_of_logistics(
     matrix = x.reshape(rows, count, 1)
     for first in range(0, rows, ROWS):
         for j in range(count):
-            wrong[:] = 0
-            take(parameters, first, j, 0, logits, wrong)
-            take(parameters, first, j, every, location, wrong)
-            take(parameters, first, j, every + components, spread, wrong)
+            limits = floor[j], ceiling
+            load(parameters, first, j, *limits, logits, location, spread, wrong)
             take(matrix, first, j, 0, at, wrong)
-            normalise(logits, values, total)
-            bend(spread, floor[j], ceiling)
             for c in range(masses):
                 place = atoms[j, c]
                 for r in range(ROWS):
@@ -363,18 +382,13 @@ def entropy_of_normals(
     weight, location = np.empty(shape, np.float32), np.empty(shape, np.float32)
     spread = np.empty(shape, np.float32)
     sharpness, height = np.empty_like(spread), np.empty_like(spread)
-    values, total = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    wrong, at = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    density = np.empty(ROWS, np.float32)
+    values, wrong = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    at, density = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     part, unit = ONE / np.float32(len(steps)), np.sqrt(HALF * BITS)
     for first in range(0, rows, ROWS):
         for j in range(count):
-            wrong[:] = 0
-            take(parameters, first, j, 0, weight, wrong)
-            take(parameters, first, j, components, location, wrong)
-            take(parameters, first, j, 2 * components, spread, wrong)
-            normalise(weight, values, total)
-            bend(spread, floor[j], ceiling)
+            limits = floor[j], ceiling
+            load(parameters, first, j, *limits, weight, location, spread, wrong)
             for c in range(components):
                 for r in range(ROWS):
                     share = power_of_2(weight[c, r] * BITS)
@@ -431,6 +445,116 @@ def masses_at(
 
 
 @compiled
+def outline(
+    constants: Numbers,
+    weight: Numbers,
+    location: Numbers,
+    spread: Numbers,
+    below: Numbers,
+    inside: Numbers,
+    bits: Numbers,
+    double_cosh: Numbers,
+    double_sinh: Numbers,
+) -> None:
+    """What `masses_at` and nodes want to know of components, (components, ROWS) each.
+
+    Args:
+        constants: The variable's location, scale, lower and upper bound.
+        weight: The components' shares.
+        location: In scaled units; becomes that in integers.
+        spread: The logarithm of the scale; becomes the scale in integers.
+        below: Takes the share of a component at or below the lower bound.
+        inside: Takes the share between the bounds.
+        bits: Takes what makes a distance an exponent of 2.
+        double_cosh: Takes 2 cosh of half an integer in units of the scale.
+        double_sinh: Takes 2 sinh of it, times the weight.
+    """
+    middle, scale, lower, upper = constants
+    for c in range(len(weight)):
+        for r in range(ROWS):
+            narrow = power_of_2(-spread[c, r] * BITS) / scale
+            centre = middle + scale * location[c, r]
+            location[c, r], spread[c, r] = centre, ONE / narrow
+            bits[c, r] = BITS * narrow
+            start = sigmoid((lower + HALF - centre) * narrow)
+            end = sigmoid((upper - HALF - centre) * narrow)
+            below[c, r], inside[c, r] = start, max(end - start, ZERO)
+        for r in range(ROWS):
+            d = min(HALF / spread[c, r], MOST_HALF)
+            power, square = power_of_2(d * BITS), d * d
+            near = TWO * d * (ONE + square * (S3 + square * (S5 + square * S7)))
+            double_cosh[c, r] = power + ONE / power
+            wide = near if d < HALF else power - ONE / power
+            double_sinh[c, r] = weight[c, r] * wide
+
+
+@compiled
+def masses_on_bounds(
+    constants: Numbers,
+    weight: Numbers,
+    location: Numbers,
+    spread: Numbers,
+    below: Numbers,
+    at_low: Numbers,
+    at_high: Numbers,
+) -> None:
+    """Masses at and beyond each bound, (ROWS,); all at the lower if both are one."""
+    _, _, lower, upper = constants
+    same = lower == upper
+    at_low[:], at_high[:] = 0, 0
+    for c in range(len(weight)):
+        for r in range(ROWS):
+            at_low[r] += weight[c, r] * (ONE if same else below[c, r])
+        for r in range(ROWS):
+            rest = sigmoid((location[c, r] - upper + HALF) / spread[c, r])
+            at_high[r] += weight[c, r] * (ZERO if same else rest)
+
+
+@compiled
+def masses_beside(
+    constants: Numbers,
+    atoms: Numbers,
+    shares: Numbers,
+    negligible: np.float32,
+    location: Numbers,
+    bits: Numbers,
+    double_cosh: Numbers,
+    double_sinh: Numbers,
+    at_low: Numbers,
+    at_high: Numbers,
+    beside: Numbers,
+) -> None:
+    """Masses of the components where the atoms stand, (atoms, ROWS) to `beside`.
+
+    0 where the `shares` (atoms, ROWS) of the atoms, or what they leave, add up to no
+    more than `negligible`: most columns are almost all atoms, or none.
+    """
+    _, _, lower, upper = constants
+    total, at = np.zeros(ROWS, np.float32), np.empty(ROWS, np.float32)
+    for c in range(len(shares)):
+        for r in range(ROWS):
+            total[r] += shares[c, r]
+    overlap = 0
+    for r in range(ROWS):
+        some = (total[r] > negligible) & (total[r] < ONE - negligible)
+        total[r] = ONE if some else ZERO
+        overlap += some
+    beside[:] = 0
+    if overlap == 0:
+        return
+    for c in range(len(atoms)):
+        mass = beside[c]
+        at[:] = atoms[c]
+        masses_at(at, location, bits, double_cosh, double_sinh, mass)
+        if atoms[c] >= upper:
+            mass[:] = at_high
+        if atoms[c] <= lower:
+            mass[:] = at_low
+        for r in range(ROWS):
+            mass[r] *= total[r]
+
+
+@compiled
 def entropy_of_logistics(
     parameters: Numbers,
     floor: Numbers,
@@ -458,86 +582,45 @@ def entropy_of_logistics(
     rows, count, width = parameters.shape
     masses = atoms.shape[1]
     components = (width - masses) // 3
-    every = masses + components
-    logits = np.empty((every, ROWS), np.float32)
+    shares = np.empty((masses + components, ROWS), np.float32)
+    of_atoms, weight = shares[:masses], shares[masses:]
     location = np.empty((components, ROWS), np.float32)
     spread, below = np.empty_like(location), np.empty_like(location)
     inside, bits = np.empty_like(location), np.empty_like(location)
     cosh, sinh = np.empty_like(location), np.empty_like(location)
-    values, total = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    wrong, at = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    values, wrong = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    at, mass = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     at_low, at_high = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    mass, both = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    beside = np.empty((masses, ROWS), np.float32)
     part = ONE / np.float32(len(steps))
     for first in range(0, rows, ROWS):
         for j in range(count):
-            wrong[:] = 0
-            take(parameters, first, j, 0, logits, wrong)
-            take(parameters, first, j, every, location, wrong)
-            take(parameters, first, j, every + components, spread, wrong)
-            normalise(logits, values, total)
-            bend(spread, floor[j], ceiling)
-            for c in range(every):
+            limits, own = (floor[j], ceiling), constants[j]
+            load(parameters, first, j, *limits, shares, location, spread, wrong)
+            for c in range(len(shares)):
                 for r in range(ROWS):
-                    logits[c, r] = power_of_2(logits[c, r] * BITS)
-            weight = logits[masses:]
-            middle, scale, lower, upper = constants[j]
-            same = lower == upper
-            at_low[:], at_high[:] = 0, 0
-            for c in range(components):
-                for r in range(ROWS):
-                    narrow = power_of_2(-spread[c, r] * BITS) / scale
-                    centre, share = middle + scale * location[c, r], weight[c, r]
-                    d = min(HALF * narrow, MOST_HALF)
-                    power, square = power_of_2(d * BITS), d * d
-                    near = TWO * d * (ONE + square * (S3 + square * (S5 + square * S7)))
-                    cosh[c, r] = power + ONE / power
-                    sinh[c, r] = share * (near if d < HALF else power - ONE / power)
-                    location[c, r], bits[c, r] = centre, BITS * narrow
-                    spread[c, r] = ONE / narrow
-                    start = sigmoid((lower + HALF - centre) * narrow)
-                    end = sigmoid((upper - HALF - centre) * narrow)
-                    rest = sigmoid((centre - upper + HALF) * narrow)
-                    below[c, r] = start
-                    inside[c, r] = max(end - start, ZERO)
-                    at_low[r] += share * (ONE if same else start)
-                    at_high[r] += share * (ZERO if same else rest)
+                    shares[c, r] = power_of_2(shares[c, r] * BITS)
+            outline(own, weight, location, spread, below, inside, bits, cosh, sinh)
+            masses_on_bounds(own, weight, location, spread, below, at_low, at_high)
             for r in range(ROWS):
                 values[r] = surprise(at_low[r]) + surprise(at_high[r])
-            least, most = lower + ONE, max(lower + ONE, upper - ONE)
-            for own in range(components):
+            least, most = own[2] + ONE, max(own[2] + ONE, own[3] - ONE)
+            for c in range(components):
                 for step in steps:
                     for r in range(ROWS):
-                        p = below[own, r] + inside[own, r] * step
+                        p = below[c, r] + inside[c, r] * step
                         p = min(max(p, TINY), ONE - TINY)
                         u = logarithm(p / (ONE - p)) * stretch
-                        place = np.rint(location[own, r] + spread[own, r] * u)
+                        place = np.rint(location[c, r] + spread[c, r] * u)
                         at[r] = min(max(place, least), most)
                     masses_at(at, location, bits, cosh, sinh, mass)
                     for r in range(ROWS):
-                        share = weight[own, r] * inside[own, r] * part
+                        share = weight[c, r] * inside[c, r] * part
                         values[r] -= share * logarithm(max(mass[r], LEAST))
-            total[:] = 0
+            curve = location, bits, cosh, sinh, at_low, at_high
+            masses_beside(own, atoms[j], of_atoms, negligible, *curve, beside)
             for c in range(masses):
                 for r in range(ROWS):
-                    total[r] += logits[c, r]
-            overlap = ZERO
-            for r in range(ROWS):
-                share = total[r]
-                some = (share > negligible) & (share < ONE - negligible)
-                both[r] = ONE if some else ZERO
-                overlap += both[r]
-            for c in range(masses):
-                place = atoms[j, c]
-                mass[:] = 0
-                if overlap > ZERO:
-                    at[:] = place
-                    masses_at(at, location, bits, cosh, sinh, mass)
-                    if place >= upper:
-                        mass[:] = at_high
-                    if place <= lower:
-                        mass[:] = at_low
-                for r in range(ROWS):
-                    beside = mass[r] * both[r]
-                    values[r] += surprise(logits[c, r] + beside) - surprise(beside)
+                    both = of_atoms[c, r] + beside[c, r]
+                    values[r] += surprise(both) - surprise(beside[c, r])
             give(result, first, j, values, wrong)

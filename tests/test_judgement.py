@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from ar_models.independent import Independent
 from ar_models.judgement import (
     COMBINED,
     STATISTICS,
+    Precision,
     Statistic,
     judge,
     log_tail_probability,
@@ -453,3 +455,19 @@ def test_the_peak_is_led_by_the_strangest_column(learned: TableDensity) -> None:
     assert (peak.argmax(axis=1) == density.argmax(axis=1))[greatest > 0].all()
     others = density.sum(axis=1) - greatest
     np.testing.assert_allclose(peak.sum(axis=1), greatest + 0.2 * others, atol=1e-6)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_bf16_moves_scores_little(learned: TableDensity, statistic: Statistic) -> None:
+    rows = awkward_table(300, seed=5)
+
+    exact, rough = (
+        learned.score(rows, statistic=statistic, precision=precision, explain="none")
+        for precision in get_args(Precision)
+    )
+
+    for name in ("log_prob", "anomaly_score"):
+        off = np.abs(rough[name].to_numpy() - exact[name].to_numpy())
+        assert 0 < np.median(off) < 0.3
+    ranks = np.abs(rough["p_value"].to_numpy() - exact["p_value"].to_numpy())
+    assert ranks.mean() < 0.02

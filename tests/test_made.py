@@ -16,7 +16,7 @@ from ar_models.autoregressive import draw_plainly
 from ar_models.compiled import compiled
 from ar_models.conditionals import EXACT, Tempering
 from ar_models.made import MADE
-from ar_models.masked_linear import Staircase
+from ar_models.masked_linear import Order, Staircase
 from ar_models.variables import Variable, binary
 
 MIXED = (
@@ -193,6 +193,39 @@ def test_without_most_zeros_the_products_are_the_same(
         kept = model.last.masked(*degrees_of(model), 0)
     assert isinstance(kept, Staircase)
     assert sum(w.numel() for w in kept.weights) < model.last.weight.numel()
+
+
+def test_products_without_zeros_are_in_the_type_of_an_autocast(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(masked_linear, "LARGE", 1)
+    model = randomized(MADE(MIXED, hidden=50)).eval()
+    x = model.sample(20)
+
+    def parameters(rough: bool) -> torch.Tensor:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=rough):
+            return model.conditionals(x).parameters
+
+    exact, rough, again = parameters(False), parameters(True), parameters(False)
+
+    assert torch.equal(exact, again)
+    assert rough.dtype == torch.float32
+    assert torch.equal(rough, rough.bfloat16().float())
+    torch.testing.assert_close(rough, exact, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [list(range(20, 40)) + list(range(20)), [*range(40)][::-1], [*range(40)]],
+)
+def test_columns_are_put_in_order(places: list[int]) -> None:
+    x = torch.randn(3, 40)
+    order = Order.of(torch.tensor(places))
+
+    assert bool(order.runs) == (places[0] < 39)
+    assert torch.equal(order.of_columns(x), x[:, places])
+    assert order.of_columns(x).is_contiguous()
+    assert Order.of(None).of_columns(x) is x
 
 
 def degrees_of(model: MADE) -> tuple[torch.Tensor, torch.Tensor]:

@@ -527,6 +527,23 @@ def test_rules_change_flags_and_explanations_alone(
     assert not (tmp_path / "output" / score.STAGED).exists()
 
 
+def test_bf16_is_another_job_with_nearly_the_same_scores(
+    job: Job, in_process: None, undisturbed: Path, tmp_path: Path
+) -> None:
+    before = table_of(undisturbed)
+    job(config=ScoreConfig(rows_per_fragment=400, precision="bf16"))
+    found = table_of(tmp_path / "output")
+
+    off = np.abs(found["log_prob"].to_numpy() - before["log_prob"].to_numpy())
+    assert 0 < np.median(off) < 0.2
+    assert found["id"].equals(before["id"])
+    keys = [
+        json.loads((folder / manifest.MANIFEST).read_text())["key"]
+        for folder in (undisturbed, tmp_path / "output")
+    ]
+    assert keys[0] != keys[1]
+
+
 def test_ties_do_not_exceed_a_budget(
     job: Job, in_process: None, tmp_path: Path
 ) -> None:
