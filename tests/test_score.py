@@ -538,7 +538,7 @@ def test_bf16_is_another_job_with_nearly_the_same_scores(
     assert 0 < np.median(off) < 0.2
     assert found["id"].equals(before["id"])
     keys = [
-        json.loads((folder / manifest.MANIFEST).read_text())["key"]
+        json.loads((folder / manifest.MANIFEST).read_text())["job_key"]
         for folder in (undisturbed, tmp_path / "output")
     ]
     assert keys[0] != keys[1]
