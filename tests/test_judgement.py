@@ -23,6 +23,7 @@ from ar_models.judgement import (
     Statistic,
     judge,
     log_tail_probability,
+    rounded_up,
     tail_probability,
 )
 from ar_models.variables import Variable
@@ -471,3 +472,23 @@ def test_bf16_moves_scores_little(learned: TableDensity, statistic: Statistic) -
         assert 0 < np.median(off) < 0.3
     ranks = np.abs(rough["p_value"].to_numpy() - exact["p_value"].to_numpy())
     assert ranks.mean() < 0.02
+
+
+def test_rows_in_bf16_are_the_same_alone_and_among_others(
+    learned: TableDensity,
+) -> None:
+    rows = awkward_table(301, seed=5)
+
+    together, alone = (
+        pa.concat_tables(
+            learned.score(rows.slice(start, size), precision="bf16", explain="none")
+            for start in range(0, 301, size)
+        )
+        for size in (301, 43)
+    )
+
+    for name in ("log_prob", "anomaly_score"):
+        np.testing.assert_allclose(together[name], alone[name], atol=1e-4, rtol=1e-4)
+    assert [rounded_up(n) for n in (0, 1, 7, 8, 9, 100, 1696, 4096)] == [
+        *(0, 1, 7, 8, 10, 112, 1792, 4096)
+    ]
