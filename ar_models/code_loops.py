@@ -17,13 +17,12 @@ CODES = 512
 
 
 @compiled
-def totals(logits: Numbers, result: Numbers, expected: Numbers) -> None:
-    """Logarithms of the sums of powers of e, and means of the logits.
+def entropies(logits: Numbers, result: Numbers) -> None:
+    """Entropies, in nats.
 
     Args:
         logits: Of all codes, (n, count, codes).
-        result: Takes the logarithms, (n, count).
-        expected: Takes the means by the codes' probabilities, (n, count).
+        result: (n, count).
     """
     rows, count, codes = logits.shape
     held = np.empty((CODES, ROWS), np.float32)
@@ -49,10 +48,8 @@ def totals(logits: Numbers, result: Numbers, expected: Numbers) -> None:
                         total[r] += share
                         mean[r] += share * own
             for r in range(ROWS):
-                mean[r] = mean[r] / total[r] + top[r]
-                total[r] = logarithm(total[r]) + top[r]
-            give(result, first, j, total, wrong)
-            give(expected, first, j, mean, wrong)
+                mean[r] = logarithm(total[r]) - mean[r] / total[r]
+            give(result, first, j, mean, wrong)
 
 
 @compiled

@@ -43,7 +43,6 @@ TINY = 2.0**-25
 MOST_LOGITS = 2**23
 """So many logits are held at once when codes are drawn."""
 
-
 KEPT_LOGITS = 2**22
 """So many logits of a large vocabulary are kept on processors."""
 

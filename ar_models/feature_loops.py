@@ -57,4 +57,5 @@ def of_numbers(
                 # In float64, where no tenth of an integer is rounded to another one.
                 shifted = np.floor(np.float64(value / places[j, k]))
                 digit = shifted - 10 * np.floor(shifted / 10)
-                each[10 * k + int(digit)] = 1
+                if digit >= 0 and digit <= 9:  # not of infinity, nor beyond 2^53
+                    each[10 * k + int(digit)] = 1

@@ -43,7 +43,7 @@ class Staircase(NamedTuple):
         weight: Tensor,
         of_inputs: Tensor,
         of_outputs: Tensor,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype,
     ) -> "Staircase":
         """That of a weight (outputs, inputs) and the degrees of both.
 
@@ -51,7 +51,7 @@ class Staircase(NamedTuple):
             weight: Of all inputs and outputs.
             of_inputs: The inputs' degrees.
             of_outputs: The outputs' degrees.
-            dtype: Of its products; the weight's where it is None.
+            dtype: Of its products.
         """
         order_in, order_out = ascending(of_inputs), ascending(of_outputs)
         if order_in is not None:
@@ -65,7 +65,7 @@ class Staircase(NamedTuple):
             weight.tensor_split(BLOCKS), seen.tensor_split(BLOCKS), strict=True
         ):
             if len(rows):
-                block = rows[:, : int(counts[-1])].to(dtype or weight.dtype)
+                block = rows[:, : int(counts[-1])].to(dtype)
                 weights.append(block.contiguous())
         restored = Order.of(None if order_out is None else order_out.argsort())
         return cls(Order.of(order_in), order_out, restored, weights)

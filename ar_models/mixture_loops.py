@@ -8,6 +8,10 @@ that of `ar_models.entropy`.
 
 Parameters are (n, count, width), row-contiguous float32: log-weights that are not
 normalised (of atoms, then of components), locations, raw log-scales.
+
+Every loop makes its own arrays, apart: of arrays that come from one place a compiler
+cannot know that they do not overlap, and computes one number at a time, which was
+measured to take seven times as long.
 """
 
 from typing import Any

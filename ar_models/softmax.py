@@ -20,8 +20,8 @@ def entropy(logits: Tensor) -> Tensor:
     """Entropies in nats: (…, codes) -> (…)."""
     if loops_pay(logits):
         flat = logits.reshape(-1, 1, logits.shape[-1])
-        total, expected = by_loop(code_loops.totals, flat, results=2)
-        return (total - expected).view(logits.shape[:-1])
+        (found,) = by_loop(code_loops.entropies, flat)
+        return found.view(logits.shape[:-1])
     log_probs = logits.log_softmax(-1)
     negative: Tensor = torch.linalg.vecdot(log_probs.exp(), log_probs)
     return -negative

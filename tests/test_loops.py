@@ -118,6 +118,22 @@ def test_a_network_sees_the_same_numbers(
     assert not by_loop[0].equal(by_loop[1])
 
 
+@pytest.mark.parametrize("huge", [torch.inf, -torch.inf, 3e38, -1e30, 1e19])
+def test_digits_of_what_is_too_great_are_left_out(
+    huge: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "MANY", 0)
+    digits = Variable("a", "integer", 0, knots=(-50.0, 2e6))
+    inputs = Inputs.of([digits])
+    x = torch.tensor([[12.0], [huge], [34.0]])
+
+    among, alone = inputs(x), inputs(x[[0, 2]])
+
+    assert torch.equal(among[[0, 2]], alone)
+    assert set(among[1, -30:].tolist()) <= {0.0, 1.0}
+    assert float(among[1, -30:].sum()) <= 3
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_no_number_comes_of_what_is_none(bad: float) -> None:
     given, x = conditionals(1.0)
