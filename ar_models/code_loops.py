@@ -17,42 +17,6 @@ CODES = 512
 
 
 @compiled
-def entropies(logits: Numbers, result: Numbers) -> None:
-    """Entropies, in nats.
-
-    Args:
-        logits: Of all codes, (n, count, codes).
-        result: (n, count).
-    """
-    rows, count, codes = logits.shape
-    held = np.empty((CODES, ROWS), np.float32)
-    top, total = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    wrong, mean = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    for first in range(0, rows, ROWS):
-        for j in range(count):
-            wrong[:], top[:], total[:], mean[:] = 0, ABSENT, 0, 0
-            for start in range(0, codes, CODES):
-                some = held[: min(CODES, codes - start)]
-                take(logits, first, j, start, some, wrong)
-                for c in range(len(some)):
-                    for r in range(ROWS):
-                        top[r] = max(top[r], some[c, r])
-            for start in range(0, codes, CODES):
-                some = held[: min(CODES, codes - start)]
-                if codes > CODES:
-                    take(logits, first, j, start, some, wrong)
-                for c in range(len(some)):
-                    for r in range(ROWS):
-                        own = some[c, r] - top[r]
-                        share = power_of_2(own * BITS)
-                        total[r] += share
-                        mean[r] += share * own
-            for r in range(ROWS):
-                mean[r] = logarithm(total[r]) - mean[r] / total[r]
-            give(result, first, j, mean, wrong)
-
-
-@compiled
 def log_ranks(
     logits: Numbers,
     own: Numbers,

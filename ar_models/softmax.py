@@ -18,10 +18,6 @@ rounding depends on the batch."""
 
 def entropy(logits: Tensor) -> Tensor:
     """Entropies in nats: (…, codes) -> (…)."""
-    if loops_pay(logits):
-        flat = logits.reshape(-1, 1, logits.shape[-1])
-        (found,) = by_loop(code_loops.entropies, flat)
-        return found.view(logits.shape[:-1])
     log_probs = logits.log_softmax(-1)
     negative: Tensor = torch.linalg.vecdot(log_probs.exp(), log_probs)
     return -negative

@@ -78,10 +78,10 @@ def main() -> None:
         if variables is not CODES:
             report(f"log-probabilities, {name}", partial(given.log_prob, x))
         report(f"tails, {name}", partial(given.log_tails, x, log_prob))
-        report(f"entropies, {name}", given.entropy)
         inputs = Inputs.of(variables)
         if variables is not CODES:
             report(f"features, {name}", partial(inputs, x))
+            report(f"entropies, {name}", given.entropy)
 
 
 if __name__ == "__main__":
