@@ -22,19 +22,19 @@ bench: .venv/installed
 	  $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
-	$(BIN)/python -m pytest tests/test_kill.py --kills 10 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/system/test_kill.py --kills 10 $(PYTEST_ARGS)
 
 check-consumer: .venv/installed  ## a version in a fresh environment, served, in Spark
 	$(BIN)/python -m pip install -q --disable-pip-version-check \
 	  -c constraints.txt -e '.[spark]'
-	$(BIN)/python -m pytest tests/test_consumer.py -m consumer $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/tasks/registry/test_consumer.py -m consumer $(PYTEST_ARGS)
 
 check-image: .venv/installed  ## the steps of infra/Dockerfile in an empty folder, minutes
-	$(BIN)/python -m pytest tests/test_image.py -m image $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/system/test_image.py -m image $(PYTEST_ARGS)
 
 test-stack: .venv/installed-stack  ## the loop on real servers, minutes
-	tests/install_postgres.sh
-	$(BIN)/python -m pytest -m stack tests/test_stack.py $(PYTEST_ARGS)
+	tests/system/install_postgres.sh
+	$(BIN)/python -m pytest -m stack tests/system/test_stack.py $(PYTEST_ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -8,19 +8,19 @@ Example:
     torch.Size([10])
 """
 
-from ar_models.autoregressive import AutoregressiveModel
-from ar_models.conditionals import Conditionals, Layout
-from ar_models.eonade import EoNADE
-from ar_models.families import MODELS
-from ar_models.fvsbn import FVSBN
-from ar_models.independent import Independent
-from ar_models.inputs import Inputs
-from ar_models.made import MADE
-from ar_models.nade import NADE
-from ar_models.pixelcnn import PixelCNN
-from ar_models.rnn import RNN
-from ar_models.transformer import Transformer
-from ar_models.vae import VAE
+from ar_models.distributions.conditionals import Conditionals, Layout
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.eonade import EoNADE
+from ar_models.families.fvsbn import FVSBN
+from ar_models.families.independent import Independent
+from ar_models.families.made import MADE
+from ar_models.families.nade import NADE
+from ar_models.families.pixelcnn import PixelCNN
+from ar_models.families.registry import MODELS
+from ar_models.families.rnn import RNN
+from ar_models.families.transformer import Transformer
+from ar_models.families.vae import VAE
+from ar_models.layers.features import Inputs
 from ar_models.variables import Variable, binary
 
 __all__ = [

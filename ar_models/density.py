@@ -18,13 +18,20 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from ar_models import cells, explanation
-from ar_models.autoregressive import AutoregressiveModel
-from ar_models.columns import CodeColumn
-from ar_models.conditionals import Tempering
-from ar_models.encoder import Encoded, TableEncoder
-from ar_models.families import build, family
-from ar_models.imputation import (
+from ar_models.distributions.conditionals import Tempering
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.registry import build, family
+from ar_models.scoring import explanation
+from ar_models.scoring.conformal import (
+    SEGMENT,
+    Counts,
+    Integers,
+    Reference,
+    Rule,
+    flags,
+    optional,
+)
+from ar_models.scoring.imputation import (
     METHODS,
     Method,
     decoded,
@@ -33,8 +40,8 @@ from ar_models.imputation import (
     patched,
     require_order_agnostic,
 )
-from ar_models.imputation import details as imputation_details
-from ar_models.judgement import (
+from ar_models.scoring.imputation import details as imputation_details
+from ar_models.scoring.statistics import (
     DEFAULT,
     STATISTICS,
     Floats,
@@ -49,16 +56,10 @@ from ar_models.judgement import (
     statistics_of,
     usual_of,
 )
-from ar_models.lists import ListColumn
-from ar_models.ranking import (
-    SEGMENT,
-    Counts,
-    Integers,
-    Reference,
-    Rule,
-    flags,
-    optional,
-)
+from ar_models.tables import arrow
+from ar_models.tables.columns import CodeColumn
+from ar_models.tables.encoder import Encoded, TableEncoder
+from ar_models.tables.lists import ListColumn
 
 FORMAT = 1
 """Number of the saved form that this version writes, and the only one it reads."""
@@ -815,12 +816,12 @@ def carry(drawn: pa.Table, given: pa.Table) -> pa.Table:
             continue
         place = drawn.column_names.index(name)
         field = drawn.schema.field(place)
-        plain = cells.plain(field.type)
+        plain = arrow.plain(field.type)
         # A dictionary of another column of strings must not come between.
         own, other = decoded(array, plain), decoded(drawn.column(place), plain)
         rows = np.arange(len(own))
         sources = np.where(own.is_valid().to_numpy(), rows, len(own) + rows)
-        filled = cells.as_type(patched(own, other, sources), field.type)
+        filled = arrow.as_type(patched(own, other, sources), field.type)
         drawn = drawn.set_column(place, field, filled)
     return drawn
 

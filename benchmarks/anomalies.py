@@ -32,16 +32,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ar_models import families
-from ar_models.autoregressive import AutoregressiveModel
-from ar_models.columns import Column
 from ar_models.density import TableDensity
-from ar_models.encoder import LeftOut, TableEncoder, constant
-from ar_models.judgement import DEFAULT, Statistic
-from tasks import profile
-from tasks.batches import Batch
+from ar_models.families import registry
+from ar_models.families.base import AutoregressiveModel
+from ar_models.scoring.statistics import DEFAULT, Statistic
+from ar_models.tables.columns import Column
+from ar_models.tables.encoder import LeftOut, TableEncoder, constant
 from tasks.config import DataConfig, MadeConfig, TrainConfig
-from tasks.learner import Learner, train_epoch
+from tasks.data import profile
+from tasks.data.batches import Batch
+from tasks.training.trainer import Learner, train_epoch
 
 Floats = NDArray[np.float64]
 
@@ -178,7 +178,7 @@ def fit(rows: pa.Table, setting: Setting, seed: int) -> TableDensity:
     held_out = max(4, round(HELD_OUT * len(x)))
     valid, train = x[order[:held_out]], x[order[held_out:]]
     torch.manual_seed(seed)
-    model = families.build(
+    model = registry.build(
         setting.model.family,
         encoder.variables,
         setting.model.model_dump(mode="json", exclude={"family"}) | {"seed": seed},

@@ -20,7 +20,7 @@ from published import Data, binary_variables, trained
 from torch import Tensor
 from torch.nn import functional as F
 
-from ar_models.autoregressive import AutoregressiveModel
+from ar_models.families.base import AutoregressiveModel
 from tasks.config import Config, load
 
 CONFIG = Path(__file__).parent.parent / "examples" / "published" / "mnist_features.yaml"

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from tasks import environment
+from tasks.runtime import environment
 
 COLUMNS = 30
 
@@ -42,9 +42,11 @@ def main() -> None:
 def compare(given: argparse.Namespace, folder: Path) -> None:
     """Trains on Ray and bare in turns, and prints what each achieved."""
     # Ray reads the environment when it is imported.
-    from tasks import cluster, prepare, train, worker
-    from tasks.batches import Rows
     from tasks.config import DataConfig, MadeConfig, Resources, TrainConfig
+    from tasks.data import prepare
+    from tasks.data.batches import Rows
+    from tasks.runtime import cluster
+    from tasks.training import train, worker
 
     resources = Resources(storage=str(folder))
     cluster.connect(resources)
@@ -117,7 +119,7 @@ def bare_rates(
         training: Epochs, batch size, rate and precision.
         threads: For torch.
     """
-    from tasks.learner import autocast_dtype
+    from tasks.training.trainer import autocast_dtype
 
     torch.set_num_threads(threads)
     dtype = autocast_dtype(training.precision, x.device)

@@ -26,13 +26,13 @@ from anomalies import write
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ar_models import families
-from ar_models.autoregressive import AutoregressiveModel
-from ar_models.independent import Independent
+from ar_models.families import registry
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.independent import Independent
 from ar_models.variables import Variable
-from tasks.batches import Batch
 from tasks.config import TrainConfig
-from tasks.learner import Learner, train_epoch
+from tasks.data.batches import Batch
+from tasks.training.trainer import Learner, train_epoch
 
 SIDE = 14
 LEFT_OUT = (1, 4, 8)
@@ -77,7 +77,7 @@ def variables(x: Tensor) -> tuple[Variable, ...]:
 def learn(family: str, x: Tensor, steps: int, mutation: float) -> AutoregressiveModel:
     """A model of images (n, 196) after so many steps."""
     torch.manual_seed(0)
-    model = families.build(family, variables(x), MODELS[family])
+    model = registry.build(family, variables(x), MODELS[family])
     size = 32 if family == "pixelcnn" else 128
     config = TrainConfig(
         epochs=1, batch_size=size, learning_rate=3e-3, mutation=mutation, ema=0.99

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ar_models import attention
-from ar_models.dropout import Dropout
+from ar_models.layers import attention
+from ar_models.layers.dropout import Dropout
 
 SHAPES = ((1024, 4, 20, 32), (64, 4, 100, 32), (32, 6, 257, 32), (32, 3, 257, 64))
 """Of queries: rows, heads, places and width."""

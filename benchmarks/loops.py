@@ -13,9 +13,9 @@ from functools import partial
 
 import torch
 
-from ar_models import compiled
-from ar_models.conditionals import Conditionals, Layout
-from ar_models.inputs import Inputs
+from ar_models.distributions.conditionals import Conditionals, Layout
+from ar_models.kernels import compiled
+from ar_models.layers.features import Inputs
 from ar_models.variables import Variable
 
 ROWS = 4096

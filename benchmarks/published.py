@@ -37,17 +37,18 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ar_models.autoregressive import AutoregressiveModel
-from ar_models.encoder import TableEncoder
-from ar_models.families import MODELS
-from ar_models.lists import ListColumn
-from ar_models.ordering import dependence_orderings
-from ar_models.pixelcnn import PixelCNN
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.chow_liu import dependence_orderings
+from ar_models.families.pixelcnn import PixelCNN
+from ar_models.families.registry import MODELS
+from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.lists import ListColumn
 from ar_models.variables import Variable
-from tasks import batches, learner, profile
-from tasks.batches import Batches, Order, Rows
 from tasks.config import ColumnConfig, Config, DataConfig, load
-from tasks.intervals import interval
+from tasks.data import batches, profile
+from tasks.data.batches import Batches, Order, Rows
+from tasks.evaluation.intervals import interval
+from tasks.training import trainer
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "examples" / "published"
@@ -438,7 +439,7 @@ def key(config: Config, data: Data) -> str:
 
 def fit(
     model: AutoregressiveModel, config: Config, data: Data, device: torch.device
-) -> learner.Learner:
+) -> trainer.Learner:
     """Trains as `chainrule train` does, here and without checkpoints."""
     training = config.train
     with tempfile.TemporaryDirectory() as folder:
@@ -446,7 +447,7 @@ def fit(
         valid = as_rows(Path(folder) / "valid", data.valid)
         order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
         steps = training.epochs * order.batches
-        student = learner.Learner(model, training, steps=steps, device=device)
+        student = trainer.Learner(model, training, steps=steps, device=device)
         sequences = any(v.at_least for v in data.variables)
         feed = Batches(rows, order, device=device, by_length=sequences)
         position = student.position
@@ -456,7 +457,7 @@ def fit(
             return position.seconds + position.epoch_seconds > budget
 
         while position.stopped is None:
-            learner.train_epoch(student, feed.epoch(position.epoch), out_of_time)
+            trainer.train_epoch(student, feed.epoch(position.epoch), out_of_time)
             start = time.perf_counter()
             nll = student.nll(
                 batches.in_sequence(valid, training.batch_size, device=device)

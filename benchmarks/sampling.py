@@ -24,9 +24,9 @@ from collections.abc import Callable
 import torch
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 
-from ar_models import masked_linear
-from ar_models.autoregressive import AutoregressiveModel
-from ar_models.families import MODELS
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.registry import MODELS
+from ar_models.layers import masked_linear
 from ar_models.variables import binary
 
 PLAIN_STEPS = 8

@@ -33,15 +33,15 @@ import torch
 from numpy.typing import NDArray
 from ray import cloudpickle
 
-from ar_models import masked_linear
 from ar_models.density import BATCH, TableDensity
-from ar_models.judgement import DEFAULT
-from ar_models.made import MADE
-from tasks import cluster, environment
+from ar_models.families.made import MADE
+from ar_models.layers import masked_linear
+from ar_models.scoring.statistics import DEFAULT
 from tasks.config import DataConfig, Resources, ScoreConfig
-from tasks.datasets import open_dataset, read
-from tasks.prepare import load_encoder, prepare
-from tasks.score import score
+from tasks.data.datasets import open_dataset, read
+from tasks.data.prepare import load_encoder, prepare
+from tasks.inference.score import score
+from tasks.runtime import cluster, environment
 
 FRAGMENT = 100_000
 """The job's default."""

@@ -143,8 +143,8 @@ def learn(arguments: argparse.Namespace) -> None:
     """Learns from the train rows, draws, completes, fills and scores."""
     import torch
 
-    from tasks import cluster
     from tasks.config import Resources, load
+    from tasks.runtime import cluster
 
     torch.set_num_threads(1)
     work, name = arguments.work, arguments.worker
@@ -206,11 +206,13 @@ def fit(
     """
     import torch
 
-    from ar_models import families
     from ar_models.density import TableDensity
-    from tasks import batches, learner, manifest, prepare, storage
-    from tasks.batches import Batches, Order, Rows
+    from ar_models.families import registry
     from tasks.config import Resources
+    from tasks.data import batches, prepare
+    from tasks.data.batches import Batches, Order, Rows
+    from tasks.runtime import manifest, storage
+    from tasks.training import trainer
 
     share = {"valid": 0.08, "calibration": 0.01, "test": 0.01}
     split = config.data.split.model_copy(update=share)
@@ -231,14 +233,14 @@ def fit(
         sequence = [*first, *(name for name in names if name not in first)]
         settings["ordering"] = [[names.index(name) for name in sequence]]
     torch.manual_seed(training.seed)
-    model = families.build(family, encoder.variables, settings)
+    model = registry.build(family, encoder.variables, settings)
     order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
-    learned = learner.Learner(model, training, steps=training.epochs * order.batches)
+    learned = trainer.Learner(model, training, steps=training.epochs * order.batches)
     position = learned.position
     source = Batches(rows, order)
     volume = storage.read_json(f"{prepared}/{manifest.MANIFEST}")["log_volume"]
     while position.stopped is None and clock() < deadline:
-        learner.train_epoch(
+        trainer.train_epoch(
             learned,
             source.epoch(position.epoch),
             lambda: clock() > deadline,
@@ -268,7 +270,7 @@ def settings_of(config: Any, family: str) -> Json:
 
 def judge(name: str, tables: dict[str, pa.Table], target: str, work: Path) -> Json:
     """The measures of what a model drew and filled."""
-    from tasks.fidelity import Tables, compare
+    from tasks.evaluation.fidelity import Tables, compare
 
     train, test = tables["train"], tables["test"]
     synthetic = as_trained(pq.read_table(work / name / "sample.parquet"), train.schema)
@@ -283,7 +285,7 @@ def judge(name: str, tables: dict[str, pa.Table], target: str, work: Path) -> Js
 
 def judge_real(tables: dict[str, pa.Table], target: str) -> Json:
     """The same measures of the train rows themselves."""
-    from tasks.fidelity import Tables, compare, two_sample_auc
+    from tasks.evaluation.fidelity import Tables, compare, two_sample_auc
 
     train, test = tables["train"], tables["test"]
     found = flat(compare(Tables(train, test, train), target))
@@ -315,7 +317,7 @@ def flat(found: Json) -> Json:
 
 def filled(table: pa.Table, tables: dict[str, pa.Table]) -> Json:
     """How near filled cells are to the truth: categories right, numbers by rank."""
-    from tasks.fidelity import numbers, text
+    from tasks.evaluation.fidelity import numbers, text
 
     test, holes, train = tables["test"], tables["holes"], tables["train"]
     table = as_trained(table, test.schema)

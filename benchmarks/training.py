@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ar_models.families import MODELS
+from ar_models.families.registry import MODELS
 from ar_models.variables import binary
 
 DIM = 784

@@ -7,8 +7,8 @@ from prefect import flow
 from flows import steps
 from flows.retrain import prepared_data
 from flows.steps import place
-from tasks import storage
 from tasks.config import Config
+from tasks.runtime import storage
 
 
 @flow(flow_run_name="{config.name}")

@@ -6,8 +6,8 @@ from prefect import flow
 
 from flows import steps
 from flows.steps import place
-from tasks import group
 from tasks.config import Config
+from tasks.data import group
 
 
 @flow(flow_run_name="{config.name}")

@@ -5,9 +5,10 @@ from typing import Any
 from rich.markup import escape
 
 from flows import steps
-from flows.terminal import Terminal
-from tasks import export, register
+from flows.cli.console import Terminal
 from tasks.config import Config
+from tasks.inference import export
+from tasks.registry import register
 
 Json = dict[str, Any]  # JSON-able values
 

@@ -5,13 +5,15 @@ from typing import Any
 
 from prefect import flow
 
-from ar_models.encoder import TableEncoder
+from ar_models.tables.encoder import TableEncoder
 from flows import score, steps
 from flows.steps import place
-from tasks import group, storage, tracking
 from tasks.config import Config, DataConfig
-from tasks.contract import log_facts, reference_of
-from tasks.start import encoder_of
+from tasks.data import group
+from tasks.registry import tracking
+from tasks.registry.data_validation import log_facts, reference_of
+from tasks.runtime import storage
+from tasks.training.warm_start import encoder_of
 
 Results = dict[str, Any]
 """What each step returned, by its name; JSON-able."""

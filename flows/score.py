@@ -6,8 +6,9 @@ from prefect import flow
 
 from flows import steps
 from flows.steps import place
-from tasks import group, storage
 from tasks.config import Config
+from tasks.data import group
+from tasks.runtime import storage
 
 
 @flow(flow_run_name="{config.name}")

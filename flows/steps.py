@@ -16,29 +16,14 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import Task
 
-from tasks import (
-    backfill,
-    compare,
-    contract,
-    embed,
-    evaluate,
-    fidelity,
-    gate,
-    group,
-    impute,
-    manifest,
-    monitor,
-    prepare,
-    register,
-    report,
-    sample,
-    score,
-    start,
-    storage,
-    tracking,
-    train,
-)
 from tasks.config import Config
+from tasks.data import group, prepare
+from tasks.evaluation import compare, evaluate, fidelity, report
+from tasks.inference import backfill, embed, impute, sample, score
+from tasks.monitoring import monitor
+from tasks.registry import data_validation, gate, register, tracking
+from tasks.runtime import manifest, storage
+from tasks.training import train, warm_start
 
 PASSING = re.compile(
     r"AWS Error (NETWORK_CONNECTION|REQUEST_TIMEOUT|SLOW_DOWN|SERVICE_UNAVAILABLE"
@@ -61,9 +46,9 @@ outside: Callable[..., Any] = partial(
 """For steps that read or write what may be far away."""
 
 group_rows = outside(group.group, name="group")
-choose_start = once(start.choose, name="start")
+choose_start = once(warm_start.choose, name="start")
 prepare_data = outside(prepare.prepare, name="prepare")
-check_contract = once(contract.check, name="contract")
+check_contract = once(data_validation.check, name="contract")
 train_model = once(train.train, name="train")
 evaluate_model = outside(evaluate.evaluate, name="evaluate")
 compare_samples = outside(fidelity.fidelity, name="compare samples")

@@ -184,7 +184,7 @@ class ContractConfig(Section):
 
 
 class MadeConfig(Section):
-    """A masked network; every key is an argument of `ar_models.made.MADE`."""
+    """A masked network; every key is an argument of `ar_models.families.made.MADE`."""
 
     family: Literal["made"] = "made"
     ensemble: PositiveInt = Field(
@@ -210,7 +210,7 @@ class MadeConfig(Section):
 
 
 class FvsbnConfig(Section):
-    """A regression per variable; keys are arguments of `ar_models.fvsbn.FVSBN`."""
+    """A regression per variable: the arguments of `ar_models.families.fvsbn.FVSBN`."""
 
     family: Literal["fvsbn"] = "fvsbn"
     ensemble: PositiveInt = Field(
@@ -226,7 +226,7 @@ class FvsbnConfig(Section):
 
 
 class NadeConfig(Section):
-    """Tied weights; every key is an argument of `ar_models.nade.NADE`."""
+    """Tied weights; every key is an argument of `ar_models.families.nade.NADE`."""
 
     family: Literal["nade"] = "nade"
     ensemble: PositiveInt = Field(
@@ -248,7 +248,7 @@ class NadeConfig(Section):
 
 
 class EonadeConfig(Section):
-    """Any order; every key is an argument of `ar_models.eonade.EoNADE`."""
+    """Any order; every key is an argument of `ar_models.families.eonade.EoNADE`."""
 
     family: Literal["eonade"] = "eonade"
     ensemble: PositiveInt = Field(
@@ -270,7 +270,7 @@ class EonadeConfig(Section):
 
 
 class PixelcnnConfig(Section):
-    """Gated convolutions; keys are arguments of `ar_models.pixelcnn.PixelCNN`.
+    """Gated convolutions; keys are arguments of `ar_models.families.pixelcnn.PixelCNN`.
 
     The shape of the images is that of `data.images`.
     """
@@ -293,7 +293,7 @@ class PixelcnnConfig(Section):
 
 
 class RnnConfig(Section):
-    """A recurrent network; every key is an argument of `ar_models.rnn.RNN`."""
+    """A recurrent network; every key is an argument of `ar_models.families.rnn.RNN`."""
 
     family: Literal["rnn"] = "rnn"
     ensemble: PositiveInt = Field(
@@ -348,7 +348,7 @@ class TransformerConfig(Section):
 
 
 class VaeConfig(Section):
-    """A latent vector; every key is an argument of `ar_models.vae.VAE`."""
+    """A latent vector; every key is an argument of `ar_models.families.vae.VAE`."""
 
     family: Literal["vae"] = "vae"
     ensemble: PositiveInt = Field(

@@ -1,0 +1,1 @@
+"""Bulk jobs that apply a model: score, sample, impute, embed, export and backfill."""
