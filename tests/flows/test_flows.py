@@ -18,8 +18,8 @@ import yaml
 from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
+from flows.cli import main
 from flows.cli.console import Terminal
-from flows.cli.main import main
 from flows.process import supervisor
 from tests.support.tables import small_table
 

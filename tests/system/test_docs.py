@@ -8,7 +8,7 @@ import yaml
 from typer.main import get_command
 
 from ar_models.families.registry import MODELS
-from flows.cli.main import main
+from flows.cli import main
 from tasks.config import Config
 
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ from prefect.settings.models.root import Settings
 from pydantic import BaseModel
 from typer.main import get_command
 
-from flows.cli.main import main
+from flows.cli import main
 from tasks.config import Config
 from tasks.runtime import environment
 
