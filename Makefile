@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-stack lint bench check-kill check-consumer check-image clean
+.PHONY: demo test test-stack lint docs bench check-slow check-kill check-consumer check-image clean
 
 demo: .venv/installed  ## NYC flights: retrain, score, sample, and what came out
 	$(BIN)/chainrule demo
@@ -20,6 +20,12 @@ bench: .venv/installed
 	  -c constraints.txt -e '.[bench]'
 	for script in training feed scoring sampling; do \
 	  $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+docs: .venv/installed  ## the documentation as a static site in build/site
+	$(BIN)/mkdocs build --strict --config-file docs/mkdocs.yml
+
+check-slow: .venv/installed  ## laws that take minutes
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
 	$(BIN)/python -m pytest tests/system/test_kill.py --kills 10 $(PYTEST_ARGS)
