@@ -38,7 +38,9 @@ from ar_models.families.base import AutoregressiveModel
 from ar_models.scoring.statistics import DEFAULT, Statistic
 from ar_models.tables.columns import Column
 from ar_models.tables.encoder import LeftOut, TableEncoder, constant
-from tasks.config import DataConfig, MadeConfig, TrainConfig
+from tasks.config.data import DataConfig
+from tasks.config.model import MadeConfig
+from tasks.config.train import TrainConfig
 from tasks.data import profile
 from tasks.data.batches import Batch
 from tasks.training.trainer import Learner, train_epoch

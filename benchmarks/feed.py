@@ -42,7 +42,10 @@ def main() -> None:
 def compare(given: argparse.Namespace, folder: Path) -> None:
     """Trains on Ray and bare in turns, and prints what each achieved."""
     # Ray reads the environment when it is imported.
-    from tasks.config import DataConfig, MadeConfig, Resources, TrainConfig
+    from tasks.config.data import DataConfig
+    from tasks.config.model import MadeConfig
+    from tasks.config.resources import Resources
+    from tasks.config.train import TrainConfig
     from tasks.data import prepare
     from tasks.data.batches import Rows
     from tasks.runtime import cluster

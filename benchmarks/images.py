@@ -30,7 +30,7 @@ from ar_models.families import registry
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.independent import Independent
 from ar_models.variables import Variable
-from tasks.config import TrainConfig
+from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training.trainer import Learner, train_epoch
 

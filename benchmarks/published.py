@@ -44,7 +44,9 @@ from ar_models.families.registry import MODELS
 from ar_models.tables.encoder import TableEncoder
 from ar_models.tables.lists import ListColumn
 from ar_models.variables import Variable
-from tasks.config import ColumnConfig, Config, DataConfig, load
+from tasks.config.data import ColumnConfig, DataConfig
+from tasks.config.load import load
+from tasks.config.root import Config
 from tasks.data import batches, profile
 from tasks.data.batches import Batches, Order, Rows
 from tasks.evaluation.intervals import interval

@@ -37,7 +37,9 @@ from ar_models.density import BATCH, TableDensity
 from ar_models.families.made import MADE
 from ar_models.layers import masked_linear
 from ar_models.scoring.statistics import DEFAULT
-from tasks.config import DataConfig, Resources, ScoreConfig
+from tasks.config.data import DataConfig
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
 from tasks.data.datasets import open_dataset, read
 from tasks.data.prepare import load_encoder, prepare
 from tasks.inference.score import score

@@ -143,7 +143,8 @@ def learn(arguments: argparse.Namespace) -> None:
     """Learns from the train rows, draws, completes, fills and scores."""
     import torch
 
-    from tasks.config import Resources, load
+    from tasks.config.load import load
+    from tasks.config.resources import Resources
     from tasks.runtime import cluster
 
     torch.set_num_threads(1)
@@ -208,7 +209,7 @@ def fit(
 
     from ar_models.density import TableDensity
     from ar_models.families import registry
-    from tasks.config import Resources
+    from tasks.config.resources import Resources
     from tasks.data import batches, prepare
     from tasks.data.batches import Batches, Order, Rows
     from tasks.runtime import manifest, storage

@@ -7,7 +7,7 @@ from prefect import flow
 from flows import steps
 from flows.retrain import prepared_data
 from flows.steps import place
-from tasks.config import Config
+from tasks.config.root import Config
 from tasks.runtime import storage
 
 

@@ -6,7 +6,7 @@ from rich.markup import escape
 
 from flows import steps
 from flows.cli.console import Terminal
-from tasks.config import Config
+from tasks.config.root import Config
 from tasks.inference import export
 from tasks.registry import register
 

@@ -8,7 +8,8 @@ from prefect import flow
 from ar_models.tables.encoder import TableEncoder
 from flows import score, steps
 from flows.steps import place
-from tasks.config import Config, DataConfig
+from tasks.config.data import DataConfig
+from tasks.config.root import Config
 from tasks.data import group
 from tasks.registry import tracking
 from tasks.registry.data_validation import log_facts, reference_of

@@ -6,7 +6,7 @@ from prefect import flow
 
 from flows import steps
 from flows.steps import place
-from tasks.config import Config
+from tasks.config.root import Config
 
 
 @flow(flow_run_name="{config.name}")

@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import Task
 
-from tasks.config import Config
+from tasks.config.root import Config
 from tasks.data import group, prepare
 from tasks.evaluation import compare, evaluate, fidelity, report
 from tasks.inference import backfill, embed, impute, sample, score

@@ -72,7 +72,7 @@ def ray() -> Iterator[None]:
     """A local Ray with 2 processors, started once."""
     import ray
 
-    from tasks.config import Resources
+    from tasks.config.resources import Resources
     from tasks.runtime import cluster
 
     cluster.connect(Resources(), cpus=2)
@@ -121,7 +121,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, ray: None) -> str:
     """The folder of `tables.small_table`, prepared."""
     import pyarrow.parquet as pq
 
-    from tasks.config import DataConfig, Resources
+    from tasks.config.data import DataConfig
+    from tasks.config.resources import Resources
     from tasks.data.prepare import prepare
     from tests.support.tables import small_table
 

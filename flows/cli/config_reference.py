@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tasks.config import Config
+from tasks.config.root import Config
 
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 """Bounds by the names that pydantic's metadata have for them."""

@@ -12,7 +12,8 @@ from rich.markup import escape
 from flows.cli import flights, formatting
 from flows.cli.console import Terminal
 from flows.process import jobs
-from tasks.config import Config, Resources
+from tasks.config.resources import Resources
+from tasks.config.root import Config
 
 STEPS = ("prepare", "train", "evaluate", "score", "sample")
 

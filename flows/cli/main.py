@@ -21,7 +21,9 @@ import yaml
 
 from flows.cli.console import Terminal
 from flows.process import supervisor
-from tasks.config import Config, Resources, load
+from tasks.config.load import load
+from tasks.config.resources import Resources
+from tasks.config.root import Config
 from tasks.runtime import environment
 
 EXPECTED = (ValueError, TypeError, OSError)

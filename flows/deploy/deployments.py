@@ -39,7 +39,8 @@ from prefect.workers.utilities import (
 from pydantic import ValidationError
 
 from flows.deploy import dataset_lock, scheduled
-from tasks.config import Config, Schedule
+from tasks.config.root import Config
+from tasks.config.schedules import Schedule
 from tasks.runtime import environment
 
 FLOWS: dict[str, Flow[..., Any]] = {

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from flows.cli.console import Terminal
 from flows.process import jobs
-from tasks.config import Config
+from tasks.config.root import Config
 from tasks.evaluation import replay as months
 from tasks.inference import backfill
 from tasks.registry import register

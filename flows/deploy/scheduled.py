@@ -22,7 +22,7 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 
 from flows.deploy import dataset_lock
 from flows.process import supervisor
-from tasks.config import Config
+from tasks.config.root import Config
 from tasks.runtime import environment
 
 DRIFT, LASTING = "chainrule.drift", "chainrule.drift.lasting"

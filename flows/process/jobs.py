@@ -9,7 +9,7 @@ from flows import compare, embed, impute, monitor, retrain, sample, score
 from flows.cli import formatting
 from flows.cli.console import Terminal
 from flows.process import runs
-from tasks.config import Config
+from tasks.config.root import Config
 from tasks.runtime import environment, storage
 
 FLOWS: dict[str, Flow[..., dict[str, Any]]] = {

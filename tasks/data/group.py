@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ar_models.tables.lists import element_types
-from tasks.config import DataConfig
+from tasks.config.data import DataConfig
 from tasks.data import datasets, profile, splits
 from tasks.data.datasets import Dataset, check_columns
 from tasks.runtime import manifest, storage

@@ -24,7 +24,8 @@ from ar_models.tables import arrow
 from ar_models.tables.columns import Column
 from ar_models.tables.encoder import FORMAT, Image, LeftOut, TableEncoder
 from ar_models.tables.lists import Lists, element_types, is_nested
-from tasks.config import DataConfig, Resources
+from tasks.config.data import DataConfig
+from tasks.config.resources import Resources
 from tasks.data import profile, splits
 from tasks.data.datasets import (
     BadFile,

@@ -39,7 +39,7 @@ from ar_models.tables.columns import (
 from ar_models.tables.encoder import LeftOut, constant
 from ar_models.tables.lists import ListColumn, Lists, element_types, variables_of
 from ar_models.variables import MAX_INTEGER, Variable
-from tasks.config import DataConfig, ImageConfig
+from tasks.config.data import DataConfig, ImageConfig
 
 EXACT_CELLS = 1 << 22
 """Distinct values that are counted exactly, over all columns together; the driver

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from ar_models.tables import arrow
 from ar_models.tables.lists import Lists
-from tasks.config import SplitConfig
+from tasks.config.data import SplitConfig
 from tasks.data.profile import Points, base_of, cells_of, mix
 
 FORMAT = 2

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ar_models.density import TableDensity
-from tasks.config import EvaluateConfig, Resources
+from tasks.config.evaluate import EvaluateConfig
+from tasks.config.resources import Resources
 from tasks.data import datasets
 from tasks.data.datasets import Fragment, OnBadFile
 from tasks.evaluation import compare_page, segments

@@ -23,7 +23,8 @@ from ar_models.scoring.statistics import Judgement, log_probs
 from ar_models.tables.columns import PRESENT
 from ar_models.tables.encoder import Encoded, TableEncoder
 from ar_models.tables.lists import ListColumn
-from tasks.config import EvaluateConfig, Resources
+from tasks.config.evaluate import EvaluateConfig
+from tasks.config.resources import Resources
 from tasks.evaluation import baseline, segments
 from tasks.evaluation.intervals import binned_distance, distance, half_width, interval
 from tasks.evaluation.transforms import count, transforms

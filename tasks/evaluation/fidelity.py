@@ -28,7 +28,7 @@ from ar_models.density import TableDensity
 from ar_models.tables import arrow
 from ar_models.tables.columns import MISSING, OUTSIDE, PRESENT, UNSEEN
 from ar_models.tables.lists import ListColumn
-from tasks.config import FidelityConfig
+from tasks.config.fidelity import FidelityConfig
 from tasks.data import datasets
 from tasks.evaluation import fidelity_page
 from tasks.evaluation.intervals import interval

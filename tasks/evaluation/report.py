@@ -17,7 +17,7 @@ from ar_models.density import TableDensity
 from ar_models.scoring import statistics
 from ar_models.scoring.conformal import Counts, Rule, flags
 from ar_models.scoring.explanation import short, text
-from tasks.config import ScoreConfig
+from tasks.config.score import ScoreConfig
 from tasks.evaluation import evaluate, segments
 from tasks.registry.gate import as_table, read_checks
 from tasks.reports import figures

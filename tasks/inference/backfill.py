@@ -11,7 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.config import Resources, ScoreConfig
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
 from tasks.data import datasets
 from tasks.data.datasets import OnBadFile
 from tasks.inference.score import score

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.config import EmbedConfig, Resources
+from tasks.config.embed import EmbedConfig
+from tasks.config.resources import Resources
 from tasks.data import datasets
 from tasks.data.datasets import Fragment, OnBadFile
 from tasks.inference.score import QUARANTINE, carried_columns, unread

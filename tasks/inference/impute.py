@@ -8,7 +8,8 @@ import pyarrow as pa
 
 from ar_models.density import DETAILS, TableDensity
 from ar_models.scoring.imputation import require_order_agnostic
-from tasks.config import ImputeConfig, Resources
+from tasks.config.impute import ImputeConfig
+from tasks.config.resources import Resources
 from tasks.data import datasets
 from tasks.data.datasets import Dataset, Fragment
 from tasks.runtime import manifest, parts

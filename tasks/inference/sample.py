@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models.density import LOG_PROB, TableDensity, check_given, check_modelled
-from tasks.config import Resources, SampleConfig
+from tasks.config.resources import Resources
+from tasks.config.sample import SampleConfig
 from tasks.data import datasets
 from tasks.data.datasets import Dataset, Fragment
 from tasks.runtime import manifest, parts

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 
 from ar_models.density import TableDensity, check_choices, put, scored_schema
 from ar_models.scoring.conformal import Rule, optional
-from tasks.config import Resources, ScoreConfig
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
 from tasks.data import datasets
 from tasks.data.datasets import Dataset, Fragment, OnBadFile
 from tasks.inference import selection

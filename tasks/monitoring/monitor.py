@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ar_models.tables.encoder import TableEncoder
-from tasks.config import MonitorConfig, Resources
+from tasks.config.monitor import MonitorConfig
+from tasks.config.resources import Resources
 from tasks.data import datasets
 from tasks.data.datasets import Fragment, OnBadFile
 from tasks.evaluation.segments import metric_name

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ar_models.density import TableDensity
-from tasks.config import CardConfig
+from tasks.config.card import CardConfig
 
 Json = dict[str, Any]  # JSON values
 

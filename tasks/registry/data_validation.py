@@ -14,7 +14,7 @@ import mlflow
 import numpy as np
 from mlflow import MlflowClient
 
-from tasks.config import ContractConfig
+from tasks.config.contract import ContractConfig
 from tasks.data.profile import TOP
 from tasks.registry import register, tracking
 from tasks.registry.gate import Check, conclude

@@ -20,7 +20,8 @@ from ar_models.density import WEIGHTS, TableDensity
 from ar_models.scoring.explanation import text
 from ar_models.tables import arrow
 from ar_models.tables.columns import CodeColumn
-from tasks.config import DataConfig, GateConfig
+from tasks.config.data import DataConfig
+from tasks.config.gate import GateConfig
 from tasks.data import profile, splits
 from tasks.evaluation import evaluate
 from tasks.evaluation.comparable import Comparable, comparable

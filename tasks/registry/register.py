@@ -40,7 +40,7 @@ from ar_models.density import (
 )
 from ar_models.scoring import statistics
 from ar_models.tables.arrow import family
-from tasks.config import CardConfig
+from tasks.config.card import CardConfig
 from tasks.evaluation import evaluate
 from tasks.monitoring import reference
 from tasks.registry import card, gate, tracking

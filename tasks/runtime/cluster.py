@@ -12,7 +12,7 @@ import ray
 import torch
 from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
-from tasks.config import Resources
+from tasks.config.resources import Resources
 from tasks.runtime.progress import report
 
 logger = logging.getLogger(__name__)

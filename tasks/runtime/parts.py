@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.config import Resources
+from tasks.config.resources import Resources
 from tasks.runtime import cluster, manifest, storage
 
 FACTS = b"chainrule"

@@ -26,7 +26,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors.torch import load_file
 
 from ar_models.density import TableDensity
-from tasks.config import ModelConfig, Resources, TrainConfig
+from tasks.config.model import ModelConfig
+from tasks.config.resources import Resources
+from tasks.config.train import TrainConfig
 from tasks.monitoring import reference
 from tasks.runtime import cluster, manifest, model_store, progress, storage
 from tasks.training import orderings

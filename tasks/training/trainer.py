@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ar_models.families.base import AutoregressiveModel
-from tasks.config import TrainConfig
+from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training.augmentation import Smoothing
 

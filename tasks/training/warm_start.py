@@ -15,7 +15,9 @@ from mlflow import MlflowClient
 
 from ar_models.families.registry import family
 from ar_models.tables.encoder import TableEncoder
-from tasks.config import Config, DataConfig, TrainConfig
+from tasks.config.data import DataConfig
+from tasks.config.root import Config
+from tasks.config.train import TrainConfig
 from tasks.data import prepare
 from tasks.registry import register
 from tasks.runtime import manifest, storage

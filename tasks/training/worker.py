@@ -19,7 +19,7 @@ from ar_models.families import registry
 from ar_models.families.base import AutoregressiveModel
 from ar_models.tables.encoder import TableEncoder
 from ar_models.variables import Variable
-from tasks.config import TrainConfig
+from tasks.config.train import TrainConfig
 from tasks.data import batches
 from tasks.data.batches import Batches, Order, Rows
 from tasks.evaluation.baseline import with_frequencies

@@ -10,7 +10,8 @@ import torch
 
 from ar_models.density import TableDensity
 from ar_models.scoring.statistics import statistics_of
-from tasks.config import Resources, ScoreConfig
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
 from tasks.inference import score
 from tests.ar_models.test_given import build, holes
 from tests.support.tables import small_table

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from tasks.config import load
+from tasks.config.load import load
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "examples" / "published").glob("*.yaml"))

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ar_models.families.base import AutoregressiveModel
-from tasks.config import TrainConfig
+from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training.trainer import Learner
 from tests.ar_models.families.test_laws import KINDS, LEARNED, build, observations

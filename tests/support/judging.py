@@ -11,13 +11,10 @@ import torch
 
 from ar_models.density import TableDensity
 from ar_models.families.made import MADE
-from tasks.config import (
-    DataConfig,
-    EvaluateConfig,
-    GateConfig,
-    Resources,
-    SplitConfig,
-)
+from tasks.config.data import DataConfig, SplitConfig
+from tasks.config.evaluate import EvaluateConfig
+from tasks.config.gate import GateConfig
+from tasks.config.resources import Resources
 from tasks.data import prepare
 from tasks.evaluation import baseline, evaluate
 from tasks.registry import gate, register, tracking

@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from ar_models.families.registry import MODELS
 from flows.cli import main
-from tasks.config import Config
+from tasks.config.root import Config
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from flows.cli import main
-from tasks.config import Config
+from tasks.config.root import Config
 from tasks.runtime import environment
 
 ROOT = Path(__file__).parents[2]

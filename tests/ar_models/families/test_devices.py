@@ -17,16 +17,14 @@ from ar_models.families.base import AutoregressiveModel
 from ar_models.kernels import compiled
 from ar_models.layers import cuda_graphs
 from ar_models.scoring.statistics import statistics_of
-from tasks.config import (
-    EmbedConfig,
-    EvaluateConfig,
-    ImputeConfig,
-    MonitorConfig,
-    Resources,
-    SampleConfig,
-    ScoreConfig,
-    TrainConfig,
-)
+from tasks.config.embed import EmbedConfig
+from tasks.config.evaluate import EvaluateConfig
+from tasks.config.impute import ImputeConfig
+from tasks.config.monitor import MonitorConfig
+from tasks.config.resources import Resources
+from tasks.config.sample import SampleConfig
+from tasks.config.score import ScoreConfig
+from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.evaluation.compare import compare
 from tasks.evaluation.evaluate import evaluate

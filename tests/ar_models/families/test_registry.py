@@ -10,8 +10,10 @@ import pytest
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.registry import MODELS
 from ar_models.variables import binary
-from tasks import config
-from tasks.config import Config, ModelConfig, Section
+from tasks.config.load import load
+from tasks.config.model import ModelConfig
+from tasks.config.root import Config
+from tasks.config.section import Section
 
 SECTIONS: dict[str, type[Section]] = {
     tag.tag: section
@@ -30,12 +32,12 @@ def arguments(family: type[AutoregressiveModel]) -> dict[str, inspect.Parameter]
     return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
-def load(tmp_path: Path, model: str) -> Config:
+def image_config(tmp_path: Path, model: str) -> Config:
     """A configuration of images with that line for `model`."""
     path = tmp_path / "config.yaml"
     images = "{x*: {height: 1, width: 3}}"
     path.write_text(f"name: a\ndata: {{path: x, images: {images}}}\n{model}\n")
-    return config.load(path)
+    return load(path)
 
 
 def test_every_family_but_the_baseline_can_be_configured() -> None:
@@ -64,7 +66,7 @@ def test_a_model_is_built_from_a_section_and_rebuilt_from_its_config(
 @CONFIGURED
 def test_the_family_picks_the_section(family: str, tmp_path: Path) -> None:
     keys = json.dumps({"family": family})
-    loaded = load(tmp_path, f"model: {keys}")
+    loaded = image_config(tmp_path, f"model: {keys}")
     assert type(loaded.model) is SECTIONS[family]
     again = Config.model_validate_json(loaded.model_dump_json())
     assert again == loaded
@@ -72,7 +74,7 @@ def test_the_family_picks_the_section(family: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", ["", "model: {}", "model: {hidden: 7}"])
 def test_the_family_is_made_if_none_is_given(model: str, tmp_path: Path) -> None:
-    assert load(tmp_path, model).model.family == "made"
+    assert image_config(tmp_path, model).model.family == "made"
 
 
 @pytest.mark.parametrize(
@@ -87,14 +89,14 @@ def test_the_family_is_made_if_none_is_given(model: str, tmp_path: Path) -> None
 )
 def test_a_mistake_is_named(model: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        load(tmp_path, f"model: {model}")
+        image_config(tmp_path, f"model: {model}")
 
 
 def test_pixelcnn_wants_to_know_where_the_pixels_are(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("name: a\ndata: {path: x}\nmodel: {family: pixelcnn}\n")
     with pytest.raises(ValueError, match=r"pixelcnn is for one image per row; say"):
-        config.load(path)
+        load(path)
 
 
 def test_the_schema_shows_every_family() -> None:

@@ -13,7 +13,8 @@ import torch
 
 from ar_models.density import TableDensity
 from ar_models.tables import arrow
-from tasks.config import ImputeConfig, Resources
+from tasks.config.impute import ImputeConfig
+from tasks.config.resources import Resources
 from tasks.inference import impute
 from tasks.runtime import manifest, storage
 from tests.ar_models.test_given import build, holes

@@ -13,7 +13,7 @@ from ar_models.families.made import MADE
 from ar_models.tables.columns import MISSING, OUTSIDE, PRESENT, UNSEEN, Column
 from ar_models.tables.encoder import TableEncoder, constant
 from ar_models.tables.normal_scores import NormalScores
-from tasks.config import DataConfig
+from tasks.config.data import DataConfig
 from tasks.data import profile
 
 N = 600

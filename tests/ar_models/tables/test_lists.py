@@ -12,7 +12,7 @@ from ar_models.scoring import explanation
 from ar_models.tables.columns import MISSING, OUTSIDE, PRESENT, Column
 from ar_models.tables.encoder import Image, TableEncoder
 from ar_models.tables.lists import ListColumn, lists
-from tasks.config import DataConfig
+from tasks.config.data import DataConfig
 from tasks.data import prepare, profile, splits
 from tasks.training import orderings
 

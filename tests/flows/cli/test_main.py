@@ -12,7 +12,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from flows.cli import config_reference, main
-from tasks.config import Config, load
+from tasks.config.load import load
+from tasks.config.root import Config
 
 COMMANDS = (
     "init retrain prepare train evaluate compare score monitor sample embed".split()

@@ -20,7 +20,8 @@ from prefect.states import Running, Scheduled
 
 from flows.deploy import dataset_lock, deployments, scheduled
 from flows.process import jobs
-from tasks.config import Config, Schedule
+from tasks.config.root import Config
+from tasks.config.schedules import Schedule
 from tasks.monitoring import drift_streak
 
 SCHEDULES = {

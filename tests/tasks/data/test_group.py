@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.config import DataConfig
+from tasks.config.data import DataConfig
 from tasks.data import group
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from ar_models.tables.columns import Column
 from ar_models.tables.encoder import TableEncoder
-from tasks.config import DataConfig, Resources, SplitConfig
+from tasks.config.data import DataConfig, SplitConfig
+from tasks.config.resources import Resources
 from tasks.data import prepare, profile, splits
 from tasks.data.datasets import read
 from tasks.data.prepare import ENCODED

@@ -13,7 +13,8 @@ import torch
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.made import MADE
 from ar_models.variables import Variable
-from tasks.config import EvaluateConfig, Resources
+from tasks.config.evaluate import EvaluateConfig
+from tasks.config.resources import Resources
 from tasks.evaluation import baseline, evaluate, report
 from tasks.evaluation.intervals import binned_distance, distance, interval
 from tasks.evaluation.transforms import count, transforms

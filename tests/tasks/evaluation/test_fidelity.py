@@ -14,7 +14,7 @@ from ar_models.families.made import MADE
 from ar_models.tables.columns import CodeColumn
 from ar_models.tables.encoder import Image, TableEncoder
 from ar_models.variables import Variable
-from tasks.config import FidelityConfig
+from tasks.config.fidelity import FidelityConfig
 from tasks.evaluation import fidelity, fidelity_page
 from tasks.evaluation.fidelity import Tables
 from tasks.runtime import storage

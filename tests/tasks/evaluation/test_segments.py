@@ -9,7 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.config import Config, EvaluateConfig, Resources, ScoreConfig
+from tasks.config.evaluate import EvaluateConfig
+from tasks.config.resources import Resources
+from tasks.config.root import Config
+from tasks.config.score import ScoreConfig
 from tasks.evaluation import compare, evaluate, report, segments
 from tests.support.judging import Judged
 

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.config import Resources, ScoreConfig
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
 from tasks.inference import backfill
 from tests.support.tables import small_table
 
@@ -129,7 +130,8 @@ import torch
 
 from tasks.inference import backfill
 from tasks.runtime import cluster
-from tasks.config import Resources, ScoreConfig
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
 
 torch.set_num_threads(1)  # as actors do: the last digits depend on it
 

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ar_models.density import TableDensity
-from tasks.config import EmbedConfig, Resources
+from tasks.config.embed import EmbedConfig
+from tasks.config.resources import Resources
 from tasks.inference import embed
 from tasks.runtime import manifest, storage
 from tests.support.tables import small_table

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from ar_models.families.base import AutoregressiveModel
-from tasks.config import Resources, SampleConfig
+from tasks.config.resources import Resources
+from tasks.config.sample import SampleConfig
 from tasks.inference import sample
 from tasks.runtime import manifest, storage
 from tests.support.tables import small_table

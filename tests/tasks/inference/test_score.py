@@ -22,7 +22,8 @@ import pytest
 from ar_models.density import TableDensity
 from ar_models.scoring import statistics
 from ar_models.scoring.explanation import text
-from tasks.config import Resources, ScoreConfig
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
 from tasks.data import datasets
 from tasks.inference import score, selection
 from tasks.runtime import manifest, storage
@@ -180,7 +181,8 @@ def test_a_killed_job_is_completed_to_the_same_bytes(
 import sys, time
 from tasks.runtime import parts
 from tasks.inference import score
-from tasks.config import Resources, ScoreConfig
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
 write = parts.write
 def slow(place, file, table, facts, **more):
     if file != "part-00000.parquet":

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ar_models.density import TableDensity
-from tasks.config import MonitorConfig, Resources
+from tasks.config.monitor import MonitorConfig
+from tasks.config.resources import Resources
 from tasks.monitoring import monitor, reference
 from tests.support.tables import small_table
 

@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ar_models.density import TableDensity
-from tasks.config import GateConfig, Resources, ScoreConfig
+from tasks.config.gate import GateConfig
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
 from tasks.inference import score
 from tasks.registry import gate, isolated_load
 from tasks.runtime import storage

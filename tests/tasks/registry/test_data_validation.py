@@ -8,7 +8,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from tasks.config import ContractConfig
+from tasks.config.contract import ContractConfig
 from tasks.data.profile import TOP, Points, distribution
 from tasks.registry import data_validation, tracking
 from tasks.runtime import storage

@@ -13,7 +13,7 @@ import pytest
 from ar_models.density import TableDensity
 from ar_models.families.independent import Independent
 from ar_models.tables.columns import CodeColumn
-from tasks.config import GateConfig
+from tasks.config.gate import GateConfig
 from tasks.evaluation.comparable import Comparable
 from tasks.evaluation.intervals import distance
 from tasks.registry import gate

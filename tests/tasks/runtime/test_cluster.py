@@ -17,7 +17,7 @@ import ray
 import torch
 from pydantic import ValidationError
 
-from tasks.config import Resources
+from tasks.config.resources import Resources
 from tasks.runtime import cluster, storage
 
 pytestmark = pytest.mark.usefixtures("ray")
@@ -144,7 +144,7 @@ import os, sys, time
 from tasks.runtime import environment
 environment.configure(sys.argv[1])
 from tasks.runtime import cluster
-from tasks.config import Resources
+from tasks.config.resources import Resources
 # So little memory that everything runs out of it.
 os.environ["RAY_memory_usage_threshold"] = "0.001"
 os.environ["RAY_memory_monitor_refresh_ms"] = "50"
@@ -218,7 +218,7 @@ def test_work_goes_on_while_another_job_holds_a_processor() -> None:
 LENT = """
 import ray, torch
 from tasks.runtime import cluster
-from tasks.config import Resources
+from tasks.config.resources import Resources
 
 ray.init("local", num_cpus=3, num_gpus=1, include_dashboard=False)
 

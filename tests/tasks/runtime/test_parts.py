@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.config import Resources
+from tasks.config.resources import Resources
 from tasks.runtime import parts, storage
 
 

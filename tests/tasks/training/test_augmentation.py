@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ar_models.families.made import MADE
 from ar_models.variables import Variable
-from tasks.config import TrainConfig
+from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training.augmentation import Smoothing
 from tasks.training.trainer import Learner, train_epoch

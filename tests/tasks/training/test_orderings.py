@@ -15,7 +15,7 @@ from ar_models.families.chow_liu import (
     mutual_information,
 )
 from ar_models.variables import Variable, binary
-from tasks import config
+from tasks.config.load import load
 from tasks.training import orderings
 
 
@@ -198,6 +198,6 @@ def test_a_mistaken_ordering_is_named(tmp_path: Path) -> None:
     path.write_text("name: a\ndata: {path: x}\nmodel: {ordering: sideways}\n")
 
     with pytest.raises(ValueError, match="'natural', 'random', 'dependence', ") as said:
-        config.load(path)
+        load(path)
 
     assert "  model.ordering: " in str(said.value)

@@ -21,7 +21,10 @@ from ray.exceptions import ActorDiedError
 from ray.train.torch import TorchTrainer
 
 from ar_models.density import TableDensity
-from tasks.config import DataConfig, MadeConfig, Resources, TrainConfig
+from tasks.config.data import DataConfig
+from tasks.config.model import MadeConfig
+from tasks.config.resources import Resources
+from tasks.config.train import TrainConfig
 from tasks.data import batches, prepare
 from tasks.runtime import manifest, storage
 from tasks.training import orderings, train, worker
@@ -201,7 +204,9 @@ DRIVER = """
 import sys
 from tasks.runtime import environment
 from tasks.training import train
-from tasks.config import MadeConfig, Resources, TrainConfig
+from tasks.config.model import MadeConfig
+from tasks.config.resources import Resources
+from tasks.config.train import TrainConfig
 
 prepared, model, training, output, resources = sys.argv[1:]
 train.train(

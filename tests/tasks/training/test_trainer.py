@@ -11,7 +11,7 @@ from ar_models.families.eonade import EoNADE
 from ar_models.families.fvsbn import FVSBN
 from ar_models.families.made import MADE
 from ar_models.variables import Variable, binary
-from tasks.config import TrainConfig
+from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training import trainer
 from tasks.training.trainer import Learner

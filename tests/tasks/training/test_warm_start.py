@@ -10,7 +10,11 @@ import pytest
 import torch
 
 from ar_models.density import TableDensity
-from tasks.config import Config, DataConfig, MadeConfig, Resources, TrainConfig
+from tasks.config.data import DataConfig
+from tasks.config.model import MadeConfig
+from tasks.config.resources import Resources
+from tasks.config.root import Config
+from tasks.config.train import TrainConfig
 from tasks.data import batches, prepare
 from tasks.runtime import storage
 from tasks.runtime.model_store import load
