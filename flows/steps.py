@@ -18,7 +18,7 @@ from prefect.tasks import Task
 
 from tasks.config.root import Config
 from tasks.data import group, prepare
-from tasks.evaluation import compare, evaluate, fidelity, report
+from tasks.evaluation import checks, compare, evaluate, fidelity, report
 from tasks.inference import backfill, embed, impute, sample, score
 from tasks.monitoring import monitor
 from tasks.registry import data_validation, gate, register, tracking
@@ -111,7 +111,7 @@ def version_tags() -> dict[str, str]:
 def show_checks(name: str, what: str, verdict: Mapping[str, Any]) -> None:
     """Puts what was checked on the page of the flow run, as a table."""
     create_table_artifact(
-        gate.as_table(verdict["checks"]),
+        checks.to_table(verdict["checks"]),
         key=artifact_key(name, what),
         description=f"{'passed' if verdict['passed'] else 'refused'}: "
         f"{verdict['reason']}",

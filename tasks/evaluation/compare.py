@@ -15,9 +15,9 @@ from tasks.config.resources import Resources
 from tasks.data import datasets
 from tasks.data.datasets import Fragment, OnBadFile
 from tasks.evaluation import compare_page, segments
-from tasks.evaluation.comparable import comparable
+from tasks.evaluation.comparable import check_same_columns, comparable
 from tasks.evaluation.intervals import interval
-from tasks.registry.gate import check_columns
+from tasks.evaluation.metric_names import metric_name
 from tasks.runtime import manifest, parts, storage
 from tasks.runtime.model_store import check_readable, fingerprint, load
 
@@ -74,9 +74,9 @@ def compare(
         source, rows_per_fragment=FRAGMENT, on_bad_file=on_bad_file
     )
     pair = load(models[0]), load(models[1])
-    same = check_columns(*pair)
+    same = check_same_columns(*pair, names=models)
     if not same.passed:
-        raise ValueError(f"{models[0]} and {models[1]}: {same.remark}")
+        raise ValueError(same.remark)
     for density in pair:
         check_readable(density, source, dataset.schema)
     segments.check(dataset.schema, config.segments, None)
@@ -282,7 +282,8 @@ def metrics(result: Json) -> dict[str, float]:
     }
     for each in result["segments"]:
         for value in each["values"]:
-            place = map(segments.metric_name, (each["column"], value["value"]))
-            name = "/".join(["compare/segment_difference", *place])
+            name = metric_name(
+                "compare", "segment_difference", each["column"], value["value"]
+            )
             found[name] = value["difference"]
     return found

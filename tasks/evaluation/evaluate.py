@@ -27,6 +27,7 @@ from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
 from tasks.evaluation import baseline, segments
 from tasks.evaluation.intervals import binned_distance, distance, half_width, interval
+from tasks.evaluation.metric_names import metric_name
 from tasks.evaluation.transforms import count, transforms
 from tasks.reports import figures
 from tasks.runtime import manifest, parts, storage
@@ -463,6 +464,8 @@ def metrics(evaluation: Json) -> dict[str, float]:
             found[f"test/{name}"] = detection[name]
     for segmented in evaluation.get("segments", ()):
         for value in segmented["values"]:
-            place = map(segments.metric_name, (segmented["column"], value["value"]))
-            found["/".join(["test/segment_nll", *place])] = value["nll"]
+            name = metric_name(
+                "test", "segment_nll", segmented["column"], value["value"]
+            )
+            found[name] = value["nll"]
     return found

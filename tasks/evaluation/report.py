@@ -19,7 +19,7 @@ from ar_models.scoring.conformal import Counts, Rule, flags
 from ar_models.scoring.explanation import short, text
 from tasks.config.score import ScoreConfig
 from tasks.evaluation import evaluate, segments
-from tasks.registry.gate import as_table, read_checks
+from tasks.evaluation.checks import read_checks, to_table
 from tasks.reports import figures
 from tasks.reports.templates import PAGE, STYLE
 from tasks.runtime import manifest, storage
@@ -105,7 +105,7 @@ def report(
             for left in density.encoder.left_out
         ],
         images=images(density, about, prepared, evaluation, found, rule, strange),
-        checks=[] if gate is None else as_table(read_checks(gate)),
+        checks=[] if gate is None else to_table(read_checks(gate)),
         strangest=[
             explained(density, strange.slice(k, 1)) for k in range(len(strange))
         ],

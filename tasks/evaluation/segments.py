@@ -215,9 +215,3 @@ def average_precision(scores: Floats, truth: Bools) -> float:
     precision = hits[ends] / (ends + 1)
     gained = np.diff(hits[ends], prepend=0)
     return float((precision * gained).sum() / hits[-1])
-
-
-def metric_name(text: str) -> str:
-    """A column's name or a value as a step of a metric's name that MLflow takes."""
-    kept = "".join(c if c.isalnum() or c in "_-. " else "_" for c in text)
-    return kept if kept.strip(".") else f"_{kept}"

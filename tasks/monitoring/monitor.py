@@ -15,7 +15,7 @@ from tasks.config.monitor import MonitorConfig
 from tasks.config.resources import Resources
 from tasks.data import datasets
 from tasks.data.datasets import Fragment, OnBadFile
-from tasks.evaluation.segments import metric_name
+from tasks.evaluation.metric_names import metric_name
 from tasks.monitoring import drift, drift_page, reference
 from tasks.monitoring.drift import Effect, Histogram, Size
 from tasks.monitoring.reference import Reference

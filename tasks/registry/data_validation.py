@@ -16,8 +16,8 @@ from mlflow import MlflowClient
 
 from tasks.config.contract import ContractConfig
 from tasks.data.profile import TOP
+from tasks.evaluation.checks import Check, conclude
 from tasks.registry import register, tracking
-from tasks.registry.gate import Check, conclude
 from tasks.runtime import storage
 
 logger = logging.getLogger(__name__)

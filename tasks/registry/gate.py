@@ -2,11 +2,10 @@
 
 import logging
 import math
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,12 +18,12 @@ import pyarrow.parquet as pq
 from ar_models.density import WEIGHTS, TableDensity
 from ar_models.scoring.explanation import text
 from ar_models.tables import arrow
-from ar_models.tables.columns import CodeColumn
 from tasks.config.data import DataConfig
 from tasks.config.gate import GateConfig
 from tasks.data import profile, splits
 from tasks.evaluation import evaluate
-from tasks.evaluation.comparable import Comparable, comparable
+from tasks.evaluation.checks import VERDICT_FILE, Check, conclude
+from tasks.evaluation.comparable import Comparable, check_same_columns, comparable
 from tasks.evaluation.intervals import (
     Floats,
     binned_distance,
@@ -42,8 +41,6 @@ logger = logging.getLogger(__name__)
 FORMAT = 3
 """Enters the job key; raised when the same models would be judged otherwise."""
 
-GATE = "gate.json"
-
 VALUES = 20
 """The most frequent values of a segment column, which are looked at."""
 
@@ -57,29 +54,6 @@ SAME = 1e-3
 """Nats by which a consumer's scores may differ, for another build of torch, say."""
 
 Json = dict[str, Any]  # JSON-able values
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that a challenger had to show.
-
-    Attributes:
-        name: What was looked at.
-        value: What was found.
-        passed: Whether that is good enough.
-        remark: In words.
-        interval: Its confidence interval, if it has one.
-        bound: What the value, or its interval, was held against, if a number.
-        person: Whether only a person can tell.
-    """
-
-    name: str
-    value: float
-    passed: bool
-    remark: str
-    interval: tuple[float, float] | None = None
-    bound: float | None = None
-    person: bool = False
 
 
 def gate(
@@ -146,41 +120,18 @@ def gate(
             checks, rows = examine(new, old, prepared, about, config, sizes)
             checks += [loading.result()] if loading else []
         verdict = conclude(checks) | {"rows": rows}
-        storage.write_json(storage.join(folder, GATE), verdict)
+        storage.write_json(storage.join(folder, VERDICT_FILE), verdict)
         manifest.finish(
             folder,
             key,
             inputs={"prepared": about["job_key"]},
             model={"fingerprint": new.info["fingerprints"]["model"]},
             config=config.model_dump(mode="json"),
-            files=[manifest.describe(folder, GATE, 0)],
+            files=[manifest.describe(folder, VERDICT_FILE, 0)],
         )
-    verdict = storage.read_json(storage.join(folder, GATE))
+    verdict = storage.read_json(storage.join(folder, VERDICT_FILE))
     seconds = round(time.monotonic() - started, 3)
     return {"path": folder, **verdict, "done": done, "seconds": seconds}
-
-
-def read_checks(folder: str) -> list[Json]:
-    """The checks that stand in the folder of a gate, as dicts."""
-    content: Json = storage.read_json(storage.join(folder, GATE))
-    found: list[Json] = content["checks"]
-    return found
-
-
-def conclude(checks: Sequence[Check]) -> Json:
-    """The verdict of all checks, with the remarks that led to it."""
-    passed = all(check.passed for check in checks)
-    decisive = [
-        check.remark
-        for check in checks
-        if (check.name == "improvement" if passed else not check.passed)
-    ]
-    return {
-        "passed": passed,
-        "person": any(check.person and not check.passed for check in checks),
-        "reason": "; ".join(decisive) or "it is the first version",
-        "checks": [asdict(check) for check in checks],
-    }
 
 
 def examine(
@@ -203,7 +154,7 @@ def examine(
     """
     check_segments(about, prepared, config)
     if old is not None:
-        same = check_columns(new, old)
+        same = check_same_columns(new, old)
         if not same.passed:
             return [same], 0
     table, remark = compared_rows(old or new, prepared, about, config)
@@ -388,7 +339,9 @@ def findings(view: Comparable, table: pa.Table, who: str) -> Findings:
     for rows, encoded in density.batches(table):
         judgement = density.judge(encoded)
         columns.append(
-            view.column_log_prob(rows, encoded) if view.differs else judgement.log_prob
+            view.column_log_prob(rows, encoded)
+            if view.adjusted_columns
+            else judgement.log_prob
         )
         scores.append(judgement.contributions.sum(axis=1))
         u = transforms(
@@ -423,45 +376,9 @@ def findings(view: Comparable, table: pa.Table, who: str) -> Findings:
 # --- the checks -----------------------------------------------------------------------
 
 
-def check_columns(challenger: TableDensity, champion: TableDensity) -> Check:
-    """Whether two models' likelihoods are of the same columns in the same units.
-
-    A density per unit is not to be compared with a probability, nor the probability of
-    all rare values with those of numbers.
-    """
-    ours = units(challenger, besides=champion)
-    theirs = units(champion, besides=challenger)
-    names = sorted(n for n in ours | theirs if ours.get(n) != theirs.get(n))
-    remark = "both model the same columns"
-    if names:
-        each = "; ".join(
-            f"{n} is {theirs.get(n, 'not modelled')} in the champion and "
-            f"{ours.get(n, 'not modelled')} in the challenger"
-            for n in names
-        )
-        remark = (
-            f"likelihoods of different columns cannot be compared: {each}; compare the "
-            "reports, and let a person promote it"
-        )
-    return Check("columns", len(names), not names, remark, bound=0, person=True)
-
-
-def units(density: TableDensity, *, besides: TableDensity) -> dict[str, str]:
-    """What the log-probabilities of a model's columns are of, by name, for people."""
-    coded = {c.name for c in besides.encoder.columns if isinstance(c, CodeColumn)}
-    found = {}
-    for column in density.encoder.columns:
-        found[column.name] = column.type
-        if column.kind == "real":
-            found[column.name] += " as a density"
-        elif "rare" in column.specials_seen and column.name not in coded:
-            found[column.name] += " with rare values as one"
-    return found
-
-
 def told_apart(same: Check, views: Sequence[Comparable]) -> Check:
     """The check of the columns, with those in which the models know other values."""
-    names = sorted({name for view in views for name in view.differs})
+    names = sorted({name for view in views for name in view.adjusted_columns})
     if not names:
         return same
     remark = (
@@ -713,45 +630,3 @@ def check_loads(
         f"scores of {where} differ by {furthest:.1e} nats at most",
         bound=SAME,
     )
-
-
-# --- as metrics -----------------------------------------------------------------------
-
-
-def metrics(checks: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """What the gate found by MLflow's names.
-
-    Args:
-        checks: As dicts.
-    """
-    found: dict[str, float] = {}
-    for check in checks:
-        name = f"gate/{metric_name(check['name'])}"
-        found[name] = float(check["value"])
-        found[f"{name}_passed"] = float(check["passed"])
-        if check["interval"]:
-            low, high = check["interval"]
-            found |= {f"{name}_low": low, f"{name}_high": high}
-    return found
-
-
-def metric_name(name: str) -> str:
-    """A name with only the characters that MLflow takes, in a metric's or a path."""
-    return re.sub(r"[^\w\-. :/]", "_", name).strip("/. ")
-
-
-def as_table(checks: Sequence[Mapping[str, Any]]) -> list[Json]:
-    """The checks as rows of a table for people."""
-    return [
-        {
-            "check": check["name"],
-            "passed": "yes" if check["passed"] else "no",
-            "found": f"{check['value']:.6g}",
-            "interval": "{:+.4f} to {:+.4f}".format(*check["interval"])
-            if check["interval"]
-            else "",
-            "bound": "" if check["bound"] is None else f"{check['bound']:g}",
-            "remark": check["remark"],
-        }
-        for check in checks
-    ]

@@ -41,9 +41,9 @@ from ar_models.density import (
 from ar_models.scoring import statistics
 from ar_models.tables.arrow import family
 from tasks.config.card import CardConfig
-from tasks.evaluation import evaluate
+from tasks.evaluation import checks, evaluate
 from tasks.monitoring import reference
-from tasks.registry import card, gate, tracking
+from tasks.registry import card, tracking
 from tasks.runtime import manifest, storage
 from tasks.runtime.model_store import load
 
@@ -178,7 +178,7 @@ def decide(name: str, number: str, verdict: Mapping[str, Any], run_id: str) -> J
         client.set_model_version_tag(name, number, REASON, reason[:MOST_TEXT])
         if passed:
             promote(client, name, number)
-    tracking.log_metrics(run_id, gate.metrics(verdict["checks"]))
+    tracking.log_metrics(run_id, checks.to_metrics(verdict["checks"]))
     logger.info("%s version %s: %s", name, number, reason)
     alias = CHAMPION if passed else CHALLENGER if champion else None
     return {

@@ -91,7 +91,7 @@ def test_rare_values_that_are_not_told_apart_are_no_merit() -> None:
     own = [each.column_log_prob(rows) for each in (coarse, fine)]
     assert (own[0] - own[1])[2:].min() > 0.4
     first, second = comparable(coarse, fine)
-    assert first.differs == second.differs == ("word",)
+    assert first.adjusted_columns == second.adjusted_columns == ("word",)
     found = log_prob(first, rows), log_prob(second, rows)
     np.testing.assert_allclose(*found, atol=0.01)
     np.testing.assert_allclose(found[1][2:, 0], math.log(0.25), atol=0.01)
@@ -114,7 +114,7 @@ def test_what_is_told_apart_has_probability_one_in_all(family: str) -> None:
 def test_a_missing_value_is_told_apart_by_who_never_saw_one() -> None:
     knows = words("a", "b", "c", "d", spare=("missing",))
     first, second = comparable(density(knows), density(words("a", "b", "c", "d")))
-    assert first.differs == ()
+    assert first.adjusted_columns == ()
     mass = second.density.encoder.columns[0].escape_mass
     found = second.density.column_log_prob(of_words(None))
     assert found[0, 0] == pytest.approx(math.log(mass / 3))
@@ -123,13 +123,13 @@ def test_a_missing_value_is_told_apart_by_who_never_saw_one() -> None:
 def test_a_repeated_value_counts_as_probability_in_both() -> None:
     with_atom, without = density(amounts(0.0, 7.5)), density(amounts(0.0))
     first, second = comparable(with_atom, without)
-    assert (first.differs, second.differs) == ((), ("amount",))
+    assert (first.adjusted_columns, second.adjusted_columns) == ((), ("amount",))
     rows = pa.table({"amount": [0.0, 3.0, 7.5, None]})
     added = log_prob(second, rows) - without.column_log_prob(rows)
     # The least distance of 0, 1, 2, 5, 7.5, 20 and 100.
     np.testing.assert_allclose(added[:, 0], [0, 0, math.log(1.0), 0], atol=1e-6)
     narrow = comparable(with_atom, density(replace(amounts(0.0), atoms=(1.25,))))[1]
-    assert narrow.spots[0].width == 0.25
+    assert narrow.atoms[0].width == 0.25
 
 
 def test_columns_are_matched_by_name() -> None:
@@ -137,10 +137,10 @@ def test_columns_are_matched_by_name() -> None:
         density(words("a", "b"), amounts(0.0, 7.5)),
         density(amounts(0.0), words("a", "b", "c", "d")),
     )
-    assert (list(first.told), list(second.told)) == ([0], [1])
-    assert (list(first.spots), list(second.spots)) == ([], [0])
+    assert (list(first.shared), list(second.shared)) == ([0], [1])
+    assert (list(first.atoms), list(second.atoms)) == ([], [0])
 
 
 def test_models_that_know_the_same_are_left_alone() -> None:
     first, second = comparable(density(words("a", "b")), density(words("b", "a")))
-    assert first.differs == second.differs == ()
+    assert first.adjusted_columns == second.adjusted_columns == ()

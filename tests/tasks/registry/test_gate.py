@@ -14,10 +14,12 @@ from ar_models.density import TableDensity
 from ar_models.families.independent import Independent
 from ar_models.tables.columns import CodeColumn
 from tasks.config.gate import GateConfig
-from tasks.evaluation.comparable import Comparable
+from tasks.evaluation import checks
+from tasks.evaluation.checks import Check
+from tasks.evaluation.comparable import Comparable, check_same_columns
 from tasks.evaluation.intervals import distance
 from tasks.registry import gate
-from tasks.registry.gate import Check, Findings
+from tasks.registry.gate import Findings
 from tasks.runtime import storage
 from tasks.runtime.model_store import load
 from tests.support.judging import Judged
@@ -131,10 +133,10 @@ def test_too_few_rows_ask_for_a_person(judged: Judged, tmp_path: Path) -> None:
 
 
 def test_models_of_different_columns_ask_for_a_person(strong: TableDensity) -> None:
-    assert gate.check_columns(strong, strong).passed
+    assert check_same_columns(strong, strong).passed
     encoder = strong.encoder
     fewer = type(encoder)(encoder.columns[:-1], encoder.left_out, encoder.schema)
-    check = gate.check_columns(TableDensity(fewer, strong.model), strong)
+    check = check_same_columns(TableDensity(fewer, strong.model), strong)
     assert (check.passed, check.person) == (False, True)
     gone = encoder.columns[-1]
     assert f"{gone.name} is {gone.type} in the champion" in check.remark
@@ -156,11 +158,11 @@ def test_rare_codes_are_not_compared_with_numbers(strong: TableDensity) -> None:
     columns = (*encoder.columns[:j], coded, *encoder.columns[j + 1 :])
     other = type(encoder)(columns, encoder.left_out, encoder.schema)
     model = Independent(other.variables)
-    check = gate.check_columns(TableDensity(other, model), strong)
+    check = check_same_columns(TableDensity(other, model), strong)
     assert (check.passed, check.person) == (False, True)
     assert f"count is {number.type} in the champion" in check.remark
     assert "with rare values as one in the challenger" in check.remark
-    again = gate.check_columns(TableDensity(other, model), TableDensity(other, model))
+    again = check_same_columns(TableDensity(other, model), TableDensity(other, model))
     assert again.passed
 
 
@@ -310,7 +312,7 @@ def test_a_version_that_does_not_load_elsewhere_is_refused(
     about = storage.read_json(f"{judged.prepared}/_manifest.json")
     config = GateConfig(load="process")
     for program, said in ((other, "differ by 1.0e-01"), (broken, "No module named")):
-        monkeypatch.setattr(gate.consumer, "log_probs", program)
+        monkeypatch.setattr(gate.isolated_load, "log_probs", program)
         check = gate.check_loads(strong, "uri", judged.prepared, about, config)
         assert not check.passed
         assert said in check.remark
@@ -328,12 +330,12 @@ def test_an_unknown_segment_is_named(judged: Judged, tmp_path: Path) -> None:
 
 
 def test_checks_become_metrics_and_a_table() -> None:
-    checks = [
+    made = [
         Check("segment/a=b <c>", 1.0, True, "fine", interval=(0.5, 1.5), bound=-0.5),
         Check("finite", 2, False, "2 rows", bound=0),
     ]
-    dicts = [vars(check) for check in checks]
-    assert gate.metrics(dicts) == {
+    dicts = [vars(check) for check in made]
+    assert checks.to_metrics(dicts) == {
         "gate/segment/a_b _c_": 1.0,
         "gate/segment/a_b _c__passed": 1.0,
         "gate/segment/a_b _c__low": 0.5,
@@ -341,6 +343,6 @@ def test_checks_become_metrics_and_a_table() -> None:
         "gate/finite": 2.0,
         "gate/finite_passed": 0.0,
     }
-    shown = gate.as_table(dicts)
+    shown = checks.to_table(dicts)
     assert shown[0]["interval"] == "+0.5000 to +1.5000"
     assert (shown[1]["passed"], shown[1]["bound"]) == ("no", "0")
