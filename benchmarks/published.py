@@ -49,7 +49,7 @@ from tasks.config.load import load
 from tasks.config.root import Config
 from tasks.data import batches, profile
 from tasks.data.batches import Batches, Order, Rows
-from tasks.evaluation.intervals import interval
+from tasks.evaluation.intervals import bootstrap_interval
 from tasks.training import trainer
 
 ROOT = Path(__file__).parent.parent
@@ -532,7 +532,7 @@ def row(
     family = config.model.family
     paper = figures.families.get(family)
     nll = float(outcome.test.mean())
-    low, high = interval(outcome.test, 0.95)
+    low, high = bootstrap_interval(outcome.test, 0.95)
     digits = ".2f" if figures.per == "row" else ".3f"
     cells = [
         f"`{name}`",

@@ -160,8 +160,8 @@ def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def judged(ray: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A `judging.Judged`: a prepared dataset and two models of it, evaluated."""
-    from tests.support.judging import judge_both
+def pair(ray: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A `ModelPair`: a prepared dataset and two models of it, evaluated."""
+    from tests.support.model_pair import build_model_pair
 
-    return judge_both(tmp_path_factory.mktemp("judged"))
+    return build_model_pair(tmp_path_factory.mktemp("pair"))

@@ -16,7 +16,7 @@ from tasks.data import datasets
 from tasks.data.datasets import Fragment, OnBadFile
 from tasks.evaluation import compare_page, segments
 from tasks.evaluation.comparable import check_same_columns, comparable
-from tasks.evaluation.intervals import interval
+from tasks.evaluation.intervals import bootstrap_interval
 from tasks.evaluation.metric_names import metric_name
 from tasks.runtime import manifest, parts, storage
 from tasks.runtime.model_store import check_readable, fingerprint, load
@@ -250,7 +250,7 @@ def paired(rows: pa.Table, which: np.ndarray, config: EvaluateConfig) -> Json:
     return {
         "nll": [float(-first.mean()), float(-second.mean())],
         "difference": float((first - second).mean()),
-        "difference_interval": interval(
+        "difference_interval": bootstrap_interval(
             first - second, config.confidence, config.bootstrap
         ),
     }

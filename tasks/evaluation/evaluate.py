@@ -4,7 +4,6 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,9 @@ from ar_models.tables.encoder import Encoded, TableEncoder
 from ar_models.tables.lists import ListColumn
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
-from tasks.evaluation import baseline, segments
-from tasks.evaluation.intervals import binned_distance, distance, half_width, interval
+from tasks.evaluation import baseline, distances, held_out, segments, transforms
+from tasks.evaluation.intervals import bootstrap_interval, normal_half_width
 from tasks.evaluation.metric_names import metric_name
-from tasks.evaluation.transforms import count, transforms
 from tasks.reports import figures
 from tasks.runtime import manifest, parts, storage
 from tasks.runtime.model_store import load
@@ -44,14 +42,8 @@ ROWS = "rows"
 
 EVALUATION = "evaluation.json"
 
-PIT_BINS = 1000
-"""Bins in which probability integral transforms are counted."""
-
 BARS = 20
 """Bins in which they are written to evaluation.json."""
-
-READ_ROWS = 16_384
-"""Test rows that are read at a time."""
 
 Floats = NDArray[np.float64]
 Json = dict[str, Any]  # JSON-able values
@@ -103,7 +95,7 @@ def evaluate(
     finished = manifest.claim(folder, key, overwrite=overwrite)
     done = finished is not None
     if finished is None:
-        pieces = test_pieces(prepared, about)
+        pieces = held_out.list_test_files(prepared, about)
         segments.check(read_schema(pieces[0].path), config.segments, config.label)
         fit_baseline(density, prepared, about, config, folder)
         make = partial(Judge, model, config, folder, key)
@@ -150,33 +142,6 @@ def summary_of(density: TableDensity) -> str:
     )
 
 
-@dataclass(frozen=True)
-class TestFile:
-    """A file of test rows, which becomes one part of what is found."""
-
-    index: int
-    path: str
-    rows: int
-
-
-def test_pieces(prepared: str, about: Mapping[str, Any]) -> list[TestFile]:
-    """The files of test rows of a prepared dataset, given its manifest."""
-    files = sorted(
-        (entry["path"], entry["rows"])
-        for entry in about["files"]
-        if entry["path"].startswith("test/") and entry["rows"]
-    )
-    if not files:
-        raise ValueError(
-            f"{prepared}: has no test rows to judge a model on; give data.split.test a "
-            "larger share"
-        )
-    return [
-        TestFile(k, storage.join(prepared, path), rows)
-        for k, (path, rows) in enumerate(files)
-    ]
-
-
 def fit_baseline(
     density: TableDensity,
     prepared: str,
@@ -216,13 +181,13 @@ class Judge:
         self.folder = folder
         self.key = key
 
-    def __call__(self, file: TestFile) -> parts.Facts:
+    def __call__(self, file: held_out.HeldOutFile) -> parts.Facts:
         """Writes the part of a file of test rows; its facts are sums over them."""
         rng = np.random.default_rng(file.index)
         tallies, tables = [], []
         more = [*self.config.segments, *filter(None, [self.config.label])]
         columns = list(dict.fromkeys([*self.density.columns, *more]))
-        for table in read_batches(file.path, columns):
+        for table in held_out.read_batches(file.path, columns):
             for rows, encoded in self.density.batches(table):
                 tally, found = self.judge(encoded, rng)
                 tallies.append(tally)
@@ -285,11 +250,16 @@ class Judge:
         escaped: NDArray[np.bool_],
         rng: np.random.Generator,
     ) -> NDArray[np.int64]:
-        """The columns' transforms in one ordering, in bins, (columns, `PIT_BINS`)."""
+        """The columns' transforms in one ordering, in bins, (columns, bins)."""
         variables = self.density.encoder.variables
-        u = transforms(conditionals, x, variables, rng.random(escaped.shape))
+        u = transforms.integral_transforms(
+            conditionals, x, variables, rng.random(escaped.shape)
+        )
         return np.stack(
-            [count(c[~e], PIT_BINS) for c, e in zip(u.T, escaped.T, strict=True)]
+            [
+                transforms.count_in_bins(c[~e], transforms.BINS)
+                for c, e in zip(u.T, escaped.T, strict=True)
+            ]
         )
 
 
@@ -312,14 +282,6 @@ def places(x: NDArray[np.float32], encoder: TableEncoder) -> NDArray[np.int64]:
             present = ~np.isnan(own.reshape(len(x), column.places, column.width))
             counts[:, j] = present.any(axis=2).sum(axis=1)
     return counts
-
-
-def read_batches(path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The columns of a Parquet file, `READ_ROWS` rows at a time."""
-    filesystem, inner = storage.resolve(path)
-    with filesystem.open_input_file(inner) as source:
-        for batch in pq.ParquetFile(source).iter_batches(READ_ROWS, columns=columns):
-            yield pa.Table.from_batches([batch])
 
 
 def sum_of(arrays: Iterator[NDArray[Any]]) -> list[Any]:
@@ -370,7 +332,7 @@ def summarise(
     means = {name: sums / count for name, sums in total.items()}
     gain = means["log_prob"] - means["independent"]
     variance = np.maximum(means["gain_squares"] - gain**2, 0)
-    half = half_width(variance, count, config.confidence)
+    half = normal_half_width(variance, count, config.confidence)
     log_prob = rows["log_prob"].to_numpy()
     independent = rows["independent_log_prob"].to_numpy()
     nll = float(-log_prob.mean())
@@ -384,15 +346,17 @@ def summarise(
         "confidence": config.confidence,
         "is_bound": density.model.is_bound,  # then likelihoods are at least as good
         "nll": nll,
-        "nll_interval": interval(-log_prob, config.confidence, config.bootstrap),
+        "nll_interval": bootstrap_interval(
+            -log_prob, config.confidence, config.bootstrap
+        ),
         "bits_per_dim": nll / max(dim, 1) / math.log(2),
         "independent_nll": float(-independent.mean()),
         "gain": float((log_prob - independent).mean()),
-        "gain_interval": interval(
+        "gain_interval": bootstrap_interval(
             log_prob - independent, config.confidence, config.bootstrap
         ),
         "calibration_rows": len(density.calibration.get("log_prob", ())),
-        "p_value_ks": None if p_values is None else distance(p_values),
+        "p_value_ks": None if p_values is None else distances.ks_from_uniform(p_values),
         "columns": [
             {
                 "name": column.name,
@@ -405,8 +369,10 @@ def summarise(
                 "gain": float(gain[j]),
                 "gain_interval": [float(gain[j] - half[j]), float(gain[j] + half[j])],
                 "escaped": int(total["escaped"][j]),
-                "ks": binned_distance(pooled[j]),
-                "ks_by_ordering": [binned_distance(pit[j]) for pit in total["pit"]],
+                "ks": distances.binned_ks_from_uniform(pooled[j]),
+                "ks_by_ordering": [
+                    distances.binned_ks_from_uniform(pit[j]) for pit in total["pit"]
+                ],
                 "pit": pooled[j].reshape(BARS, -1).sum(axis=1).tolist(),
             }
             for j, column in enumerate(density.encoder.columns)
@@ -436,11 +402,13 @@ def by_segment(rows: pa.Table, column: str, config: EvaluateConfig) -> list[Json
             "value": value,
             "rows": len(own),
             "nll": float(-log_prob[own].mean()),
-            "nll_interval": interval(
+            "nll_interval": bootstrap_interval(
                 -log_prob[own], config.confidence, config.bootstrap
             ),
             "gain": float(gain[own].mean()),
-            "gain_interval": interval(gain[own], config.confidence, config.bootstrap),
+            "gain_interval": bootstrap_interval(
+                gain[own], config.confidence, config.bootstrap
+            ),
         }
         for value, own in segments.members(rows, column)
     ]

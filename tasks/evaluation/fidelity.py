@@ -31,7 +31,7 @@ from ar_models.tables.lists import ListColumn
 from tasks.config.fidelity import FidelityConfig
 from tasks.data import datasets
 from tasks.evaluation import fidelity_page
-from tasks.evaluation.intervals import interval
+from tasks.evaluation.intervals import bootstrap_interval
 from tasks.reports.summaries import summarised
 from tasks.runtime import manifest, storage
 from tasks.runtime.model_store import check_readable, fingerprint, load
@@ -690,8 +690,8 @@ def own_log_prob(tables: Tables, density: TableDensity, config: FidelityConfig) 
     """
     held_out = density.log_prob(tables.held_out.slice(0, SCORED))
     synthetic = density.log_prob(tables.synthetic.slice(0, SCORED))
-    low, high = interval(held_out, config.confidence)
-    gap_low, gap_high = interval(synthetic, config.confidence)
+    low, high = bootstrap_interval(held_out, config.confidence)
+    gap_low, gap_high = bootstrap_interval(synthetic, config.confidence)
     return {
         "synthetic": float(synthetic.mean()),
         "synthetic_interval": [gap_low, gap_high],

@@ -14,7 +14,7 @@ TOGETHER = 50
 """Resamples that are drawn together."""
 
 
-def interval(
+def bootstrap_interval(
     values: Floats, confidence: float, resamples: int = 1000
 ) -> tuple[float, float]:
     """A bootstrap confidence interval of the mean of independent values.
@@ -40,22 +40,6 @@ def interval(
     return float(low), float(high)
 
 
-def half_width(variance: Floats, count: int, confidence: float) -> Floats:
+def normal_half_width(variance: Floats, count: int, confidence: float) -> Floats:
     """Half a normal confidence interval of means of `count` values of a variance."""
     return NormalDist().inv_cdf((1 + confidence) / 2) * np.sqrt(variance / count)
-
-
-def distance(values: Floats) -> float:
-    """The Kolmogorov-Smirnov distance of values in [0, 1] from uniform ones."""
-    ranked = np.sort(values)
-    steps = np.arange(len(ranked) + 1) / len(ranked)
-    return float(max((steps[1:] - ranked).max(), (ranked - steps[:-1]).max()))
-
-
-def binned_distance(counts: NDArray[np.int64]) -> float:
-    """The same, from counts in equal bins: exact to one part in their number."""
-    if not counts.sum():
-        return 0.0
-    reached = np.cumsum(counts) / counts.sum()
-    uniform = np.arange(1, len(counts) + 1) / len(counts)
-    return float(np.abs(reached - uniform).max())

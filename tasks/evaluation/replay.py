@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.data import datasets
-from tasks.evaluation import evaluate
-from tasks.evaluation.intervals import interval
+from tasks.evaluation import held_out
+from tasks.evaluation.intervals import bootstrap_interval
 from tasks.inference import backfill
 from tasks.reports import figures
 from tasks.runtime import manifest, storage
@@ -69,7 +69,7 @@ def compare(models: dict[str, str | None], prepared: str, partition: str) -> Jso
     about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
     pieces = [
         piece
-        for piece in evaluate.test_pieces(prepared, about)
+        for piece in held_out.list_test_files(prepared, about)
         if of_partition(about, piece.path, partition)
     ]
     found: Json = {"rows": sum(piece.rows for piece in pieces)}
@@ -82,10 +82,10 @@ def compare(models: dict[str, str | None], prepared: str, partition: str) -> Jso
             [
                 density.log_prob(table)
                 for piece in pieces
-                for table in evaluate.read_batches(piece.path, density.columns)
+                for table in held_out.read_batches(piece.path, density.columns)
             ]
         )
-        low, high = interval(nll, 0.95)
+        low, high = bootstrap_interval(nll, 0.95)
         found[name] = {"nll": float(nll.mean()), "low": low, "high": high}
     return found
 

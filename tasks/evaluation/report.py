@@ -18,7 +18,7 @@ from ar_models.scoring import statistics
 from ar_models.scoring.conformal import Counts, Rule, flags
 from ar_models.scoring.explanation import short, text
 from tasks.config.score import ScoreConfig
-from tasks.evaluation import evaluate, segments
+from tasks.evaluation import evaluate, held_out, segments
 from tasks.evaluation.checks import read_checks, to_table
 from tasks.reports import figures
 from tasks.reports.templates import PAGE, STYLE
@@ -310,7 +310,7 @@ def first_anomaly(density: TableDensity, rows: pa.Table, rule: Rule) -> float | 
 
 def some_test_rows(density: TableDensity, about: Json, prepared: str) -> pa.Table:
     """Some test rows, chosen at random from evenly chosen files."""
-    pieces = evaluate.test_pieces(prepared, about)
+    pieces = held_out.list_test_files(prepared, about)
     pieces = pieces[:: math.ceil(len(pieces) / FILES)]
     most = min(COMPARED, max(COMPARED_VALUES // density.model.dim, 1))
     share = min(1.0, most / sum(piece.rows for piece in pieces))
@@ -335,7 +335,7 @@ def strangest(about: Json, prepared: str, evaluation: str) -> pa.Table:
     """The strangest test rows, the strangest first."""
     scores = evaluate.read_rows(evaluation)["anomaly_score"].to_numpy()
     order = np.argsort(-scores, kind="stable")[:STRANGEST]
-    pieces = evaluate.test_pieces(prepared, about)
+    pieces = held_out.list_test_files(prepared, about)
     ends = np.cumsum([piece.rows for piece in pieces])
     rows = []
     for place in order.tolist():

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ar_models.tables import arrow
-from tasks.evaluation.intervals import interval
+from tasks.evaluation.intervals import bootstrap_interval
 
 SEGMENT = "segment:"
 """Prefix of the names under which parts hold the segments of rows."""
@@ -152,7 +152,7 @@ def detection(
         "auroc_interval": auroc_interval(scores, truth, confidence) if both else None,
         "auprc": average_precision(scores, truth) if both else None,
         "precision": hits / count if count else None,
-        "precision_interval": interval(
+        "precision_interval": bootstrap_interval(
             truth[order[:count]].astype(np.float64), confidence, resamples
         )
         if count

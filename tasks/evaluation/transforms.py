@@ -12,9 +12,12 @@ from ar_models.variables import Variable
 
 Floats = NDArray[np.float64]
 
+BINS = 1000
+"""Number of equal bins of [0, 1] in which transforms are counted."""
+
 
 @torch.inference_mode()
-def transforms(
+def integral_transforms(
     conditionals: Conditionals,
     x: Tensor,
     variables: Sequence[Variable],
@@ -45,7 +48,7 @@ def transforms(
     return np.asarray(u.clamp(0, 1).cpu().numpy())
 
 
-def count(u: Floats, bins: int) -> NDArray[np.int64]:
+def count_in_bins(u: Floats, bins: int = BINS) -> NDArray[np.int64]:
     """How many of the numbers lie in each of so many equal parts of [0, 1]."""
     places = np.minimum((u * bins).astype(np.int64), bins - 1)
     return np.bincount(places, minlength=bins)

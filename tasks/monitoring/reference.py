@@ -21,7 +21,7 @@ from ar_models.tables.columns import MISSING, PRESENT, CodeColumn
 from ar_models.tables.encoder import Encoded, TableEncoder
 from ar_models.tables.lists import ListColumn
 from tasks.data import profile
-from tasks.evaluation.transforms import transforms
+from tasks.evaluation import transforms
 from tasks.monitoring.drift import UNIT, Floats, Histogram, Integers, Scale
 from tasks.runtime import storage
 
@@ -243,7 +243,7 @@ def count(
         judgement = judge(density.model, encoded, "surprisal")
         log_prob = judgement.log_prob.sum(axis=1)
         strange = np.where(np.isfinite(log_prob), -1, SPECIALS.index("unreadable"))
-        u = transforms(
+        u = transforms.integral_transforms(
             judgement.conditionals,
             judgement.x,
             density.encoder.variables,

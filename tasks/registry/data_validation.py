@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 from mlflow import MlflowClient
 
 from tasks.config.contract import ContractConfig
 from tasks.data.profile import TOP
+from tasks.evaluation import distances
 from tasks.evaluation.checks import Check, conclude
 from tasks.registry import register, tracking
 from tasks.runtime import storage
@@ -207,9 +207,9 @@ def distance(column: Mapping[str, Any], old: Mapping[str, Any]) -> float | None:
     if "left out" in (column["kind"], old["kind"]) or is_time(column):
         return None
     if "distribution" in column and "distribution" in old:
-        return ks(column["distribution"], old["distribution"])
+        return distances.ks_of_cdfs(column["distribution"], old["distribution"])
     if "top" in column and "top" in old:
-        return total_variation(shares(column), shares(old))
+        return distances.total_variation_of_frequent(shares(column), shares(old), TOP)
     return None
 
 
@@ -220,38 +220,7 @@ def is_time(column: Mapping[str, Any]) -> bool:
     )
 
 
-def ks(ours: list[list[float]], theirs: list[list[float]]) -> float:
-    """The greatest difference of two cumulative distributions told at some values."""
-    points = np.array(sorted({v for v, _ in ours} | {v for v, _ in theirs}))
-    reached = []
-    for pairs in (ours, theirs):
-        values, cumulative = np.array(pairs, np.float64).T
-        places = np.searchsorted(values, points, side="right")
-        reached.append(np.concatenate([[0.0], cumulative])[places])
-    return float(np.abs(reached[0] - reached[1]).max())
-
-
 def shares(column: Mapping[str, Any]) -> dict[str, float]:
     """The share of each of a column's most frequent words."""
     rows = max(1, column["rows"] - column["missing"])
     return {word: count / rows for word, count in column["top"]}
-
-
-def total_variation(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float:
-    """Half the sum of differences; words that neither names count together.
-
-    Where only the most frequent words are named, one that is not named may be as
-    frequent as the last of them, and is taken to be if that is closer.
-    """
-    floors = [min(o.values(), default=0.0) * (len(o) >= TOP) for o in (ours, theirs)]
-    apart = 0.0
-    for word in ours.keys() | theirs.keys():
-        here, there = ours.get(word), theirs.get(word)
-        if here is None:
-            assert there is not None
-            here = min(there, floors[0])
-        if there is None:
-            there = min(here, floors[1])
-        apart += abs(here - there)
-    rest = abs(sum(ours.values()) - sum(theirs.values()))
-    return min(1.0, (apart + rest) / 2)

@@ -21,17 +21,10 @@ from ar_models.tables import arrow
 from tasks.config.data import DataConfig
 from tasks.config.gate import GateConfig
 from tasks.data import profile, splits
-from tasks.evaluation import evaluate
+from tasks.evaluation import distances, held_out, transforms
 from tasks.evaluation.checks import VERDICT_FILE, Check, conclude
 from tasks.evaluation.comparable import Comparable, check_same_columns, comparable
-from tasks.evaluation.intervals import (
-    Floats,
-    binned_distance,
-    distance,
-    half_width,
-    interval,
-)
-from tasks.evaluation.transforms import count, transforms
+from tasks.evaluation.intervals import Floats, bootstrap_interval, normal_half_width
 from tasks.registry import isolated_load
 from tasks.runtime import manifest, progress, storage
 from tasks.runtime.model_store import load
@@ -216,7 +209,7 @@ def compared_rows(
 ) -> tuple[pa.Table, str]:
     """The newest held-out rows that neither model learned from, and what they are."""
     newest = config.newest or about["config"]["split"]["column"]
-    pieces = evaluate.test_pieces(prepared, about)
+    pieces = held_out.list_test_files(prepared, about)
     chosen = latest(pieces, newest, config.rows)
     table = pa.concat_tables(
         [
@@ -240,7 +233,7 @@ def compared_rows(
 
 
 def latest(
-    pieces: Sequence[evaluate.TestFile], column: str | None, most: int
+    pieces: Sequence[held_out.HeldOutFile], column: str | None, most: int
 ) -> list[np.ndarray]:
     """Numbers of the newest rows of each file, `most` in all, ascending."""
     sizes = [piece.rows for piece in pieces]
@@ -344,7 +337,7 @@ def findings(view: Comparable, table: pa.Table, who: str) -> Findings:
             else judgement.log_prob
         )
         scores.append(judgement.contributions.sum(axis=1))
-        u = transforms(
+        u = transforms.integral_transforms(
             judgement.conditionals,
             judgement.x,
             density.encoder.variables,
@@ -353,7 +346,7 @@ def findings(view: Comparable, table: pa.Table, who: str) -> Findings:
         present = encoded.escapes == 0
         counts.append(
             [
-                count(c[p], evaluate.PIT_BINS)
+                transforms.count_in_bins(c[p], transforms.BINS)
                 for c, p in zip(u.T, present.T, strict=True)
             ]
         )
@@ -367,7 +360,7 @@ def findings(view: Comparable, table: pa.Table, who: str) -> Findings:
         scored,
         None if reference is None else reference.rank(scored)[0],
         {
-            name: binned_distance(each)
+            name: distances.binned_ks_from_uniform(each)
             for name, each in zip(density.columns, total, strict=True)
         },
     )
@@ -422,7 +415,7 @@ def check_improvement(gains: Floats, config: GateConfig) -> Check:
         gains: Of each row, the challenger's log-probability less the champion's, nats.
         config: What is asked.
     """
-    low, high = interval(gains, config.confidence)
+    low, high = bootstrap_interval(gains, config.confidence)
     passed = low > config.min_improvement
     return Check(
         "improvement",
@@ -489,7 +482,7 @@ def not_worse(
 ) -> Check:
     """Whether the mean of `gains` (nats) is above minus the margin, with confidence."""
     mean = float(gains.mean())
-    half = float(half_width(np.asarray(gains.var()), len(gains), confidence))
+    half = float(normal_half_width(np.asarray(gains.var()), len(gains), confidence))
     passed = mean - half > -margin
     return Check(
         name,
@@ -522,8 +515,8 @@ def check_calibration(
     if ours.p_values is not None and theirs.p_values is not None:
         yield no_farther(
             "p_values",
-            distance(ours.p_values),
-            distance(theirs.p_values),
+            distances.ks_from_uniform(ours.p_values),
+            distances.ks_from_uniform(theirs.p_values),
             config,
             by_chance(len(ours.scores), 1, config.confidence),
         )
@@ -573,7 +566,7 @@ def check_speed(
     new: TableDensity, old: TableDensity, table: pa.Table, config: GateConfig
 ) -> Check:
     """Whether rows are scored with about as much work as by the champion."""
-    part = table.slice(0, evaluate.READ_ROWS // 4)
+    part = table.slice(0, held_out.READ_ROWS // 4)
     least = [float("inf"), float("inf")]
     # By turns, so that whatever else the machine does slows both.
     for _ in range(REPEATS):
@@ -609,8 +602,8 @@ def check_loads(
     density: TableDensity, logged: str, prepared: str, about: Json, config: GateConfig
 ) -> Check:
     """Whether consumers can load the logged model, and get the same numbers from it."""
-    piece = evaluate.test_pieces(prepared, about)[0]
-    rows = next(evaluate.read_batches(piece.path, density.columns))
+    piece = held_out.list_test_files(prepared, about)[0]
+    rows = next(held_out.read_batches(piece.path, density.columns))
     rows = rows.slice(0, LOADED_ROWS)
     where = {
         "process": "a process without this project",

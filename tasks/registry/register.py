@@ -41,7 +41,7 @@ from ar_models.density import (
 from ar_models.scoring import statistics
 from ar_models.tables.arrow import family
 from tasks.config.card import CardConfig
-from tasks.evaluation import checks, evaluate
+from tasks.evaluation import checks, evaluate, held_out
 from tasks.monitoring import reference
 from tasks.registry import card, tracking
 from tasks.runtime import manifest, storage
@@ -526,8 +526,8 @@ def signature(density: TableDensity) -> ModelSignature:
 def example(density: TableDensity, prepared: str) -> pd.DataFrame | None:
     """A few test rows, if they can be written as JSON."""
     about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
-    first = evaluate.test_pieces(prepared, about)[0]
-    table = next(evaluate.read_batches(first.path, density.columns))
+    first = held_out.list_test_files(prepared, about)[0]
+    table = next(held_out.read_batches(first.path, density.columns))
     return writable(table.slice(0, EXAMPLE_ROWS))
 
 

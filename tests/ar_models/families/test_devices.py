@@ -47,7 +47,7 @@ from tests.ar_models.families.test_laws import (
 )
 from tests.ar_models.layers import test_sequence_tokens as test_steps
 from tests.ar_models.test_density import table_density
-from tests.support.judging import Judged, related_table
+from tests.support.model_pair import ModelPair, related_table
 from tests.support.simulated_device import ELSEWHERE, Elsewhere, Seen, elsewhere
 
 ROWS = 7
@@ -322,12 +322,12 @@ SHARDS = SampleConfig(rows=300, rows_per_shard=100)
 HERE = Resources()
 
 
-def raw(judged: Judged) -> str:
+def raw(pair: ModelPair) -> str:
     """The rows that the models are of."""
-    return str(Path(judged.prepared).parent / "raw")
+    return str(Path(pair.prepared).parent / "raw")
 
 
-JOBS: dict[str, Callable[[str, Judged, str], object]] = {
+JOBS: dict[str, Callable[[str, ModelPair, str], object]] = {
     "score": lambda m, j, to: score(m, raw(j), to, ScoreConfig(fdr=0.1), HERE),
     "sample": lambda m, j, to: sample(m, to, SHARDS, HERE),
     "embed": lambda m, j, to: embed(m, raw(j), to, EmbedConfig(), HERE),
@@ -341,10 +341,10 @@ JOBS: dict[str, Callable[[str, Judged, str], object]] = {
 
 
 @pytest.fixture(scope="module")
-def remembering(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> str:
+def remembering(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The strong model, that remembers what new rows are to be like."""
     folder = tmp_path_factory.mktemp("remembering") / "model"
-    shutil.copytree(judged.models["strong"], folder)
+    shutil.copytree(pair.models["strong"], folder)
     density, rows = TableDensity.load(folder), related_table(500, seed=5)
     known = reference.build(density, lambda: [rows])
     (folder / reference.FILE).write_text(json.dumps(known.to_dict()))
@@ -378,11 +378,11 @@ def check_job(
 @pytest.mark.parametrize("job", JOBS)
 def test_a_job_computes_there(
     job: str,
-    judged: Judged,
+    pair: ModelPair,
     remembering: str,
     check_job: Callable[[Callable[[str], object]], None],
 ) -> None:
-    check_job(lambda to: JOBS[job](remembering, judged, to))
+    check_job(lambda to: JOBS[job](remembering, pair, to))
 
 
 def test_impute_computes_there(

@@ -14,17 +14,17 @@ from tasks.config.resources import Resources
 from tasks.config.root import Config
 from tasks.config.score import ScoreConfig
 from tasks.evaluation import compare, evaluate, report, segments
-from tests.support.judging import Judged
+from tests.support.model_pair import ModelPair
 
 CONFIG = EvaluateConfig(bootstrap=100, segments=("kind <b>", "large"), label="large")
 
 
 @pytest.fixture(scope="module")
-def found(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def found(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The evaluation of the strong model, by segment and label."""
     done = evaluate.evaluate(
-        judged.models["strong"],
-        judged.prepared,
+        pair.models["strong"],
+        pair.prepared,
         str(tmp_path_factory.mktemp("evaluation")),
         CONFIG,
         Resources(),
@@ -105,12 +105,12 @@ def test_many_values_are_taken_together() -> None:
     ],
 )
 def test_columns_that_cannot_serve_are_named(
-    judged: Judged, tmp_path: Path, change: dict[str, Any], message: str
+    pair: ModelPair, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate.evaluate(
-            judged.models["strong"],
-            judged.prepared,
+            pair.models["strong"],
+            pair.prepared,
             str(tmp_path / "output"),
             EvaluateConfig(**change),
             Resources(),
@@ -128,11 +128,11 @@ def test_a_label_is_carried_and_not_modelled() -> None:
 
 
 @pytest.fixture(scope="module")
-def compared(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def compared(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The strong model beside the weak one on the test rows."""
     return compare.compare(
-        (judged.models["strong"], judged.models["weak"]),
-        f"{judged.prepared}/test",
+        (pair.models["strong"], pair.models["weak"]),
+        f"{pair.prepared}/test",
         str(tmp_path_factory.mktemp("comparison") / "{key}"),
         CONFIG,
         Resources(),
@@ -141,9 +141,9 @@ def compared(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_the_better_model_is_found_on_the_same_rows(
-    judged: Judged, compared: dict[str, Any]
+    pair: ModelPair, compared: dict[str, Any]
 ) -> None:
-    nll = [judged.evaluations[n]["metrics"]["test/nll"] for n in ("strong", "weak")]
+    nll = [pair.evaluations[n]["metrics"]["test/nll"] for n in ("strong", "weak")]
     assert compared["nll"] == pytest.approx(nll, abs=1e-4)
     assert compared["difference"] == pytest.approx(nll[1] - nll[0], abs=1e-4)
     low, high = compared["difference_interval"]
@@ -169,11 +169,11 @@ def test_the_page_of_a_comparison_says_who_is_better(compared: dict[str, Any]) -
 
 
 def test_a_finished_comparison_is_not_done_again(
-    judged: Judged, compared: dict[str, Any]
+    pair: ModelPair, compared: dict[str, Any]
 ) -> None:
     again = compare.compare(
-        (judged.models["strong"], judged.models["weak"]),
-        f"{judged.prepared}/test",
+        (pair.models["strong"], pair.models["weak"]),
+        f"{pair.prepared}/test",
         compared["path"],
         CONFIG,
         Resources(),
@@ -182,12 +182,12 @@ def test_a_finished_comparison_is_not_done_again(
 
 
 def test_models_of_other_columns_are_not_compared(
-    judged: Judged, small_model: str, tmp_path: Path
+    pair: ModelPair, small_model: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="different columns cannot be compared"):
         compare.compare(
-            (judged.models["strong"], small_model),
-            f"{judged.prepared}/test",
+            (pair.models["strong"], small_model),
+            f"{pair.prepared}/test",
             str(tmp_path / "output"),
             CONFIG,
             Resources(),
@@ -195,18 +195,18 @@ def test_models_of_other_columns_are_not_compared(
     assert not (tmp_path / "output").exists()
 
 
-def test_the_report_shows_segments_and_labels(judged: Judged, tmp_path: Path) -> None:
+def test_the_report_shows_segments_and_labels(pair: ModelPair, tmp_path: Path) -> None:
 
     done = evaluate.evaluate(
-        judged.models["weak"],
-        judged.prepared,
+        pair.models["weak"],
+        pair.prepared,
         str(tmp_path / "evaluation"),
         CONFIG,
         Resources(),
     )
     page = report.report(
-        judged.models["weak"],
-        judged.prepared,
+        pair.models["weak"],
+        pair.prepared,
         done["path"],
         str(tmp_path),
         config=ScoreConfig(budget=0.02),

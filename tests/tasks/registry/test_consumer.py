@@ -26,7 +26,7 @@ from tasks.inference import score
 from tasks.registry import gate, isolated_load
 from tasks.runtime import storage
 from tests.conftest import free_port
-from tests.support.judging import Judged, registered
+from tests.support.model_pair import ModelPair, register_and_gate
 
 pytestmark = pytest.mark.consumer
 
@@ -45,23 +45,23 @@ NAMES = ("log_prob", "anomaly_score", "p_value", "severity")
 
 
 @pytest.fixture(scope="module")
-def version(judged: Judged) -> dict[str, Any]:
-    return registered(judged, "served", "strong")
+def version(pair: ModelPair) -> dict[str, Any]:
+    return register_and_gate(pair, "served", "strong")
 
 
 @pytest.fixture(scope="module")
-def rows(judged: Judged) -> pa.Table:
-    return pq.read_table(f"{judged.prepared}/test").slice(0, 300)
+def rows(pair: ModelPair) -> pa.Table:
+    return pq.read_table(f"{pair.prepared}/test").slice(0, 300)
 
 
 @pytest.fixture
 def flow(
-    judged: Judged, rows: pa.Table, tmp_path: Path, in_process: None
+    pair: ModelPair, rows: pa.Table, tmp_path: Path, in_process: None
 ) -> pd.DataFrame:
     """What the flow's task writes for the rows."""
     pq.write_table(rows, tmp_path / "rows.parquet")
     found = score.score(
-        judged.models["strong"],
+        pair.models["strong"],
         str(tmp_path / "rows.parquet"),
         str(tmp_path / "scored"),
         ScoreConfig(explain="all"),
@@ -109,12 +109,12 @@ def test_a_version_needs_only_what_it_pins(
 
 
 def test_the_gate_asks_for_a_clean_environment(
-    version: dict[str, Any], judged: Judged
+    version: dict[str, Any], pair: ModelPair
 ) -> None:
-    density = TableDensity.load(Path(judged.models["strong"]))
-    about = storage.read_json(f"{judged.prepared}/_manifest.json")
+    density = TableDensity.load(Path(pair.models["strong"]))
+    about = storage.read_json(f"{pair.prepared}/_manifest.json")
     check = gate.check_loads(
-        density, URI, judged.prepared, about, GateConfig(load="clean")
+        density, URI, pair.prepared, about, GateConfig(load="clean")
     )
     assert check.passed, check.remark
     assert "a fresh environment with the logged requirements only" in check.remark

@@ -5,22 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import pytest
 
 from tasks.config.contract import ContractConfig
-from tasks.data.profile import TOP, Points, distribution
 from tasks.registry import data_validation, tracking
 from tasks.runtime import storage
-from tests.support.judging import Judged
+from tests.support.model_pair import ModelPair
 
 CONFIG = ContractConfig()
 
 
 @pytest.fixture(scope="module")
-def facts(judged: Judged) -> dict[str, Any]:
+def facts(pair: ModelPair) -> dict[str, Any]:
     read = {
-        file.removesuffix(".json"): storage.read_json(f"{judged.prepared}/{file}")
+        file.removesuffix(".json"): storage.read_json(f"{pair.prepared}/{file}")
         for file in data_validation.FACTS
     }
     return {"version": "7", **read}
@@ -30,8 +28,8 @@ def failed(verdict: dict[str, Any]) -> list[str]:
     return [check["name"] for check in verdict["checks"] if not check["passed"]]
 
 
-def test_the_same_data_is_fit(judged: Judged, facts: dict[str, Any]) -> None:
-    verdict = data_validation.check(judged.prepared, facts, CONFIG)
+def test_the_same_data_is_fit(pair: ModelPair, facts: dict[str, Any]) -> None:
+    verdict = data_validation.check(pair.prepared, facts, CONFIG)
     assert verdict["passed"]
     assert verdict["fit"]
     assert verdict["reference"] == "7"
@@ -41,10 +39,10 @@ def test_the_same_data_is_fit(judged: Judged, facts: dict[str, Any]) -> None:
     assert "drift/time" not in names  # Time moves on.
 
 
-def test_the_first_data_is_held_against_no_other(judged: Judged) -> None:
-    verdict = data_validation.check(judged.prepared, None, CONFIG)
+def test_the_first_data_is_held_against_no_other(pair: ModelPair) -> None:
+    verdict = data_validation.check(pair.prepared, None, CONFIG)
     assert verdict["passed"]
-    few = data_validation.check(judged.prepared, None, ContractConfig(min_rows=10_000))
+    few = data_validation.check(pair.prepared, None, ContractConfig(min_rows=10_000))
     assert failed(few) == ["min_rows"]
 
 
@@ -87,7 +85,7 @@ def column(facts: dict[str, Any], name: str) -> Any:
     ],
 )
 def test_data_that_is_not_as_it_was_is_refused_with_the_reason(
-    judged: Judged,
+    pair: ModelPair,
     facts: dict[str, Any],
     spoil: Any,
     names: list[str],
@@ -95,61 +93,36 @@ def test_data_that_is_not_as_it_was_is_refused_with_the_reason(
 ) -> None:
     other = copy.deepcopy(facts)
     spoil(other)
-    verdict = data_validation.check(judged.prepared, other, CONFIG)
+    verdict = data_validation.check(pair.prepared, other, CONFIG)
     assert not verdict["passed"]
     assert failed(verdict) == names
     assert said in verdict["reason"]
     warned = data_validation.check(
-        judged.prepared, other, ContractConfig(on_failure="warn")
+        pair.prepared, other, ContractConfig(on_failure="warn")
     )
     assert (warned["passed"], warned["fit"]) == (True, False)
 
 
 def test_new_columns_are_allowed_unless_all_must_be_the_same(
-    judged: Judged, facts: dict[str, Any]
+    pair: ModelPair, facts: dict[str, Any]
 ) -> None:
     other = copy.deepcopy(facts)
     other["schema"]["columns"].pop(0)
-    assert data_validation.check(judged.prepared, other, CONFIG)["passed"]
-    same = data_validation.check(judged.prepared, other, ContractConfig(columns="same"))
+    assert data_validation.check(pair.prepared, other, CONFIG)["passed"]
+    same = data_validation.check(pair.prepared, other, ContractConfig(columns="same"))
     assert failed(same) == ["columns"]
     spoil_columns(other)
-    assert data_validation.check(judged.prepared, other, ContractConfig(columns="any"))[
+    assert data_validation.check(pair.prepared, other, ContractConfig(columns="any"))[
         "fit"
     ]
 
 
-def test_distances_of_numbers_are_exact_to_the_grid() -> None:
-    rng = np.random.default_rng(0)
-    samples = [np.sort(rng.normal(shift, 1, 4000)) for shift in (0, 0.5)]
-    told = [distribution(Points(s, np.ones(len(s)))) for s in samples]
-    both = np.concatenate(samples)
-    reached = [np.searchsorted(s, both, side="right") / len(s) for s in samples]
-    exact = np.abs(reached[0] - reached[1]).max()
-    assert data_validation.ks(*told) == pytest.approx(exact, abs=2 / 64)
-    assert data_validation.ks(told[0], told[0]) == 0
-    coin = [
-        distribution(Points(np.array([0, 1]), np.array(c))) for c in ([7, 3], [4, 6])
-    ]
-    assert data_validation.ks(*coin) == pytest.approx(0.3)
-
-
-def test_distances_of_words_do_not_count_what_is_only_not_named() -> None:
-    few = {"a": 0.5, "b": 0.5}
-    assert data_validation.total_variation(few, {"a": 0.2, "c": 0.8}) == pytest.approx(
-        0.8
-    )
-    ours = {f"w{k}": 0.01 for k in range(TOP)}
-    theirs = {f"w{k}": 0.01 for k in range(5, TOP + 5)}
-    assert data_validation.total_variation(ours, theirs) == pytest.approx(0)
-
-
 def test_a_champion_tells_later_runs_what_it_learned_from(
-    judged: Judged, tmp_path: Path
+    pair: ModelPair, tmp_path: Path
 ) -> None:
     assert data_validation.reference_of("unheard of") is None
     run_id = tracking.start("telling facts", "key", {}, {})
-    data_validation.log_facts(run_id, judged.prepared)
+    data_validation.log_facts(run_id, pair.prepared)
     client = mlflow.MlflowClient()
     client.create_registered_model("telling facts")
     client.create_model_version("telling facts", str(tmp_path), run_id)
@@ -157,4 +130,4 @@ def test_a_champion_tells_later_runs_what_it_learned_from(
     found = data_validation.reference_of("telling facts")
     assert found is not None
     assert found["version"] == "1"
-    assert found["profile"] == storage.read_json(f"{judged.prepared}/profile.json")
+    assert found["profile"] == storage.read_json(f"{pair.prepared}/profile.json")

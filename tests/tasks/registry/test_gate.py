@@ -14,22 +14,21 @@ from ar_models.density import TableDensity
 from ar_models.families.independent import Independent
 from ar_models.tables.columns import CodeColumn
 from tasks.config.gate import GateConfig
-from tasks.evaluation import checks
+from tasks.evaluation import checks, distances
 from tasks.evaluation.checks import Check
 from tasks.evaluation.comparable import Comparable, check_same_columns
-from tasks.evaluation.intervals import distance
 from tasks.registry import gate
 from tasks.registry.gate import Findings
 from tasks.runtime import storage
 from tasks.runtime.model_store import load
-from tests.support.judging import Judged
+from tests.support.model_pair import ModelPair
 from tests.support.tables import code
 
 SETTINGS = GateConfig(load="none")
 
 
 @pytest.fixture(scope="module")
-def verdicts(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def verdicts(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What the gate says of either model against the other."""
     root = tmp_path_factory.mktemp("gates")
     # The strong model has learned the random times by heart, and pays for it.
@@ -42,9 +41,9 @@ def verdicts(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Any:
     )
     return {
         new: gate.gate(
-            judged.models[new],
-            judged.models[old],
-            judged.prepared,
+            pair.models[new],
+            pair.models[old],
+            pair.prepared,
             f"{root}/{{key}}",
             config,
         )
@@ -53,13 +52,13 @@ def verdicts(judged: Judged, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def strong(judged: Judged) -> TableDensity:
-    return load(judged.models["strong"])
+def strong(pair: ModelPair) -> TableDensity:
+    return load(pair.models["strong"])
 
 
 @pytest.fixture(scope="module")
-def rows(judged: Judged) -> pa.Table:
-    return pq.read_table(f"{judged.prepared}/test")
+def rows(pair: ModelPair) -> pa.Table:
+    return pq.read_table(f"{pair.prepared}/test")
 
 
 @pytest.fixture(scope="module")
@@ -91,40 +90,46 @@ def test_a_worse_model_is_refused_with_the_reasons(verdicts: Any) -> None:
     assert checks["growth"]["passed"]
 
 
-def test_differences_are_paired_on_the_same_rows(verdicts: Any, judged: Judged) -> None:
-    nll = {n: e["metrics"]["test/nll"] for n, e in judged.evaluations.items()}
+def test_differences_are_paired_on_the_same_rows(
+    verdicts: Any, pair: ModelPair
+) -> None:
+    nll = {n: e["metrics"]["test/nll"] for n, e in pair.evaluations.items()}
     improvement = by_name(verdicts["strong"])["improvement"]
     assert improvement["value"] == pytest.approx(nll["weak"] - nll["strong"], abs=1e-4)
     low, high = improvement["interval"]
     assert 0 < low < improvement["value"] < high
 
 
-def test_what_was_judged_is_not_judged_again(judged: Judged, tmp_path: Path) -> None:
-    models = judged.models["strong"], judged.models["weak"]
+def test_what_was_judged_is_not_judged_again(pair: ModelPair, tmp_path: Path) -> None:
+    models = pair.models["strong"], pair.models["weak"]
     place = f"{tmp_path}/{{key}}"
-    first = gate.gate(*models, judged.prepared, place, SETTINGS)
-    again = gate.gate(*models, judged.prepared, place, SETTINGS)
+    first = gate.gate(*models, pair.prepared, place, SETTINGS)
+    again = gate.gate(*models, pair.prepared, place, SETTINGS)
     assert (first["done"], again["done"]) == (False, True)
     assert again["checks"] == json.loads(json.dumps(first["checks"]))
     assert Path(first["path"], "gate.json").exists()
 
 
 def test_the_first_version_shows_what_needs_no_champion(
-    judged: Judged, tmp_path: Path
+    pair: ModelPair, tmp_path: Path
 ) -> None:
     verdict = gate.gate(
-        judged.models["weak"], None, judged.prepared, f"{tmp_path}/{{key}}", SETTINGS
+        pair.models["weak"],
+        None,
+        pair.prepared,
+        f"{tmp_path}/{{key}}",
+        SETTINGS,
     )
     assert set(by_name(verdict)) == {"rows", "finite", "diversity"}
     assert verdict["passed"]
     assert verdict["reason"] == "it is the first version"
 
 
-def test_too_few_rows_ask_for_a_person(judged: Judged, tmp_path: Path) -> None:
+def test_too_few_rows_ask_for_a_person(pair: ModelPair, tmp_path: Path) -> None:
     verdict = gate.gate(
-        judged.models["strong"],
-        judged.models["weak"],
-        judged.prepared,
+        pair.models["strong"],
+        pair.models["weak"],
+        pair.prepared,
         f"{tmp_path}/{{key}}",
         GateConfig(load="none", min_rows=10_000),
     )
@@ -244,7 +249,10 @@ def test_worse_calibration_is_refused(found: Findings) -> None:
 def test_few_rows_are_allowed_what_happens_by_chance() -> None:
     rng = np.random.default_rng(0)
     bound = gate.by_chance(300, 15, 0.95)
-    found = [max(distance(rng.random(300)) for _ in range(15)) for _ in range(200)]
+    found = [
+        max(distances.ks_from_uniform(rng.random(300)) for _ in range(15))
+        for _ in range(200)
+    ]
     # 0.05 is expected at most; another seed would have more than this by 3 %.
     assert np.mean(np.array(found) > bound) <= 0.08
     assert gate.by_chance(50_000, 15, 0.95) < 0.01
@@ -260,48 +268,48 @@ def test_a_slow_or_large_model_is_refused(strong: TableDensity, rows: pa.Table) 
 
 
 def test_rows_that_the_champion_learned_from_do_not_count(
-    judged: Judged, strong: TableDensity
+    pair: ModelPair, strong: TableDensity
 ) -> None:
-    about = storage.read_json(f"{judged.prepared}/_manifest.json")
-    profiled = storage.read_json(f"{judged.prepared}/profile.json")
+    about = storage.read_json(f"{pair.prepared}/_manifest.json")
+    profiled = storage.read_json(f"{pair.prepared}/profile.json")
     rule = {"config": about["config"], "boundaries": profiled["boundaries"]}
     strong = replace(strong, info={**strong.info, "division": rule})
     for split, learned in (("train", 1), ("valid", 1), ("calibration", 0), ("test", 0)):
-        seen = gate.learned_from(strong, pq.read_table(f"{judged.prepared}/{split}"))
+        seen = gate.learned_from(strong, pq.read_table(f"{pair.prepared}/{split}"))
         assert seen is not None
         assert seen.mean() == learned
 
 
 def test_another_champions_split_leaves_what_it_held_out(
-    judged: Judged, strong: TableDensity
+    pair: ModelPair, strong: TableDensity
 ) -> None:
-    about = storage.read_json(f"{judged.prepared}/_manifest.json")
+    about = storage.read_json(f"{pair.prepared}/_manifest.json")
     other = {**about["config"], "split": {**about["config"]["split"], "seed": 1}}
     rule = {"config": other, "boundaries": []}
     champion = replace(strong, info={**strong.info, "division": rule})
-    table, remark = gate.compared_rows(champion, judged.prepared, about, SETTINGS)
+    table, remark = gate.compared_rows(champion, pair.prepared, about, SETTINGS)
     share = table.num_rows / about["rows"]["test"]
     assert 0.3 < share < 0.5  # It held out 0.4.
     assert "none of which either model learned from" in remark
 
 
-def test_the_newest_rows_are_taken(judged: Judged, strong: TableDensity) -> None:
-    about = storage.read_json(f"{judged.prepared}/_manifest.json")
-    whole = pq.read_table(f"{judged.prepared}/test")
+def test_the_newest_rows_are_taken(pair: ModelPair, strong: TableDensity) -> None:
+    about = storage.read_json(f"{pair.prepared}/_manifest.json")
+    whole = pq.read_table(f"{pair.prepared}/test")
     config = GateConfig(rows=50, newest="time")
-    table, _ = gate.compared_rows(strong, judged.prepared, about, config)
+    table, _ = gate.compared_rows(strong, pair.prepared, about, config)
     assert table.num_rows == 50
     times = np.sort(whole["time"].to_numpy())
     assert np.array_equal(np.sort(table["time"].to_numpy()), times[-50:])
     table, remark = gate.compared_rows(
-        strong, judged.prepared, about, GateConfig(rows=50)
+        strong, pair.prepared, about, GateConfig(rows=50)
     )
     assert table["id"].to_pylist() == whole["id"].to_pylist()[-50:]
     assert "in the order of the files" in remark
 
 
 def test_a_version_that_does_not_load_elsewhere_is_refused(
-    judged: Judged, strong: TableDensity, monkeypatch: pytest.MonkeyPatch
+    pair: ModelPair, strong: TableDensity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def other(uri: str, rows: pa.Table, *, clean: bool) -> np.ndarray:
         return strong.log_prob(rows) + 0.1
@@ -309,21 +317,21 @@ def test_a_version_that_does_not_load_elsewhere_is_refused(
     def broken(uri: str, rows: pa.Table, *, clean: bool) -> np.ndarray:
         raise RuntimeError("No module named 'tasks'")
 
-    about = storage.read_json(f"{judged.prepared}/_manifest.json")
+    about = storage.read_json(f"{pair.prepared}/_manifest.json")
     config = GateConfig(load="process")
     for program, said in ((other, "differ by 1.0e-01"), (broken, "No module named")):
         monkeypatch.setattr(gate.isolated_load, "log_probs", program)
-        check = gate.check_loads(strong, "uri", judged.prepared, about, config)
+        check = gate.check_loads(strong, "uri", pair.prepared, about, config)
         assert not check.passed
         assert said in check.remark
 
 
-def test_an_unknown_segment_is_named(judged: Judged, tmp_path: Path) -> None:
+def test_an_unknown_segment_is_named(pair: ModelPair, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gate.segments: there is no column .where."):
         gate.gate(
-            judged.models["weak"],
+            pair.models["weak"],
             None,
-            judged.prepared,
+            pair.prepared,
             str(tmp_path / "gate"),
             GateConfig(segments=("where",)),
         )

@@ -22,7 +22,7 @@ from ar_models.tables.encoder import TableEncoder
 from ar_models.variables import Variable
 from tasks.registry import isolated_load, register, tracking
 from tasks.registry.pyfunc_model import moments, to_arrow
-from tests.support.judging import Judged, registered
+from tests.support.model_pair import ModelPair, register_and_gate
 
 
 def aliases(name: str) -> dict[str, str]:
@@ -31,8 +31,8 @@ def aliases(name: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def first(judged: Judged) -> dict[str, Any]:
-    return registered(judged, "alone", "strong")
+def first(pair: ModelPair) -> dict[str, Any]:
+    return register_and_gate(pair, "alone", "strong")
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +41,13 @@ def pyfunc(first: dict[str, Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def density(judged: Judged) -> TableDensity:
-    return TableDensity.load(Path(judged.models["strong"]))
+def density(pair: ModelPair) -> TableDensity:
+    return TableDensity.load(Path(pair.models["strong"]))
 
 
 @pytest.fixture(scope="module")
-def frame(judged: Judged) -> pd.DataFrame:
-    path = sorted(Path(judged.prepared, "test").glob("part-*.parquet"))[0]
+def frame(pair: ModelPair) -> pd.DataFrame:
+    path = sorted(Path(pair.prepared, "test").glob("part-*.parquet"))[0]
     return pq.read_table(path).slice(0, 100).to_pandas()
 
 
@@ -58,12 +58,12 @@ def test_the_first_version_becomes_champion(first: dict[str, Any]) -> None:
 
 
 def test_a_version_says_where_it_comes_from(
-    judged: Judged, first: dict[str, Any], density: TableDensity
+    pair: ModelPair, first: dict[str, Any], density: TableDensity
 ) -> None:
     tags = MlflowClient().get_model_version("alone", "1").tags
     assert tags["model_fingerprint"] == density.info["fingerprints"]["model"]
     assert tags["flow_run_id"] == "f"
-    about = json.loads(Path(judged.prepared, "_manifest.json").read_text())
+    about = json.loads(Path(pair.prepared, "_manifest.json").read_text())
     assert tags["prepare_key"] == about["job_key"]
     assert {"train_key", "evaluate_key", "schema_fingerprint"} <= set(tags)
 
@@ -81,13 +81,13 @@ def test_a_version_has_a_card_and_a_dataset(first: dict[str, Any]) -> None:
 
 
 def test_a_version_has_the_metrics_of_its_evaluation(
-    judged: Judged, first: dict[str, Any]
+    pair: ModelPair, first: dict[str, Any]
 ) -> None:
     client = MlflowClient()
     source = str(client.get_model_version("alone", "1").source)
     model_id = source.removeprefix("models:/")
     logged = {m.key: m.value for m in client.get_logged_model(model_id).metrics}
-    assert logged == pytest.approx(judged.evaluations["strong"]["metrics"])
+    assert logged == pytest.approx(pair.evaluations["strong"]["metrics"])
 
 
 def test_a_version_pins_what_it_needs(first: dict[str, Any]) -> None:
@@ -100,50 +100,50 @@ def test_a_version_pins_what_it_needs(first: dict[str, Any]) -> None:
 
 
 def test_registering_the_same_model_again_changes_nothing(
-    judged: Judged, first: dict[str, Any]
+    pair: ModelPair, first: dict[str, Any]
 ) -> None:
-    again = registered(judged, "alone", "strong")
+    again = register_and_gate(pair, "alone", "strong")
     assert again["version"] == "1"
     assert again["promoted"]
     assert len(MlflowClient().search_model_versions("name = 'alone'")) == 1
     assert aliases("alone") == {"champion": "1"}
 
 
-def test_a_better_model_becomes_champion(judged: Judged) -> None:
-    registered(judged, "rising", "weak")
-    found = registered(judged, "rising", "strong")
+def test_a_better_model_becomes_champion(pair: ModelPair) -> None:
+    register_and_gate(pair, "rising", "weak")
+    found = register_and_gate(pair, "rising", "strong")
     assert found["promoted"]
     assert aliases("rising") == {"champion": "2", "previous": "1"}
     improvement = {check["name"]: check for check in found["checks"]}["improvement"]
     gains = (
-        judged.evaluations[name]["metrics"]["test/nll"] for name in ("weak", "strong")
+        pair.evaluations[name]["metrics"]["test/nll"] for name in ("weak", "strong")
     )
     assert improvement["value"] == pytest.approx(next(gains) - next(gains), abs=1e-4)
     low, high = improvement["interval"]
     assert 0 < low < improvement["value"] < high
 
 
-def test_a_model_that_is_not_better_stays_challenger(judged: Judged) -> None:
-    registered(judged, "falling", "strong")
-    found = registered(judged, "falling", "weak")
+def test_a_model_that_is_not_better_stays_challenger(pair: ModelPair) -> None:
+    register_and_gate(pair, "falling", "strong")
+    found = register_and_gate(pair, "falling", "weak")
     assert not found["promoted"]
     assert found["alias"] == "challenger"
     assert "does not lie above 0" in found["reason"]
     assert aliases("falling") == {"champion": "1", "challenger": "2"}
-    assert not registered(judged, "falling", "weak")["promoted"]
+    assert not register_and_gate(pair, "falling", "weak")["promoted"]
     assert len(MlflowClient().search_model_versions("name = 'falling'")) == 2
 
 
-def test_the_gate_may_ask_for_more(judged: Judged) -> None:
-    registered(judged, "asking", "weak")
-    found = registered(judged, "asking", "strong", min_improvement=100.0)
+def test_the_gate_may_ask_for_more(pair: ModelPair) -> None:
+    register_and_gate(pair, "asking", "weak")
+    found = register_and_gate(pair, "asking", "strong", min_improvement=100.0)
     assert not found["promoted"]
     assert aliases("asking") == {"champion": "1", "challenger": "2"}
 
 
-def test_a_version_says_what_the_gate_said(judged: Judged) -> None:
-    registered(judged, "telling", "strong")
-    found = registered(judged, "telling", "weak")
+def test_a_version_says_what_the_gate_said(pair: ModelPair) -> None:
+    register_and_gate(pair, "telling", "strong")
+    found = register_and_gate(pair, "telling", "weak")
     client = MlflowClient()
     tags = client.get_model_version("telling", found["version"]).tags
     assert tags["validation_status"] == "refused"
@@ -155,9 +155,9 @@ def test_a_version_says_what_the_gate_said(judged: Judged) -> None:
     assert run.data.metrics["gate/column/count_passed"] in (0, 1)
 
 
-def test_a_person_may_promote_what_the_gate_refused(judged: Judged) -> None:
-    registered(judged, "asked", "strong")
-    registered(judged, "asked", "weak")
+def test_a_person_may_promote_what_the_gate_refused(pair: ModelPair) -> None:
+    register_and_gate(pair, "asked", "strong")
+    register_and_gate(pair, "asked", "weak")
     moved = register.override("asked", "2", "we know better")
     assert (moved["champion"], moved["previous"]) == ("2", "1")
     assert aliases("asked") == {"champion": "2", "previous": "1"}
@@ -165,28 +165,30 @@ def test_a_person_may_promote_what_the_gate_refused(judged: Judged) -> None:
     assert tags["promoted_reason"] == "we know better"
     assert tags["validation_status"] == "promoted by hand"
     assert {"promoted_by", "promoted_at"} <= set(tags)
-    assert registered(judged, "asked", "weak")["reason"] == "it is the champion"
+    assert register_and_gate(pair, "asked", "weak")["reason"] == "it is the champion"
     assert register.override("asked", "2", "again")["done"]
 
 
-def test_a_rollback_restores_the_previous_champion_for_good(judged: Judged) -> None:
-    registered(judged, "back", "weak")
-    registered(judged, "back", "strong")
+def test_a_rollback_restores_the_previous_champion_for_good(
+    pair: ModelPair,
+) -> None:
+    register_and_gate(pair, "back", "weak")
+    register_and_gate(pair, "back", "strong")
     moved = register.rollback("back", "it flagged half of Sunday")
     assert (moved["champion"], moved["withdrawn"]) == ("1", "2")
     assert aliases("back") == {"champion": "1"}
-    again = registered(judged, "back", "strong")
+    again = register_and_gate(pair, "back", "strong")
     assert not again["promoted"]
     assert "it flagged half of Sunday" in again["reason"]
     assert again["person"]
     register.override("back", "2", "it was Sunday's fault")
-    assert registered(judged, "back", "strong")["promoted"]
+    assert register_and_gate(pair, "back", "strong")["promoted"]
     assert aliases("back") == {"champion": "2", "previous": "1"}
 
 
-def test_rollbacks_go_back_step_by_step(judged: Judged) -> None:
-    registered(judged, "steps", "weak")
-    registered(judged, "steps", "strong")
+def test_rollbacks_go_back_step_by_step(pair: ModelPair) -> None:
+    register_and_gate(pair, "steps", "weak")
+    register_and_gate(pair, "steps", "strong")
     client = MlflowClient()
     source = str(client.get_model_version("steps", "2").source)
     client.create_model_version("steps", source)
@@ -219,13 +221,13 @@ def test_a_rollback_of_nothing_is_told(first: dict[str, Any]) -> None:
         register.rollback("nobody", "why")
 
 
-def test_the_evaluation_of_another_model_is_refused(judged: Judged) -> None:
+def test_the_evaluation_of_another_model_is_refused(pair: ModelPair) -> None:
     with pytest.raises(ValueError, match="judges another model"):
         register.register(
             "wrong",
-            judged.models["weak"],
-            judged.evaluations["strong"]["path"],
-            judged.prepared,
+            pair.models["weak"],
+            pair.evaluations["strong"]["path"],
+            pair.prepared,
             "run",
         )
 
@@ -241,9 +243,9 @@ def test_download_resolves_an_alias_once(
     assert register.download("models:/alone/1", storage_root) == (folder, about)
 
 
-def test_a_model_folder_needs_no_registry(judged: Judged, storage_root: str) -> None:
-    folder, about = register.download(judged.models["strong"], storage_root)
-    assert folder == judged.models["strong"]
+def test_a_model_folder_needs_no_registry(pair: ModelPair, storage_root: str) -> None:
+    folder, about = register.download(pair.models["strong"], storage_root)
+    assert folder == pair.models["strong"]
     assert about["version"] is None
 
 
@@ -396,13 +398,13 @@ def test_words_are_moments_where_the_column_was_of_moments(
 
 
 def test_the_pyfunc_imputes(
-    judged: Judged, density: TableDensity, frame: pd.DataFrame, tmp_path: Path
+    pair: ModelPair, density: TableDensity, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     anyhow = TableDensity(density.encoder, EoNADE(density.encoder.variables, hidden=8))
     anyhow.save(tmp_path)
     run_id = tracking.start("imputing", "key", {}, {})
-    logged = register.log_pyfunc(str(tmp_path), anyhow, judged.prepared, run_id)
+    logged = register.log_pyfunc(str(tmp_path), anyhow, pair.prepared, run_id)
     model = mlflow.pyfunc.load_model(logged.model_uri)
     gaps = frame[density.columns].assign(amount=np.nan)
     gaps["kind <b>"] = None
@@ -470,9 +472,9 @@ def test_two_versions_in_one_process_have_their_own_code(
 
 
 def test_a_consumer_needs_neither_checkout_nor_ray_nor_prefect(
-    first: dict[str, Any], density: TableDensity, judged: Judged
+    first: dict[str, Any], density: TableDensity, pair: ModelPair
 ) -> None:
-    rows = pq.read_table(f"{judged.prepared}/test").slice(0, 300)
+    rows = pq.read_table(f"{pair.prepared}/test").slice(0, 300)
     params = {"output": "score", "column_log_prob": True}
     found = isolated_load.predict("models:/alone/1", rows, params, clean=False)
     expected = density.score(rows)
@@ -482,9 +484,9 @@ def test_a_consumer_needs_neither_checkout_nor_ray_nor_prefect(
 
 
 def test_the_gate_loads_a_version_as_a_consumer_would(
-    first: dict[str, Any], density: TableDensity, judged: Judged
+    first: dict[str, Any], density: TableDensity, pair: ModelPair
 ) -> None:
-    rows = pq.read_table(f"{judged.prepared}/test").slice(0, 20)
+    rows = pq.read_table(f"{pair.prepared}/test").slice(0, 20)
     found = isolated_load.log_probs("models:/alone/1", rows, clean=False)
     np.testing.assert_allclose(found, density.log_prob(rows), atol=1e-5)
     wrong = rows.drop_columns(["count"])
@@ -493,12 +495,12 @@ def test_the_gate_loads_a_version_as_a_consumer_would(
 
 
 def test_a_version_runs_its_own_code_or_none(
-    first: dict[str, Any], judged: Judged, tmp_path: Path
+    first: dict[str, Any], pair: ModelPair, tmp_path: Path
 ) -> None:
     folder = tmp_path / "bare"
     mlflow.artifacts.download_artifacts("models:/alone/1", dst_path=str(folder))
     shutil.rmtree(folder / "code" / "ar_models")
-    rows = pq.read_table(f"{judged.prepared}/test").slice(0, 2)
+    rows = pq.read_table(f"{pair.prepared}/test").slice(0, 2)
     with pytest.raises(RuntimeError, match=r"No module named|code came from"):
         isolated_load.log_probs(str(folder), rows, clean=False)
 

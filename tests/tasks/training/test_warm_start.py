@@ -20,7 +20,7 @@ from tasks.runtime import storage
 from tasks.runtime.model_store import load
 from tasks.training import warm_start
 from tasks.training.worker import begun
-from tests.support.judging import Judged
+from tests.support.model_pair import ModelPair
 
 
 def parts(*rows: int) -> dict[str, Any]:
@@ -39,9 +39,9 @@ def parts(*rows: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def champion(judged: Judged, tmp_path: Path) -> str:
+def champion(pair: ModelPair, tmp_path: Path) -> str:
     """A copy of the strong model that knows the first two of some files."""
-    density = load(judged.models["strong"])
+    density = load(pair.models["strong"])
     division = {"contents": ["content 0", "content 1"]}
     info = {**density.info, "division": division}
     TableDensity(density.encoder, density.model, {}, info).save(tmp_path / "champion")
@@ -87,11 +87,11 @@ def test_every_so_many_th_row_of_a_file_is_read(tmp_path: Path) -> None:
 
 
 def test_training_begins_with_the_champions_weights(
-    judged: Judged, champion: str
+    pair: ModelPair, champion: str
 ) -> None:
     model = load(champion).model
     config = {"family": "made", "hidden": 32, "components": 4}
-    job = {"prepared": judged.prepared, "model": config, "training": {"seed": 5}}
+    job = {"prepared": pair.prepared, "model": config, "training": {"seed": 5}}
     fresh, further = (begun({**job, "start": s}) for s in (None, champion))
     for name, value in model.state_dict().items():
         torch.testing.assert_close(further.state_dict()[name], value)
@@ -131,10 +131,10 @@ def test_the_network_is_the_champions(champion: str) -> None:
         warm_start.network(other, champion)
 
 
-def test_other_columns_start_from_scratch(judged: Judged) -> None:
-    encoder = load(judged.models["strong"]).encoder
+def test_other_columns_start_from_scratch(pair: ModelPair) -> None:
+    encoder = load(pair.models["strong"]).encoder
     data = DataConfig(path="p", id=("id",))
-    schema = pq.read_schema(f"{judged.prepared}/train/part-00000.parquet")
+    schema = pq.read_schema(f"{pair.prepared}/train/part-00000.parquet")
     assert warm_start.differs(encoder, data, schema) is None
     fewer = schema.remove(schema.get_field_index("count"))
     assert "count" in str(warm_start.differs(encoder, data, fewer))
@@ -144,9 +144,9 @@ def test_other_columns_start_from_scratch(judged: Judged) -> None:
 
 
 def test_the_start_of_a_retraining_is_written_down(
-    judged: Judged, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: ModelPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pq.write_table(pq.read_table(f"{judged.prepared}/train"), tmp_path / "rows.parquet")
+    pq.write_table(pq.read_table(f"{pair.prepared}/train"), tmp_path / "rows.parquet")
     config = Config.model_validate(
         {
             "name": "pinned",

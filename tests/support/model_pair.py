@@ -22,7 +22,7 @@ from tasks.runtime import manifest, storage
 
 
 @dataclass(frozen=True)
-class Judged:
+class ModelPair:
     """A small prepared dataset and two models of it, evaluated.
 
     Attributes:
@@ -58,7 +58,7 @@ def related_table(rows: int, seed: int) -> pa.Table:
     )
 
 
-def judge_both(root: Path) -> Judged:
+def build_model_pair(root: Path) -> ModelPair:
     """Prepares the dataset, trains and evaluates both models below `root`."""
     (root / "raw").mkdir()
     for part in range(2):
@@ -68,7 +68,7 @@ def judge_both(root: Path) -> Judged:
     resources = Resources(storage=str(root / "storage"))
     prepared = prepare.prepare(data, str(root / "prepared"), resources)["path"]
     models = {
-        name: learned_model(prepared, root / name, steps)
+        name: train_made(prepared, root / name, steps)
         for name, steps in (("weak", 3), ("strong", 150))
     }
     evaluations = {
@@ -81,10 +81,10 @@ def judge_both(root: Path) -> Judged:
         )
         for name, folder in models.items()
     }
-    return Judged(prepared, models, evaluations)
+    return ModelPair(prepared, models, evaluations)
 
 
-def learned_model(prepared: str, folder: Path, steps: int) -> str:
+def train_made(prepared: str, folder: Path, steps: int) -> str:
     """The folder of a MADE that learned for so many steps."""
     about = storage.read_json(f"{prepared}/_manifest.json")
     encoder = prepare.load_encoder(prepared)
@@ -114,24 +114,30 @@ def learned_model(prepared: str, folder: Path, steps: int) -> str:
     return str(folder)
 
 
-def registered(judged: Judged, name: str, model: str, **config: Any) -> dict[str, Any]:
+def register_and_gate(
+    pair: ModelPair, name: str, model: str, **config: Any
+) -> dict[str, Any]:
     """Registers one of the models in a run of its own and lets the gate judge it."""
     run_id = tracking.start(name, model, {"model": model}, {"dataset": "d"})
     found = register.register(
         name,
-        judged.models[model],
-        judged.evaluations[model]["path"],
-        judged.prepared,
+        pair.models[model],
+        pair.evaluations[model]["path"],
+        pair.prepared,
         run_id,
         tags={"flow_run_id": "f"},
     )
-    root = Path(judged.prepared).parent / "gated"
+    root = Path(pair.prepared).parent / "gated"
     rival = found["rival"] and register.download(found["rival"], str(root))[0]
     settings = GateConfig.model_validate(
         {"load": "none", "column_margin": 1.0, **config}
     )
     verdict = gate.gate(
-        judged.models[model], rival, judged.prepared, f"{root}/{{key}}", settings
+        pair.models[model],
+        rival,
+        pair.prepared,
+        f"{root}/{{key}}",
+        settings,
     )
     decided = register.decide(name, found["version"], verdict, run_id)
     tracking.finish(run_id)
