@@ -2,13 +2,13 @@
 
 Example:
     >>> import torch
-    >>> from ar_models import MODELS, binary
-    >>> model = MODELS["made"](binary(4), hidden=32)
+    >>> from ar_models import MODELS, binary_variables
+    >>> model = MODELS["made"](binary_variables(4), hidden=32)
     >>> model.log_prob(model.sample(10)).shape
     torch.Size([10])
 """
 
-from ar_models.distributions.conditionals import Conditionals, Layout
+from ar_models.distributions.conditionals import Conditionals, ParameterLayout
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.eonade import EoNADE
 from ar_models.families.fvsbn import FVSBN
@@ -20,8 +20,8 @@ from ar_models.families.registry import MODELS
 from ar_models.families.rnn import RNN
 from ar_models.families.transformer import Transformer
 from ar_models.families.vae import VAE
-from ar_models.layers.features import Inputs
-from ar_models.variables import Variable, binary
+from ar_models.layers.features import InputFeatures
+from ar_models.variables import Variable, binary_variables
 
 __all__ = [
     "FVSBN",
@@ -34,10 +34,10 @@ __all__ = [
     "Conditionals",
     "EoNADE",
     "Independent",
-    "Inputs",
-    "Layout",
+    "InputFeatures",
+    "ParameterLayout",
     "PixelCNN",
     "Transformer",
     "Variable",
-    "binary",
+    "binary_variables",
 ]

@@ -18,7 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from ar_models.distributions.conditionals import Tempering
+from ar_models.distributions.conditionals import SamplingParams
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.registry import build, family
 from ar_models.scoring import explanation
@@ -509,7 +509,7 @@ class TableDensity:
             stream: Number of an independent stream of draws, such as a shard.
             log_prob: Whether to add the column log_prob, in nats, as `log_prob` gives
                 it for the drawn rows.
-            temperature: Of every conditional, see `Tempering`; 1 is exact.
+            temperature: Of every conditional, see `SamplingParams`; 1 is exact.
             top_p: Of every conditional, likewise.
             precision: Of the network's products; bf16 is faster, and rows then follow
                 a density that is off by its rounding. log_prob is always in fp32.
@@ -524,7 +524,7 @@ class TableDensity:
             ValueError: The family cannot condition on these columns, or a given value
                 never occurred in training.
         """
-        tempering = Tempering(temperature, top_p)
+        sampling = SamplingParams(temperature, top_p)
         device = self.model.ordering_table.device.type
         table, missing = given_table(self.encoder, given, missing, count)
         first = stream_seed(seed, stream)
@@ -536,7 +536,7 @@ class TableDensity:
             known = None if rows is None else self._given(rows, missing, start)
             with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
                 x = self.model.sample(
-                    BATCH, given=known, generator=generator, tempering=tempering
+                    BATCH, given=known, generator=generator, sampling=sampling
                 )
             part = self.encoder.decode(x.cpu().numpy(), seed=(first << 40) + start)
             part = part.slice(0, min(BATCH, count - start))
@@ -803,7 +803,7 @@ def orders_of_columns(
 ) -> list[list[str]]:
     """The columns in each ordering of a model."""
     return [
-        list(dict.fromkeys(columns[model.variables[i].part_of] for i in order))
+        list(dict.fromkeys(columns[model.variables[i].column_index] for i in order))
         for order in model.ordering_table.tolist()
     ]
 

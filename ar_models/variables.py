@@ -4,12 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 Kind = Literal["binary", "categorical", "integer", "real"]
 
 MAX_INTEGER = 2**23
 """Integers stand in float32 tensors, which hold every integer up to 2**24."""
+
+
+MAX_ONE_HOT = 64
+"""Maximum number of codes that are one-hot encoded; larger vocabularies are embedded
+as inputs and factorised as outputs."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +69,11 @@ class Variable:
     place: int | None = None
 
     @property
-    def part_of(self) -> int:
+    def column_index(self) -> int:
         """Number of the column that it is a part of."""
         return self.group if self.column is None else self.column
 
-    def present(self, parent: Tensor) -> Tensor:
+    def is_present(self, parent: Tensor) -> Tensor:
         """Where the values (batch,) of its parent say that it is present, bool."""
         if self.at_least:
             return parent >= self.parent_code
@@ -86,12 +92,30 @@ class Variable:
         return cls(**arguments)
 
 
-def binary(dim: int) -> tuple[Variable, ...]:
+def binary_variables(dim: int) -> tuple[Variable, ...]:
     """`dim` binary variables in groups of their own, as for binarized images."""
     return tuple(Variable(f"x{i}", "binary", group=i, size=2) for i in range(dim))
 
 
-def check(variables: Sequence[Variable]) -> None:
+def apply_given(
+    variable: Variable, drawn: Tensor, given: Tensor | None, x: Tensor
+) -> Tensor:
+    """A variable's values: given, else drawn; NaN where its parent rules it out.
+
+    Args:
+        variable: The variable.
+        drawn: Its samples (batch,).
+        given: Its known values (batch,), NaN where free. None: free everywhere.
+        x: All variables (batch, dim), complete at least up to this one.
+    """
+    value = drawn if given is None else torch.where(given.isnan(), drawn, given)
+    if variable.parent is None:
+        return value
+    present = variable.is_present(x[:, variable.parent])
+    return value.masked_fill(~present, torch.nan)
+
+
+def check_variables(variables: Sequence[Variable]) -> None:
     """Raises ValueError where the variables contradict themselves."""
     if not variables:
         raise ValueError("a model needs at least one variable, got none")

@@ -76,7 +76,9 @@ def main() -> None:
     for dtype in (torch.bfloat16, torch.float32):
         for shape in SHAPES:
             parts = [torch.randn(shape).to(dtype).requires_grad_() for _ in range(3)]
-            times = milliseconds(attend(fused, parts), attend(attention.attend, parts))
+            times = milliseconds(
+                attend(fused, parts), attend(attention.causal_attention, parts)
+            )
             rows, heads, places, width = shape
             name = f"attention, {rows} x {heads} heads x {places} places x {width}"
             report(name, dtype, times)

@@ -101,7 +101,7 @@ class Floor:
     """Copies a fragment and passes its encoded rows through the dense network."""
 
     def __init__(self, model: str, encoded: str, output: str, precision: str) -> None:
-        masked_linear.BLOCKS = 1
+        masked_linear.OUTPUT_BLOCKS = 1
         self.rough = precision == "bf16"
         self.model = TableDensity.load(Path(model)).model
         self.encoded = encoded

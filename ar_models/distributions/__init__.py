@@ -1,4 +1,5 @@
 """Conditional distributions of all variables of a batch, and their parameters.
 
-Models build on `Layout` and `Conditionals`; nothing here knows networks or tables.
+Models build on `ParameterLayout` and `Conditionals`; nothing here knows networks or
+tables.
 """

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.distributions import entropy, large_softmax, softmax
-from ar_models.distributions.softmax import by_likelihood, logarithm
-from ar_models.distributions.variable_groups import Group, Grouping
+from ar_models.distributions.softmax import log_tail_probs, stable_log
+from ar_models.distributions.variable_groups import VariableGroup, VariableGroups
 from ar_models.kernels import mixtures
-from ar_models.kernels.compiled import by_loop, loops_pay
-from ar_models.layers.features import LARGE
-from ar_models.variables import MAX_INTEGER, Variable
+from ar_models.kernels.compiled import run_kernel, use_kernel
+from ar_models.variables import MAX_INTEGER, MAX_ONE_HOT, Variable
 
 REAL_FLOOR = math.log(5e-3)
 """Least log-scale of a Gaussian component, in scaled units."""
@@ -49,7 +48,7 @@ KEPT_LOGITS = 2**22
 
 
 @dataclass(frozen=True)
-class Tempering:
+class SamplingParams:
     """How samples keep to what is likely, conditional by conditional.
 
     Codes are drawn with their probabilities to the power 1 / `temperature`, and only
@@ -80,7 +79,7 @@ class Tempering:
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
 
-    def shares(self, logits: Tensor) -> Tensor:
+    def probabilities(self, logits: Tensor) -> Tensor:
         """Of codes with these logits (…, n), in any unit: 0 outside the nucleus."""
         if self.temperature != 1:
             logits = logits / self.temperature
@@ -92,18 +91,18 @@ class Tempering:
         kept = ranked.masked_fill(before >= self.top_p, 0)
         return torch.zeros_like(shares).scatter(-1, order, kept)
 
-    def central(self, uniform: Tensor) -> Tensor:
+    def shrink_uniform(self, uniform: Tensor) -> Tensor:
         """Uniform numbers, moved into the central share `top_p` of 0 to 1."""
         if self.top_p == 1:
             return uniform
         return 0.5 + (uniform - 0.5) * self.top_p
 
 
-EXACT = Tempering()
+EXACT_SAMPLING = SamplingParams()
 """Samples of the model as it is."""
 
 
-class Conditional(Group):
+class GroupDistribution(VariableGroup):
     """Distributions of `count` variables of one kind.
 
     Parameters are (batch, count, width), values and results (batch, count). Values are
@@ -113,7 +112,7 @@ class Conditional(Group):
     start: Tensor  # (count, width), the initial bias
     fill: Tensor  # (count,)
 
-    def ready(self, parameters: Tensor) -> tuple["Conditional", Tensor]:
+    def ready(self, parameters: Tensor) -> tuple["GroupDistribution", Tensor]:
         """What gives the same, and quicker where several things are asked."""
         return self, parameters
 
@@ -129,7 +128,7 @@ class Conditional(Group):
         """The probabilities of at most `x`."""
         raise NotImplementedError
 
-    def log_tails(
+    def log_tail_probs(
         self, parameters: Tensor, x: Tensor, log_prob: Tensor | None = None
     ) -> Tensor:
         """Log-probabilities of less, of as much and of more than `x`, in nats.
@@ -148,7 +147,10 @@ class Conditional(Group):
         raise NotImplementedError
 
     def sample(
-        self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
+        self,
+        parameters: Tensor,
+        noise: Tensor,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """Values from uniform numbers (batch, count, 2)."""
         raise NotImplementedError
@@ -158,7 +160,7 @@ class Conditional(Group):
         return torch.full_like(q, torch.nan)
 
 
-class Binary(Conditional):
+class Bernoulli(GroupDistribution):
     """Bernoulli variables; the parameter is the logit of 1."""
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
@@ -173,23 +175,26 @@ class Binary(Conditional):
         below = torch.where(x >= 0, (-parameters.squeeze(-1)).sigmoid(), 0.0)
         return torch.where(x >= 1, 1.0, below)
 
-    def log_tails(
+    def log_tail_probs(
         self, parameters: Tensor, x: Tensor, log_prob: Tensor | None = None
     ) -> Tensor:
         logit = parameters.squeeze(-1)
         own = torch.where(x > 0.5, logit, -logit)
         logits = torch.stack([own, -own], -1)
-        return by_likelihood(logits / 2, logits[..., :1] / 2)
+        return log_tail_probs(logits / 2, logits[..., :1] / 2)
 
     def sample(
-        self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
+        self,
+        parameters: Tensor,
+        noise: Tensor,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         logit = parameters.squeeze(-1)
-        if tempering.temperature != 1:
-            logit = logit / tempering.temperature
+        if sampling.temperature != 1:
+            logit = logit / sampling.temperature
         share = logit.sigmoid()
-        if tempering.top_p < 1:
-            alone = torch.maximum(share, 1 - share) >= tempering.top_p
+        if sampling.top_p < 1:
+            alone = torch.maximum(share, 1 - share) >= sampling.top_p
             share = torch.where(alone, (logit > 0).to(share.dtype), share)
         one = noise[..., 0] < share
         return one.to(parameters.dtype)
@@ -202,7 +207,7 @@ class Binary(Conditional):
         return F.logsigmoid(torch.cat([-parameters, parameters], -1))
 
 
-class Categorical(Conditional):
+class Categorical(GroupDistribution):
     """Softmax variables; the parameters are the logits of their codes."""
 
     @property
@@ -227,21 +232,24 @@ class Categorical(Conditional):
         codes = torch.arange(probabilities.shape[-1], device=x.device)
         return (probabilities * (codes <= x.unsqueeze(-1))).sum(-1)
 
-    def log_tails(
+    def log_tail_probs(
         self, parameters: Tensor, x: Tensor, log_prob: Tensor | None = None
     ) -> Tensor:
         logits = self.logits(parameters)
-        return by_likelihood(logits, logits.gather(-1, x.long().unsqueeze(-1)))
+        return log_tail_probs(logits, logits.gather(-1, x.long().unsqueeze(-1)))
 
     def sample(
-        self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
+        self,
+        parameters: Tensor,
+        noise: Tensor,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         codes = self.fill.new_empty(noise.shape[:-1], dtype=parameters.dtype)
         rows = max(1, MOST_LOGITS // (len(self.fill) * self.codes))
         for start in range(0, len(codes), rows):
             part = slice(start, start + rows)
-            shares = tempering.shares(self.logits(parameters[part]))
-            codes[part] = pick(shares, noise[part, :, 0])
+            shares = sampling.probabilities(self.logits(parameters[part]))
+            codes[part] = sample_categorical(shares, noise[part, :, 0])
         return codes
 
     def probabilities(self, parameters: Tensor) -> Tensor:
@@ -251,7 +259,7 @@ class Categorical(Conditional):
         return self.logits(parameters).log_softmax(-1)
 
 
-class Vocabulary(Categorical):
+class LargeCategorical(Categorical):
     """Softmax variables with many codes, factorised.
 
     The parameters are a query; a code's logit is the query's product with the code's
@@ -266,9 +274,9 @@ class Vocabulary(Categorical):
     def codes(self) -> int:
         return self.bias.shape[1]
 
-    def ready(self, parameters: Tensor) -> tuple[Conditional, Tensor]:
+    def ready(self, parameters: Tensor) -> tuple[GroupDistribution, Tensor]:
         logits = len(parameters) * self.bias.numel()
-        if not loops_pay(parameters) or logits > KEPT_LOGITS:
+        if not use_kernel(parameters) or logits > KEPT_LOGITS:
             return self, parameters
         plain = {"start": self.bias.detach(), "fill": self.fill}
         return Categorical(self.codes, plain), self.logits(parameters)
@@ -293,13 +301,13 @@ class Vocabulary(Categorical):
             each = [large_softmax.entropy(*of) for of in self._products(parameters)]
         return torch.stack(each, 1)
 
-    def log_tails(
+    def log_tail_probs(
         self, parameters: Tensor, x: Tensor, log_prob: Tensor | None = None
     ) -> Tensor:
         codes = x.long()
         with torch.autocast(parameters.device.type, enabled=False):
             each = [
-                large_softmax.log_ranks(*of, codes[:, k])
+                large_softmax.log_tail_probs(*of, codes[:, k])
                 for k, of in enumerate(self._products(parameters))
             ]
         return torch.stack(each, 1)
@@ -309,7 +317,7 @@ class Vocabulary(Categorical):
         return zip(parameters.unbind(1), self.table, self.bias, strict=True)
 
 
-class Mixture(Conditional):
+class Mixture(GroupDistribution):
     """What mixtures of numbers share: weights, then locations, then log-scales.
 
     Locations and scales are in scaled units, (x - location) / scale. A log-scale is
@@ -332,14 +340,16 @@ class Mixture(Conditional):
         log_scale = floor + F.softplus(raw - floor) - F.softplus(raw - CEILING)
         return logits.log_softmax(-1), location, log_scale
 
-    def pick(self, log_weight: Tensor, uniform: Tensor, tempering: Tempering) -> Tensor:
+    def sample_component(
+        self, log_weight: Tensor, uniform: Tensor, sampling: SamplingParams
+    ) -> Tensor:
         """Indices of atoms and components, from what `unpack` gives."""
-        if tempering == EXACT:  # they are normalised
-            return pick(log_weight.exp(), uniform)
-        return pick(tempering.shares(log_weight), uniform)
+        if sampling == EXACT_SAMPLING:  # they are normalised
+            return sample_categorical(log_weight.exp(), uniform)
+        return sample_categorical(sampling.probabilities(log_weight), uniform)
 
-    def ready(self, parameters: Tensor) -> tuple[Conditional, Tensor]:
-        return self, parameters.contiguous() if loops_pay(parameters) else parameters
+    def ready(self, parameters: Tensor) -> tuple[GroupDistribution, Tensor]:
+        return self, parameters.contiguous() if use_kernel(parameters) else parameters
 
     def scaled(self, x: Tensor) -> Tensor:
         """`x` (batch, count, …) in scaled units."""
@@ -347,7 +357,7 @@ class Mixture(Conditional):
         return (x - self.location[trailing]) / self.scale[trailing]
 
     def entropy(self, parameters: Tensor) -> Tensor:
-        if loops_pay(parameters):
+        if use_kernel(parameters):
             return self.entropy_by_loop(parameters)
         components = (self.width - self.atoms.shape[-1]) // 3
         rows = max(1, entropy.HELD // (len(self.fill) * components * entropy.NODES))
@@ -394,7 +404,7 @@ class Mixture(Conditional):
         return (low + high) / 2
 
 
-class Real(Mixture):
+class GaussianMixture(Mixture):
     """Mixtures of Gaussians.
 
     The entropy is a rule with nodes in every component, see `ar_models.entropy`.
@@ -403,9 +413,9 @@ class Real(Mixture):
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         z = self.scaled(x).clamp(-FAR, FAR)
         constant = 0.5 * math.log(2 * math.pi) + self.scale.log()
-        if loops_pay(parameters):
+        if use_kernel(parameters):
             loop = mixtures.log_prob_of_normals
-            (found,) = by_loop(loop, parameters, z, self.floor, CEILING)
+            (found,) = run_kernel(loop, parameters, z, self.floor, CEILING)
             return found - constant
         log_weight, location, log_scale = self.unpack(parameters)
         u = (z.unsqueeze(-1) - location) * torch.exp(-log_scale)
@@ -413,7 +423,7 @@ class Real(Mixture):
         return log_densities.logsumexp(-1) - constant
 
     def entropy_by_loop(self, parameters: Tensor) -> Tensor:
-        (scaled,) = by_loop(
+        (scaled,) = run_kernel(
             mixtures.entropy_of_normals,
             parameters,
             self.floor,
@@ -434,13 +444,13 @@ class Real(Mixture):
         below: Tensor = torch.special.ndtr(u)
         return (log_weight.exp() * below).sum(-1).clamp(0, 1)
 
-    def log_tails(
+    def log_tail_probs(
         self, parameters: Tensor, x: Tensor, log_prob: Tensor | None = None
     ) -> Tensor:
         z = self.scaled(x).clamp(-FAR, FAR)
-        if loops_pay(parameters):
+        if use_kernel(parameters):
             loop = mixtures.log_sides_of_normals
-            less, more = by_loop(loop, parameters, z, self.floor, CEILING, results=2)
+            less, more = run_kernel(loop, parameters, z, self.floor, CEILING, results=2)
             return torch.stack([less, torch.full_like(less, -torch.inf), more], -1)
         log_weight, location, log_scale = self.unpack(parameters)
         u = (z.unsqueeze(-1) - location) * torch.exp(-log_scale)
@@ -449,7 +459,7 @@ class Real(Mixture):
         def side(u: Tensor) -> Tensor:
             # Not ndtr, which loses digits in the tail.
             total = (weight * torch.special.erfc(u * -(0.5**0.5))).sum(-1) / 2
-            return logarithm(
+            return stable_log(
                 total, lambda far: log_weight[far] + torch.special.log_ndtr(u[far])
             )
 
@@ -457,14 +467,19 @@ class Real(Mixture):
         return torch.stack([below, torch.full_like(below, -torch.inf), side(-u)], -1)
 
     def sample(
-        self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
+        self,
+        parameters: Tensor,
+        noise: Tensor,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         log_weight, location, log_scale = self.unpack(parameters)
-        chosen = self.pick(log_weight, noise[..., 0], tempering).unsqueeze(-1)
+        chosen = self.sample_component(log_weight, noise[..., 0], sampling).unsqueeze(
+            -1
+        )
         z = location.gather(-1, chosen).squeeze(-1)
         spread = log_scale.gather(-1, chosen).squeeze(-1).exp()
-        spread = spread * math.sqrt(tempering.temperature)
-        within = tempering.central(noise[..., 1])
+        spread = spread * math.sqrt(sampling.temperature)
+        within = sampling.shrink_uniform(noise[..., 1])
         u: Tensor = torch.special.ndtri(within.clamp(TINY, 1 - TINY))
         z = z + spread * u
         return self.location + self.scale * z
@@ -477,7 +492,7 @@ class Real(Mixture):
         return self.location + self.scale * low, self.location + self.scale * high
 
 
-class Integer(Mixture):
+class LogisticMixture(Mixture):
     r"""Mixtures of point masses at `atoms` and of discretised logistics.
 
     With u the distance of an integer from a component's location and d half an
@@ -496,9 +511,9 @@ class Integer(Mixture):
     upper: Tensor  # (count,), may be inf
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        if loops_pay(parameters):
+        if use_kernel(parameters):
             loop = mixtures.log_prob_of_logistics
-            (found,) = by_loop(loop, parameters, x, *self.constants())
+            (found,) = run_kernel(loop, parameters, x, *self.constants())
             return found
         log_weight, location, log_scale = self.unpack(parameters)
         on_atoms, others = self.split(log_weight)
@@ -516,7 +531,7 @@ class Integer(Mixture):
         return self.floor, CEILING, torch.stack(units, -1), self.atoms
 
     def entropy_by_loop(self, parameters: Tensor) -> Tensor:
-        (found,) = by_loop(
+        (found,) = run_kernel(
             mixtures.entropy_of_logistics,
             parameters,
             *self.constants(),
@@ -585,14 +600,14 @@ class Integer(Mixture):
         total = (on_atoms * reached).sum(-1) + (others * below).sum(-1)
         return total.clamp(0, 1)
 
-    def log_tails(
+    def log_tail_probs(
         self, parameters: Tensor, x: Tensor, log_prob: Tensor | None = None
     ) -> Tensor:
         if log_prob is None:
             log_prob = self.log_prob(parameters, x)
-        if loops_pay(parameters):
+        if use_kernel(parameters):
             loop = mixtures.log_sides_of_logistics
-            less, more = by_loop(loop, parameters, x, *self.constants(), results=2)
+            less, more = run_kernel(loop, parameters, x, *self.constants(), results=2)
             return torch.stack([less, log_prob, more], -1)
         log_weight, location, log_scale = self.unpack(parameters)
         on_atoms, others = self.split(log_weight)
@@ -618,21 +633,26 @@ class Integer(Mixture):
                 atoms = on_atoms[far].masked_fill(~outside[far], -torch.inf)
                 return torch.cat([atoms, smooth], -1)
 
-            sides.append(logarithm(total, terms))
+            sides.append(stable_log(total, terms))
         below, above = sides
         return torch.stack([below, log_prob, above], -1)
 
     def sample(
-        self, parameters: Tensor, noise: Tensor, tempering: Tempering = EXACT
+        self,
+        parameters: Tensor,
+        noise: Tensor,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         log_weight, location, log_scale = self.unpack(parameters)
-        chosen = self.pick(log_weight, noise[..., 0], tempering).unsqueeze(-1)
+        chosen = self.sample_component(log_weight, noise[..., 0], sampling).unsqueeze(
+            -1
+        )
         atoms = self.atoms.shape[-1]
         component = (chosen - atoms).clamp(min=0)
         z = location.gather(-1, component).squeeze(-1)
         spread = log_scale.gather(-1, component).squeeze(-1).exp()
-        spread = spread * tempering.temperature
-        within = tempering.central(noise[..., 1])
+        spread = spread * sampling.temperature
+        within = sampling.shrink_uniform(noise[..., 1])
         z = z + spread * torch.logit(within.clamp(TINY, 1 - TINY))
         drawn = torch.floor(self.location + self.scale * z + 0.5)
         drawn = drawn.clamp(-MAX_INTEGER, MAX_INTEGER)
@@ -678,7 +698,7 @@ def log_logistic_mass(u: Tensor, d: Tensor) -> Tensor:
     return (d - most) + log_width - terms.log()
 
 
-def pick(probabilities: Tensor, uniform: Tensor) -> Tensor:
+def sample_categorical(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """Indices by inverse cdf: (…, n) and (…) -> (…), int64."""
     cumulative = probabilities.cumsum(-1)
     threshold = (uniform * cumulative[..., -1]).unsqueeze(-1)
@@ -686,7 +706,7 @@ def pick(probabilities: Tensor, uniform: Tensor) -> Tensor:
     return index.clamp(max=probabilities.shape[-1] - 1)
 
 
-class Layout(Grouping):
+class ParameterLayout(VariableGroups):
     """Which parameters each variable's conditional needs, and where they stand.
 
     `size` is the length of the parameter vector, `owner` (size,) the variable of each
@@ -694,8 +714,8 @@ class Layout(Grouping):
     learned table of codes, which this module holds.
 
     Example:
-        >>> from ar_models.variables import binary
-        >>> Layout.of(binary(3)).owner
+        >>> from ar_models.variables import binary_variables
+        >>> ParameterLayout.of(binary_variables(3)).variable_index
         tensor([0, 1, 2])
     """
 
@@ -735,19 +755,19 @@ class Layout(Grouping):
 
 def _group(
     kind: str, variables: list[Variable], components: int, rank: int | None
-) -> Conditional:
+) -> GroupDistribution:
     fill = torch.zeros(len(variables))
     if kind == "binary":
         logit = [math.log(_shares(v, 2)[1] / _shares(v, 2)[0]) for v in variables]
-        return Binary(1, {"start": torch.tensor(logit).unsqueeze(-1), "fill": fill})
+        return Bernoulli(1, {"start": torch.tensor(logit).unsqueeze(-1), "fill": fill})
     if kind == "categorical":
         size = variables[0].size
         shares = torch.tensor([_shares(v, size) for v in variables]).log()
-        if size <= LARGE or rank is None:
+        if size <= MAX_ONE_HOT or rank is None:
             return Categorical(size, {"start": shares, "fill": fill})
         table = torch.randn(len(variables), size, rank) / math.sqrt(rank)
         start = torch.zeros(len(variables), rank)
-        return Vocabulary(
+        return LargeCategorical(
             rank, {"start": start, "fill": fill}, {"table": table, "bias": shares}
         )
     return _mixture(kind, variables, components)
@@ -765,12 +785,14 @@ def _mixture(kind: str, variables: list[Variable], components: int) -> Mixture:
     }
     width = atoms.shape[-1] + 3 * components
     if kind == "real":
-        return Real(width, {**constants, "floor": torch.full_like(scale, REAL_FLOOR)})
+        return GaussianMixture(
+            width, {**constants, "floor": torch.full_like(scale, REAL_FLOOR)}
+        )
     lower = [-math.inf if v.lower is None else v.lower for v in variables]
     upper = [math.inf if v.upper is None else v.upper for v in variables]
     floor = (UNIT_FLOOR / scale).clamp(min=INTEGER_FLOOR).log()
     bounds = {"lower": torch.tensor(lower), "upper": torch.tensor(upper)}
-    return Integer(width, {**constants, **bounds, "floor": floor})
+    return LogisticMixture(width, {**constants, **bounds, "floor": floor})
 
 
 def _shares(variable: Variable, size: int) -> list[float]:
@@ -803,7 +825,7 @@ def _mixture_start(variable: Variable, components: int) -> Tensor:
     return torch.cat([weights.log(), torch.tensor(start, dtype=torch.float32)])
 
 
-def precise(parameters: Tensor) -> Tensor:
+def at_least_float32(parameters: Tensor) -> Tensor:
     """The same in float32 at least: under autocast networks give less."""
     return parameters if parameters.dtype == torch.float64 else parameters.float()
 
@@ -820,15 +842,15 @@ class Conditionals:
         parameters: (batch, layout.size).
     """
 
-    def __init__(self, layout: Grouping, parameters: Tensor) -> None:
+    def __init__(self, layout: VariableGroups, parameters: Tensor) -> None:
         self.layout = layout
-        self.parameters = precise(parameters)
+        self.parameters = at_least_float32(parameters)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log-probabilities or log-densities of `x`, in nats; 0 where it is NaN."""
 
-        def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
-            return group.log_prob(parameters, self.layout.take(k, values))
+        def of_group(k: int, group: GroupDistribution, parameters: Tensor) -> Tensor:
+            return group.log_prob(parameters, self.layout.gather(k, values))
 
         absent, values = self._filled(x)
         return self._restore(of_group).masked_fill(absent, 0.0)
@@ -843,13 +865,13 @@ class Conditionals:
     def cdf(self, x: Tensor) -> Tensor:
         """The probabilities of at most `x`; NaN where it is NaN."""
 
-        def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
-            return group.cdf(parameters, self.layout.take(k, values))
+        def of_group(k: int, group: GroupDistribution, parameters: Tensor) -> Tensor:
+            return group.cdf(parameters, self.layout.gather(k, values))
 
         absent, values = self._filled(x)
         return self._restore(of_group).masked_fill(absent, torch.nan)
 
-    def log_tails(self, x: Tensor, log_prob: Tensor | None = None) -> Tensor:
+    def log_tail_probs(self, x: Tensor, log_prob: Tensor | None = None) -> Tensor:
         """Log-probabilities of what lies on either side of `x`, (batch, dim, 3), nats.
 
         Of numbers those of less, of as much and of more; of codes those of the less
@@ -860,24 +882,28 @@ class Conditionals:
             log_prob: What `log_prob` gave for them, if it is known: that is quicker.
         """
 
-        def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
-            known = None if log_prob is None else self.layout.take(k, log_prob)
-            return group.log_tails(parameters, self.layout.take(k, values), known)
+        def of_group(k: int, group: GroupDistribution, parameters: Tensor) -> Tensor:
+            known = None if log_prob is None else self.layout.gather(k, log_prob)
+            return group.log_tail_probs(
+                parameters, self.layout.gather(k, values), known
+            )
 
         absent, values = self._filled(x)
         tails = self._restore(of_group)
         return tails.masked_fill(absent.unsqueeze(-1), torch.nan)
 
-    def sample(self, noise: Tensor, tempering: Tempering = EXACT) -> Tensor:
+    def sample(
+        self, noise: Tensor, sampling: SamplingParams = EXACT_SAMPLING
+    ) -> Tensor:
         """Values from uniform numbers (batch, dim, 2), by inverse cdf.
 
         The first number picks the code or component, the second the value. Parents are
         not looked at.
         """
 
-        def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
-            uniform = self.layout.take(k, noise).to(parameters.dtype)
-            return group.sample(parameters, uniform, tempering)
+        def of_group(k: int, group: GroupDistribution, parameters: Tensor) -> Tensor:
+            uniform = self.layout.gather(k, noise).to(parameters.dtype)
+            return group.sample(parameters, uniform, sampling)
 
         return self._restore(of_group)
 
@@ -889,9 +915,9 @@ class Conditionals:
         shape = len(self.parameters), self.layout.dim
         whole = torch.as_tensor(q, device=self.parameters.device).expand(shape)
 
-        def of_group(k: int, group: Conditional, parameters: Tensor) -> Tensor:
+        def of_group(k: int, group: GroupDistribution, parameters: Tensor) -> Tensor:
             return group.quantile(
-                parameters, self.layout.take(k, whole).to(parameters.dtype)
+                parameters, self.layout.gather(k, whole).to(parameters.dtype)
             )
 
         return self._restore(of_group)
@@ -906,7 +932,7 @@ class Conditionals:
         group, parameters = self._alone(i)
         return group.probabilities(parameters).squeeze(1)
 
-    def _alone(self, i: int) -> tuple[Binary | Categorical, Tensor]:
+    def _alone(self, i: int) -> tuple[Bernoulli | Categorical, Tensor]:
         """The group of variable `i` alone, which has codes, and its parameters."""
         for group, members, parameters in zip(
             self.layout.groups,
@@ -915,7 +941,7 @@ class Conditionals:
             strict=True,
         ):
             if i in members:
-                if not isinstance(group, Binary | Categorical):
+                if not isinstance(group, Bernoulli | Categorical):
                     break
                 k = torch.tensor([members.index(i)], device=parameters.device)
                 return group.select(k), parameters[:, k]
@@ -924,26 +950,26 @@ class Conditionals:
     def _filled(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Where `x` is NaN, and `x` with something else there."""
         absent = x.isnan()
-        fill = self.layout.restore(
+        fill = self.layout.merge(
             [group.get_buffer("fill").unsqueeze(0) for group in self.layout.groups]
         )
         return absent, torch.where(absent, fill, x.to(self.parameters.dtype))
 
     @cached_property
-    def _groups(self) -> list[tuple[Conditional, Tensor]]:
-        """Each group and its parameters, as `Conditional.ready` gives them."""
+    def _groups(self) -> list[tuple[GroupDistribution, Tensor]]:
+        """Each group and its parameters, as `GroupDistribution.ready` gives them."""
         found = []
         split = self.layout.split(self.parameters)
         for group, parameters in zip(self.layout.groups, split, strict=True):
-            assert isinstance(group, Conditional)
+            assert isinstance(group, GroupDistribution)
             found.append(group.ready(parameters))
         return found
 
     def _restore(
-        self, of_group: Callable[[int, Conditional, Tensor], Tensor]
+        self, of_group: Callable[[int, GroupDistribution, Tensor], Tensor]
     ) -> Tensor:
         parts = [of_group(k, *of) for k, of in enumerate(self._groups)]
-        return self.layout.restore(parts)
+        return self.layout.merge(parts)
 
 
 class Heads(nn.Module):
@@ -957,7 +983,7 @@ class Heads(nn.Module):
         width: Length of each hidden vector.
     """
 
-    def __init__(self, layout: Layout, width: int) -> None:
+    def __init__(self, layout: ParameterLayout, width: int) -> None:
         super().__init__()
         # The layout's tables belong to the model that holds it.
         self._layout = [layout]
@@ -967,20 +993,20 @@ class Heads(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """The parameters (batch, size) from hidden vectors (batch, dim, width)."""
         layout = self._layout[0]
-        weight, bias = self.weight[layout.places], self.bias[layout.places]
+        weight, bias = self.weight[layout.source_index], self.bias[layout.source_index]
         parts = []
         start = 0
-        for k, section in enumerate(layout.sections):
+        for k, section in enumerate(layout.section_sizes):
             rows = weight[start : start + section]
             own = rows.unflatten(0, (len(layout.members[k]), -1))
             parts.append(
-                torch.einsum("bnh,nwh->bnw", layout.take(k, h), own).flatten(1)
+                torch.einsum("bnh,nwh->bnw", layout.gather(k, h), own).flatten(1)
             )
             start += section
         return torch.cat(parts, -1) + bias
 
-    def alone(self, h: Tensor, i: int) -> tuple[Conditional, Tensor]:
+    def forward_one(self, h: Tensor, i: int) -> tuple[GroupDistribution, Tensor]:
         """Variable `i`, and its parameters: (batch, width) -> (batch, n)."""
-        group, at = self._layout[0].alone(i)
-        assert isinstance(group, Conditional)
+        group, at = self._layout[0].single(i)
+        assert isinstance(group, GroupDistribution)
         return group, F.linear(h, self.weight[at], self.bias[at])

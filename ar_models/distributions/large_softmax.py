@@ -82,12 +82,12 @@ def entropy(query: Tensor, table: Tensor, bias: Tensor) -> Tensor:
     return by_blocks(softmax.entropy, query, table, bias)
 
 
-def log_ranks(query: Tensor, table: Tensor, bias: Tensor, codes: Tensor) -> Tensor:
+def log_tail_probs(query: Tensor, table: Tensor, bias: Tensor, codes: Tensor) -> Tensor:
     """Log-probabilities of less likely, as likely and likelier codes, (n, 3), nats."""
     parts = [query.new_empty(0, 3)]
     for rows, logits in blocks(query, table, bias):
         own = logits.gather(1, codes[rows, None])
-        parts.append(softmax.by_likelihood(logits, own))
+        parts.append(softmax.log_tail_probs(logits, own))
     return torch.cat(parts)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ar_models.kernels import softmax_tails
-from ar_models.kernels.compiled import by_loop, loops_pay
+from ar_models.kernels.compiled import run_kernel, use_kernel
 
 FAINT = 1e-30
 """Probabilities below are computed by logarithms, which is slower."""
@@ -23,17 +23,17 @@ def entropy(logits: Tensor) -> Tensor:
     return -negative
 
 
-def by_likelihood(logits: Tensor, own: Tensor) -> Tensor:
+def log_tail_probs(logits: Tensor, own: Tensor) -> Tensor:
     """Log-probabilities of less likely, as likely and likelier codes, (…, 3).
 
     Args:
         logits: Of all codes, (…, codes).
         own: That of the code at hand, (…, 1).
     """
-    if loops_pay(logits):
+    if use_kernel(logits):
         flat = logits.reshape(-1, 1, logits.shape[-1])
-        each = by_loop(
-            softmax_tails.log_ranks, flat, own.reshape(-1, 1), AS_LIKELY, results=3
+        each = run_kernel(
+            softmax_tails.log_tail_probs, flat, own.reshape(-1, 1), AS_LIKELY, results=3
         )
         return torch.stack(each, -1).view(*logits.shape[:-1], 3)
     plain, shares = logits.detach(), logits.softmax(-1)
@@ -43,7 +43,7 @@ def by_likelihood(logits: Tensor, own: Tensor) -> Tensor:
     as_much = (1 - less).sub_(more)
 
     def total(which: Tensor) -> Tensor:
-        return logarithm(
+        return stable_log(
             torch.linalg.vecdot(shares, which),
             lambda far: (
                 logits[far].log_softmax(-1).masked_fill(which[far] == 0, -torch.inf)
@@ -53,7 +53,7 @@ def by_likelihood(logits: Tensor, own: Tensor) -> Tensor:
     return torch.stack([total(less), total(as_much), total(more)], -1)
 
 
-def logarithm(total: Tensor, terms: Callable[[tuple[Tensor, ...]], Tensor]) -> Tensor:
+def stable_log(total: Tensor, terms: Callable[[tuple[Tensor, ...]], Tensor]) -> Tensor:
     """Logs of probabilities that are sums, also where these vanish.
 
     Args:

@@ -7,10 +7,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ar_models.distributions.conditionals import EXACT, Conditionals, Tempering
+from ar_models.distributions.conditionals import (
+    EXACT_SAMPLING,
+    Conditionals,
+    SamplingParams,
+)
+from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.layers import cuda_graphs
-from ar_models.layers.tensor_cache import Kept
-from ar_models.variables import Variable, check
+from ar_models.variables import Variable, apply_given, check_variables
 
 SAMPLE_ROWS = 4096
 """Rows that are drawn together; the stream of noise depends on it."""
@@ -67,7 +71,7 @@ class AutoregressiveModel(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check(variables)
+        check_variables(variables)
         self.variables = tuple(variables)
         self.dim = len(self.variables)
         self.noise_dim = self.dim
@@ -75,8 +79,8 @@ class AutoregressiveModel(nn.Module):
         self.turn = 0
         table = torch.tensor(make_orderings(variables, orderings, ordering, seed))
         self.register_buffer("ordering_table", table)
-        self._sequences: Kept[list[int]] = Kept()
-        self._recordings = cuda_graphs.Recordings()
+        self._sequences: TensorCache[list[int]] = TensorCache()
+        self._graphs = cuda_graphs.CudaGraphCache()
 
     def ordering(self, which: int = 0) -> Tensor:
         """The variables in the order in which ordering `which` takes them, (dim,)."""
@@ -219,7 +223,7 @@ class AutoregressiveModel(nn.Module):
         *,
         given: Tensor | None = None,
         generator: torch.Generator | None = None,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """Draws `count` vectors, (count, dim), NaN where a variable is absent.
 
@@ -232,7 +236,7 @@ class AutoregressiveModel(nn.Module):
             given: Known values (count, dim), NaN where free. In each row they must
                 come first in an ordering, unless the family is order-agnostic.
             generator: On the CPU; equal generators give equal samples.
-            tempering: Of every conditional.
+            sampling: Of every conditional.
 
         Raises:
             ValueError: The given variables do not come first.
@@ -253,38 +257,38 @@ class AutoregressiveModel(nn.Module):
             for k in which.unique().tolist():
                 mine = (which == k).nonzero().squeeze(-1).to(device)
                 if given is None:
-                    own = self.draw_free(noise[mine], k, tempering)
+                    own = self.draw_free(noise[mine], k, sampling)
                 else:
-                    own = self.draw(noise[mine], known[mine], k, tempering)
+                    own = self.draw(noise[mine], known[mine], k, sampling)
                 drawn[rows][mine] = own
         return drawn
 
     @torch.no_grad()
     def draw_free(
-        self, noise: Tensor, which: int = 0, tempering: Tempering = EXACT
+        self, noise: Tensor, which: int = 0, sampling: SamplingParams = EXACT_SAMPLING
     ) -> Tensor:
         """`draw` of nothing given; a GPU repeats it from a recording."""
         if not self.recordable:
-            return self.draw(noise, None, which, tempering)
+            return self.draw(noise, None, which, sampling)
         device = noise.device.type
         rough = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device)
 
         def draw(noise: Tensor) -> Tensor:
             # A recording must not read what an autocast keeps, for that ends with it.
-            kept = device not in cuda_graphs.RECORDERS
+            kept = device not in cuda_graphs.CAPTURERS
             with torch.autocast(device, dtype, enabled=rough, cache_enabled=kept):
-                return self.draw(noise, None, which, tempering)
+                return self.draw(noise, None, which, sampling)
 
-        settings = which, tempering, dtype if rough else None
-        return self._recordings.draw(self, noise, settings, draw)
+        settings = which, sampling, dtype if rough else None
+        return self._graphs.run(self, noise, settings, draw)
 
     def draw(
         self,
         noise: Tensor,
         given: Tensor | None = None,
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """Samples as a pure function of the model and uniform noise.
 
@@ -292,12 +296,12 @@ class AutoregressiveModel(nn.Module):
             noise: Uniform numbers (batch, noise_dim, 2).
             given: Known values (batch, dim), NaN where free; None: nothing.
             which: The ordering. Order-agnostic families take given variables before it.
-            tempering: Of every conditional.
+            sampling: Of every conditional.
 
         Returns:
             (batch, dim), NaN where a variable is absent.
         """
-        return draw_plainly(self, noise, given, which, tempering)
+        return ancestral_sample(self, noise, given, which, sampling)
 
 
 def mean_of_orderings(each: Tensor) -> Tensor:
@@ -323,19 +327,19 @@ def mean_of_orderings(each: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def draw_plainly(
+def ancestral_sample(
     model: AutoregressiveModel,
     noise: Tensor,
     given: Tensor | None = None,
     which: int = 0,
-    tempering: Tempering = EXACT,
+    sampling: SamplingParams = EXACT_SAMPLING,
 ) -> Tensor:
     """`AutoregressiveModel.draw` by one full pass per variable."""
     x = noise.new_full((len(noise), model.dim), torch.nan)
     for i in model.sequence(which):
-        free = model.conditionals(x, which).sample(noise, tempering)[:, i]
+        free = model.conditionals(x, which).sample(noise, sampling)[:, i]
         known = None if given is None else given[:, i]
-        x[:, i] = settle(model.variables[i], free, known, x)
+        x[:, i] = apply_given(model.variables[i], free, known, x)
     return x
 
 
@@ -345,24 +349,6 @@ def columns_given(given: Tensor | None, dim: int) -> list[Tensor | None]:
         return [None] * dim
     known = (~given.isnan()).any(0).tolist()
     return [given[:, i] if known[i] else None for i in range(dim)]
-
-
-def settle(
-    variable: Variable, drawn: Tensor, given: Tensor | None, x: Tensor
-) -> Tensor:
-    """A variable's values: given, else drawn; NaN where its parent rules it out.
-
-    Args:
-        variable: The variable.
-        drawn: Its samples (batch,).
-        given: Its known values (batch,), NaN where free. None: free everywhere.
-        x: All variables (batch, dim), complete at least up to this one.
-    """
-    value = drawn if given is None else torch.where(given.isnan(), drawn, given)
-    if variable.parent is None:
-        return value
-    present = variable.present(x[:, variable.parent])
-    return value.masked_fill(~present, torch.nan)
 
 
 def make_orderings(
@@ -440,7 +426,7 @@ def choose_orderings(
     for i, variable in enumerate(model.variables):
         if variable.parent is not None:
             parent = given[:, variable.parent]
-            ruled_out = known[:, variable.parent] & ~variable.present(parent)
+            ruled_out = known[:, variable.parent] & ~variable.is_present(parent)
             free[:, i] &= ~ruled_out
             known[:, i] &= ~ruled_out
     fitting = torch.ones(len(given), model.orderings, dtype=torch.bool)

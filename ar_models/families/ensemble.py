@@ -7,7 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ar_models.distributions.conditionals import EXACT, Conditionals, Tempering
+from ar_models.distributions.conditionals import (
+    EXACT_SAMPLING,
+    Conditionals,
+    SamplingParams,
+)
 from ar_models.families.base import AutoregressiveModel, mean_of_orderings
 
 
@@ -33,8 +37,8 @@ class Ensemble(AutoregressiveModel):
 
     Example:
         >>> from ar_models.families.made import MADE
-        >>> from ar_models.variables import binary
-        >>> model = Ensemble([MADE(binary(3), hidden=16) for _ in range(2)])
+        >>> from ar_models.variables import binary_variables
+        >>> model = Ensemble([MADE(binary_variables(3), hidden=16) for _ in range(2)])
         >>> model.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
@@ -102,7 +106,7 @@ class Ensemble(AutoregressiveModel):
         noise: Tensor,
         given: Tensor | None = None,
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         member, own = self.member(which)
-        return member.draw(noise, given, own, tempering)
+        return member.draw(noise, given, own, sampling)

@@ -8,25 +8,29 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.distributions.conditionals import (
-    EXACT,
-    Conditional,
+    EXACT_SAMPLING,
     Conditionals,
-    Layout,
-    Tempering,
-    precise,
+    GroupDistribution,
+    ParameterLayout,
+    SamplingParams,
+    at_least_float32,
 )
+from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import (
     AutoregressiveModel,
     Ordering,
     columns_given,
-    settle,
 )
 from ar_models.layers.dropout import Dropout
-from ar_models.layers.features import Inputs
-from ar_models.layers.nade_scan import Block, Plan, make_plan, pre_activations
-from ar_models.layers.order_masks import Chains, chains, split
-from ar_models.layers.tensor_cache import Kept
-from ar_models.variables import Variable
+from ar_models.layers.features import InputFeatures
+from ar_models.layers.nade_scan import (
+    ScanBlock,
+    ScanPlan,
+    make_scan_plan,
+    pre_activations,
+)
+from ar_models.layers.order_masks import GroupPositions, group_positions, sample_known
+from ar_models.variables import Variable, apply_given
 
 TOGETHER = 16
 """Positions whose hidden vectors are computed at once, at most, …"""
@@ -45,10 +49,10 @@ class EoNADE(AutoregressiveModel):
     r"""One network for all orderings: it sees what is known, and which that is.
 
     It is trained to predict every variable that may come next from a random set of
-    known ones, see `ar_models.layers.order_masks.split`. So in train mode `log_prob`
-    is an unbiased estimate, from torch's global random numbers, of the log-probability
-    averaged over orders. In eval mode it is exact, and the mean over `orderings`
-    orderings.
+    known ones, see `ar_models.layers.order_masks.sample_known`. So in train mode
+    `log_prob` is an unbiased estimate, from torch's global random numbers, of the
+    log-probability averaged over orders. In eval mode it is exact, and the mean over
+    `orderings` orderings.
 
     An absent variable is the same as an unknown one: `log_prob` of a row with NaN is
     the log-probability of the rest, with nothing assumed about the absent.
@@ -72,8 +76,8 @@ class EoNADE(AutoregressiveModel):
         seed: Of random orderings.
 
     Example:
-        >>> from ar_models.variables import binary
-        >>> model = EoNADE(binary(3), hidden=16).eval()
+        >>> from ar_models.variables import binary_variables
+        >>> model = EoNADE(binary_variables(3), hidden=16).eval()
         >>> nan = torch.nan
         >>> pair, one = torch.tensor([[1.0, nan, 0.0]]), torch.tensor([[1.0, nan, nan]])
         >>> bool(model.log_prob(pair) < model.log_prob(one))
@@ -120,9 +124,9 @@ class EoNADE(AutoregressiveModel):
         }
         self.residual = residual
         self.dropout = Dropout(dropout)
-        self.plans: Kept[Plan] = Kept()
-        self.inputs = Inputs.of(variables, embedding)
-        self.layout = Layout.of(variables, components, embedding)
+        self.plans: TensorCache[ScanPlan] = TensorCache()
+        self.inputs = InputFeatures.of(variables, embedding)
+        self.layout = ParameterLayout.of(variables, components, embedding)
         self.first = nn.Linear(self.inputs.size + self.dim, hidden)
         inner = 2 * layers if residual else layers - 1
         self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(inner))
@@ -134,7 +138,7 @@ class EoNADE(AutoregressiveModel):
         with torch.no_grad():
             self.last.bias.copy_(self.layout.initial_bias())
         self.chained = len({variable.group for variable in variables}) < self.dim
-        for name, tensor in chains(variables)._asdict().items():
+        for name, tensor in group_positions(variables)._asdict().items():
             self.register_buffer(f"chain_{name}", tensor, persistent=False)
 
     def seen(self, x: Tensor) -> Tensor:
@@ -162,14 +166,16 @@ class EoNADE(AutoregressiveModel):
         )
         return Conditionals(self.layout, parameters)
 
-    def plan(self, which: int = 0) -> Plan:
+    def plan(self, which: int = 0) -> ScanPlan:
         """How ordering `which` goes through features and parameters."""
 
-        def make() -> Plan:
+        def make() -> ScanPlan:
             every = self.chain_place.new_tensor(range(self.dim))
-            of_inputs = torch.cat([self.inputs.owner, every])
-            owners = of_inputs, self.layout.owner
-            return make_plan(self.ordering(which), *owners, TOGETHER, TOGETHER_FEATURES)
+            of_inputs = torch.cat([self.inputs.variable_index, every])
+            owners = of_inputs, self.layout.variable_index
+            return make_scan_plan(
+                self.ordering(which), *owners, TOGETHER, TOGETHER_FEATURES
+            )
 
         return self.plans.get(which, self.ordering_table, make)
 
@@ -184,7 +190,7 @@ class EoNADE(AutoregressiveModel):
         parameters = torch.cat(parts)[:, plan.outputs.argsort()]
         return Conditionals(self.layout, parameters)
 
-    def _run(self, features: Tensor, weight: Tensor, plan: Plan) -> Tensor:
+    def _run(self, features: Tensor, weight: Tensor, plan: ScanPlan) -> Tensor:
         """The parameters at all positions, (batch, size), in the order of the plan."""
         carry = self.first.bias.expand(len(features), -1)
         parts = []
@@ -194,7 +200,7 @@ class EoNADE(AutoregressiveModel):
             carry = carry + features[:, block.inputs] @ weight[block.inputs]
         return torch.cat(parts, -1)
 
-    def _read_out(self, h: Tensor, plan: Plan, block: Block) -> Tensor:
+    def _read_out(self, h: Tensor, plan: ScanPlan, block: ScanBlock) -> Tensor:
         """Each position's parameters, (batch, parameters of the block)."""
         own = plan.outputs[block.outputs]
         heads = self.last.weight[own].unflatten(0, (len(h), -1))
@@ -237,8 +243,10 @@ class EoNADE(AutoregressiveModel):
     def _estimate(self, x: Tensor, keys: Tensor, share: Tensor, free: Tensor) -> Tensor:
         chains = None
         if self.chained:
-            chains = Chains(self.chain_group, self.chain_place, self.chain_length)
-        known, weight = split(chains, keys, share, free)
+            chains = GroupPositions(
+                self.chain_group, self.chain_place, self.chain_length
+            )
+        known, weight = sample_known(chains, keys, share, free)
         return self.conditional(x, known).log_prob(x) * weight
 
     def features(self, x: Tensor) -> Tensor:
@@ -253,7 +261,7 @@ class EoNADE(AutoregressiveModel):
         noise: Tensor,
         given: Tensor | None = None,
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """See `AutoregressiveModel.draw`; what is given comes before all else."""
         x = noise.new_full((len(noise), self.dim), torch.nan)
@@ -264,13 +272,13 @@ class EoNADE(AutoregressiveModel):
             own = known[i]
             if own is None:
                 free: slice | Tensor = slice(None)
-                value = self._draw_one(i, a, noise[:, i], tempering)
+                value = self._draw_one(i, a, noise[:, i], sampling)
             else:
                 free, value = own.isnan().nonzero()[:, 0], own.clone()
                 if len(free):
-                    drawn = self._draw_one(i, a[free], noise[free, i], tempering)
+                    drawn = self._draw_one(i, a[free], noise[free, i], sampling)
                     value[free] = drawn
-            x[:, i] = settle(self.variables[i], value, None, x)
+            x[:, i] = apply_given(self.variables[i], value, None, x)
             a[free] += self._contribution(i, x[free, i])
         return x
 
@@ -280,24 +288,24 @@ class EoNADE(AutoregressiveModel):
         for i, variable in enumerate(self.variables):
             if variable.parent is not None:
                 parent = given[:, variable.parent]
-                ruled_out = ~parent.isnan() & ~variable.present(parent)
+                ruled_out = ~parent.isnan() & ~variable.is_present(parent)
                 given[ruled_out, i] = torch.nan
         return given
 
     def _draw_one(
-        self, i: int, a: Tensor, noise: Tensor, tempering: Tempering
+        self, i: int, a: Tensor, noise: Tensor, sampling: SamplingParams
     ) -> Tensor:
         """Values (batch,) of variable `i` from pre-activations and noise (batch, 2)."""
-        group, at = self.layout.alone(i)
-        assert isinstance(group, Conditional)
+        group, at = self.layout.single(i)
+        assert isinstance(group, GroupDistribution)
         parameters = F.linear(self.hidden(a), self.last.weight[at], self.last.bias[at])
-        parameters = precise(parameters).unsqueeze(1)
-        drawn = group.sample(parameters, noise.unsqueeze(1), tempering)
+        parameters = at_least_float32(parameters).unsqueeze(1)
+        drawn = group.sample(parameters, noise.unsqueeze(1), sampling)
         return drawn.squeeze(1)
 
     def _contribution(self, i: int, x: Tensor) -> Tensor:
         """What values (batch,) of variable `i` add to the pre-activation."""
-        features, at = self.inputs.of_one(x, i)
+        features, at = self.inputs.forward_one(x, i)
         weight = self.first.weight
         is_known = (~x.isnan()).to(x.dtype).unsqueeze(-1)
         known = is_known * weight[:, self.inputs.size + i]

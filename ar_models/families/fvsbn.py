@@ -7,22 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from ar_models.distributions.conditionals import (
-    EXACT,
-    Conditional,
+    EXACT_SAMPLING,
     Conditionals,
-    Layout,
-    Tempering,
-    precise,
+    GroupDistribution,
+    ParameterLayout,
+    SamplingParams,
+    at_least_float32,
 )
 from ar_models.families.base import (
     AutoregressiveModel,
     Ordering,
     columns_given,
-    settle,
 )
-from ar_models.layers.features import Inputs
+from ar_models.layers.features import InputFeatures
 from ar_models.layers.masked_linear import MaskedLinear
-from ar_models.variables import Variable
+from ar_models.variables import Variable, apply_given
 
 DRAWN_TOGETHER = 32
 """Variables to whose parameters one matrix product brings all earlier variables."""
@@ -33,8 +32,8 @@ class FVSBN(AutoregressiveModel):
 
     Logistic for a binary variable, softmax for a categorical one; the weights,
     locations and log-scales of the mixtures of numbers are linear, too. All are linear
-    in the features that `Inputs` makes of a variable, so a number's effect is piecewise
-    linear.
+    in the features that `InputFeatures` makes of a variable, so a number's effect is
+    piecewise linear.
 
     Reference:
         Neal, Connectionist learning of belief networks, 1992.
@@ -51,8 +50,8 @@ class FVSBN(AutoregressiveModel):
         seed: Of random orderings.
 
     Example:
-        >>> from ar_models.variables import binary
-        >>> model = FVSBN(binary(3))
+        >>> from ar_models.variables import binary_variables
+        >>> model = FVSBN(binary_variables(3))
         >>> model.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
@@ -77,8 +76,8 @@ class FVSBN(AutoregressiveModel):
             "embedding": embedding,
             "seed": seed,
         }
-        self.inputs = Inputs.of(variables, embedding)
-        self.layout = Layout.of(variables, components, embedding)
+        self.inputs = InputFeatures.of(variables, embedding)
+        self.layout = ParameterLayout.of(variables, components, embedding)
         self.linear = MaskedLinear(self.inputs.size, self.layout.size)
         # Not zero, from which embeddings would never learn.
         nn.init.normal_(self.linear.weight, std=1e-2)
@@ -87,8 +86,8 @@ class FVSBN(AutoregressiveModel):
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
         ranks = self.ordering(which).argsort()
-        of_inputs = ranks[self.inputs.owner] + 1
-        of_outputs = ranks[self.layout.owner]
+        of_inputs = ranks[self.inputs.variable_index] + 1
+        of_outputs = ranks[self.layout.variable_index]
         features = self.inputs(x.to(self.linear.weight.dtype))
         parameters = self.linear(features, of_inputs, of_outputs, which)
         return Conditionals(self.layout, parameters)
@@ -106,7 +105,7 @@ class FVSBN(AutoregressiveModel):
         noise: Tensor,
         given: Tensor | None = None,
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         # Arrays are (numbers, batch): then a variable is contiguous.
         uniform = noise.permute(1, 2, 0).contiguous()
@@ -118,23 +117,25 @@ class FVSBN(AutoregressiveModel):
         order = self.sequence(which)
         for start in range(0, self.dim, DRAWN_TOGETHER):
             block = order[start : start + DRAWN_TOGETHER]
-            taken = [self.layout.alone(i) for i in block]
-            rows = torch.cat([self.layout.places[at] for _, at in taken])
+            taken = [self.layout.single(i) for i in block]
+            rows = torch.cat([self.layout.source_index[at] for _, at in taken])
             ahead = torch.addmm(bias[rows], weight[rows], seen)
             for i, (group, _) in zip(block, taken, strict=True):
-                assert isinstance(group, Conditional)
+                assert isinstance(group, GroupDistribution)
                 own, ahead = ahead.split([group.width, len(ahead) - group.width])
                 rows = rows[group.width :]
                 free = group.sample(
-                    precise(own).T.unsqueeze(1), uniform[i].T.unsqueeze(1), tempering
+                    at_least_float32(own).T.unsqueeze(1),
+                    uniform[i].T.unsqueeze(1),
+                    sampling,
                 )
-                x[i] = settle(
+                x[i] = apply_given(
                     self.variables[i],
                     free.squeeze(1),
                     known[i],
                     x.T,
                 )
-                features, places = self.inputs.of_one(x[i], i)
+                features, places = self.inputs.forward_one(x[i], i)
                 seen[places] = features.T
                 ahead = torch.addmm(ahead, weight[rows, places], features.T)
         return x.T.contiguous()

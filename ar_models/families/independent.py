@@ -6,9 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ar_models.distributions.conditionals import EXACT, Conditionals, Layout, Tempering
-from ar_models.families.base import AutoregressiveModel, settle
-from ar_models.variables import Variable
+from ar_models.distributions.conditionals import (
+    EXACT_SAMPLING,
+    Conditionals,
+    ParameterLayout,
+    SamplingParams,
+)
+from ar_models.families.base import AutoregressiveModel
+from ar_models.variables import Variable, apply_given
 
 
 class Independent(AutoregressiveModel):
@@ -23,8 +28,8 @@ class Independent(AutoregressiveModel):
         embedding: A quarter of the rank of large vocabularies' tables.
 
     Example:
-        >>> from ar_models.variables import binary
-        >>> model = Independent(binary(3))
+        >>> from ar_models.variables import binary_variables
+        >>> model = Independent(binary_variables(3))
         >>> model.log_prob(torch.zeros(5, 3))[0]
         tensor(-2.0794, grad_fn=<SelectBackward0>)
     """
@@ -39,7 +44,7 @@ class Independent(AutoregressiveModel):
         super().__init__(variables)
         self.components = components
         self.embedding = embedding
-        self.layout = Layout.of(variables, components, embedding)
+        self.layout = ParameterLayout.of(variables, components, embedding)
         self.bias = nn.Parameter(self.layout.initial_bias())
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
@@ -56,11 +61,11 @@ class Independent(AutoregressiveModel):
         noise: Tensor,
         given: Tensor | None = None,
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         x = noise.new_full((len(noise), self.dim), torch.nan)
-        free = self.conditionals(x).sample(noise, tempering)
+        free = self.conditionals(x).sample(noise, sampling)
         for i in self.sequence(which):
             known = None if given is None else given[:, i]
-            x[:, i] = settle(self.variables[i], free[:, i], known, x)
+            x[:, i] = apply_given(self.variables[i], free[:, i], known, x)
         return x

@@ -11,24 +11,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.distributions.conditionals import (
-    EXACT,
-    Conditional,
+    EXACT_SAMPLING,
     Conditionals,
-    Layout,
-    Tempering,
+    GroupDistribution,
+    ParameterLayout,
+    SamplingParams,
 )
+from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import (
     AutoregressiveModel,
     Ordering,
     columns_given,
-    settle,
 )
-from ar_models.kernels.made_sampler import draw_block
+from ar_models.kernels.made_sampler import sample_block
 from ar_models.layers.dropout import Dropout
-from ar_models.layers.features import Inputs
-from ar_models.layers.masked_linear import MaskedLinear, ascending
-from ar_models.layers.tensor_cache import Kept
-from ar_models.variables import Variable
+from ar_models.layers.features import InputFeatures
+from ar_models.layers.masked_linear import MaskedLinear, sorting_permutation
+from ar_models.variables import Variable, apply_given
 
 BLOCK_UNITS = (128, 32)
 """About so many hidden units become known in a block of variables when sampling, and in
@@ -73,8 +72,8 @@ class MADE(AutoregressiveModel):
         seed: Of random orderings and masks.
 
     Example:
-        >>> from ar_models.variables import binary
-        >>> model = MADE(binary(3), hidden=16)
+        >>> from ar_models.variables import binary_variables
+        >>> model = MADE(binary_variables(3), hidden=16)
         >>> model.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
@@ -123,8 +122,8 @@ class MADE(AutoregressiveModel):
         }
         self.residual = residual
         self.dropout = Dropout(dropout)
-        self.inputs = Inputs.of(variables, embedding)
-        self.layout = Layout.of(variables, components, embedding)
+        self.inputs = InputFeatures.of(variables, embedding)
+        self.layout = ParameterLayout.of(variables, components, embedding)
         self.first = MaskedLinear(self.inputs.size, hidden)
         inner = 2 * layers if residual else layers - 1
         self.inner = nn.ModuleList(MaskedLinear(hidden, hidden) for _ in range(inner))
@@ -147,12 +146,15 @@ class MADE(AutoregressiveModel):
         ]
         degrees = torch.stack([first, *others])
         self.register_buffer("degrees", degrees, persistent=False)
-        self.arrangements: Kept[_Arrangement] = Kept()
+        self.arrangements: TensorCache[_Arrangement] = TensorCache()
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
         features = self.inputs(x.to(self.first.weight.dtype))
         ranks = self.ordering(which).argsort()
-        of_inputs, of_outputs = ranks[self.inputs.owner] + 1, ranks[self.layout.owner]
+        of_inputs, of_outputs = (
+            ranks[self.inputs.variable_index] + 1,
+            ranks[self.layout.variable_index],
+        )
         h = F.relu(self._layers(features, of_inputs, which)[-1])
         parameters = self.last(h, self.degrees_of(which), of_outputs, which)
         if self.direct is not None:
@@ -171,7 +173,7 @@ class MADE(AutoregressiveModel):
     def hidden(self, x: Tensor, which: int = 0) -> Tensor:
         """The last hidden layer: (batch, dim) -> (batch, hidden)."""
         ranks = self.ordering(which).argsort()
-        of_inputs = ranks[self.inputs.owner] + 1
+        of_inputs = ranks[self.inputs.variable_index] + 1
         features = self.inputs(x.to(self.first.weight.dtype))
         return F.relu(self._layers(features, of_inputs, which)[-1])
 
@@ -199,7 +201,7 @@ class MADE(AutoregressiveModel):
 
     def features(self, x: Tensor) -> Tensor:
         """The first hidden layer, and all after it side by side: (batch, n)."""
-        of_inputs = self.ordering().argsort()[self.inputs.owner] + 1
+        of_inputs = self.ordering().argsort()[self.inputs.variable_index] + 1
         features = self.inputs(x.to(self.first.weight.dtype))
         return torch.cat([F.relu(h) for h in self._layers(features, of_inputs, 0)], -1)
 
@@ -208,24 +210,24 @@ class MADE(AutoregressiveModel):
         noise: Tensor,
         given: Tensor | None = None,
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        return self.draw_beside(noise, columns_given(given, self.dim), which, tempering)
+        return self.sample_given(noise, columns_given(given, self.dim), which, sampling)
 
     @torch.no_grad()
-    def draw_beside(
+    def sample_given(
         self,
         noise: Tensor,
         known: Sequence[Tensor | None],
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """`draw`, given values (batch,) of some variables, None for the others."""
         # A pass's arithmetic in all: each variable computes only what it made known,
         # and each block brings in what was known before by one product per layer.
         products = type_of_products(self.first.weight)
         with torch.autocast(noise.device.type, enabled=False):
-            return self._draw_in(products, noise, known, which, tempering)
+            return self._draw_in(products, noise, known, which, sampling)
 
     def _draw_in(
         self,
@@ -233,33 +235,33 @@ class MADE(AutoregressiveModel):
         noise: Tensor,
         known: Sequence[Tensor | None],
         which: int,
-        tempering: Tempering,
+        sampling: SamplingParams,
     ) -> Tensor:
-        """`draw_beside`, the products before each block in this type."""
-        if self._compiled(noise, tempering):
-            return self._draw_compiled(products, noise, known, which, tempering)
+        """`sample_given`, the products before each block in this type."""
+        if self._compiled(noise, sampling):
+            return self._draw_compiled(products, noise, known, which, sampling)
         state = _Draw(self, which, len(noise), products)
         uniform = noise.permute(1, 2, 0).contiguous()
         x = noise.new_full((self.dim, len(noise)), torch.nan)
         for rank, i in enumerate(self.sequence(which)):
             state.enter(rank)
-            group, _ = self.layout.alone(i)
-            assert isinstance(group, Conditional)
+            group, _ = self.layout.single(i)
+            assert isinstance(group, GroupDistribution)
             parameters = state.advance(rank).T.unsqueeze(1)
             free = group.sample(
-                parameters, uniform[i].T.unsqueeze(1), tempering
+                parameters, uniform[i].T.unsqueeze(1), sampling
             ).squeeze(1)
-            x[i] = settle(self.variables[i], free, known[i], x.T)
+            x[i] = apply_given(self.variables[i], free, known[i], x.T)
             state.learn(rank, x[i])
         return x.T.contiguous()
 
-    def _compiled(self, noise: Tensor, tempering: Tempering) -> bool:
+    def _compiled(self, noise: Tensor, sampling: SamplingParams) -> bool:
         """Whether a draw is worth the compiled loop, and one that it can do."""
         return (
             noise.shape[0] * self.dim >= COMPILED
             and noise.device.type == "cpu"
             and noise.dtype == self.first.weight.dtype == torch.float32
-            and tempering.top_p == 1
+            and sampling.top_p == 1
             and all(v.kind == "binary" and v.parent is None for v in self.variables)
         )
 
@@ -269,14 +271,14 @@ class MADE(AutoregressiveModel):
         noise: Tensor,
         known: Sequence[Tensor | None],
         which: int,
-        tempering: Tempering,
+        sampling: SamplingParams,
     ) -> Tensor:
         x = noise.new_empty(noise.shape[:2])
         for begin in range(0, len(noise), TOGETHER):
             rows = slice(begin, begin + TOGETHER)
             own = [None if values is None else values[rows] for values in known]
             state = _Draw(self, which, len(noise[rows]), products)
-            x[rows] = state.draw_binary(noise[rows], own, tempering)
+            x[rows] = state.draw_binary(noise[rows], own, sampling)
         return x
 
     def config(self) -> dict[str, Any]:
@@ -395,14 +397,14 @@ class _Draw:
         degrees = self.model.degrees_of(which)
         ranks = torch.arange(self.model.dim + 1, device=degrees.device)
         features, parameters = (
-            [grouping.place_of(i) for i in self.order]
+            [grouping.slice_of(i) for i in self.order]
             for grouping in (self.model.inputs, self.model.layout)
         )
         return _Arrangement(
             torch.searchsorted(degrees.sort().values, ranks).tolist(),
             _edges(features),
             _edges(parameters),
-            ascending(degrees),
+            sorting_permutation(degrees),
             _numbers(features).to(degrees.device),
             _numbers(parameters).to(degrees.device),
         )
@@ -473,7 +475,7 @@ class _Draw:
 
     def learn(self, rank: int, x: Tensor) -> None:
         """Takes note of the values (batch,) of the variable number `rank`."""
-        group, _ = self.model.inputs.alone(self.order[rank])
+        group, _ = self.model.inputs.single(self.order[rank])
         self.seen_until = self.features[rank + 1]
         features = group(x.unsqueeze(-1)).squeeze(1)
         if self.model.variables[self.order[rank]].parent is not None:
@@ -481,15 +483,15 @@ class _Draw:
         self.seen[self.features[rank] : self.seen_until] = features.T
 
     def draw_binary(
-        self, noise: Tensor, known: Sequence[Tensor | None], tempering: Tempering
+        self, noise: Tensor, known: Sequence[Tensor | None], sampling: SamplingParams
     ) -> Tensor:
         """All variables, which are binary, a block of them by one call: (batch, dim).
 
-        Arguments are those of `MADE.draw_beside`.
+        Arguments are those of `MADE.sample_given`.
         """
         # Where t logit(u) < z is u < sigmoid(z / t).
         thresholds = noise[..., 0].T[self.order]
-        torch.logit(thresholds, out=thresholds).mul_(tempering.temperature)
+        torch.logit(thresholds, out=thresholds).mul_(sampling.temperature)
         for rank, i in enumerate(self.order):
             values = known[i]
             if values is not None:
@@ -503,7 +505,7 @@ class _Draw:
             own, units = slice(start, stop), slice(self.units[start], self.units[stop])
             if self.direct is not None:
                 direct = self.direct[own, own]
-            draw_block(
+            sample_block(
                 contiguous(self.first[units, own]),
                 contiguous(inner[:, units, units]),
                 contiguous(self.last[own, units]),

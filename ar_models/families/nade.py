@@ -7,24 +7,29 @@ import torch
 from torch import Tensor, nn
 
 from ar_models.distributions.conditionals import (
-    EXACT,
-    Conditional,
+    EXACT_SAMPLING,
     Conditionals,
-    Layout,
-    Tempering,
-    precise,
+    GroupDistribution,
+    ParameterLayout,
+    SamplingParams,
+    at_least_float32,
 )
+from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import (
     AutoregressiveModel,
     Ordering,
     columns_given,
-    settle,
 )
 from ar_models.layers.dropout import Dropout
-from ar_models.layers.features import Inputs
-from ar_models.layers.nade_scan import Activation, Plan, activate, make_plan, run
-from ar_models.layers.tensor_cache import Kept
-from ar_models.variables import Variable
+from ar_models.layers.features import InputFeatures
+from ar_models.layers.nade_scan import (
+    Activation,
+    ScanPlan,
+    activate,
+    make_scan_plan,
+    scan,
+)
+from ar_models.variables import Variable, apply_given
 
 TOGETHER = 32
 """Positions whose hidden vectors an accelerator computes at once, at most, …"""
@@ -63,8 +68,8 @@ class NADE(AutoregressiveModel):
         seed: Of random orderings.
 
     Example:
-        >>> from ar_models.variables import binary
-        >>> model = NADE(binary(3), hidden=16)
+        >>> from ar_models.variables import binary_variables
+        >>> model = NADE(binary_variables(3), hidden=16)
         >>> model.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
@@ -104,9 +109,9 @@ class NADE(AutoregressiveModel):
             "seed": seed,
         }
         self.activation = activation
-        self.plans: Kept[Plan] = Kept()
-        self.inputs = Inputs.of(variables, embedding)
-        self.layout = Layout.of(variables, components, embedding)
+        self.plans: TensorCache[ScanPlan] = TensorCache()
+        self.inputs = InputFeatures.of(variables, embedding)
+        self.layout = ParameterLayout.of(variables, components, embedding)
         self.dropout = Dropout(dropout)
         linear = nn.Linear(self.inputs.size, hidden)
         self.weight = nn.Parameter(linear.weight.detach().T.contiguous())
@@ -115,14 +120,14 @@ class NADE(AutoregressiveModel):
         self.head_bias = nn.Parameter(self.layout.initial_bias())
         self.scale = nn.Parameter(torch.ones(self.dim)) if rescale else None
 
-    def plan(self, which: int = 0) -> Plan:
+    def plan(self, which: int = 0) -> ScanPlan:
         """How ordering `which` goes through features and parameters."""
         together = 1 if self.weight.device.type == "cpu" else TOGETHER
-        owners = self.inputs.owner, self.layout.owner
+        owners = self.inputs.variable_index, self.layout.variable_index
         return self.plans.get(
             which,
             self.ordering_table,
-            lambda: make_plan(
+            lambda: make_scan_plan(
                 self.ordering(which), *owners, together, TOGETHER_FEATURES
             ),
         )
@@ -133,7 +138,7 @@ class NADE(AutoregressiveModel):
         keep = None
         if self.training and self.dropout.p > 0:
             keep = self.dropout(self.weight.new_ones(len(x), len(self.bias)))
-        parameters = run(
+        parameters = scan(
             features[:, plan.inputs],
             self.weight[plan.inputs],
             self.bias,
@@ -160,7 +165,7 @@ class NADE(AutoregressiveModel):
         noise: Tensor,
         given: Tensor | None = None,
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         # Arrays are (numbers, batch): then a variable is contiguous.
         uniform = noise.permute(1, 2, 0).contiguous()
@@ -168,8 +173,8 @@ class NADE(AutoregressiveModel):
         known = columns_given(given, self.dim)
         a = self.bias.unsqueeze(-1).repeat(1, len(noise))
         for position, i in enumerate(self.sequence(which)):
-            group, at = self.layout.alone(i)
-            assert isinstance(group, Conditional)
+            group, at = self.layout.single(i)
+            assert isinstance(group, GroupDistribution)
             scaled = a if self.scale is None else a * self.scale[position]
             parameters = torch.addmm(
                 self.head_bias[at, None],
@@ -177,14 +182,16 @@ class NADE(AutoregressiveModel):
                 activate(self.activation, scaled),
             )
             free = group.sample(
-                precise(parameters).T.unsqueeze(1), uniform[i].T.unsqueeze(1), tempering
+                at_least_float32(parameters).T.unsqueeze(1),
+                uniform[i].T.unsqueeze(1),
+                sampling,
             )
-            x[i] = settle(
+            x[i] = apply_given(
                 self.variables[i],
                 free.squeeze(1),
                 known[i],
                 x.T,
             )
-            features, places = self.inputs.of_one(x[i], i)
+            features, places = self.inputs.forward_one(x[i], i)
             a.addmm_(self.weight[places].T, features.T)
         return x.T.contiguous()

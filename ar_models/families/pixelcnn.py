@@ -8,17 +8,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.distributions.conditionals import (
-    EXACT,
-    Conditional,
+    EXACT_SAMPLING,
     Conditionals,
-    Layout,
-    Tempering,
-    precise,
+    GroupDistribution,
+    ParameterLayout,
+    SamplingParams,
+    at_least_float32,
 )
-from ar_models.families.base import AutoregressiveModel, Ordering, settle
+from ar_models.families.base import AutoregressiveModel, Ordering
 from ar_models.layers.dropout import Dropout
-from ar_models.layers.variable_tokens import SharedTokens
-from ar_models.variables import Variable
+from ar_models.layers.variable_tokens import SharedValueEmbedding
+from ar_models.variables import Variable, apply_given
 
 CACHE_BYTES = 2**29
 """Rows of `x` are drawn in parts whose feature maps take at most so much memory."""
@@ -148,8 +148,8 @@ class PixelCNN(AutoregressiveModel):
         dropout: Share of gated maps left out in train mode.
 
     Example:
-        >>> from ar_models.variables import binary
-        >>> model = PixelCNN(binary(12), height=3, width=4, hidden=8, layers=2)
+        >>> from ar_models.variables import binary_variables
+        >>> model = PixelCNN(binary_variables(12), height=3, width=4, hidden=8)
         >>> model.log_prob(torch.zeros(5, 12)).shape
         torch.Size([5])
     """
@@ -195,8 +195,8 @@ class PixelCNN(AutoregressiveModel):
         }
         self.shape = height, width, channels
         self.reach = reach = kernel // 2
-        self.layout = Layout.of(variables, components, factorise=False)
-        self.tokens = SharedTokens(variables, embedding)
+        self.layout = ParameterLayout.of(variables, components, factorise=False)
+        self.tokens = SharedValueEmbedding(variables, embedding)
         if variables[0].size:
             with torch.no_grad():  # neighbouring values start out alike
                 self.tokens.weight[:, 0] = torch.linspace(-1, 1, variables[0].size)
@@ -255,7 +255,7 @@ class PixelCNN(AutoregressiveModel):
         noise: Tensor,
         given: Tensor | None = None,
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         height, width, _ = self.shape
         maps = (2 * len(self.blocks) + 4) * len(self.place)
@@ -264,7 +264,7 @@ class PixelCNN(AutoregressiveModel):
         parts = noise.split(rows)
         known = [None] * len(parts) if given is None else given.split(rows)
         drawn = [
-            _Draw(self, uniform, own, tempering).run()
+            _Draw(self, uniform, own, sampling).run()
             for uniform, own in zip(parts, known, strict=True)
         ]
         return torch.cat(drawn)
@@ -277,7 +277,7 @@ class _Draw:
         model: The model.
         noise: Uniform numbers (batch, dim, 2).
         given: Known values (batch, dim), NaN where free; None: nothing.
-        tempering: Of every conditional.
+        sampling: Of every conditional.
     """
 
     def __init__(
@@ -285,12 +285,12 @@ class _Draw:
         model: PixelCNN,
         noise: Tensor,
         given: Tensor | None,
-        tempering: Tempering,
+        sampling: SamplingParams,
     ) -> None:
         self.model = model
         self.noise = noise
         self.given = given
-        self.tempering = tempering
+        self.sampling = sampling
         self.x = noise.new_full(noise.shape[:2], torch.nan)
         self.blocks = [block for block in model.blocks if isinstance(block, Block)]
         height, width, _ = model.shape
@@ -337,16 +337,16 @@ class _Draw:
         model, tokens = self.model, self.model.tokens
         _, width, channels = model.shape
         i = (row * width + column) * channels + channel
-        group, at = model.layout.alone(i)
-        assert isinstance(group, Conditional)
+        group, at = model.layout.single(i)
+        assert isinstance(group, GroupDistribution)
         start = channel * group.width
         parameters = self.maps(row, column)[:, start : start + group.width]
-        parameters = precise(parameters + model.bias[at]).unsqueeze(1)
-        free = group.sample(parameters, self.noise[:, i : i + 1], self.tempering)
+        parameters = at_least_float32(parameters + model.bias[at]).unsqueeze(1)
+        free = group.sample(parameters, self.noise[:, i : i + 1], self.sampling)
         known = None if self.given is None else self.given[:, i]
-        value = settle(model.variables[i], free.squeeze(1), known, self.x)
+        value = apply_given(model.variables[i], free.squeeze(1), known, self.x)
         self.x[:, i] = value
-        embedded = tokens.alone(value, i)
+        embedded = tokens.forward_one(value, i)
         start = channel * embedded.shape[1]
         place = self.values[:, model.reach + column]
         place[:, start : start + embedded.shape[1]] = embedded

@@ -6,11 +6,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ar_models.distributions.conditionals import EXACT, Conditionals, Tempering
+from ar_models.distributions.conditionals import (
+    EXACT_SAMPLING,
+    Conditionals,
+    SamplingParams,
+)
 from ar_models.families.base import AutoregressiveModel, Ordering
 from ar_models.layers.dropout import Dropout
-from ar_models.layers.sequence_tokens import Steps, head_first
-from ar_models.layers.variable_tokens import Chain
+from ar_models.layers.sequence_tokens import PositionTokens, group_order
+from ar_models.layers.variable_tokens import VariableTokens
 from ar_models.variables import Variable
 
 Cell = Literal["lstm", "gru"]
@@ -49,8 +53,8 @@ class RNN(AutoregressiveModel):
         seed: Of random orderings.
 
     Example:
-        >>> from ar_models.variables import binary
-        >>> model = RNN(binary(3), hidden=16)
+        >>> from ar_models.variables import binary_variables
+        >>> model = RNN(binary_variables(3), hidden=16)
         >>> model.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
@@ -78,7 +82,7 @@ class RNN(AutoregressiveModel):
                     "steps 'places' go with the ordering 'natural' and without shared, "
                     f"got {ordering!r} and {shared}"
                 )
-            taken = [head_first(variables)]
+            taken = [group_order(variables)]
         super().__init__(variables, orderings=orderings, ordering=taken, seed=seed)
         if hidden < 1 or layers < 1:
             raise ValueError(
@@ -101,14 +105,14 @@ class RNN(AutoregressiveModel):
             "dropout": dropout,
             "seed": seed,
         }
-        self.places: Steps | None = None
+        self.places: PositionTokens | None = None
         if steps == "places":
             self.recordable = False
-            self.places = Steps(
+            self.places = PositionTokens(
                 variables, hidden, hidden, components=components, embedding=embedding
             )
         else:
-            self.chain = Chain(
+            self.chain = VariableTokens(
                 variables,
                 hidden,
                 components=components,
@@ -129,10 +133,10 @@ class RNN(AutoregressiveModel):
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
         if self.places is not None:
             count = self.places.longest(x)
-            h, _ = self.run(self.dropout(self.places.read(x, count)))
+            h, _ = self.run(self.dropout(self.places.embed(x, count)))
             return self.places.predict(h, x)
         order = self.ordering(which)
-        h, _ = self.run(self.chain.read(x, order)[:, :-1])
+        h, _ = self.run(self.chain.embed(x, order)[:, :-1])
         return self.chain.predict(h, order)
 
     def run(
@@ -158,7 +162,7 @@ class RNN(AutoregressiveModel):
         """The last layer after all variables, and its mean: (batch, 2 * hidden)."""
         if self.places is not None:
             return self.places.features(x, lambda vectors: self.run(vectors)[0])
-        h, _ = self.run(self.chain.read(x, self.ordering()))
+        h, _ = self.run(self.chain.embed(x, self.ordering()))
         return torch.cat([h[:, -1], h.mean(1)], -1)
 
     def config(self) -> dict[str, Any]:
@@ -169,19 +173,19 @@ class RNN(AutoregressiveModel):
         noise: Tensor,
         given: Tensor | None = None,
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         if self.places is not None:
-            return self.places.draw(
-                self.variables, noise, given, self._stepping(), tempering
+            return self.places.sample(
+                self.variables, noise, given, self._stepping(), sampling
             )
-        return self.chain.draw(
+        return self.chain.sample(
             self.variables,
             noise,
             given,
             self.sequence(which),
             self._stepping(),
-            tempering,
+            sampling,
         )
 
     def _stepping(self) -> Callable[[Tensor], Tensor]:

@@ -8,12 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.distributions.conditionals import EXACT, Conditionals, Tempering
+from ar_models.distributions.conditionals import (
+    EXACT_SAMPLING,
+    Conditionals,
+    SamplingParams,
+)
 from ar_models.families.base import AutoregressiveModel, Ordering
-from ar_models.layers.attention import attend
+from ar_models.layers.attention import causal_attention
 from ar_models.layers.dropout import Dropout
-from ar_models.layers.sequence_tokens import SPREAD, Steps, head_first
-from ar_models.layers.variable_tokens import Chain, random_orders
+from ar_models.layers.sequence_tokens import INIT_STD, PositionTokens, group_order
+from ar_models.layers.variable_tokens import VariableTokens, random_orderings
 from ar_models.variables import Variable
 
 CACHE_BYTES = 2**29
@@ -51,7 +55,7 @@ class Block(nn.Module):
         """
         q_BHTD, k_BHTD, v_BHTD = self.project(h_BTW)
         if mask_B1TT is None:
-            return self.add(h_BTW, attend(q_BHTD, k_BHTD, v_BHTD))
+            return self.add(h_BTW, causal_attention(q_BHTD, k_BHTD, v_BHTD))
         seen_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, mask_B1TT)
         return self.add(h_BTW, seen_BHTD)
 
@@ -108,8 +112,8 @@ class Transformer(AutoregressiveModel):
         seed: Of random orderings.
 
     Example:
-        >>> from ar_models.variables import binary
-        >>> model = Transformer(binary(3), hidden=16, layers=1, heads=2)
+        >>> from ar_models.variables import binary_variables
+        >>> model = Transformer(binary_variables(3), hidden=16, layers=1, heads=2)
         >>> model.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
@@ -139,7 +143,7 @@ class Transformer(AutoregressiveModel):
                     f"shared nor order_agnostic, got {ordering!r}, {shared} and "
                     f"{order_agnostic}"
                 )
-            taken = [head_first(variables)]
+            taken = [group_order(variables)]
         super().__init__(variables, orderings=orderings, ordering=taken, seed=seed)
         if hidden < 1 or layers < 1 or heads < 1 or hidden % heads:
             raise ValueError(
@@ -163,17 +167,17 @@ class Transformer(AutoregressiveModel):
             "seed": seed,
         }
         self.order_agnostic = order_agnostic
-        self.places: Steps | None = None
+        self.places: PositionTokens | None = None
         self.length = self.dim  # of the sequence that attention goes over
         if steps == "places":
             self.recordable = False
-            self.places = Steps(
+            self.places = PositionTokens(
                 variables, hidden, hidden, components=components, embedding=embedding
             )
             self.length = len(self.places.places) + 1
-            self.position = nn.Parameter(torch.randn(self.length, hidden) * SPREAD)
+            self.position = nn.Parameter(torch.randn(self.length, hidden) * INIT_STD)
         else:
-            self.chain = Chain(
+            self.chain = VariableTokens(
                 variables,
                 hidden,
                 components=components,
@@ -192,10 +196,10 @@ class Transformer(AutoregressiveModel):
     def conditionals(self, x: Tensor, which: int | Tensor = 0) -> Conditionals:
         """See `AutoregressiveModel`; `which` may be orderings: (dim,), (batch, dim)."""
         if self.places is not None:
-            vectors = self.places.read(x, self.places.longest(x))
+            vectors = self.places.embed(x, self.places.longest(x))
             return self.places.predict(self.norm(self._through(vectors)), x)
         order = which if isinstance(which, Tensor) else self.ordering(which)
-        h_BTW = self.dropout(self.chain.read(x, order)[:, :-1])
+        h_BTW = self.dropout(self.chain.embed(x, order)[:, :-1])
         for block in self.blocks:
             h_BTW = block(h_BTW)
         return self.chain.predict(self.norm(h_BTW), order)
@@ -216,7 +220,7 @@ class Transformer(AutoregressiveModel):
         places = torch.arange(self.dim, device=x.device)
         # Each unknown variable is asked for right after the known ones, by itself.
         last = places.minimum(count).unsqueeze(-1)
-        values = torch.take_along_dim(self.chain.values(x, order), last, 1)
+        values = torch.take_along_dim(self.chain.embed_values(x, order), last, 1)
         h_BTW = self.dropout(values + self.chain.next[order])
         before = places < last
         mask_B1TT = (before | (places == places.unsqueeze(-1))).unsqueeze(1)
@@ -254,7 +258,7 @@ class Transformer(AutoregressiveModel):
     def variable_log_prob(self, x: Tensor) -> Tensor:
         if self.training and self.order_agnostic:
             keys = torch.rand(x.shape, device=x.device)
-            order = random_orders(self.variables, keys)
+            order = random_orderings(self.variables, keys)
             return self.conditionals(x, order).log_prob(x)
         return super().variable_log_prob(x)
 
@@ -262,7 +266,7 @@ class Transformer(AutoregressiveModel):
         """The mean over all places after each block: (batch, layers * hidden)."""
         if self.places is not None:
             return self.places.features(x, self._through)
-        h_BTW = self.chain.read(x, self.ordering())
+        h_BTW = self.chain.embed(x, self.ordering())
         means = []
         for block in self.blocks:
             h_BTW = block(h_BTW)
@@ -278,7 +282,7 @@ class Transformer(AutoregressiveModel):
         noise: Tensor,
         given: Tensor | None = None,
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """See `AutoregressiveModel`; order-agnostic: what is given comes first."""
         order: Tensor | list[int] = self.sequence(which)
@@ -288,10 +292,10 @@ class Transformer(AutoregressiveModel):
                 order = self._known_first(known[:1], which)[0].tolist()
             else:
                 order = self._known_first(known, which)
-        return self._draw_in(noise, given, order, tempering)
+        return self._draw_in(noise, given, order, sampling)
 
     def _draw_places(
-        self, noise: Tensor, given: Tensor | None, tempering: Tempering
+        self, noise: Tensor, given: Tensor | None, sampling: SamplingParams
     ) -> Tensor:
         assert self.places is not None
         advance, place = self._cached(), 0
@@ -301,14 +305,14 @@ class Transformer(AutoregressiveModel):
             place += 1
             return advance(vector_BW + self.position[place - 1])
 
-        return self.places.draw(self.variables, noise, given, with_position, tempering)
+        return self.places.sample(self.variables, noise, given, with_position, sampling)
 
     def _draw_in(
         self,
         noise: Tensor,
         given: Tensor | None,
         order: Tensor | list[int],
-        tempering: Tempering,
+        sampling: SamplingParams,
     ) -> Tensor:
         hidden: int = self.settings["hidden"]
         row = 2 * len(self.blocks) * self.length * hidden * noise.element_size()
@@ -318,11 +322,13 @@ class Transformer(AutoregressiveModel):
             part = slice(start, start + rows)
             known = None if given is None else given[part]
             if self.places is not None:
-                drawn.append(self._draw_places(noise[part], known, tempering))
+                drawn.append(self._draw_places(noise[part], known, sampling))
                 continue
             own = order[part] if isinstance(order, Tensor) else order
-            settings = own, self._cached(), tempering
-            drawn.append(self.chain.draw(self.variables, noise[part], known, *settings))
+            settings = own, self._cached(), sampling
+            drawn.append(
+                self.chain.sample(self.variables, noise[part], known, *settings)
+            )
         return torch.cat(drawn)
 
     def _cached(self) -> Callable[[Tensor], Tensor]:

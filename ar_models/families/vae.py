@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.distributions.conditionals import (
-    EXACT,
+    EXACT_SAMPLING,
     TINY,
     Conditionals,
-    Layout,
-    Tempering,
+    ParameterLayout,
+    SamplingParams,
 )
-from ar_models.families.base import AutoregressiveModel, Ordering, settle
+from ar_models.families.base import AutoregressiveModel, Ordering
 from ar_models.families.made import MADE
 from ar_models.layers.dropout import Dropout
-from ar_models.layers.features import Inputs
-from ar_models.variables import Variable
+from ar_models.layers.features import InputFeatures
+from ar_models.variables import Variable, apply_given
 
 Decoder = Literal["independent", "made"]
 
@@ -97,8 +97,8 @@ class VAE(AutoregressiveModel):
         seed: Of a random ordering and of the points of the bound.
 
     Example:
-        >>> from ar_models.variables import binary
-        >>> model = VAE(binary(3), latent=2, hidden=16)
+        >>> from ar_models.variables import binary_variables
+        >>> model = VAE(binary_variables(3), latent=2, hidden=16)
         >>> model.eval().log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
@@ -152,12 +152,12 @@ class VAE(AutoregressiveModel):
         }
         self.latent = latent
         self.noise_dim = latent + self.dim
-        self.inputs = Inputs.of(variables, embedding)
+        self.inputs = InputFeatures.of(variables, embedding)
         self.encoder = Network(self.inputs.size, 2 * latent, hidden, layers, dropout)
         nn.init.normal_(self.encoder.last.weight, std=1e-2)
         self.decoder: IndependentDecoder | MadeDecoder
         if decoder == "independent":
-            layout = Layout.of(variables, components, embedding)
+            layout = ParameterLayout.of(variables, components, embedding)
             network = Network(latent, layout.size, hidden, layers, dropout)
             self.decoder = IndependentDecoder(layout, network)
         else:
@@ -259,7 +259,7 @@ class VAE(AutoregressiveModel):
         noise: Tensor,
         given: Tensor | None = None,
         which: int = 0,
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """See `AutoregressiveModel`; noise is (batch, latent + dim, 2).
 
@@ -276,7 +276,7 @@ class VAE(AutoregressiveModel):
         uniform = noise[:, : self.latent, 0].clamp(TINY, 1 - TINY)
         z: Tensor = torch.special.ndtri(uniform)
         uniform = noise[:, self.latent :]
-        return self.decoder.draw(z, uniform, self.variables, tempering)
+        return self.decoder.draw(z, uniform, self.variables, sampling)
 
 
 def _divide(shares: Tensor, rest: Tensor) -> Tensor:
@@ -294,7 +294,7 @@ class IndependentDecoder(nn.Module):
         network: From the latent vector to them.
     """
 
-    def __init__(self, layout: Layout, network: Network) -> None:
+    def __init__(self, layout: ParameterLayout, network: Network) -> None:
         super().__init__()
         self.layout = layout
         self.network = network
@@ -315,13 +315,13 @@ class IndependentDecoder(nn.Module):
         z: Tensor,
         noise: Tensor,
         variables: Sequence[Variable],
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """Rows (batch, dim) from uniform numbers (batch, dim, 2)."""
-        free = Conditionals(self.layout, self.network(z)).sample(noise, tempering)
+        free = Conditionals(self.layout, self.network(z)).sample(noise, sampling)
         x = torch.full_like(free, torch.nan)
         for i, variable in enumerate(variables):
-            x[:, i] = settle(variable, free[:, i], None, x)
+            x[:, i] = apply_given(variable, free[:, i], None, x)
         return x
 
 
@@ -363,7 +363,7 @@ class MadeDecoder(nn.Module):
         own = range(self.latent, self.latent + x.shape[1])
         together = self.made.conditionals(torch.cat([z, x.to(z.dtype)], -1))
         layout = together.layout.select(own)
-        return Conditionals(layout, together.parameters[:, layout.places])
+        return Conditionals(layout, together.parameters[:, layout.source_index])
 
     def log_prob(self, z: Tensor, x: Tensor) -> Tensor:
         """Of each variable, (batch, dim)."""
@@ -376,12 +376,12 @@ class MadeDecoder(nn.Module):
         z: Tensor,
         noise: Tensor,
         variables: Sequence[Variable],
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """Rows (batch, dim) from uniform numbers (batch, dim, 2)."""
         unused = noise[:, :1].expand(-1, self.latent, -1)
         known = [*z.unbind(-1), *[None] * len(variables)]
-        drawn = self.made.draw_beside(
-            torch.cat([unused, noise], 1), known, tempering=tempering
+        drawn = self.made.sample_given(
+            torch.cat([unused, noise], 1), known, sampling=sampling
         )
         return drawn[:, self.latent :]

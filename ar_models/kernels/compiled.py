@@ -10,7 +10,7 @@ from torch import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-SETTINGS: dict[str, Any] = {
+JIT_OPTIONS: dict[str, Any] = {
     "nogil": True,
     "fastmath": {"contract", "reassoc"},
     "error_model": "numpy",
@@ -19,25 +19,25 @@ SETTINGS: dict[str, Any] = {
 for matrices. What was kept on disk does not notice a change of these."""
 
 
-def compiled(function: F) -> F:
+def jit(function: F) -> F:
     """A function as machine code, kept on disk where there is a place to write.
 
     It is made when the function is called with arrays of new types for the first time.
     """
     made: Any  # called as the function is
     try:
-        made = numba.njit(cache=True, **SETTINGS)(function)
+        made = numba.njit(cache=True, **JIT_OPTIONS)(function)
     except RuntimeError:  # neither this folder nor the user's own can be written
-        made = numba.njit(**SETTINGS)(function)
+        made = numba.njit(**JIT_OPTIONS)(function)
     result: F = made
     return result
 
 
-MANY = 2**13
+MIN_ELEMENTS = 2**13
 """Numbers from which loops are worth their start."""
 
 
-def loops_pay(numbers: Tensor, times: int = 1) -> bool:
+def use_kernel(numbers: Tensor, times: int = 1) -> bool:
     """Whether a loop may take the place of operations on these numbers, and gains.
 
     Args:
@@ -46,14 +46,14 @@ def loops_pay(numbers: Tensor, times: int = 1) -> bool:
     """
     return (
         not torch.compiler.is_exporting()
-        and numbers.numel() * times >= MANY
+        and numbers.numel() * times >= MIN_ELEMENTS
         and numbers.device.type == "cpu"
         and numbers.dtype == torch.float32
         and not (torch.is_grad_enabled() and numbers.requires_grad)
     )
 
 
-def by_loop(
+def run_kernel(
     loop: Callable[..., None],
     numbers: Tensor,
     *arguments: Tensor | float,

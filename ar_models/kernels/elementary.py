@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ar_models.kernels.compiled import compiled
+from ar_models.kernels.compiled import jit
 
 ZERO, HALF, ONE, TWO = (np.float32(k) for k in (0, 0.5, 1, 2))
 
@@ -72,8 +72,8 @@ as_float: Any = intrinsic(_as_float)
 as_bits: Any = intrinsic(_as_bits)
 
 
-@compiled
-def power_of_2(t: Any) -> Any:
+@jit
+def exp2(t: Any) -> Any:
     """2 to the power of t, which is at most 126."""
     t = max(t, LEAST_POWER)
     whole = np.rint(t)
@@ -83,9 +83,9 @@ def power_of_2(t: Any) -> Any:
     return p * as_float((np.int32(whole) + np.int32(127)) << np.int32(23))
 
 
-@compiled
-def logarithm(x: Any) -> Any:
-    """The natural logarithm of x, which is at least LEAST."""
+@jit
+def log(x: Any) -> Any:
+    """The natural log of x, which is at least LEAST."""
     bits = as_bits(x)
     # The exponent such that what remains is between 0.7 and 1.4, about 1.
     exponent = (bits - np.int32(0x3F350000)) >> np.int32(23)
@@ -96,26 +96,26 @@ def logarithm(x: Any) -> Any:
     return np.float32(exponent) * LOG_2 + s * series
 
 
-@compiled
+@jit
 def softplus(t: Any) -> Any:
     """log(1 + exp t)."""
-    return max(t, ZERO) + logarithm(ONE + power_of_2(-abs(t) * BITS))
+    return max(t, ZERO) + log(ONE + exp2(-abs(t) * BITS))
 
 
-@compiled
-def log_double_sinh(d: Any) -> Any:
+@jit
+def log_2sinh(d: Any) -> Any:
     """log(2 sinh d) of d > 0."""
     square = d * d
     near = TWO * d * (ONE + square * (S3 + square * (S5 + square * S7)))
     # Of the other half only its share of e^d, which is not more than one.
-    far = ONE - power_of_2(-TWO * d * BITS)
-    return logarithm(near if d < HALF else far) + (ZERO if d < HALF else d)
+    far = ONE - exp2(-TWO * d * BITS)
+    return log(near if d < HALF else far) + (ZERO if d < HALF else d)
 
 
-@compiled
+@jit
 def log_erfc(x: Any) -> Any:
-    """The logarithm of what lies beyond x >= 0 on either side, also where it is 0."""
+    """The log of what lies beyond x >= 0 on either side, also where it is 0."""
     t = ONE / (ONE + BEND * x)
     p = E4 + t * (E5 + t * (E6 + t * (E7 + t * E8)))
     p = E0 + t * (E1 + t * (E2 + t * (E3 + t * p)))
-    return logarithm(t * p) - x * x
+    return log(t * p) - x * x

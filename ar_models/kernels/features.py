@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ar_models.kernels.compiled import compiled
+from ar_models.kernels.compiled import jit
 
 Numbers = NDArray[np.float32]
 
 
-@compiled
+@jit
 def of_numbers(
     x: Numbers,
     location: Numbers,

@@ -9,7 +9,7 @@ and over the units that become known with each.
 import numpy as np
 from numpy.typing import NDArray
 
-from ar_models.kernels.compiled import compiled
+from ar_models.kernels.compiled import jit
 
 Numbers = NDArray[np.float32]
 
@@ -17,7 +17,7 @@ ROWS = 256
 """Rows that go through a block together."""
 
 
-@compiled
+@jit
 def add_one(total: Numbers, weights: Numbers, values: Numbers, count: int) -> None:
     """Adds weights (inputs,) times values (inputs * ROWS,) to a total (ROWS,).
 
@@ -38,7 +38,7 @@ def add_one(total: Numbers, weights: Numbers, values: Numbers, count: int) -> No
             total[r] += a * x[r]
 
 
-@compiled
+@jit
 def add_four(totals: Numbers, weights: Numbers, values: Numbers, count: int) -> None:
     """As `add_one`, to four totals (4 * ROWS,) by weights (4, inputs).
 
@@ -68,7 +68,7 @@ def add_four(totals: Numbers, weights: Numbers, values: Numbers, count: int) -> 
             totals[3 * ROWS + r] += o * x[r]
 
 
-@compiled
+@jit
 def add_products(
     totals: Numbers, weights: Numbers, values: Numbers, begin: int, end: int, count: int
 ) -> None:
@@ -81,7 +81,7 @@ def add_products(
         add_one(totals[u * ROWS : (u + 1) * ROWS], weights[u], values, count)
 
 
-@compiled
+@jit
 def take(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
     """Columns (units, batch) from `begin` on as units one after the other."""
     for u in range(len(source)):
@@ -90,7 +90,7 @@ def take(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
             write[r] = read[r]
 
 
-@compiled
+@jit
 def give(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
     """The way back of `take`."""
     for u in range(len(target)):
@@ -99,8 +99,8 @@ def give(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
             write[r] = read[r]
 
 
-@compiled
-def draw_block(
+@jit
+def sample_block(
     first: Numbers,
     inner: Numbers,
     last: Numbers,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ar_models.kernels.compiled import compiled
+from ar_models.kernels.compiled import jit
 from ar_models.kernels.elementary import (
     BITS,
     HALF,
@@ -32,10 +32,10 @@ from ar_models.kernels.elementary import (
     S7,
     TWO,
     ZERO,
-    log_double_sinh,
+    exp2,
+    log,
+    log_2sinh,
     log_erfc,
-    logarithm,
-    power_of_2,
     softplus,
 )
 
@@ -53,19 +53,24 @@ MOST_HALF = np.float32(40)
 ROOT_TAU = np.float32((2 * np.pi) ** 0.5)
 
 ABSENT = np.float32(-1e30)
-"""The logarithm of nothing, with which sums can go on; less than `NOTHING`, which …"""
+"""The log of nothing, with which sums can go on; less than `NOTHING`, which …"""
 
 NOTHING = np.float32(-1e29)
-"""… no logarithm of something is."""
+"""… no log of something is."""
 
 
-@compiled
+@jit
 def take(
-    parameters: Numbers, first: int, j: int, start: int, into: Numbers, wrong: Numbers
+    parameters: Numbers,
+    first: int,
+    j: int,
+    start: int,
+    into: Numbers,
+    nan_mask: Numbers,
 ) -> None:
     """Takes numbers of variable `j`, (numbers, ROWS), of rows from `first` on.
 
-    The last row stands for those after it. To `wrong` (ROWS,) NaN is added where a
+    The last row stands for those after it. To `nan_mask` (ROWS,) NaN is added where a
     number is none, as comparisons would lose it.
     """
     last = len(parameters) - 1
@@ -73,18 +78,20 @@ def take(
         for r in range(ROWS):
             into[c, r] = parameters[min(first + r, last), j, start + c]
         for r in range(ROWS):
-            wrong[r] += into[c, r] * ZERO
+            nan_mask[r] += into[c, r] * ZERO
 
 
-@compiled
-def give(result: Numbers, first: int, j: int, values: Numbers, wrong: Numbers) -> None:
+@jit
+def give(
+    result: Numbers, first: int, j: int, values: Numbers, nan_mask: Numbers
+) -> None:
     """Values (ROWS,) of variable `j` to the rows from `first` on, as far as there."""
     for r in range(min(ROWS, len(result) - first)):
         value = values[r]
-        result[first + r, j] = (-np.inf if value <= NOTHING else value) + wrong[r]
+        result[first + r, j] = (-np.inf if value <= NOTHING else value) + nan_mask[r]
 
 
-@compiled
+@jit
 def log_sum(terms: Numbers, result: Numbers, total: Numbers) -> None:
     """Logarithms of sums of powers of e: (n, ROWS) to `result` (ROWS,)."""
     result[:] = ABSENT
@@ -94,12 +101,12 @@ def log_sum(terms: Numbers, result: Numbers, total: Numbers) -> None:
     total[:] = 0
     for c in range(len(terms)):
         for r in range(ROWS):
-            total[r] += power_of_2((terms[c, r] - result[r]) * BITS)
+            total[r] += exp2((terms[c, r] - result[r]) * BITS)
     for r in range(ROWS):
-        result[r] += logarithm(total[r])
+        result[r] += log(total[r])
 
 
-@compiled
+@jit
 def normalise(logits: Numbers, top: Numbers, total: Numbers) -> None:
     """Makes logits (n, ROWS) log-shares."""
     log_sum(logits, top, total)
@@ -108,7 +115,7 @@ def normalise(logits: Numbers, top: Numbers, total: Numbers) -> None:
             logits[c, r] -= top[r]
 
 
-@compiled
+@jit
 def bend(raw: Numbers, floor: np.float32, ceiling: np.float32) -> None:
     """Makes raw log-scales (n, ROWS) log-scales, see `conditionals.Mixture`."""
     for c in range(len(raw)):
@@ -117,7 +124,7 @@ def bend(raw: Numbers, floor: np.float32, ceiling: np.float32) -> None:
             raw[c, r] = floor + softplus(t - floor) - softplus(t - ceiling)
 
 
-@compiled
+@jit
 def load(
     parameters: Numbers,
     first: int,
@@ -127,7 +134,7 @@ def load(
     logits: Numbers,
     location: Numbers,
     spread: Numbers,
-    wrong: Numbers,
+    nan_mask: Numbers,
 ) -> None:
     """Takes the mixtures of variable `j`, of rows from `first` on.
 
@@ -140,19 +147,19 @@ def load(
         logits: Becomes log-weights, of atoms and components, (…, ROWS).
         location: Becomes locations, (components, ROWS).
         spread: Becomes log-scales, (components, ROWS).
-        wrong: Becomes 0, or NaN where a parameter is no number, (ROWS,).
+        nan_mask: Becomes 0, or NaN where a parameter is no number, (ROWS,).
     """
     every, components = len(logits), len(location)
     top, total = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    wrong[:] = 0
-    take(parameters, first, j, 0, logits, wrong)
-    take(parameters, first, j, every, location, wrong)
-    take(parameters, first, j, every + components, spread, wrong)
+    nan_mask[:] = 0
+    take(parameters, first, j, 0, logits, nan_mask)
+    take(parameters, first, j, every, location, nan_mask)
+    take(parameters, first, j, every + components, spread, nan_mask)
     normalise(logits, top, total)
     bend(spread, floor, ceiling)
 
 
-@compiled
+@jit
 def log_prob_of_normals(
     parameters: Numbers,
     z: Numbers,
@@ -175,23 +182,23 @@ def log_prob_of_normals(
     logits, location = np.empty(shape, np.float32), np.empty(shape, np.float32)
     spread = np.empty(shape, np.float32)
     values, total = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    wrong, at = np.empty(ROWS, np.float32), np.empty((1, ROWS), np.float32)
+    nan_mask, at = np.empty(ROWS, np.float32), np.empty((1, ROWS), np.float32)
     matrix = z.reshape(rows, count, 1)
     for first in range(0, rows, ROWS):
         for j in range(count):
             limits = floor[j], ceiling
-            load(parameters, first, j, *limits, logits, location, spread, wrong)
-            take(matrix, first, j, 0, at, wrong)
+            load(parameters, first, j, *limits, logits, location, spread, nan_mask)
+            take(matrix, first, j, 0, at, nan_mask)
             for c in range(components):
                 for r in range(ROWS):
                     own = spread[c, r]
-                    u = (at[0, r] - location[c, r]) * power_of_2(-own * BITS)
+                    u = (at[0, r] - location[c, r]) * exp2(-own * BITS)
                     logits[c, r] -= HALF * u * u + own
             log_sum(logits, values, total)
-            give(result, first, j, values, wrong)
+            give(result, first, j, values, nan_mask)
 
 
-@compiled
+@jit
 def log_sides_of_normals(
     parameters: Numbers,
     z: Numbers,
@@ -216,19 +223,19 @@ def log_sides_of_normals(
     logits, location = np.empty(shape, np.float32), np.empty(shape, np.float32)
     spread = np.empty(shape, np.float32)
     values, total = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    wrong, at = np.empty(ROWS, np.float32), np.empty((1, ROWS), np.float32)
+    nan_mask, at = np.empty(ROWS, np.float32), np.empty((1, ROWS), np.float32)
     matrix = z.reshape(rows, count, 1)
     for first in range(0, rows, ROWS):
         for j in range(count):
             limits = floor[j], ceiling
-            load(parameters, first, j, *limits, logits, location, spread, wrong)
-            take(matrix, first, j, 0, at, wrong)
+            load(parameters, first, j, *limits, logits, location, spread, nan_mask)
+            take(matrix, first, j, 0, at, nan_mask)
             for c in range(components):
                 for r in range(ROWS):
-                    sharpness = power_of_2(-spread[c, r] * BITS)
+                    sharpness = exp2(-spread[c, r] * BITS)
                     u = (at[0, r] - location[c, r]) * sharpness
                     lesser = log_erfc(abs(u) * ROOT_HALF) - LOG_2
-                    greater = logarithm(ONE - power_of_2(lesser * BITS))
+                    greater = log(ONE - exp2(lesser * BITS))
                     less, more = lesser, greater
                     if u > ZERO:
                         less, more = greater, lesser
@@ -236,12 +243,12 @@ def log_sides_of_normals(
                     location[c, r] = share + less
                     logits[c, r] = share + more
             log_sum(location, values, total)
-            give(below, first, j, values, wrong)
+            give(below, first, j, values, nan_mask)
             log_sum(logits, values, total)
-            give(above, first, j, values, wrong)
+            give(above, first, j, values, nan_mask)
 
 
-@compiled
+@jit
 def log_prob_of_logistics(
     parameters: Numbers,
     x: Numbers,
@@ -270,13 +277,13 @@ def log_prob_of_logistics(
     location = np.empty((components, ROWS), np.float32)
     spread = np.empty((components, ROWS), np.float32)
     values, total = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    wrong, at = np.empty(ROWS, np.float32), np.empty((1, ROWS), np.float32)
+    nan_mask, at = np.empty(ROWS, np.float32), np.empty((1, ROWS), np.float32)
     matrix = x.reshape(rows, count, 1)
     for first in range(0, rows, ROWS):
         for j in range(count):
             limits = floor[j], ceiling
-            load(parameters, first, j, *limits, logits, location, spread, wrong)
-            take(matrix, first, j, 0, at, wrong)
+            load(parameters, first, j, *limits, logits, location, spread, nan_mask)
+            take(matrix, first, j, 0, at, nan_mask)
             for c in range(masses):
                 for r in range(ROWS):
                     if at[0, r] != atoms[j, c]:
@@ -285,23 +292,23 @@ def log_prob_of_logistics(
             for c in range(components):
                 for r in range(ROWS):
                     value = at[0, r]
-                    sharpness = power_of_2(-spread[c, r] * BITS)
+                    sharpness = exp2(-spread[c, r] * BITS)
                     u = ((value - middle) / scale - location[c, r]) * sharpness
                     d = HALF * sharpness / scale
-                    power = power_of_2(d * BITS)
-                    decay = power_of_2(-abs(u) * BITS)
+                    power = exp2(d * BITS)
+                    decay = exp2(-abs(u) * BITS)
                     within = (decay + power + ONE / power) * decay + ONE
-                    inside = log_double_sinh(d) - abs(u) - logarithm(within)
+                    inside = log_2sinh(d) - abs(u) - log(within)
                     low, high = value <= lower, value >= upper
                     beyond = -softplus(-(u + d) if low else u - d)
                     mass = beyond if low | high else inside
                     mass = ZERO if low & high else mass
                     logits[masses + c, r] += mass
             log_sum(logits, values, total)
-            give(result, first, j, values, wrong)
+            give(result, first, j, values, nan_mask)
 
 
-@compiled
+@jit
 def log_sides_of_logistics(
     parameters: Numbers,
     x: Numbers,
@@ -333,13 +340,13 @@ def log_sides_of_logistics(
     location = np.empty((components, ROWS), np.float32)
     spread = np.empty((components, ROWS), np.float32)
     values, total = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    wrong, at = np.empty(ROWS, np.float32), np.empty((1, ROWS), np.float32)
+    nan_mask, at = np.empty(ROWS, np.float32), np.empty((1, ROWS), np.float32)
     matrix = x.reshape(rows, count, 1)
     for first in range(0, rows, ROWS):
         for j in range(count):
             limits = floor[j], ceiling
-            load(parameters, first, j, *limits, logits, location, spread, wrong)
-            take(matrix, first, j, 0, at, wrong)
+            load(parameters, first, j, *limits, logits, location, spread, nan_mask)
+            take(matrix, first, j, 0, at, nan_mask)
             for c in range(masses):
                 place = atoms[j, c]
                 for r in range(ROWS):
@@ -350,7 +357,7 @@ def log_sides_of_logistics(
             for c in range(components):
                 for r in range(ROWS):
                     value, share = at[0, r], logits[masses + c, r]
-                    sharpness = power_of_2(-spread[c, r] * BITS)
+                    sharpness = exp2(-spread[c, r] * BITS)
                     u = ((value - middle) / scale - location[c, r]) * sharpness
                     d = HALF * sharpness / scale
                     under = share - softplus(d - u)
@@ -358,12 +365,12 @@ def log_sides_of_logistics(
                     less[masses + c, r] = under if value > lower else ABSENT
                     more[masses + c, r] = over if value < upper else ABSENT
             log_sum(less, values, total)
-            give(below, first, j, values, wrong)
+            give(below, first, j, values, nan_mask)
             log_sum(more, values, total)
-            give(above, first, j, values, wrong)
+            give(above, first, j, values, nan_mask)
 
 
-@compiled
+@jit
 def entropy_of_normals(
     parameters: Numbers,
     floor: Numbers,
@@ -386,17 +393,17 @@ def entropy_of_normals(
     weight, location = np.empty(shape, np.float32), np.empty(shape, np.float32)
     spread = np.empty(shape, np.float32)
     sharpness, height = np.empty_like(spread), np.empty_like(spread)
-    values, wrong = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    values, nan_mask = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     at, density = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     part, unit = ONE / np.float32(len(steps)), np.sqrt(HALF * BITS)
     for first in range(0, rows, ROWS):
         for j in range(count):
             limits = floor[j], ceiling
-            load(parameters, first, j, *limits, weight, location, spread, wrong)
+            load(parameters, first, j, *limits, weight, location, spread, nan_mask)
             for c in range(components):
                 for r in range(ROWS):
-                    share = power_of_2(weight[c, r] * BITS)
-                    narrow = power_of_2(-spread[c, r] * BITS)
+                    share = exp2(weight[c, r] * BITS)
+                    narrow = exp2(-spread[c, r] * BITS)
                     weight[c, r] = share
                     spread[c, r] = ONE / narrow
                     sharpness[c, r] = unit * narrow
@@ -410,27 +417,27 @@ def entropy_of_normals(
                     for c in range(components):
                         for r in range(ROWS):
                             u = (at[r] - location[c, r]) * sharpness[c, r]
-                            density[r] += height[c, r] * power_of_2(-u * u)
+                            density[r] += height[c, r] * exp2(-u * u)
                     for r in range(ROWS):
-                        surprisal = -logarithm(max(density[r], LEAST))
+                        surprisal = -log(max(density[r], LEAST))
                         values[r] += weight[own, r] * part * surprisal
-            give(result, first, j, values, wrong)
+            give(result, first, j, values, nan_mask)
 
 
-@compiled
+@jit
 def sigmoid(t: Any) -> Any:
     """1 / (1 + exp(-t))."""
-    decay = power_of_2(-abs(t) * BITS)
+    decay = exp2(-abs(t) * BITS)
     return (ONE if t > ZERO else decay) / (ONE + decay)
 
 
-@compiled
+@jit
 def surprise(p: Any) -> Any:
     """-p log p, 0 of 0."""
-    return -p * logarithm(max(p, LEAST))
+    return -p * log(max(p, LEAST))
 
 
-@compiled
+@jit
 def masses_at(
     at: Numbers,
     location: Numbers,
@@ -443,12 +450,12 @@ def masses_at(
     mass[:] = 0
     for c in range(len(location)):
         for r in range(ROWS):
-            decay = power_of_2(-abs((at[r] - location[c, r]) * bits[c, r]))
+            decay = exp2(-abs((at[r] - location[c, r]) * bits[c, r]))
             within = (decay + double_cosh[c, r]) * decay + ONE
             mass[r] += decay * double_sinh[c, r] / within
 
 
-@compiled
+@jit
 def outline(
     constants: Numbers,
     weight: Numbers,
@@ -466,7 +473,7 @@ def outline(
         constants: The variable's location, scale, lower and upper bound.
         weight: The components' shares.
         location: In scaled units; becomes that in integers.
-        spread: The logarithm of the scale; becomes the scale in integers.
+        spread: The log of the scale; becomes the scale in integers.
         below: Takes the share of a component at or below the lower bound.
         inside: Takes the share between the bounds.
         bits: Takes what makes a distance an exponent of 2.
@@ -476,7 +483,7 @@ def outline(
     middle, scale, lower, upper = constants
     for c in range(len(weight)):
         for r in range(ROWS):
-            narrow = power_of_2(-spread[c, r] * BITS) / scale
+            narrow = exp2(-spread[c, r] * BITS) / scale
             centre = middle + scale * location[c, r]
             location[c, r], spread[c, r] = centre, ONE / narrow
             bits[c, r] = BITS * narrow
@@ -485,14 +492,14 @@ def outline(
             below[c, r], inside[c, r] = start, max(end - start, ZERO)
         for r in range(ROWS):
             d = min(HALF / spread[c, r], MOST_HALF)
-            power, square = power_of_2(d * BITS), d * d
+            power, square = exp2(d * BITS), d * d
             near = TWO * d * (ONE + square * (S3 + square * (S5 + square * S7)))
             double_cosh[c, r] = power + ONE / power
             wide = near if d < HALF else power - ONE / power
             double_sinh[c, r] = weight[c, r] * wide
 
 
-@compiled
+@jit
 def masses_on_bounds(
     constants: Numbers,
     weight: Numbers,
@@ -514,7 +521,7 @@ def masses_on_bounds(
             at_high[r] += weight[c, r] * (ZERO if same else rest)
 
 
-@compiled
+@jit
 def masses_beside(
     constants: Numbers,
     atoms: Numbers,
@@ -558,7 +565,7 @@ def masses_beside(
             mass[r] *= total[r]
 
 
-@compiled
+@jit
 def entropy_of_logistics(
     parameters: Numbers,
     floor: Numbers,
@@ -592,7 +599,7 @@ def entropy_of_logistics(
     spread, below = np.empty_like(location), np.empty_like(location)
     inside, bits = np.empty_like(location), np.empty_like(location)
     cosh, sinh = np.empty_like(location), np.empty_like(location)
-    values, wrong = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    values, nan_mask = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     at, mass = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     at_low, at_high = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     beside = np.empty((masses, ROWS), np.float32)
@@ -600,10 +607,10 @@ def entropy_of_logistics(
     for first in range(0, rows, ROWS):
         for j in range(count):
             limits, own = (floor[j], ceiling), constants[j]
-            load(parameters, first, j, *limits, shares, location, spread, wrong)
+            load(parameters, first, j, *limits, shares, location, spread, nan_mask)
             for c in range(len(shares)):
                 for r in range(ROWS):
-                    shares[c, r] = power_of_2(shares[c, r] * BITS)
+                    shares[c, r] = exp2(shares[c, r] * BITS)
             outline(own, weight, location, spread, below, inside, bits, cosh, sinh)
             masses_on_bounds(own, weight, location, spread, below, at_low, at_high)
             for r in range(ROWS):
@@ -614,17 +621,17 @@ def entropy_of_logistics(
                     for r in range(ROWS):
                         p = below[c, r] + inside[c, r] * step
                         p = min(max(p, TINY), ONE - TINY)
-                        u = logarithm(p / (ONE - p)) * stretch
+                        u = log(p / (ONE - p)) * stretch
                         place = np.rint(location[c, r] + spread[c, r] * u)
                         at[r] = min(max(place, least), most)
                     masses_at(at, location, bits, cosh, sinh, mass)
                     for r in range(ROWS):
                         share = weight[c, r] * inside[c, r] * part
-                        values[r] -= share * logarithm(max(mass[r], LEAST))
+                        values[r] -= share * log(max(mass[r], LEAST))
             curve = location, bits, cosh, sinh, at_low, at_high
             masses_beside(own, atoms[j], of_atoms, negligible, *curve, beside)
             for c in range(masses):
                 for r in range(ROWS):
                     both = of_atoms[c, r] + beside[c, r]
                     values[r] += surprise(both) - surprise(beside[c, r])
-            give(result, first, j, values, wrong)
+            give(result, first, j, values, nan_mask)

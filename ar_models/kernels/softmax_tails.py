@@ -6,8 +6,8 @@ Logits are (n, count, codes), row-contiguous float32, and not normalised.
 import numpy as np
 from numpy.typing import NDArray
 
-from ar_models.kernels.compiled import compiled
-from ar_models.kernels.elementary import BITS, ONE, ZERO, logarithm, power_of_2
+from ar_models.kernels.compiled import jit
+from ar_models.kernels.elementary import BITS, ONE, ZERO, exp2, log
 from ar_models.kernels.mixtures import ABSENT, ROWS, give, take
 
 Numbers = NDArray[np.float32]
@@ -16,8 +16,8 @@ CODES = 512
 """Codes that are held together: as many as the nearest caches have place for."""
 
 
-@compiled
-def log_ranks(
+@jit
+def log_tail_probs(
     logits: Numbers,
     own: Numbers,
     near: np.float32,
@@ -41,18 +41,18 @@ def log_ranks(
     low, high = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     under, over = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     same, share = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    wrong = np.empty(ROWS, np.float32)
+    nan_mask = np.empty(ROWS, np.float32)
     matrix = own.reshape(rows, count, 1)
     for first in range(0, rows, ROWS):
         for j in range(count):
-            wrong[:], top[:], next_top[:] = 0, ABSENT, ABSENT
+            nan_mask[:], top[:], next_top[:] = 0, ABSENT, ABSENT
             under[:], same[:], over[:] = 0, 0, 0
-            take(matrix, first, j, 0, at, wrong)
+            take(matrix, first, j, 0, at, nan_mask)
             for r in range(ROWS):
                 low[r], high[r] = at[0, r] - near, at[0, r] + near
             for start in range(0, codes, CODES):
                 some = held[: min(CODES, codes - start)]
-                take(logits, first, j, start, some, wrong)
+                take(logits, first, j, start, some, nan_mask)
                 for c in range(len(some)):
                     for r in range(ROWS):
                         top[r] = max(top[r], some[c, r])
@@ -62,7 +62,7 @@ def log_ranks(
             for start in range(0, codes, CODES):
                 some = held[: min(CODES, codes - start)]
                 if codes > CODES:
-                    take(logits, first, j, start, some, wrong)
+                    take(logits, first, j, start, some, nan_mask)
                 for c in range(len(some)):
                     # Each sum has a greatest term of about one.
                     for r in range(ROWS):
@@ -70,7 +70,7 @@ def log_ranks(
                         likeliest, fainter = top[r], next_top[r]
                         most = likeliest if logit > high[r] else own
                         most = fainter if logit < low[r] else most
-                        share[r] = power_of_2((logit - most) * BITS)
+                        share[r] = exp2((logit - most) * BITS)
                     for r in range(ROWS):
                         under[r] += share[r] if some[c, r] < low[r] else ZERO
                     for r in range(ROWS):
@@ -81,15 +81,15 @@ def log_ranks(
             for r in range(ROWS):
                 of_same = at[0, r] - top[r]
                 of_less = next_top[r] - top[r]
-                total = same[r] * power_of_2(of_same * BITS) + over[r]
-                total += under[r] * power_of_2(of_less * BITS)
-                norm = logarithm(total)
+                total = same[r] * exp2(of_same * BITS) + over[r]
+                total += under[r] * exp2(of_less * BITS)
+                norm = log(total)
                 some_less, some_more = under[r] > ZERO, over[r] > ZERO
-                lesser = logarithm(under[r] if some_less else ONE) + of_less - norm
-                greater = logarithm(over[r] if some_more else ONE) - norm
+                lesser = log(under[r] if some_less else ONE) + of_less - norm
+                greater = log(over[r] if some_more else ONE) - norm
                 under[r] = lesser if some_less else ABSENT
                 over[r] = greater if some_more else ABSENT
-                same[r] = logarithm(same[r]) + of_same - norm
-            give(less, first, j, under, wrong)
-            give(equal, first, j, same, wrong)
-            give(more, first, j, over, wrong)
+                same[r] = log(same[r]) + of_same - norm
+            give(less, first, j, under, nan_mask)
+            give(equal, first, j, same, nan_mask)
+            give(more, first, j, over, nan_mask)

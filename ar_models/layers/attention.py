@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-LONGEST = 512
+MAX_DENSE_LENGTH = 512
 """Places up to which training on a CPU holds all the weights of attention."""
 
-TOGETHER = 2**21
+MAX_BLOCK_WEIGHTS = 2**21
 """Of the weights, at most so many are made at once, so that they stay in the cache."""
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Each place's mean of the values at itself and before, weighted by attention.
 
     The fused kernel of PyTorch, save for training on a CPU: there its backward pass
@@ -29,7 +29,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         Vaswani et al., Attention is all you need, 2017.
         https://arxiv.org/abs/1706.03762
     """
-    products = q.device.type == "cpu" and q.requires_grad and q.shape[2] <= LONGEST
+    products = (
+        q.device.type == "cpu" and q.requires_grad and q.shape[2] <= MAX_DENSE_LENGTH
+    )
     if not products or torch.compiler.is_compiling():
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
     return _by_products(q, k, v)
@@ -38,7 +40,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def _by_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     places, width = q.shape[2:]
     later = torch.full((places, places), -torch.inf, dtype=q.dtype).triu(1)
-    together = max(1, TOGETHER // places**2)
+    together = max(1, MAX_BLOCK_WEIGHTS // places**2)
     parts = []
     for own, keys, values in zip(
         *(t.flatten(0, 1).split(together) for t in (q, k, v)), strict=True

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 KEPT = 32
-"""Recordings of a model that are kept, each with memory of its own on the GPU."""
+"""CudaGraphCache of a model that are kept, each with memory of its own on the GPU."""
 
-Record = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
+Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 """Records work: what repeats it, and where each time its result lies."""
 
 
-def cuda_graph(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+def capture_cuda_graph(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
     """Records work on the current CUDA device, on which all its tensors are.
 
     It must not wait for the device, nor bring values to it.
@@ -34,12 +34,12 @@ def cuda_graph(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
     return graph.replay, result
 
 
-RECORDERS: dict[str, Record] = {"cuda": cuda_graph}
+CAPTURERS: dict[str, Capture] = {"cuda": capture_cuda_graph}
 """By the type of the device."""
 
 
 @dataclass(frozen=True)
-class Recording:
+class CapturedGraph:
     """A draw that can be repeated.
 
     Attributes:
@@ -59,7 +59,7 @@ class Recording:
         return self.drawn.clone()
 
 
-class Recordings:
+class CudaGraphCache:
     """Those of a model with its present weights.
 
     A draw is recorded when it is asked for the second time with the same settings and
@@ -72,9 +72,9 @@ class Recordings:
     def _clear(self, state: tuple[object, ...]) -> None:
         self._state = state
         self._once: set[Hashable] = set()
-        self._made: dict[Hashable, Recording] = {}
+        self._made: dict[Hashable, CapturedGraph] = {}
 
-    def draw(
+    def run(
         self,
         model: nn.Module,
         noise: Tensor,
@@ -89,7 +89,7 @@ class Recordings:
             settings: All else that the draw depends on.
             draw: Draws.
         """
-        record = RECORDERS.get(noise.device.type)
+        record = CAPTURERS.get(noise.device.type)
         if record is None:
             return draw(noise)
         self._forget_old_weights(model)
@@ -101,7 +101,7 @@ class Recordings:
             return draw(noise)
         own = noise.clone()
         repeat, drawn = record(lambda: draw(own))
-        self._made[key] = Recording(own, repeat, drawn)
+        self._made[key] = CapturedGraph(own, repeat, drawn)
         return self._made[key].draw(noise)
 
     def _forget_old_weights(self, model: nn.Module) -> None:
@@ -114,5 +114,5 @@ class Recordings:
         if state != self._state:
             self._clear(state)
 
-    def __reduce__(self) -> tuple[type["Recordings"], tuple[()]]:
-        return Recordings, ()  # a copy has none
+    def __reduce__(self) -> tuple[type["CudaGraphCache"], tuple[()]]:
+        return CudaGraphCache, ()  # a copy has none

@@ -7,13 +7,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ar_models.distributions.variable_groups import Group, Grouping
+from ar_models.distributions.variable_groups import VariableGroup, VariableGroups
 from ar_models.kernels import features as feature_kernels
-from ar_models.kernels.compiled import by_loop, loops_pay
-from ar_models.variables import Variable
-
-LARGE = 64
-"""Vocabularies with more codes are embedded instead of one-hot."""
+from ar_models.kernels.compiled import run_kernel, use_kernel
+from ar_models.variables import MAX_ONE_HOT, Variable
 
 DIGITS = 3
 """Last decimal digits of wide integers that a network sees, at most."""
@@ -22,7 +19,7 @@ SOFT_LIMIT = 4.0
 """Scaled values grow only logarithmically beyond this, or beyond the outer knots."""
 
 
-class Features(Group):
+class Features(VariableGroup):
     """What a network sees of variables of one kind: (batch, count) -> (…, width)."""
 
     def of_present(self, x: Tensor) -> Tensor:
@@ -89,10 +86,10 @@ class NumberFeatures(Features):
         return torch.cat([limited, pieces, at_atoms, each], -1)
 
     def of_present(self, x: Tensor) -> Tensor:
-        if not loops_pay(x, times=self.width):
+        if not use_kernel(x, times=self.width):
             return super().of_present(x)
         rule = self.location, self.scale, self.limits, self.knots, self.atoms
-        (features,) = by_loop(
+        (features,) = run_kernel(
             feature_kernels.of_numbers,
             x,
             *rule,
@@ -102,7 +99,7 @@ class NumberFeatures(Features):
         return features
 
 
-class Inputs(Grouping):
+class InputFeatures(VariableGroups):
     """Network features of every variable; (batch, dim) -> (batch, size).
 
     Binary variables are themselves, categorical ones one-hot or, when large, embedded;
@@ -129,17 +126,17 @@ class Inputs(Grouping):
         parts = []
         for k, group in enumerate(self.groups):
             assert isinstance(group, Features)
-            parts.append(group.of_present(self.take(k, x)).flatten(1))
+            parts.append(group.of_present(self.gather(k, x)).flatten(1))
         return torch.cat(parts, dim=-1)
 
-    def of_one(self, x: Tensor, variable: int) -> tuple[Tensor, slice]:
+    def forward_one(self, x: Tensor, variable: int) -> tuple[Tensor, slice]:
         """The features (batch, width) of a variable's values, and where they stand.
 
         Args:
             x: The values of that variable, (batch,).
             variable: Its number.
         """
-        group, at = self.alone(variable)
+        group, at = self.single(variable)
         assert isinstance(group, Features)
         return group.of_present(x.unsqueeze(-1)).squeeze(1), at
 
@@ -156,7 +153,7 @@ def _digits(variable: Variable) -> int:
     if variable.kind != "integer" or not variable.knots:
         return 0
     span = variable.knots[-1] - variable.knots[0]
-    if span <= LARGE:
+    if span <= MAX_ONE_HOT:
         return 0
     return min(DIGITS, math.floor(math.log10(span)))
 
@@ -168,17 +165,17 @@ def _knots(variable: Variable) -> list[float]:
 
 
 def _atoms(variable: Variable) -> tuple[float, ...]:
-    return variable.atoms if len(variable.atoms) <= LARGE else ()
+    return variable.atoms if len(variable.atoms) <= MAX_ONE_HOT else ()
 
 
 def _group(
     key: tuple[str, int, int, int], variables: list[Variable], embedding: int
-) -> Group:
+) -> VariableGroup:
     kind, size, atoms, digits = key
     count = len(variables)
     if kind == "binary":
         return BinaryFeatures(1, {})
-    if kind == "categorical" and size > LARGE:
+    if kind == "categorical" and size > MAX_ONE_HOT:
         table = torch.randn(count, size, embedding)
         return EmbeddedFeatures(embedding, {}, {"table": table})
     if kind == "categorical":

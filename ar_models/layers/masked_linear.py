@@ -7,19 +7,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.layers.tensor_cache import Kept
+from ar_models.distributions.tensor_cache import TensorCache
 
-BLOCKS = 8
+OUTPUT_BLOCKS = 8
 """Into how many blocks of outputs a large product is divided; 1: none."""
 
-LARGE = 2**16
+MIN_BLOCKED_WEIGHTS = 2**16
 """Weights from which that pays."""
 
-RUN = 8
+MIN_RUN_LENGTH = 8
 """Columns in a row, in the mean, from which they are copied together."""
 
 
-class Staircase(NamedTuple):
+class BlockTriangularWeight(NamedTuple):
     """A masked weight without most of its zeros.
 
     With inputs and outputs in the order of their degrees each output sees a prefix of
@@ -32,9 +32,9 @@ class Staircase(NamedTuple):
         weights: Of each block, (outputs, prefix).
     """
 
-    inputs: "Order"
+    inputs: "ColumnPermutation"
     outputs: Tensor | None
-    restored: "Order"
+    restored: "ColumnPermutation"
     weights: list[Tensor]
 
     @classmethod
@@ -44,7 +44,7 @@ class Staircase(NamedTuple):
         of_inputs: Tensor,
         of_outputs: Tensor,
         dtype: torch.dtype,
-    ) -> "Staircase":
+    ) -> "BlockTriangularWeight":
         """That of a weight (outputs, inputs) and the degrees of both.
 
         Args:
@@ -53,7 +53,10 @@ class Staircase(NamedTuple):
             of_outputs: The outputs' degrees.
             dtype: Of its products.
         """
-        order_in, order_out = ascending(of_inputs), ascending(of_outputs)
+        order_in, order_out = (
+            sorting_permutation(of_inputs),
+            sorting_permutation(of_outputs),
+        )
         if order_in is not None:
             weight, of_inputs = weight[:, order_in], of_inputs[order_in]
         if order_out is not None:
@@ -62,18 +65,22 @@ class Staircase(NamedTuple):
         seen = torch.searchsorted(of_inputs, of_outputs, right=True)
         weights = []
         for rows, counts in zip(
-            weight.tensor_split(BLOCKS), seen.tensor_split(BLOCKS), strict=True
+            weight.tensor_split(OUTPUT_BLOCKS),
+            seen.tensor_split(OUTPUT_BLOCKS),
+            strict=True,
         ):
             if len(rows):
                 block = rows[:, : int(counts[-1])].to(dtype)
                 weights.append(block.contiguous())
-        restored = Order.of(None if order_out is None else order_out.argsort())
-        return cls(Order.of(order_in), order_out, restored, weights)
+        restored = ColumnPermutation.of(
+            None if order_out is None else order_out.argsort()
+        )
+        return cls(ColumnPermutation.of(order_in), order_out, restored, weights)
 
     def product(self, x: Tensor, bias: Tensor) -> Tensor:
         """(batch, inputs) -> (batch, outputs), of the weights' type."""
         x, bias = x.to(self.weights[0].dtype), bias.to(self.weights[0].dtype)
-        x = self.inputs.of_columns(x)
+        x = self.inputs.permute(x)
         if self.outputs is not None:
             bias = bias[self.outputs]
         biases = bias.split([len(weight) for weight in self.weights])
@@ -84,10 +91,10 @@ class Staircase(NamedTuple):
             ],
             -1,
         )
-        return self.restored.of_columns(y)
+        return self.restored.permute(y)
 
 
-class Order(NamedTuple):
+class ColumnPermutation(NamedTuple):
     """A new order of columns.
 
     Attributes:
@@ -99,7 +106,7 @@ class Order(NamedTuple):
     runs: tuple[slice, ...]
 
     @classmethod
-    def of(cls, places: Tensor | None) -> "Order":
+    def of(cls, places: Tensor | None) -> "ColumnPermutation":
         """That of places, (columns,)."""
         if places is None:
             return cls(None, ())
@@ -107,7 +114,7 @@ class Order(NamedTuple):
         starts = [
             i for i in range(len(found)) if found[i] != found[i - 1] + 1 or i == 0
         ]
-        if len(starts) * RUN > len(found):
+        if len(starts) * MIN_RUN_LENGTH > len(found):
             return cls(places, ())
         lengths = [b - a for a, b in pairwise([*starts, len(found)])]
         runs = (
@@ -115,7 +122,7 @@ class Order(NamedTuple):
         )
         return cls(places, tuple(runs))
 
-    def of_columns(self, x: Tensor) -> Tensor:
+    def permute(self, x: Tensor) -> Tensor:
         """(batch, columns) in this order."""
         if self.places is None:
             return x
@@ -124,7 +131,7 @@ class Order(NamedTuple):
         return x.index_select(1, self.places)
 
 
-def ascending(degrees: Tensor) -> Tensor | None:
+def sorting_permutation(degrees: Tensor) -> Tensor | None:
     """The places of degrees in ascending order, or None where they stand in it."""
     if bool((degrees[1:] >= degrees[:-1]).all()):
         return None
@@ -144,7 +151,7 @@ class MaskedLinear(nn.Module):
         linear = nn.Linear(inputs, outputs)
         self.weight = linear.weight
         self.bias = linear.bias
-        self._kept: Kept[Tensor | Staircase] = Kept()
+        self._cache: TensorCache[Tensor | BlockTriangularWeight] = TensorCache()
 
     def forward(
         self, x: Tensor, of_inputs: Tensor, of_outputs: Tensor, which: int = 0
@@ -158,13 +165,13 @@ class MaskedLinear(nn.Module):
             which: Number of this pair of degrees; always the same pair.
         """
         masked = self.masked(of_inputs, of_outputs, which)
-        if isinstance(masked, Staircase):
+        if isinstance(masked, BlockTriangularWeight):
             return masked.product(x, self.bias)
         return F.linear(x, masked, self.bias)
 
     def masked(
         self, of_inputs: Tensor, of_outputs: Tensor, which: int
-    ) -> Tensor | Staircase:
+    ) -> Tensor | BlockTriangularWeight:
         """The weight where a degree allows it, else 0: (outputs, inputs).
 
         In eval mode without gradients it is kept until the weight changes, in the type
@@ -181,21 +188,21 @@ class MaskedLinear(nn.Module):
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
         divided = (
-            BLOCKS > 1
-            and weight.numel() >= LARGE
+            OUTPUT_BLOCKS > 1
+            and weight.numel() >= MIN_BLOCKED_WEIGHTS
             and weight.device.type == "cpu"
             and not torch.compiler.is_exporting()
         )
         if not divided:
-            return self._kept.get(
+            return self._cache.get(
                 (which, divided, dtype), weight, lambda: product().to(dtype)
             )
-        return self._kept.get(
+        return self._cache.get(
             (which, divided, dtype),
             weight,
-            lambda: Staircase.of(weight, of_inputs, of_outputs, dtype),
+            lambda: BlockTriangularWeight.of(weight, of_inputs, of_outputs, dtype),
         )
 
     def train(self, mode: bool = True) -> "MaskedLinear":
-        self._kept = Kept()
+        self._cache = TensorCache()
         return super().train(mode)

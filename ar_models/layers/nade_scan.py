@@ -22,7 +22,7 @@ CACHED = 2**18
 
 
 @dataclass(frozen=True)
-class Block:
+class ScanBlock:
     """Neighbouring positions with as many parameters each.
 
     Attributes:
@@ -37,7 +37,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScanPlan:
     """How an ordering goes through features and parameters.
 
     Attributes:
@@ -47,15 +47,15 @@ class Plan:
         ranks: The position of each feature's variable, in that order, (features,).
     """
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[ScanBlock, ...]
     inputs: Tensor
     outputs: Tensor
     ranks: Tensor
 
 
-def make_plan(
+def make_scan_plan(
     order: Tensor, of_inputs: Tensor, of_outputs: Tensor, positions: int, features: int
-) -> Plan:
+) -> ScanPlan:
     """The plan for an ordering.
 
     Args:
@@ -75,12 +75,12 @@ def make_plan(
     )
     inputs = in_ranks.argsort(stable=True)
     outputs = out_ranks.argsort(stable=True)
-    return Plan(tuple(blocks), inputs, outputs, in_ranks[inputs])
+    return ScanPlan(tuple(blocks), inputs, outputs, in_ranks[inputs])
 
 
 def _blocks(
     inputs: Sequence[int], outputs: Sequence[int], positions: int, features: int
-) -> Iterator[Block]:
+) -> Iterator[ScanBlock]:
     """Blocks over positions with so many features and parameters each."""
     start = stop = first_input = first_output = 0
     while start < len(inputs):
@@ -97,7 +97,7 @@ def _blocks(
             first_input + wide,
             first_output + width * (stop - start),
         )
-        yield Block(
+        yield ScanBlock(
             slice(start, stop),
             slice(first_input, last_input),
             slice(first_output, last_output),
@@ -106,7 +106,7 @@ def _blocks(
 
 
 def pre_activations(
-    carry: Tensor, features: Tensor, weight: Tensor, plan: Plan, block: Block
+    carry: Tensor, features: Tensor, weight: Tensor, plan: ScanPlan, block: ScanBlock
 ) -> Tensor:
     """The pre-activations at the positions of a block.
 
@@ -128,12 +128,12 @@ def pre_activations(
     return torch.baddbmm(carry.expand(count, -1, -1), own, within)
 
 
-def _within(weight: Tensor, plan: Plan, block: Block) -> Tensor:
+def _within(weight: Tensor, plan: ScanPlan, block: ScanBlock) -> Tensor:
     """What each position sees of its block, (positions, features, hidden)."""
     return weight[block.inputs] * _earlier(plan, block).to(weight.dtype).unsqueeze(-1)
 
 
-def _earlier(plan: Plan, block: Block) -> Tensor:
+def _earlier(plan: ScanPlan, block: ScanBlock) -> Tensor:
     """Which features of a block come before which position, (positions, features)."""
     places = torch.arange(
         block.positions.start, block.positions.stop, device=plan.ranks.device
@@ -146,12 +146,12 @@ def activate(activation: Activation, a: Tensor) -> Tensor:
     return a.clamp(min=0) if activation == "relu" else a.sigmoid()
 
 
-def run(
+def scan(
     features: Tensor,
     weight: Tensor,
     bias: Tensor,
     heads: Tensor,
-    plan: Plan,
+    plan: ScanPlan,
     *,
     activation: Activation,
     scale: Tensor | None = None,
@@ -178,7 +178,7 @@ def run(
     kept = [None] * len(features) if keep is None else keep.split(rows or len(keep))
     with torch.autocast(features.device.type, enabled=False):
         parts = [
-            _Run.apply(  # type: ignore[no-untyped-call] # torch does not annotate it
+            _Scan.apply(  # type: ignore[no-untyped-call] # torch does not annotate it
                 part, weight, bias, heads, scale, mine, plan, activation
             )
             for part, mine in zip(
@@ -188,7 +188,7 @@ def run(
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-class _Run(torch.autograd.Function):
+class _Scan(torch.autograd.Function):
     """`run` for rows that are taken together."""
 
     @staticmethod
@@ -200,7 +200,7 @@ class _Run(torch.autograd.Function):
         heads: Tensor,
         scale: Tensor | None,
         keep: Tensor | None,
-        plan: Plan,
+        plan: ScanPlan,
         activation: Activation,
     ) -> Tensor:
         batch = len(features)
@@ -224,7 +224,7 @@ class _Run(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # as above
         with torch.autocast(gradient.device.type, enabled=False):
-            reverse = _Reverse(ctx, gradient.T.contiguous())
+            reverse = _ScanBackward(ctx, gradient.T.contiguous())
             for block in reversed(ctx.plan.blocks):
                 reverse.take(block)
         return (
@@ -241,7 +241,7 @@ class _Run(torch.autograd.Function):
 
 def _hidden(
     a: Tensor,
-    block: Block,
+    block: ScanBlock,
     scale: Tensor | None,
     keep: Tensor | None,
     activation: Activation,
@@ -253,8 +253,8 @@ def _hidden(
     return h if keep is None else h.mul_(keep)
 
 
-class _Reverse:
-    """The gradients of a `_Run`, block by block from the last to the first.
+class _ScanBackward:
+    """The gradients of a `_Scan`, block by block from the last to the first.
 
     Args:
         ctx: The context that the forward pass left.
@@ -271,7 +271,7 @@ class _Reverse:
     def __init__(self, ctx: Any, gradient: Tensor) -> None:  # torch's context
         self.of = ctx.saved_tensors
         features, weight, heads, scale, _, a = self.of
-        self.plan: Plan = ctx.plan
+        self.plan: ScanPlan = ctx.plan
         self.activation: Activation = ctx.activation
         self.gradient = gradient
         self.a = a.clone()
@@ -281,7 +281,7 @@ class _Reverse:
         self.scale = None if scale is None else torch.empty_like(scale)
         self.carry = torch.zeros_like(a)
 
-    def take(self, block: Block) -> None:
+    def take(self, block: ScanBlock) -> None:
         """Adds what a block contributes."""
         features, weight, heads, scale, keep, _ = self.of
         own = features[:, block.inputs]
@@ -316,7 +316,7 @@ class _Reverse:
         )
         return backward(of_h, h)
 
-    def _spread(self, block: Block, own: Tensor, of_a: Tensor) -> None:
+    def _spread(self, block: ScanBlock, own: Tensor, of_a: Tensor) -> None:
         """What a block's features get from the positions after them in the block."""
         weight = self.of[1]
         products = own.T.expand(len(of_a), -1, -1) @ of_a

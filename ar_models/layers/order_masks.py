@@ -9,7 +9,7 @@ from torch import Tensor
 from ar_models.variables import Variable
 
 
-class Chains(NamedTuple):
+class GroupPositions(NamedTuple):
     """Where each variable stands in the chain of its group; each (dim,), int64.
 
     Attributes:
@@ -23,13 +23,13 @@ class Chains(NamedTuple):
     length: Tensor
 
 
-def chains(variables: Sequence[Variable]) -> Chains:
+def group_positions(variables: Sequence[Variable]) -> GroupPositions:
     """The chains that the variables of each group form.
 
     Example:
-        >>> from ar_models.variables import binary
-        >>> chains(binary(2))
-        Chains(group=tensor([0, 1]), place=tensor([0, 0]), length=tensor([1, 1]))
+        >>> from ar_models.variables import binary_variables
+        >>> group_positions(binary_variables(2)).length
+        tensor([1, 1])
     """
     numbers = {group: k for k, group in enumerate(dict.fromkeys(_groups(variables)))}
     lengths = dict.fromkeys(numbers, 0)
@@ -39,15 +39,17 @@ def chains(variables: Sequence[Variable]) -> Chains:
         place.append(lengths[of_variable])
         lengths[of_variable] += 1
     length = [lengths[of_variable] for of_variable in _groups(variables)]
-    return Chains(torch.tensor(group), torch.tensor(place), torch.tensor(length))
+    return GroupPositions(
+        torch.tensor(group), torch.tensor(place), torch.tensor(length)
+    )
 
 
 def _groups(variables: Sequence[Variable]) -> list[int]:
     return [variable.group for variable in variables]
 
 
-def split(
-    chains: Chains | None, keys: Tensor, share: Tensor, free: Tensor
+def sample_known(
+    chains: GroupPositions | None, keys: Tensor, share: Tensor, free: Tensor
 ) -> tuple[Tensor, Tensor]:
     r"""Known variables at a random point of a random order, and what is next worth.
 

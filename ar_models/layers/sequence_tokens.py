@@ -14,22 +14,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.distributions.conditionals import (
-    EXACT,
-    Conditional,
+    EXACT_SAMPLING,
     Conditionals,
-    Layout,
-    Tempering,
-    precise,
+    GroupDistribution,
+    ParameterLayout,
+    SamplingParams,
+    at_least_float32,
 )
-from ar_models.families.base import settle
-from ar_models.layers.features import Inputs
-from ar_models.variables import Variable
+from ar_models.layers.features import InputFeatures
+from ar_models.variables import Variable, apply_given
 
-SPREAD = 0.1
+INIT_STD = 0.1
 """Standard deviation of the first vectors."""
 
 
-class Within(nn.Module):
+class ContextMADE(nn.Module):
     """The parameters of a few variables, chained, given a context.
 
     One masked hidden layer: hidden unit k sees the variables up to its degree and the
@@ -62,8 +61,10 @@ class Within(nn.Module):
         embedding: int,
     ) -> None:
         super().__init__()
-        self.inputs = Inputs.of(variables, embedding)
-        self.layout = Layout.of(variables, components, embedding, factorise=False)
+        self.inputs = InputFeatures.of(variables, embedding)
+        self.layout = ParameterLayout.of(
+            variables, components, embedding, factorise=False
+        )
         self.context = nn.Linear(context, self.layout.size)
         nn.init.normal_(self.context.weight, std=0.01)
         with torch.no_grad():
@@ -78,8 +79,8 @@ class Within(nn.Module):
         # Ascending, so that what is known of a chain so far is a slice.
         degrees = 1 + torch.arange(hidden) * (len(variables) - 1) // hidden
         self.register_buffer("degrees", degrees, persistent=False)
-        sees = self.inputs.owner < degrees.unsqueeze(-1)
-        shows = degrees <= self.layout.owner.unsqueeze(-1)
+        sees = self.inputs.variable_index < degrees.unsqueeze(-1)
+        shows = degrees <= self.layout.variable_index.unsqueeze(-1)
         self.register_buffer("sees", sees, persistent=False)
         self.register_buffer("shows", shows, persistent=False)
 
@@ -94,7 +95,7 @@ class Within(nn.Module):
         return parameters + F.linear(h, self.last.weight * self.shows)
 
 
-class ChainDraw:
+class ContextMADESampler:
     """Draws the variables of a chain one after another, in the time of one pass.
 
     Each brings in only what the one before it made known.
@@ -103,11 +104,11 @@ class ChainDraw:
         within: The network of the chain.
     """
 
-    def __init__(self, within: Within) -> None:
+    def __init__(self, within: ContextMADE) -> None:
         count = within.layout.dim
         self.within = within
-        self.inputs = [within.inputs.alone(k) for k in range(count)]
-        self.outputs = [within.layout.alone(k) for k in range(count)]
+        self.inputs = [within.inputs.single(k) for k in range(count)]
+        self.outputs = [within.layout.single(k) for k in range(count)]
         if not within.chained:
             return
         columns = torch.cat([torch.arange(at.start, at.stop) for _, at in self.inputs])
@@ -128,13 +129,13 @@ class ChainDraw:
         self.before = before
         self.seen = before.new_empty(len(before), self.features[-1])
 
-    def conditional(self, k: int) -> tuple[Conditional, Tensor]:
+    def conditional(self, k: int) -> tuple[GroupDistribution, Tensor]:
         """The distribution of variable k of the chain, and its parameters (batch, n).
 
         All before it must have been learned.
         """
         group, at = self.outputs[k]
-        assert isinstance(group, Conditional)
+        assert isinstance(group, GroupDistribution)
         found = self.parameters[:, at]
         if not self.within.chained or not self.units[k]:
             return group, found
@@ -155,7 +156,7 @@ class ChainDraw:
         self.seen[:, at] = features.masked_fill(x.isnan().unsqueeze(-1), 0)
 
 
-class Steps(nn.Module):
+class PositionTokens(nn.Module):
     """Reads and predicts the places of one column of lists.
 
     All other variables (the length, other columns) come before the places and are a
@@ -190,17 +191,19 @@ class Steps(nn.Module):
         embedding: int,
     ) -> None:
         super().__init__()
-        self.head, self.places = divide(variables)
-        self.layout = Layout.of(variables, components, embedding, factorise=False)
-        one = relative(variables, self.places[0])
+        self.head, self.places = split_list_variables(variables)
+        self.layout = ParameterLayout.of(
+            variables, components, embedding, factorise=False
+        )
+        one = reindex_parents(variables, self.places[0])
         settings = {"components": components, "embedding": embedding}
-        self.within = Within(one, width, hidden, **settings)
+        self.within = ContextMADE(one, width, hidden, **settings)
         self.token = nn.Linear(self.within.inputs.size, width)
-        self.start = nn.Parameter(torch.randn(width) * SPREAD)
-        self.before: Within | None = None
+        self.start = nn.Parameter(torch.randn(width) * INIT_STD)
+        self.before: ContextMADE | None = None
         if self.head:
-            others = relative(variables, self.head)
-            self.before = Within(others, width, hidden, **settings)
+            others = reindex_parents(variables, self.head)
+            self.before = ContextMADE(others, width, hidden, **settings)
             self.head_token = nn.Linear(self.before.inputs.size, width)
         source = _source(self.layout, self.before, self.within, self.head, self.places)
         self.register_buffer("source", source, persistent=False)
@@ -218,7 +221,7 @@ class Steps(nn.Module):
         longest = int(last[-1]) + 1 if len(last) else 0
         return min(max(longest + 1, 2), len(self.places))
 
-    def read(self, x: Tensor, count: int) -> Tensor:
+    def embed(self, x: Tensor, count: int) -> Tensor:
         """What a network reads: (batch, dim) -> (batch, count, width).
 
         Vector k tells what the place k - 1 holds; the first one what comes before.
@@ -265,7 +268,7 @@ class Steps(nn.Module):
         present = (~x[:, self.members].isnan()).any(-1)
         length = present.sum(-1)
         count = int(length.max()) + 1
-        h = network(self.read(x, count))
+        h = network(self.embed(x, count))
         # Vector k has read the places before k.
         last = h[torch.arange(len(x), device=x.device), length]
         read = torch.arange(count, device=x.device) <= length.unsqueeze(-1)
@@ -273,13 +276,13 @@ class Steps(nn.Module):
         return torch.cat([last, mean], -1)
 
     @torch.no_grad()
-    def draw(
+    def sample(
         self,
         variables: Sequence[Variable],
         noise: Tensor,
         given: Tensor | None,
         advance: Callable[[Tensor], Tensor],
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """Samples, one step of the network per place: (batch, dim).
 
@@ -288,26 +291,32 @@ class Steps(nn.Module):
             noise: Uniform numbers (batch, dim, 2).
             given: Known values (batch, dim), NaN where free; None: nothing.
             advance: Takes vector k of `read`, (batch, width), to hidden vector k.
-            tempering: Of every conditional.
+            sampling: Of every conditional.
         """
         x = noise.new_full((len(noise), len(variables)), torch.nan)
 
-        def chain(own: ChainDraw, indices: Sequence[int], context: Tensor) -> None:
+        def chain(
+            own: ContextMADESampler, indices: Sequence[int], context: Tensor
+        ) -> None:
             own.begin(context)
             for k, i in enumerate(indices):
                 group, parameters = own.conditional(k)
                 uniform = noise[:, i].unsqueeze(1)
                 free = group.sample(
-                    precise(parameters).unsqueeze(1), uniform, tempering
+                    at_least_float32(parameters).unsqueeze(1), uniform, sampling
                 )
                 known = None if given is None else given[:, i]
-                x[:, i] = settle(variables[i], free.squeeze(1), known, x)
+                x[:, i] = apply_given(variables[i], free.squeeze(1), known, x)
                 own.learn(k, x[:, i])
 
         if self.before is not None:
-            chain(ChainDraw(self.before), self.head, self.start.expand(len(x), -1))
+            chain(
+                ContextMADESampler(self.before),
+                self.head,
+                self.start.expand(len(x), -1),
+            )
         vector = self.first(x)
-        within = ChainDraw(self.within)
+        within = ContextMADESampler(self.within)
         for indices in self.places:
             chain(within, indices, advance(vector))
             if bool(x[:, indices].isnan().all()):
@@ -317,21 +326,23 @@ class Steps(nn.Module):
         return x
 
 
-def divide(variables: Sequence[Variable]) -> tuple[list[int], list[list[int]]]:
+def split_list_variables(
+    variables: Sequence[Variable],
+) -> tuple[list[int], list[list[int]]]:
     """The variables before the places, and those of each place.
 
     Raises:
         ValueError: There is not one column of lists, or its places are not alike.
     """
-    columns = {v.part_of for v in variables if v.place is not None}
+    columns = {v.column_index for v in variables if v.place is not None}
     if len(columns) != 1:
         raise ValueError(
             "steps 'places' need exactly one column of lists, got "
             f"{len(columns)}; leave the others out, or take steps 'variables'"
         )
     head = [i for i, v in enumerate(variables) if v.place is None]
-    # Other columns come before the length, as `head_first` has them.
-    head.sort(key=lambda i: variables[i].part_of in columns)
+    # Other columns come before the length, as `group_order` has them.
+    head.sort(key=lambda i: variables[i].column_index in columns)
     places: dict[int, list[int]] = {}
     for i, v in enumerate(variables):
         if v.place is not None:
@@ -343,14 +354,14 @@ def divide(variables: Sequence[Variable]) -> tuple[list[int], list[list[int]]]:
     return head, chains
 
 
-def head_first(variables: Sequence[Variable]) -> list[int]:
+def group_order(variables: Sequence[Variable]) -> list[int]:
     """The sequence of groups in which that of the places comes last."""
     last = {v.group for v in variables if v.place is not None}
     groups = list(dict.fromkeys(v.group for v in variables))
     return [g for g in groups if g not in last] + [g for g in groups if g in last]
 
 
-def relative(
+def reindex_parents(
     variables: Sequence[Variable], indices: Sequence[int]
 ) -> tuple[Variable, ...]:
     """Some variables as a model of their own, parents among them kept."""
@@ -364,9 +375,9 @@ def relative(
 
 
 def _source(
-    layout: Layout,
-    before: Within | None,
-    within: Within,
+    layout: ParameterLayout,
+    before: ContextMADE | None,
+    within: ContextMADE,
     head: Sequence[int],
     places: Sequence[Sequence[int]],
 ) -> Tensor:
@@ -374,12 +385,12 @@ def _source(
     sequence = [*head, *(i for chain in places for i in chain)]
     rank = torch.empty(len(sequence), dtype=torch.long)
     rank[torch.tensor(sequence)] = torch.arange(len(sequence))
-    target = rank[layout.owner].argsort(stable=True)
+    target = rank[layout.variable_index].argsort(stable=True)
     parts, start = [], 0
     if before is not None:
-        parts.append(before.layout.owner.argsort(stable=True))
+        parts.append(before.layout.variable_index.argsort(stable=True))
         start = before.layout.size
-    own = within.layout.owner.argsort(stable=True)
+    own = within.layout.variable_index.argsort(stable=True)
     for k in range(len(places)):
         parts.append(start + k * within.layout.size + own)
     source: Tensor = torch.cat(parts)[target.argsort()]

@@ -7,23 +7,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.distributions.conditionals import (
-    EXACT,
-    Conditional,
+    EXACT_SAMPLING,
     Conditionals,
+    GroupDistribution,
     Heads,
-    Layout,
-    Tempering,
-    precise,
+    ParameterLayout,
+    SamplingParams,
+    at_least_float32,
 )
-from ar_models.families.base import settle
-from ar_models.layers.features import Inputs
-from ar_models.variables import Variable
+from ar_models.layers.features import InputFeatures
+from ar_models.variables import Variable, apply_given
 
-SPREAD = 0.1
+INIT_STD = 0.1
 """Standard deviation of the first vectors."""
 
 
-class Tokens(nn.Module):
+class ValueEmbedding(nn.Module):
     """A vector per variable from its value, by a linear map of the variable's own.
 
     The mirror of `Heads`. The vector of an absent variable is 0.
@@ -38,14 +37,14 @@ class Tokens(nn.Module):
         self, variables: Sequence[Variable], width: int, embedding: int = 16
     ) -> None:
         super().__init__()
-        self.inputs = Inputs.of(variables, embedding)
-        self.weight = nn.Parameter(torch.randn(self.inputs.size, width) * SPREAD)
+        self.inputs = InputFeatures.of(variables, embedding)
+        self.weight = nn.Parameter(torch.randn(self.inputs.size, width) * INIT_STD)
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, dim) -> (batch, dim, width)."""
         inputs = self.inputs
         features = inputs.split(inputs(x.to(self.weight.dtype)))
-        weights = self.weight[inputs.places].split(inputs.sections)
+        weights = self.weight[inputs.source_index].split(inputs.section_sizes)
         parts = []
         for part, weight in zip(features, weights, strict=True):
             own = weight.unflatten(0, part.shape[1:])  # (count, features, width)
@@ -53,15 +52,15 @@ class Tokens(nn.Module):
                 parts.append(part * own.squeeze(1))
             else:
                 parts.append(torch.einsum("bnf,nfw->bnw", part, own))
-        return inputs.restore(parts)
+        return inputs.merge(parts)
 
-    def alone(self, x: Tensor, i: int) -> Tensor:
+    def forward_one(self, x: Tensor, i: int) -> Tensor:
         """That of variable `i`: (batch,) -> (batch, width)."""
-        features, at = self.inputs.of_one(x.to(self.weight.dtype), i)
+        features, at = self.inputs.forward_one(x.to(self.weight.dtype), i)
         return features @ self.weight[at]
 
 
-class SharedTokens(nn.Module):
+class SharedValueEmbedding(nn.Module):
     """A vector per variable from its value, by one map for all of them.
 
     For variables that are alike, such as pixels or characters. The vector of an absent
@@ -76,22 +75,22 @@ class SharedTokens(nn.Module):
         super().__init__()
         require_alike(variables)
         size = variables[0].size
-        self.inputs = None if size else Inputs.of(variables)
+        self.inputs = None if size else InputFeatures.of(variables)
         rows = size if self.inputs is None else self.inputs.size // self.inputs.dim
-        self.weight = nn.Parameter(torch.randn(rows, width) * SPREAD)
+        self.weight = nn.Parameter(torch.randn(rows, width) * INIT_STD)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, dim) -> (batch, dim, width), as `Tokens`."""
+        """(batch, dim) -> (batch, dim, width), as `ValueEmbedding`."""
         if self.inputs is None:
             return self._of_codes(x)
         (features,) = self.inputs.split(self.inputs(x.to(self.weight.dtype)))
         return features @ self.weight
 
-    def alone(self, x: Tensor, i: int) -> Tensor:
+    def forward_one(self, x: Tensor, i: int) -> Tensor:
         """That of variable `i`: (batch,) -> (batch, width)."""
         if self.inputs is None:
             return self._of_codes(x)
-        features, _ = self.inputs.of_one(x.to(self.weight.dtype), i)
+        features, _ = self.inputs.forward_one(x.to(self.weight.dtype), i)
         return features @ self.weight
 
     def _of_codes(self, x: Tensor) -> Tensor:
@@ -110,7 +109,7 @@ class SharedHeads(nn.Module):
         width: Length of each hidden vector.
     """
 
-    def __init__(self, layout: Layout, width: int) -> None:
+    def __init__(self, layout: ParameterLayout, width: int) -> None:
         super().__init__()
         # The layout's tables belong to the model that holds it.
         self._layout = [layout]
@@ -122,16 +121,16 @@ class SharedHeads(nn.Module):
         """The parameters (batch, size) from hidden vectors (batch, dim, width)."""
         return F.linear(h, self.weight).flatten(1) + self.bias
 
-    def alone(self, h: Tensor, i: int) -> tuple[Conditional, Tensor]:
+    def forward_one(self, h: Tensor, i: int) -> tuple[GroupDistribution, Tensor]:
         """As `Heads.alone`."""
-        group, at = self._layout[0].alone(i)
-        assert isinstance(group, Conditional)
+        group, at = self._layout[0].single(i)
+        assert isinstance(group, GroupDistribution)
         return group, F.linear(h, self.weight, self.bias[at])
 
 
 def require_alike(variables: Sequence[Variable]) -> None:
     """Raises ValueError unless one map can read, and one predict, every variable."""
-    for grouping in (Layout.of(variables), Inputs.of(variables)):
+    for grouping in (ParameterLayout.of(variables), InputFeatures.of(variables)):
         if len(grouping.groups) > 1:
             one, other = (_describe(variables[m[0]]) for m in grouping.members[:2])
             raise ValueError(
@@ -149,7 +148,7 @@ def _describe(variable: Variable) -> str:
     return f"{variable.name} ({variable.kind}, {parts})"
 
 
-class Chain(nn.Module):
+class VariableTokens(nn.Module):
     """Reads and predicts variables as a sequence, in any ordering.
 
     Vector k tells which variable came last and its value, and which comes next. So one
@@ -176,21 +175,23 @@ class Chain(nn.Module):
         shared: bool,
     ) -> None:
         super().__init__()
-        self.layout = Layout.of(variables, components, embedding, factorise=not shared)
-        self.tokens: Tokens | SharedTokens
+        self.layout = ParameterLayout.of(
+            variables, components, embedding, factorise=not shared
+        )
+        self.tokens: ValueEmbedding | SharedValueEmbedding
         self.heads: Heads | SharedHeads
         if shared:
-            self.tokens = SharedTokens(variables, width)
+            self.tokens = SharedValueEmbedding(variables, width)
             self.heads = SharedHeads(self.layout, width)
         else:
-            self.tokens = Tokens(variables, width, embedding)
+            self.tokens = ValueEmbedding(variables, width, embedding)
             self.heads = Heads(self.layout, width)
         dim = len(variables)
-        self.start = nn.Parameter(torch.randn(width) * SPREAD)
-        self.last = nn.Parameter(torch.randn(dim, width) * SPREAD)
-        self.next = nn.Parameter(torch.randn(dim, width) * SPREAD)
+        self.start = nn.Parameter(torch.randn(width) * INIT_STD)
+        self.last = nn.Parameter(torch.randn(dim, width) * INIT_STD)
+        self.next = nn.Parameter(torch.randn(dim, width) * INIT_STD)
 
-    def read(self, x: Tensor, order: Tensor) -> Tensor:
+    def embed(self, x: Tensor, order: Tensor) -> Tensor:
         """What a network reads: (batch, dim) -> (batch, dim + 1, width).
 
         Vector k is of the variables k - 1 and k in the ordering. The first has none
@@ -200,9 +201,9 @@ class Chain(nn.Module):
             x: Observations.
             order: The ordering, (dim,), or one per row, (batch, dim).
         """
-        return self.values(x, order) + F.pad(self.next[order], (0, 0, 0, 1))
+        return self.embed_values(x, order) + F.pad(self.next[order], (0, 0, 0, 1))
 
-    def values(self, x: Tensor, order: Tensor) -> Tensor:
+    def embed_values(self, x: Tensor, order: Tensor) -> Tensor:
         """The part of `read` that tells which variable came last and its value."""
         vectors = self.tokens(x) + self.last
         if order.dim() == 1:
@@ -221,14 +222,14 @@ class Chain(nn.Module):
         return Conditionals(self.layout, self.heads(h))
 
     @torch.no_grad()
-    def draw(
+    def sample(
         self,
         variables: Sequence[Variable],
         noise: Tensor,
         given: Tensor | None,
         order: Tensor | Sequence[int],
         advance: Callable[[Tensor], Tensor],
-        tempering: Tempering = EXACT,
+        sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """Samples, one step of the network per variable: (batch, dim).
 
@@ -239,7 +240,7 @@ class Chain(nn.Module):
             order: The ordering, or one per row, (batch, dim).
             advance: Takes vector k of `read`, (batch, width), to hidden vector k. It
                 is called once for each k, in turn.
-            tempering: Of every conditional.
+            sampling: Of every conditional.
         """
         x = noise.new_full((len(noise), len(variables)), torch.nan)
         vector = self.start.expand(len(x), -1)
@@ -258,19 +259,19 @@ class Chain(nn.Module):
                 ]
             vector = torch.empty_like(h)
             for i, rows in places:
-                group, parameters = self.heads.alone(h[rows], i)
+                group, parameters = self.heads.forward_one(h[rows], i)
                 uniform = noise[rows][:, i].unsqueeze(1)
                 free = group.sample(
-                    precise(parameters).unsqueeze(1), uniform, tempering
+                    at_least_float32(parameters).unsqueeze(1), uniform, sampling
                 )
                 known = None if given is None else given[rows, i]
-                value = settle(variables[i], free.squeeze(1), known, x[rows])
+                value = apply_given(variables[i], free.squeeze(1), known, x[rows])
                 x[rows, i] = value
-                vector[rows] = self.tokens.alone(value, i) + self.last[i]
+                vector[rows] = self.tokens.forward_one(value, i) + self.last[i]
         return x
 
 
-def random_orders(variables: Sequence[Variable], keys: Tensor) -> Tensor:
+def random_orderings(variables: Sequence[Variable], keys: Tensor) -> Tensor:
     """Random orderings, one per row.
 
     Any that keep the variables of a group in their order, all equally likely.

@@ -142,8 +142,12 @@ def narrow(
 ) -> Conditionals:
     """The conditionals of some variables, numbered anew, in the rows `at`."""
     layout = conditionals.layout.select(variables)
-    here = {place: k for k, place in enumerate(conditionals.layout.places.tolist())}
-    numbers = torch.tensor([here[place] for place in layout.places.tolist()]).to(at)
+    here = {
+        place: k for k, place in enumerate(conditionals.layout.source_index.tolist())
+    }
+    numbers = torch.tensor([here[place] for place in layout.source_index.tolist()]).to(
+        at
+    )
     return Conditionals(layout, conditionals.parameters[at.unsqueeze(1), numbers])
 
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ar_models.distributions.conditionals import Conditionals, pick
-from ar_models.families.base import AutoregressiveModel, settle
+from ar_models.distributions.conditionals import Conditionals, sample_categorical
+from ar_models.families.base import AutoregressiveModel
 from ar_models.tables import arrow
 from ar_models.tables.columns import (
     PRESENT,
@@ -22,6 +22,7 @@ from ar_models.tables.columns import (
     RealColumn,
 )
 from ar_models.tables.encoder import TableEncoder
+from ar_models.variables import apply_given
 
 Method = Literal["draw", "median", "mean"]
 METHODS: tuple[Method, ...] = ("draw", "median", "mean")
@@ -110,7 +111,7 @@ def impute(
     encoded = encoder.encode(table)
     x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
     seen = torch.from_numpy(encoded.escapes == PRESENT).to(x.device)
-    columns = torch.tensor([v.part_of for v in model.variables], device=x.device)
+    columns = torch.tensor([v.column_index for v in model.variables], device=x.device)
     known = seen[:, columns]
     fillings = []
     for j in dict.fromkeys(columns[model.ordering()].tolist()):
@@ -169,7 +170,7 @@ class _Cell:
         """The conditional of variable `i` alone, given what is known now."""
         whole = self.model.conditional(self.x, self.known)
         block = whole.layout.select([i])
-        return Conditionals(block, whole.parameters[:, block.places])
+        return Conditionals(block, whole.parameters[:, block.source_index])
 
     def codes(self, i: int, own: Conditionals) -> Tensor:
         """Log-probabilities of codes, (n, codes), given that none is missing."""
@@ -193,7 +194,7 @@ class _Cell:
             own = self.ask(i)
             logs = self.codes(i, own) if variable.size else None
             value = choose(i, own, logs).to(self.x.dtype)
-            self.x[:, i] = settle(variable, value, None, self.x)
+            self.x[:, i] = apply_given(variable, value, None, self.x)
             mine = self.x[:, [i]]
             if logs is None:
                 chosen = own.log_prob(mine)
@@ -207,7 +208,7 @@ class _Cell:
 
         def choose(i: int, own: Conditionals, logs: Tensor | None) -> Tensor:
             if logs is not None:
-                return pick(logs.exp(), noise[:, i, 0])
+                return sample_categorical(logs.exp(), noise[:, i, 0])
             return own.sample(noise[:, [i]])[:, 0]
 
         self.walk(choose)

@@ -132,7 +132,7 @@ def conditionals_of(
     """The conditionals of encoded rows in each ordering, unknown cells marginalised."""
     if encoded.unknown is None:
         return [model.conditionals(x, k) for k in range(model.orderings)]
-    groups = [variable.part_of for variable in model.variables]
+    groups = [variable.column_index for variable in model.variables]
     known = torch.from_numpy(~encoded.unknown[:, groups]).to(x.device)
     return [model.marginal_conditionals(x, known, k) for k in range(model.orderings)]
 
@@ -426,10 +426,10 @@ def _leave_one_out(view: View) -> tuple[Floats, Tensor]:
     total = torch.empty_like(view.x)
     present = ~view.x.isnan()
     column = torch.tensor(
-        [v.part_of for v in view.model.variables], device=present.device
+        [v.column_index for v in view.model.variables], device=present.device
     )
     for i, variable in enumerate(view.model.variables):
-        known = present & (column != variable.part_of)
+        known = present & (column != variable.column_index)
         known[:, :i] = present[:, :i]
         with view.rounding():
             given = view.model.conditional(view.x, known)
@@ -550,7 +550,7 @@ def log_tail_probability(
     tail = _sidak(least, np.maximum(count, 1))
     escaped = encoded.escapes != PRESENT
     if escaped.any():
-        first = [v.part_of for v in variables].index
+        first = [v.column_index for v in variables].index
         at = [first(j) for j in range(tail.shape[1])]
         of_ties = share[:, at].double().log().cpu().numpy()
         tail = np.where(escaped, encoded.log_volume + math.log(3) + of_ties, tail)
@@ -565,7 +565,7 @@ def _log_tails_of_variables(
     log_prob: Tensor | None,
 ) -> Tensor:
     """Of each variable, with a share of what is as extreme, (n, dim); NaN if absent."""
-    less, equal, more = conditionals.log_tails(x, log_prob).unbind(-1)
+    less, equal, more = conditionals.log_tail_probs(x, log_prob).unbind(-1)
     low = torch.logaddexp(less, equal + share.log())
     high = torch.logaddexp(more, equal + torch.log1p(-share))
     number = torch.tensor([v.kind in ("integer", "real") for v in variables])
@@ -575,7 +575,7 @@ def _log_tails_of_variables(
 
 def _least_by_column(values: Tensor, variables: Sequence[Variable]) -> Floats:
     """The least of the variables of each column: (n, dim) -> (n, columns)."""
-    column = torch.tensor([v.part_of for v in variables], device=values.device)
+    column = torch.tensor([v.column_index for v in variables], device=values.device)
     shape = len(values), int(column.max()) + 1
     least = values.new_full(shape, torch.inf)
     least.scatter_reduce_(1, column.expand_as(values), values, "amin")
@@ -596,7 +596,7 @@ def _sidak(log_p: Floats, count: Floats) -> Floats:
 
 def by_column(values: Tensor, variables: Sequence[Variable]) -> Floats:
     """Sums over the variables of each column: (n, dim) -> (n, columns), float64."""
-    column = torch.tensor([v.part_of for v in variables], device=values.device)
+    column = torch.tensor([v.column_index for v in variables], device=values.device)
     total = torch.zeros(
         len(values), int(column.max()) + 1, dtype=torch.float64, device=values.device
     )

@@ -161,7 +161,7 @@ class TableEncoder:
 
     def column_of(self, variable: int) -> Column:
         """The column that a variable belongs to."""
-        return self.columns[self.variables[variable].part_of]
+        return self.columns[self.variables[variable].column_index]
 
     def span(self, j: int) -> slice:
         """Where the variables of column `j` stand in `x`."""
@@ -288,7 +288,7 @@ class TableEncoder:
         """An encoded table in which nulls are unknown, and count nothing."""
         nulls = [table.column(name).is_null().to_numpy() for name in self.names]
         unknown = np.stack(nulls, axis=1)
-        groups = np.array([variable.part_of for variable in self.variables])
+        groups = np.array([variable.column_index for variable in self.variables])
         return replace(
             encoded,
             x=np.where(unknown[:, groups], np.float32(np.nan), encoded.x),
@@ -415,9 +415,9 @@ def _absolute(columns: tuple[Column, ...]) -> tuple[Variable, ...]:
             taken.add(name)
             parent = None if v.parent is None else v.parent + first
             group = base + v.group
-            part_of = None if group == j else j
+            column_index = None if group == j else j
             variables.append(
-                replace(v, name=name, group=group, parent=parent, column=part_of)
+                replace(v, name=name, group=group, parent=parent, column=column_index)
             )
             groups = max(groups, group + 1)
     return tuple(variables)

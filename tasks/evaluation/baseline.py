@@ -63,7 +63,7 @@ def fit(variables: Sequence[Variable], x: Tensor) -> Independent:
     if not mixtures:
         return model
     layout = model.layout.select(mixtures)
-    bias = model.bias.detach()[layout.places].requires_grad_()
+    bias = model.bias.detach()[layout.source_index].requires_grad_()
     optimizer = torch.optim.Adam([bias], lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     generator = torch.Generator().manual_seed(0)
@@ -78,7 +78,7 @@ def fit(variables: Sequence[Variable], x: Tensor) -> Independent:
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        model.bias[layout.places] = bias
+        model.bias[layout.source_index] = bias
     return model
 
 

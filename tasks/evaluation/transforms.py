@@ -41,10 +41,10 @@ def integral_transforms(
     )
     u = torch.from_numpy(noise.copy()).to(x.device)
     for i, variable in reversed(list(enumerate(variables))):
-        rest = u[:, variable.part_of]
+        rest = u[:, variable.column_index]
         inside = at_most[:, i] - mass[:, i] * (1 - rest)
         value = at_most[:, i] if variable.kind == "real" else inside
-        u[:, variable.part_of] = torch.where(x[:, i].isnan(), rest, value)
+        u[:, variable.column_index] = torch.where(x[:, i].isnan(), rest, value)
     return np.asarray(u.clamp(0, 1).cpu().numpy())
 
 

@@ -117,7 +117,7 @@ class Likelihood(nn.Module):
         super().__init__()
         self.model = density.model
         owners = torch.tensor(
-            [variable.part_of for variable in density.model.variables]
+            [variable.column_index for variable in density.model.variables]
         )
         table = nn.functional.one_hot(owners, len(density.columns)).double()
         self.register_buffer("columns", table)
@@ -174,7 +174,7 @@ def described(density: TableDensity) -> dict[str, str]:
         {
             "name": variable.name,
             "kind": variable.kind,
-            "column": encoder.names[variable.part_of],
+            "column": encoder.names[variable.column_index],
         }
         for variable in encoder.variables
     ]

@@ -68,7 +68,7 @@ def groups_of(encoder: TableEncoder) -> list[list[int]]:
     """The groups of variables of each column: one, or one per place of an image."""
     groups: list[dict[int, None]] = [{} for _ in encoder.columns]
     for variable in encoder.variables:
-        groups[variable.part_of][variable.group] = None
+        groups[variable.column_index][variable.group] = None
     return [list(of_column) for of_column in groups]
 
 

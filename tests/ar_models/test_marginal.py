@@ -44,7 +44,7 @@ def test_known_cells_have_their_marginal_probability(
     nulls = np.stack([gaps[n].is_null().to_numpy() for n in density.columns], axis=1)
     assert nulls.any() and (found[nulls] == 0).all()
     encoded = density.encoder.encode(gaps)
-    columns = [variable.part_of for variable in density.encoder.variables]
+    columns = [variable.column_index for variable in density.encoder.variables]
     known = torch.from_numpy(~nulls[:, columns])
     x = torch.from_numpy(encoded.x)
     with torch.inference_mode():

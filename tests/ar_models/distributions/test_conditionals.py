@@ -9,12 +9,12 @@ from torch import Tensor
 from ar_models.distributions.conditionals import (
     Conditionals,
     Heads,
-    Layout,
-    Tempering,
+    ParameterLayout,
+    SamplingParams,
     log_logistic_mass,
 )
-from ar_models.layers.features import Inputs
-from ar_models.variables import Variable, binary
+from ar_models.layers.features import InputFeatures
+from ar_models.variables import Variable, binary_variables
 
 MIXED = (
     Variable("a", "categorical", 0, size=3),
@@ -33,7 +33,7 @@ def conditionals(
 ) -> Conditionals:
     """Conditionals with random parameters, in float64."""
     torch.manual_seed(0)
-    layout = Layout.of(variables, components, 4).double().requires_grad_(False)
+    layout = ParameterLayout.of(variables, components, 4).double().requires_grad_(False)
     return Conditionals(layout, torch.randn(count, layout.size, dtype=torch.float64))
 
 
@@ -138,7 +138,7 @@ def test_entropies_of_reals_equal_the_integral() -> None:
 
 
 def test_a_gaussian_is_worked_out_by_hand() -> None:
-    layout = Layout.of((Variable("a", "real", 0, location=1.0, scale=2.0),), 1)
+    layout = ParameterLayout.of((Variable("a", "real", 0, location=1.0, scale=2.0),), 1)
     of_two = Conditionals(layout, torch.tensor([[0.0, 3.0, 0.0]]))
     spread = 2.0 * math.exp(layout_log_scale(0.0))
 
@@ -223,43 +223,43 @@ def test_a_selected_block_equals_its_part_of_the_whole() -> None:
     chosen = [7, 4, 1, 2]
 
     block = whole.layout.select(chosen)
-    part = Conditionals(block, whole.parameters[:, block.places])
+    part = Conditionals(block, whole.parameters[:, block.source_index])
 
     assert torch.equal(part.log_prob(x[:, chosen]), whole.log_prob(x)[:, chosen])
     assert torch.equal(part.sample(noise[:, chosen]), whole.sample(noise)[:, chosen])
     inner = block.select([3, 0])
-    assert torch.equal(inner.places, whole.layout.select([2, 7]).places)
+    assert torch.equal(inner.source_index, whole.layout.select([2, 7]).source_index)
 
 
 def test_a_selected_block_of_inputs_equals_its_part_of_the_whole() -> None:
-    inputs = Inputs.of(MIXED, 4).double()
+    inputs = InputFeatures.of(MIXED, 4).double()
     whole = conditionals(MIXED, count=20)
     x = whole.sample(torch.rand(20, len(MIXED), 2, dtype=torch.float64))
     chosen = [4, 1, 0]
 
     block = inputs.select(chosen)
 
-    assert torch.equal(block(x[:, chosen]), inputs(x)[:, block.places])
-    group, at = inputs.alone(4)
+    assert torch.equal(block(x[:, chosen]), inputs(x)[:, block.source_index])
+    group, at = inputs.single(4)
     assert torch.equal(group(x[:, 4:5]).squeeze(1), inputs(x)[:, at])
 
 
 def test_features_belong_to_their_variable_and_vanish_with_it() -> None:
-    inputs = Inputs.of(MIXED, 4).double()
+    inputs = InputFeatures.of(MIXED, 4).double()
     whole = conditionals(MIXED, count=20)
     x = whole.sample(torch.rand(20, len(MIXED), 2, dtype=torch.float64))
     features = inputs(x)
     for i in range(len(MIXED)):
         absent = x.clone()
         absent[:, i] = math.nan
-        mine = inputs.owner == i
+        mine = inputs.variable_index == i
         assert bool((inputs(absent)[:, mine] == 0).all())
         assert torch.equal(inputs(absent)[:, ~mine], features[:, ~mine])
 
 
 def test_a_wide_integer_shows_its_last_digits() -> None:
     time = Variable("time", "integer", 0, knots=(1.0, 1200.0, 2359.0), scale=600.0)
-    inputs = Inputs.of([time])
+    inputs = InputFeatures.of([time])
 
     features = inputs(torch.tensor([[1905.0], [-3.0], [math.nan]]))
 
@@ -269,7 +269,7 @@ def test_a_wide_integer_shows_its_last_digits() -> None:
 
 
 def test_outliers_give_small_features() -> None:
-    inputs = Inputs.of(MIXED)
+    inputs = InputFeatures.of(MIXED)
     x = torch.zeros(1, len(MIXED))
     x[0, [1, 2, 5, 6]] = torch.tensor([1e30, -8e6, 8e6, -1e30])
 
@@ -278,17 +278,20 @@ def test_outliers_give_small_features() -> None:
 
 def test_heads_give_each_variable_its_own_map() -> None:
     torch.manual_seed(0)
-    layout = Layout.of(MIXED, 3, 4)
+    layout = ParameterLayout.of(MIXED, 3, 4)
     heads = Heads(layout, 6)
     h = torch.randn(9, len(MIXED), 6)
 
     parameters = heads(h)
 
-    expected = torch.einsum("bph,ph->bp", h[:, layout.owner], heads.weight) + heads.bias
+    expected = (
+        torch.einsum("bph,ph->bp", h[:, layout.variable_index], heads.weight)
+        + heads.bias
+    )
     torch.testing.assert_close(parameters, expected)
     for i, variable in enumerate(MIXED):
-        group, alone = heads.alone(h[:, i], i)
-        torch.testing.assert_close(alone, parameters[:, layout.owner == i])
+        group, alone = heads.forward_one(h[:, i], i)
+        torch.testing.assert_close(alone, parameters[:, layout.variable_index == i])
         assert alone.shape[1] == group.width, variable
 
 
@@ -297,7 +300,7 @@ def test_a_bias_starts_at_the_marginals() -> None:
     values = torch.randn(4000, generator=generator) * 3 + 20
     knots = tuple(values.quantile(torch.linspace(0, 1, 20)).tolist())
     real = Variable("a", "real", 0, location=20.0, scale=3.0, knots=knots)
-    layout = Layout.of((real,))
+    layout = ParameterLayout.of((real,))
     start = Conditionals(layout, layout.initial_bias().expand(4000, -1))
 
     nll = -start.log_prob(values.unsqueeze(-1)).mean()
@@ -310,7 +313,7 @@ def test_a_bias_starts_at_the_shares_of_atoms() -> None:
     variable = Variable(
         "a", "integer", 0, atoms=(0.0, 500.0), frequencies=(0.25, 0.5, 0.25)
     )
-    layout = Layout.of((variable,))
+    layout = ParameterLayout.of((variable,))
     start = Conditionals(layout, layout.initial_bias().expand(2, -1))
 
     share = start.log_prob(torch.tensor([[500.0], [500.0]])).exp()
@@ -322,12 +325,12 @@ def test_frequencies_must_match_the_codes() -> None:
     wrong = Variable("hue", "categorical", 0, size=3, frequencies=(0.5, 0.5))
 
     with pytest.raises(ValueError, match="hue: 3 frequencies are needed, got 2"):
-        Layout.of((wrong,))
+        ParameterLayout.of((wrong,))
 
 
 def test_equal_variables_share_one_operation() -> None:
-    assert len(Layout.of(binary(784)).groups) == 1
-    assert len(Inputs.of(binary(784)).groups) == 1
+    assert len(ParameterLayout.of(binary_variables(784)).groups) == 1
+    assert len(InputFeatures.of(binary_variables(784)).groups) == 1
 
 
 def test_codes_drawn_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,11 +352,11 @@ def uniform(count: int, dim: int) -> Tensor:
 def test_tempered_components_are_powers_of_themselves() -> None:
     # Means over 100,000 draws: off by more than 2 % with odds below 1e-6.
     variables = (Variable("a", "real", 0), Variable("b", "integer", 1, scale=50.0))
-    layout = Layout.of(variables, 1)
+    layout = ParameterLayout.of(variables, 1)
     whole = Conditionals(layout, torch.zeros(100_000, layout.size).double())
     noise = uniform(100_000, 2)
 
-    exact, tempered = whole.sample(noise), whole.sample(noise, Tempering(0.25))
+    exact, tempered = whole.sample(noise), whole.sample(noise, SamplingParams(0.25))
 
     # A Gaussian to the power of 4 has half the standard deviation, and the tails of a
     # logistic to the power of 4 are those of one with a quarter of the scale.
@@ -363,11 +366,11 @@ def test_tempered_components_are_powers_of_themselves() -> None:
 
 def test_top_p_keeps_the_central_share_of_a_component() -> None:
     variables = (Variable("a", "real", 0), Variable("b", "integer", 1, scale=1e4))
-    layout = Layout.of(variables, 1)
+    layout = ParameterLayout.of(variables, 1)
     whole = Conditionals(layout, torch.zeros(1000, layout.size).double())
     noise = uniform(1000, 2)
 
-    reached = whole.cdf(whole.sample(noise, Tempering(top_p=0.8)))
+    reached = whole.cdf(whole.sample(noise, SamplingParams(top_p=0.8)))
 
     expected = 0.1 + 0.8 * noise[:, :, 1]
     torch.testing.assert_close(reached, expected, atol=1e-4, rtol=0)
@@ -375,28 +378,28 @@ def test_top_p_keeps_the_central_share_of_a_component() -> None:
 
 def test_the_nucleus_holds_the_likeliest_components_and_atoms() -> None:
     variable = Variable("a", "integer", 0, atoms=(3.0, 7.0))
-    layout = Layout.of([variable], 2)
+    layout = ParameterLayout.of([variable], 2)
     # Shares 0.4 and 0.1 of the atoms, 0.3 and 0.2 of components at -50 and 50.
     parameters = torch.tensor([0.4, 0.1, 0.3, 0.2]).log().tolist() + [-50, 50, -1, -1]
     whole = Conditionals(layout, torch.tensor([parameters]).expand(2000, -1))
 
-    x = whole.sample(uniform(2000, 1), Tempering(top_p=0.65))[:, 0]
+    x = whole.sample(uniform(2000, 1), SamplingParams(top_p=0.65))[:, 0]
 
     assert bool(((x == 3) | (x < -40)).all())
     assert float((x == 3).float().mean()) == pytest.approx(4 / 7, abs=0.06)
-    likeliest = whole.sample(uniform(2000, 1), Tempering(top_p=1e-6))
+    likeliest = whole.sample(uniform(2000, 1), SamplingParams(top_p=1e-6))
     assert bool((likeliest == 3).all())
-    coldest = whole.sample(uniform(2000, 1), Tempering(temperature=1e-3))
+    coldest = whole.sample(uniform(2000, 1), SamplingParams(temperature=1e-3))
     assert bool((coldest == 3).all())
 
 
 def test_the_nucleus_of_a_binary_variable_is_its_likelier_value() -> None:
-    layout = Layout.of(binary(1))
+    layout = ParameterLayout.of(binary_variables(1))
     whole = Conditionals(layout, torch.tensor([[-0.3]]).expand(500, 1))
 
-    assert not bool(whole.sample(uniform(500, 1), Tempering(top_p=0.2)).any())
-    assert not bool(whole.sample(uniform(500, 1), Tempering(top_p=0.5)).any())
-    assert bool(whole.sample(uniform(500, 1), Tempering(top_p=0.7)).any())
+    assert not bool(whole.sample(uniform(500, 1), SamplingParams(top_p=0.2)).any())
+    assert not bool(whole.sample(uniform(500, 1), SamplingParams(top_p=0.5)).any())
+    assert bool(whole.sample(uniform(500, 1), SamplingParams(top_p=0.7)).any())
 
 
 @pytest.mark.parametrize(
@@ -405,4 +408,4 @@ def test_the_nucleus_of_a_binary_variable_is_its_likelier_value() -> None:
 )
 def test_impossible_temperatures_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Tempering(**wrong)
+        SamplingParams(**wrong)

@@ -195,7 +195,7 @@ def test_a_recorded_draw_is_the_draw(
     ordering = "random" if family in {"made", "nade", "eonade", "rnn"} else "natural"
     model = build(family, KINDS[kind], ordering)
     rows = [model.sample(ROWS, generator=seeded(k)) for k in range(4)]
-    monkeypatch.setattr(cuda_graphs, "RECORDERS", {ELSEWHERE.type: counted})
+    monkeypatch.setattr(cuda_graphs, "CAPTURERS", {ELSEWHERE.type: counted})
     move(model)
 
     for turn in range(4):
@@ -234,7 +234,7 @@ def test_a_recording_is_of_one_precision(
         made.append(work)
         return record(work, seen)
 
-    monkeypatch.setattr(cuda_graphs, "RECORDERS", {ELSEWHERE.type: counted})
+    monkeypatch.setattr(cuda_graphs, "CAPTURERS", {ELSEWHERE.type: counted})
     for _ in range(3):
         for precision, expected in plain.items():
             torch.testing.assert_close(draw(precision), expected, equal_nan=True)
@@ -357,7 +357,7 @@ def check_job(
 ) -> Callable[[Callable[[str], object]], None]:
     """Runs a job, told where to write, on both devices and compares the rows."""
     # Loops round otherwise than operations, and then a row may change its bin.
-    monkeypatch.setattr(compiled, "MANY", 10**9)
+    monkeypatch.setattr(compiled, "MIN_ELEMENTS", 10**9)
 
     def check(run: Callable[[str], object]) -> None:
         run(str(tmp_path / "here"))

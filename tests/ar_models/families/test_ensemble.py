@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ar_models.families import registry
-from ar_models.families.base import AutoregressiveModel, draw_plainly
+from ar_models.families.base import AutoregressiveModel, ancestral_sample
 from ar_models.families.ensemble import Ensemble
 from tests.ar_models.families.test_laws import (
     DISCRETE,
@@ -70,7 +70,7 @@ def test_rows_are_drawn_from_the_members_in_turn(family: str) -> None:
     given = torch.full((40, model.dim), math.nan)
 
     for which in range(model.orderings):
-        plain = draw_plainly(model, noise, given, which)
+        plain = ancestral_sample(model, noise, given, which)
         torch.testing.assert_close(
             model.draw(noise, given, which), plain, equal_nan=True
         )

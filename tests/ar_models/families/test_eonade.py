@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.eonade import EoNADE
-from ar_models.layers.order_masks import chains, split
-from ar_models.variables import Variable, binary
+from ar_models.layers.order_masks import group_positions, sample_known
+from ar_models.variables import Variable, binary_variables
 
 CHAINED = (
     Variable("a", "binary", 0, size=2),
@@ -61,7 +61,7 @@ def log_prob_along(model: EoNADE, x: Tensor, order: tuple[int, ...]) -> Tensor:
 
 def test_two_binary_variables_by_hand() -> None:
     model = EoNADE(
-        binary(2),
+        binary_variables(2),
         hidden=1,
         layers=1,
         residual=False,
@@ -85,7 +85,9 @@ def test_two_binary_variables_by_hand() -> None:
     assert log_prob.item() == pytest.approx(by_hand, abs=1e-6)
 
 
-@pytest.mark.parametrize("variables", [binary(3), CHAINED], ids=["single", "chained"])
+@pytest.mark.parametrize(
+    "variables", [binary_variables(3), CHAINED], ids=["single", "chained"]
+)
 def test_the_estimate_is_unbiased_over_orders_and_points(
     variables: tuple[Variable, ...],
 ) -> None:
@@ -98,8 +100,8 @@ def test_the_estimate_is_unbiased_over_orders_and_points(
         keys = torch.tensor([first, second])
         at = int(free * 3)
         keys = torch.cat([keys[:at], torch.zeros(1), keys[at:]])
-        known, weight = split(
-            chains(variables) if variables is CHAINED else None,
+        known, weight = sample_known(
+            group_positions(variables) if variables is CHAINED else None,
             keys.expand(len(x), -1),
             torch.full((len(x),), 0.5),
             torch.full((len(x),), free),
@@ -120,9 +122,9 @@ def test_a_split_of_single_variables_has_the_published_weights() -> None:
     torch.manual_seed(0)
     count, dim = 3000, 5
     numbers = torch.rand(count, dim), torch.rand(count), torch.rand(count)
-    known, weight = split(None, *numbers)
+    known, weight = sample_known(None, *numbers)
 
-    with_chains = split(chains(binary(dim)), *numbers)
+    with_chains = sample_known(group_positions(binary_variables(dim)), *numbers)
     assert known.equal(with_chains[0])
     assert weight.equal(with_chains[1])
     points = known.sum(-1, keepdim=True)
@@ -137,8 +139,8 @@ def test_a_split_of_single_variables_has_the_published_weights() -> None:
 
 def test_a_split_keeps_chains_in_order() -> None:
     torch.manual_seed(0)
-    known, weight = split(
-        chains(CHAINED), torch.rand(500, 3), torch.rand(500), torch.rand(500)
+    known, weight = sample_known(
+        group_positions(CHAINED), torch.rand(500, 3), torch.rand(500), torch.rand(500)
     )
 
     assert not bool((known[:, 2] & ~known[:, 1]).any())
@@ -148,7 +150,7 @@ def test_a_split_keeps_chains_in_order() -> None:
 
 
 def test_training_estimates_what_all_orderings_give() -> None:
-    model = build(binary(4), orderings=24, ordering=EVERY_ORDER)
+    model = build(binary_variables(4), orderings=24, ordering=EVERY_ORDER)
     x = torch.tensor([[1.0, 0.0, 1.0, 1.0]], dtype=torch.float64)
     exact = torch.stack(
         [model.conditionals(x, k).log_prob(x).sum() for k in range(24)]
@@ -165,7 +167,7 @@ def test_training_estimates_what_all_orderings_give() -> None:
 
 
 def test_the_estimate_follows_the_global_random_numbers() -> None:
-    model = build(binary(6)).train()
+    model = build(binary_variables(6)).train()
     x = torch.ones(9, 6, dtype=torch.float64)
 
     torch.manual_seed(1)
@@ -177,7 +179,7 @@ def test_the_estimate_follows_the_global_random_numbers() -> None:
 
 
 def test_the_quick_estimate_is_repeatable_and_near() -> None:
-    model = build(binary(4), orderings=24, ordering=EVERY_ORDER)
+    model = build(binary_variables(4), orderings=24, ordering=EVERY_ORDER)
     x = model.sample(2000, generator=torch.Generator().manual_seed(0))
     state = torch.get_rng_state()
 
@@ -232,7 +234,7 @@ def flip(x: Tensor, i: int) -> Tensor:
 
 
 def test_a_conditional_sees_what_is_known_and_nothing_else() -> None:
-    model = build(binary(5))
+    model = build(binary_variables(5))
     torch.manual_seed(0)
     x = (torch.rand(50, 5) < 0.5).double()
     known = torch.rand(50, 5) < 0.5
@@ -247,7 +249,7 @@ def test_a_conditional_sees_what_is_known_and_nothing_else() -> None:
 
 
 def test_samples_follow_any_given_variables() -> None:
-    model = build(binary(3), orderings=1, ordering=[[0, 1, 2]])
+    model = build(binary_variables(3), orderings=1, ordering=[[0, 1, 2]])
     given = torch.full((20_000, 3), math.nan)
     given[:, 1] = 1.0
 
@@ -292,7 +294,9 @@ def test_learning_serves_every_order() -> None:
     second = first ^ (torch.rand(4000) < 0.1)
     x = torch.stack([first, second, first ^ second], 1).float()
     orders = list(itertools.permutations(range(3)))
-    model = EoNADE(binary(3), hidden=32, layers=1, orderings=6, ordering=orders)
+    model = EoNADE(
+        binary_variables(3), hidden=32, layers=1, orderings=6, ordering=orders
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, 400)
     for _ in range(400):
@@ -312,4 +316,4 @@ def test_learning_serves_every_order() -> None:
 
 def test_wrong_sizes_are_named() -> None:
     with pytest.raises(ValueError, match="must be at least 1, got 0 and 2"):
-        EoNADE(binary(2), hidden=0)
+        EoNADE(binary_variables(2), hidden=0)

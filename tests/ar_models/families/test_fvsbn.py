@@ -3,13 +3,13 @@
 import torch
 from torch.nn import functional as F
 
-from ar_models.families.base import draw_plainly
+from ar_models.families.base import ancestral_sample
 from ar_models.families.fvsbn import FVSBN
-from ar_models.variables import Variable, binary
+from ar_models.variables import Variable, binary_variables
 
 
 def test_a_binary_network_is_logistic_regressions() -> None:
-    model = FVSBN(binary(3))
+    model = FVSBN(binary_variables(3))
     with torch.no_grad():
         # The diagonal and what is above it must not matter.
         model.linear.weight.copy_(
@@ -28,7 +28,7 @@ def test_a_real_variable_is_a_linear_regression() -> None:
     with torch.no_grad():
         model.linear.weight.zero_()
         model.linear.bias.zero_()
-        b_location = (model.layout.owner == 1).nonzero()[1]
+        b_location = (model.layout.variable_index == 1).nonzero()[1]
         model.linear.weight[b_location, 0] = 2.0
         model.linear.bias[b_location] = 0.5
     x = torch.tensor([[1.5, 3.0]])
@@ -43,17 +43,17 @@ def test_a_real_variable_is_a_linear_regression() -> None:
 
 def test_drawing_in_blocks_is_drawing_plainly() -> None:
     torch.manual_seed(0)
-    model = FVSBN(binary(70), orderings=2, ordering="random").eval()
+    model = FVSBN(binary_variables(70), orderings=2, ordering="random").eval()
     torch.nn.init.normal_(model.linear.weight, std=0.5)
     noise, given = torch.rand(50, 70, 2), torch.full((50, 70), torch.nan)
     for which in range(2):
         drawn = model.draw(noise, given, which)
-        assert drawn.equal(draw_plainly(model, noise, given, which))
+        assert drawn.equal(ancestral_sample(model, noise, given, which))
 
 
 def test_learning_finds_the_regression_that_made_the_data() -> None:
     torch.manual_seed(1)
-    truth, model = FVSBN(binary(4)).eval(), FVSBN(binary(4))
+    truth, model = FVSBN(binary_variables(4)).eval(), FVSBN(binary_variables(4))
     torch.nn.init.normal_(truth.linear.weight)
     x = truth.sample(4000, generator=torch.Generator().manual_seed(1))
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=50)

@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ar_models.distributions.conditionals import EXACT, Tempering
+from ar_models.distributions.conditionals import EXACT_SAMPLING, SamplingParams
 from ar_models.families import base
-from ar_models.families.base import AutoregressiveModel, draw_plainly
+from ar_models.families.base import AutoregressiveModel, ancestral_sample
 from ar_models.families.registry import MODELS
-from ar_models.variables import Variable, binary
+from ar_models.variables import Variable, binary_variables
 
 SMALL: dict[str, dict[str, Any]] = {
     "eonade": {"hidden": 40, "layers": 1, "components": 3, "embedding": 4},
@@ -96,7 +96,7 @@ CODES = (
     Variable("c", "categorical", 2, size=9),
 )
 
-KINDS = {"binary": binary(6), "mixed": MIXED}
+KINDS = {"binary": binary_variables(6), "mixed": MIXED}
 ALIKE = {"binary"}
 
 ORDERINGS: dict[str, dict[str, Any]] = {
@@ -234,7 +234,7 @@ def test_a_conditional_sees_only_the_past(
         for rank in range(model.dim):
             changed = torch.where(ranks >= rank, other, x)
             after = model.conditionals(changed, which)
-            unmoved = ranks[before.layout.owner] <= rank
+            unmoved = ranks[before.layout.variable_index] <= rank
             assert torch.equal(
                 before.parameters[:, unmoved], after.parameters[:, unmoved]
             )
@@ -255,7 +255,7 @@ def test_a_conditional_sees_all_of_the_past(
             changed = x.clone()
             changed[:, i] = other[:, i]
             after = model.conditionals(changed, which)
-            of_j = before.layout.owner == j
+            of_j = before.layout.variable_index == j
             moved = before.parameters[:, of_j] != after.parameters[:, of_j]
             assert bool(moved.any()), f"{j} does not see {i}"
 
@@ -287,7 +287,7 @@ def test_tempered_samples_follow_tempered_conditionals(
 ) -> None:
     # Chi-square with at most 71 degrees of freedom: above 160 with odds of 1e-8.
     model = build(family, CODES, ordering)
-    tempering = Tempering(temperature=0.6, top_p=0.85)
+    sampling = SamplingParams(temperature=0.6, top_p=0.85)
     vectors = torch.cartesian_prod(*(torch.arange(v.size) for v in CODES)).float()
     count = 10_000
     noise = torch.rand(count, len(CODES), 2, generator=seeded(0))
@@ -298,7 +298,7 @@ def test_tempered_samples_follow_tempered_conditionals(
         for i in range(model.dim):
             tempered = nucleus(conditionals.probabilities(i), 0.6, 0.85)
             share *= tempered.gather(1, vectors[:, [i]].long()).squeeze(1).detach()
-        x = model.draw(noise, free, which, tempering)
+        x = model.draw(noise, free, which, sampling)
         observed = (x[:, None] == vectors).all(-1).sum(0)
         assert int(observed[share == 0].sum()) == 0
         expected = share * count
@@ -398,15 +398,15 @@ def test_draws_equal_the_plain_sampler(family: str, ordering: str, kind: str) ->
     noise = torch.rand(200, model.dim, 2, generator=generator, dtype=torch.float64)
     for which in range(model.orderings):
         given = torch.full((200, model.dim), math.nan, dtype=torch.float64)
-        plain = draw_plainly(model, noise, given, which)
+        plain = ancestral_sample(model, noise, given, which)
         drawn = model.draw(noise, given, which)
         torch.testing.assert_close(drawn, plain, equal_nan=True)
 
         first = model.ordering(which)[:2]
         given[50:, first] = plain.roll(1, 0)[50:, first]
-        tempering = Tempering(temperature=0.7, top_p=0.8)
-        for how in (EXACT, tempering):
-            plain = draw_plainly(model, noise, given, which, how)
+        sampling = SamplingParams(temperature=0.7, top_p=0.8)
+        for how in (EXACT_SAMPLING, sampling):
+            plain = ancestral_sample(model, noise, given, which, how)
             drawn = model.draw(noise, given, which, how)
             torch.testing.assert_close(drawn, plain, equal_nan=True)
 

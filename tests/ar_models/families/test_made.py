@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from ar_models.distributions.conditionals import EXACT, Tempering
+from ar_models.distributions.conditionals import EXACT_SAMPLING, SamplingParams
 from ar_models.families import made
-from ar_models.families.base import draw_plainly
+from ar_models.families.base import ancestral_sample
 from ar_models.families.made import MADE
-from ar_models.kernels.compiled import compiled
+from ar_models.kernels.compiled import jit
 from ar_models.layers import masked_linear
-from ar_models.layers.masked_linear import Order, Staircase
-from ar_models.variables import Variable, binary
+from ar_models.layers.masked_linear import BlockTriangularWeight, ColumnPermutation
+from ar_models.variables import Variable, binary_variables
 
 MIXED = (
     Variable("a.state", "categorical", 0, size=3),
@@ -58,7 +58,7 @@ def test_draws_equal_the_plain_sampler(settings: dict[str, Any]) -> None:
 
     for which in range(model.orderings):
         drawn = model.draw(noise, given, which)
-        plain = draw_plainly(model, noise, given, which)
+        plain = ancestral_sample(model, noise, given, which)
         torch.testing.assert_close(drawn, plain, rtol=0, atol=1e-9, equal_nan=True)
 
 
@@ -78,14 +78,14 @@ def test_the_compiled_loop_draws_what_the_plain_sampler_draws(
     monkeypatch.setattr(made, "COMPILED", 0)
     monkeypatch.setattr(made, "TOGETHER", 300)
     drawn_by_loop = []
-    loop = made.draw_block
+    loop = made.sample_block
 
     def counted(*arguments: Any) -> None:
         drawn_by_loop.append(arguments[-1])
         loop(*arguments)
 
-    monkeypatch.setattr(made, "draw_block", counted)
-    model = randomized(MADE(binary(40), **settings))
+    monkeypatch.setattr(made, "sample_block", counted)
+    model = randomized(MADE(binary_variables(40), **settings))
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(700, 40, 2, generator=generator)
     noise[0, :, 0] = 0
@@ -95,9 +95,9 @@ def test_the_compiled_loop_draws_what_the_plain_sampler_draws(
 
     for which in range(model.orderings):
         for known in (None, given):
-            for tempering in (EXACT, Tempering(temperature=0.5)):
-                drawn = model.draw(noise, known, which, tempering)
-                plain = draw_plainly(model, noise, known, which, tempering)
+            for sampling in (EXACT_SAMPLING, SamplingParams(temperature=0.5)):
+                drawn = model.draw(noise, known, which, sampling)
+                plain = ancestral_sample(model, noise, known, which, sampling)
                 assert torch.equal(drawn, plain)
     assert sum(x.size for x in drawn_by_loop) == 700 * 40 * 4 * model.orderings
 
@@ -107,13 +107,13 @@ def test_code_that_has_no_place_on_disk_is_compiled_all_the_same() -> None:
     exec("def double(x):\n    x[0] *= 2", names)
     x = np.ones(1)
 
-    compiled(names["double"])(x)
+    jit(names["double"])(x)
 
     assert x[0] == 2
 
 
 def test_each_mask_is_a_density_that_sees_no_future() -> None:
-    model = randomized(MADE(binary(6), hidden=40, masks=3, direct=True))
+    model = randomized(MADE(binary_variables(6), hidden=40, masks=3, direct=True))
     events = torch.tensor(list(itertools.product((0.0, 1.0), repeat=6)))
 
     with torch.no_grad():
@@ -129,7 +129,7 @@ def test_each_mask_is_a_density_that_sees_no_future() -> None:
     assert not torch.equal(each[0], each[1])
     together = torch.stack(each).sum(-1).logsumexp(0) - math.log(3)
     torch.testing.assert_close(mean, together)
-    rebuilt = MADE(binary(6), **model.config())
+    rebuilt = MADE(binary_variables(6), **model.config())
     rebuilt.load_state_dict(model.state_dict())
     torch.testing.assert_close(rebuilt.eval().log_prob(events), mean)
 
@@ -149,8 +149,8 @@ def test_a_new_model_is_near_the_marginals() -> None:
 
 
 def test_kept_masked_weights_follow_every_change() -> None:
-    model = randomized(MADE(binary(5), hidden=30))
-    other = randomized(MADE(binary(5), hidden=30))
+    model = randomized(MADE(binary_variables(5), hidden=30))
+    other = randomized(MADE(binary_variables(5), hidden=30))
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.mul_(0.5)
@@ -187,19 +187,19 @@ def test_without_most_zeros_the_products_are_the_same(
     model = randomized(MADE(MIXED, hidden=50, direct=True, ordering=ordering))
     x = model.sample(20)
     dense = model.log_prob(x)
-    monkeypatch.setattr(masked_linear, "LARGE", 1)
-    monkeypatch.setattr(masked_linear, "BLOCKS", blocks)
+    monkeypatch.setattr(masked_linear, "MIN_BLOCKED_WEIGHTS", 1)
+    monkeypatch.setattr(masked_linear, "OUTPUT_BLOCKS", blocks)
     with torch.no_grad():
         torch.testing.assert_close(model.log_prob(x), dense, atol=1e-5, rtol=1e-6)
         kept = model.last.masked(*degrees_of(model), 0)
-    assert isinstance(kept, Staircase)
+    assert isinstance(kept, BlockTriangularWeight)
     assert sum(w.numel() for w in kept.weights) < model.last.weight.numel()
 
 
 def test_products_without_zeros_are_in_the_type_of_an_autocast(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(masked_linear, "LARGE", 1)
+    monkeypatch.setattr(masked_linear, "MIN_BLOCKED_WEIGHTS", 1)
     model = randomized(MADE(MIXED, hidden=50)).eval()
     x = model.sample(20)
 
@@ -221,17 +221,17 @@ def test_products_without_zeros_are_in_the_type_of_an_autocast(
 )
 def test_columns_are_put_in_order(places: list[int]) -> None:
     x = torch.randn(3, 40)
-    order = Order.of(torch.tensor(places))
+    order = ColumnPermutation.of(torch.tensor(places))
 
     assert bool(order.runs) == (places[0] < 39)
-    assert torch.equal(order.of_columns(x), x[:, places])
-    assert order.of_columns(x).is_contiguous()
-    assert Order.of(None).of_columns(x) is x
+    assert torch.equal(order.permute(x), x[:, places])
+    assert order.permute(x).is_contiguous()
+    assert ColumnPermutation.of(None).permute(x) is x
 
 
 def degrees_of(model: MADE) -> tuple[torch.Tensor, torch.Tensor]:
     """Of the last map's inputs and outputs."""
-    return model.degrees_of(0), model.ordering(0).argsort()[model.layout.owner]
+    return model.degrees_of(0), model.ordering(0).argsort()[model.layout.variable_index]
 
 
 def test_a_pickled_model_computes_the_same() -> None:
@@ -246,7 +246,7 @@ def test_a_pickled_model_computes_the_same() -> None:
 
 
 def test_gradients_flow_after_inference() -> None:
-    model = randomized(MADE(binary(5), hidden=30))
+    model = randomized(MADE(binary_variables(5), hidden=30))
     with torch.inference_mode():
         x = model.sample(20)
         model.log_prob(x)
@@ -260,7 +260,7 @@ def test_gradients_flow_after_inference() -> None:
 
 
 def test_dropout_acts_in_train_mode_only() -> None:
-    model = randomized(MADE(binary(5), hidden=30, dropout=0.5))
+    model = randomized(MADE(binary_variables(5), hidden=30, dropout=0.5))
     x = model.sample(20)
 
     assert torch.equal(model.log_prob(x), model.log_prob(x))
@@ -281,11 +281,13 @@ def test_dropout_acts_in_train_mode_only() -> None:
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        MADE(binary(3), **settings)
+        MADE(binary_variables(3), **settings)
 
 
 def test_given_variables_choose_a_fitting_ordering() -> None:
-    model = MADE(binary(3), hidden=30, ordering=[[0, 1, 2], [2, 1, 0]], orderings=2)
+    model = MADE(
+        binary_variables(3), hidden=30, ordering=[[0, 1, 2], [2, 1, 0]], orderings=2
+    )
     given = torch.full((50, 3), math.nan)
     given[:, 2] = 1
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ar_models.families.base import draw_plainly
+from ar_models.families.base import ancestral_sample
 from ar_models.families.nade import NADE
-from ar_models.layers.nade_scan import Activation, Plan, make_plan, run
-from ar_models.variables import Variable, binary
+from ar_models.layers.nade_scan import Activation, ScanPlan, make_scan_plan, scan
+from ar_models.variables import Variable, binary_variables
 
 WIDTHS = (1, 2, 1, 1, 3, 3)
 """Features of each of six variables, …"""
@@ -19,9 +19,9 @@ PARAMETERS = (2, 2, 2, 1, 1, 4)
 """… and their parameters."""
 
 
-def plan(positions: int, features: int = 100) -> Plan:
+def plan(positions: int, features: int = 100) -> ScanPlan:
     """A plan for the six variables in an order that is not the natural one."""
-    return make_plan(
+    return make_scan_plan(
         torch.tensor([3, 0, 5, 1, 2, 4]),
         torch.arange(6).repeat_interleave(torch.tensor(WIDTHS)),
         torch.arange(6).repeat_interleave(torch.tensor(PARAMETERS)),
@@ -40,7 +40,7 @@ def arguments(*sizes: tuple[int, ...]) -> list[Tensor]:
 
 
 def test_three_binary_variables_by_hand() -> None:
-    model = NADE(binary(3), hidden=2, activation="sigmoid")
+    model = NADE(binary_variables(3), hidden=2, activation="sigmoid")
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[1.0, -2.0], [0.5, 3.0], [7.0, 7.0]]))
         model.bias.copy_(torch.tensor([0.1, -0.1]))
@@ -78,7 +78,7 @@ def test_a_scaled_real_variable_by_hand() -> None:
         assert model.scale is not None
         model.scale.copy_(torch.tensor([1.0, 0.5]))
         model.weight[0] = 2.0
-        location = (model.layout.owner == 1).nonzero()[1]
+        location = (model.layout.variable_index == 1).nonzero()[1]
         model.head_weight[location] = 3.0
 
     mean = model.conditionals(torch.tensor([[1.5, 0.0]])).quantile(0.5)[0, 1]
@@ -111,7 +111,7 @@ def test_gradients_are_those_of_finite_differences(
     keep = torch.tensor([1.5, 0.0, 1.5, 1.5], dtype=torch.float64).expand(3, -1)
 
     def of(*tensors: Tensor) -> Tensor:
-        return run(
+        return scan(
             *tensors[:4],
             plan(positions),
             activation=activation,
@@ -135,9 +135,9 @@ def test_running_equals_holding_all_hidden_vectors(positions: int) -> None:
     tensors = arguments((300, 20), (20, 2000), (2000,), (20, 2000))
     # 2000 units: rows are taken in three parts.
     each = torch.arange(20)
-    run_plan = make_plan(each, each, each, positions, 100)
+    run_plan = make_scan_plan(each, each, each, positions, 100)
 
-    value = run(*tensors, run_plan, activation="relu")
+    value = scan(*tensors, run_plan, activation="relu")
     naive = naively(*tensors)
 
     torch.testing.assert_close(value, naive)
@@ -150,7 +150,7 @@ def test_running_equals_holding_all_hidden_vectors(positions: int) -> None:
 
 def test_no_pass_holds_all_hidden_vectors() -> None:
     dim, hidden, batch = 400, 256, 256
-    model = NADE(binary(dim), hidden=hidden)
+    model = NADE(binary_variables(dim), hidden=hidden)
     x = (torch.rand(batch, dim) < 0.3).float()
     saved = 0
 
@@ -167,7 +167,9 @@ def test_no_pass_holds_all_hidden_vectors() -> None:
 
 def test_drawing_with_the_running_sum_is_drawing_plainly() -> None:
     torch.manual_seed(0)
-    model = NADE(binary(50), hidden=30, activation="sigmoid", rescale=True).double()
+    model = NADE(
+        binary_variables(50), hidden=30, activation="sigmoid", rescale=True
+    ).double()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
     noise = torch.rand(200, 50, 2, dtype=torch.float64)
@@ -176,12 +178,12 @@ def test_drawing_with_the_running_sum_is_drawing_plainly() -> None:
 
     drawn = model.draw(noise, given)
 
-    assert drawn.equal(draw_plainly(model, noise, given))
+    assert drawn.equal(ancestral_sample(model, noise, given))
 
 
 def test_dropout_leaves_units_out_only_in_training() -> None:
     torch.manual_seed(0)
-    model = NADE(binary(6), hidden=40, dropout=0.5)
+    model = NADE(binary_variables(6), hidden=40, dropout=0.5)
     torch.nn.init.normal_(model.head_weight)
     x = torch.ones(5, 6)
 
@@ -199,4 +201,4 @@ def test_dropout_leaves_units_out_only_in_training() -> None:
 )
 def test_wrong_arguments_are_named(wrong: dict[str, int | str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        NADE(binary(2), **wrong)  # type: ignore[arg-type] # it is wrong
+        NADE(binary_variables(2), **wrong)  # type: ignore[arg-type] # it is wrong

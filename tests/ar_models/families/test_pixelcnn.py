@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from ar_models.families import pixelcnn
-from ar_models.families.base import draw_plainly
+from ar_models.families.base import ancestral_sample
 from ar_models.families.pixelcnn import PixelCNN
-from ar_models.variables import Variable, binary
+from ar_models.variables import Variable, binary_variables
 
 PIXELS = {
     "binary": Variable("x", "binary", 0, size=2),
@@ -67,7 +67,7 @@ def test_a_pixel_sees_all_before_it_and_nothing_else(
     model = build(kind, size)
     x, other = draw(model, 64), draw(model, 64, seed=1)
     before = model.conditionals(x)
-    owner = before.layout.owner
+    owner = before.layout.variable_index
     for i in range(model.dim):
         changed = x.clone()
         changed[:, i] = other[:, i]
@@ -85,7 +85,7 @@ def test_draws_equal_the_plain_sampler(kind: str, size: tuple[int, int, int]) ->
 
     drawn = model.draw(noise, given)
 
-    torch.testing.assert_close(drawn, draw_plainly(model, noise, given))
+    torch.testing.assert_close(drawn, ancestral_sample(model, noise, given))
     assert torch.equal(drawn[8:, :7], given[8:, :7])
 
 
@@ -166,7 +166,9 @@ def test_learning_finds_stripes() -> None:
     # Rows are all 0 or all 1: log 2 nats each, that is 4 log 2 an image.
     torch.manual_seed(0)
     x = torch.randint(0, 2, (256, 4)).repeat_interleave(4, 1).float()
-    model = PixelCNN(binary(16), height=4, width=4, hidden=8, layers=1, kernel=3)
+    model = PixelCNN(
+        binary_variables(16), height=4, width=4, hidden=8, layers=1, kernel=3
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     for _ in range(60):
         optimizer.zero_grad()
@@ -189,7 +191,7 @@ def test_features_average_the_maps_over_a_grid() -> None:
 
 def test_what_is_no_image_is_refused() -> None:
     with pytest.raises(ValueError, match="has 6 variables, got 5; for table rows"):
-        PixelCNN(binary(5), height=2, width=3)
+        PixelCNN(binary_variables(5), height=2, width=3)
     mixed = (*pixels("binary", 3), Variable("y", "categorical", 3, size=3))
     with pytest.raises(ValueError, match=r"got x0 \(binary, 2 codes\) and y"):
         PixelCNN(mixed, height=2, width=2)
@@ -201,10 +203,10 @@ def test_what_is_no_image_is_refused() -> None:
 
 def test_other_orderings_are_refused() -> None:
     with pytest.raises(ValueError, match="row by row: ordering must be 'natural'"):
-        PixelCNN(binary(4), height=2, width=2, ordering="random")
+        PixelCNN(binary_variables(4), height=2, width=2, ordering="random")
 
 
 @pytest.mark.parametrize("wrong", [{"kernel": 4}, {"kernel": 1}, {"layers": 0}])
 def test_sizes_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="kernel odd and at least 3, got"):
-        PixelCNN(binary(4), height=2, width=2, **wrong)  # type: ignore[arg-type]
+        PixelCNN(binary_variables(4), height=2, width=2, **wrong)  # type: ignore[arg-type]

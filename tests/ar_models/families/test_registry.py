@@ -9,7 +9,7 @@ import pytest
 
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.registry import MODELS
-from ar_models.variables import binary
+from ar_models.variables import binary_variables
 from tasks.config.load import load
 from tasks.config.model import ModelConfig
 from tasks.config.root import Config
@@ -57,9 +57,9 @@ def test_a_model_is_built_from_a_section_and_rebuilt_from_its_config(
     section = SECTIONS[family]()
     settings = section.model_dump(mode="json", exclude={"family", "ensemble"})
     settings |= OF_DATA.get(family, {})
-    model = MODELS[family](binary(3), **settings)
+    model = MODELS[family](binary_variables(3), **settings)
     assert model.config() == settings
-    again = MODELS[family](binary(3), **model.config())
+    again = MODELS[family](binary_variables(3), **model.config())
     again.load_state_dict(model.state_dict())
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ar_models.families.base import draw_plainly
+from ar_models.families.base import ancestral_sample
 from ar_models.families.rnn import RNN, Cell
-from ar_models.variables import Variable, binary
+from ar_models.variables import Variable, binary_variables
 
 ROWS = (
     Variable("a", "binary", 0, size=2),
@@ -34,7 +34,7 @@ def draw(model: RNN, count: int = 32) -> Tensor:
 
 
 def test_a_gru_of_one_unit_is_worked_out_by_hand() -> None:
-    model = RNN(binary(2), hidden=1, cell="gru", dropout=0.0).eval()
+    model = RNN(binary_variables(2), hidden=1, cell="gru", dropout=0.0).eval()
     values = {
         "recurrent.0.weight_ih_l0": [[0.4], [-0.7], [1.1]],
         "recurrent.0.weight_hh_l0": [[0.3], [0.2], [-0.5]],
@@ -74,7 +74,7 @@ def test_carrying_the_state_is_drawing_plainly(cell: Cell, layers: int) -> None:
     given = torch.full((64, 5), math.nan).double()
     for which in range(2):
         drawn = model.draw(noise, given, which)
-        plain = draw_plainly(model, noise, given, which)
+        plain = ancestral_sample(model, noise, given, which)
         torch.testing.assert_close(drawn, plain, equal_nan=True)
 
 
@@ -83,7 +83,7 @@ def test_the_state_carries_the_first_variable_to_the_last(cell: Cell) -> None:
     torch.manual_seed(0)
     x = torch.randint(0, 2, (256, 12)).float()
     x[:, -1] = x[:, 0]
-    model = RNN(binary(12), hidden=24, cell=cell).train()
+    model = RNN(binary_variables(12), hidden=24, cell=cell).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     for _ in range(80):
         optimizer.zero_grad()
@@ -102,7 +102,7 @@ def test_shared_maps_serve_any_vocabulary() -> None:
 
     drawn = model.draw(noise, free)
 
-    assert torch.equal(drawn, draw_plainly(model, noise, free))
+    assert torch.equal(drawn, ancestral_sample(model, noise, free))
     assert model.chain.heads.weight.shape == (100, 12)
 
 
@@ -126,6 +126,6 @@ def test_dropout_acts_in_train_mode_only() -> None:
 
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1, got 0 and 1"):
-        RNN(binary(2), hidden=0)
+        RNN(binary_variables(2), hidden=0)
     with pytest.raises(ValueError, match="cell must be 'lstm' or 'gru', got 'elman'"):
-        RNN(binary(2), cell="elman")  # type: ignore[arg-type]
+        RNN(binary_variables(2), cell="elman")  # type: ignore[arg-type]

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from ar_models.families import transformer
 from ar_models.families.base import (
     AutoregressiveModel,
+    ancestral_sample,
     choose_orderings,
-    draw_plainly,
 )
 from ar_models.families.transformer import Block, Transformer
-from ar_models.layers.variable_tokens import random_orders
-from ar_models.variables import Variable, binary
+from ar_models.layers.variable_tokens import random_orderings
+from ar_models.variables import Variable, binary_variables
 
 ROWS = (
     Variable("a", "binary", 0, size=2),
@@ -70,7 +70,9 @@ def test_random_orders_keep_chains_in_order_and_are_all_as_likely() -> None:
     # Counts of 12 outcomes in 12000: 5 standard deviations are 152.
     torch.manual_seed(0)
 
-    orders = Counter(map(tuple, random_orders(ROWS[:4], torch.rand(12000, 4)).tolist()))
+    orders = Counter(
+        map(tuple, random_orderings(ROWS[:4], torch.rand(12000, 4)).tolist())
+    )
 
     assert len(orders) == 12
     assert all(order.index(2) > order.index(1) for order in orders)
@@ -80,7 +82,7 @@ def test_random_orders_keep_chains_in_order_and_are_all_as_likely() -> None:
 def test_rows_with_orderings_of_their_own_are_each_as_if_alone() -> None:
     model = build(ROWS, order_agnostic=True)
     x = draw(model)
-    orders = random_orders(ROWS, torch.rand(x.shape))
+    orders = random_orderings(ROWS, torch.rand(x.shape))
 
     together = model.conditionals(x, orders).log_prob(x)
 
@@ -94,7 +96,7 @@ def test_order_agnostic_training_takes_new_orderings_each_step() -> None:
     model = build(ROWS, order_agnostic=True)
     x = draw(model)
     torch.manual_seed(1)
-    orders = random_orders(ROWS, torch.rand(x.shape))
+    orders = random_orderings(ROWS, torch.rand(x.shape))
     by_hand = model.conditionals(x, orders).log_prob(x).sum(-1)
 
     model.train()
@@ -125,7 +127,7 @@ def test_what_is_unknown_is_asked_for_in_one_pass() -> None:
             rest = [j for j in range(5) if j not in (*first, i)]
             order = torch.tensor([*first, i, *rest])
             one = model.conditionals(x[[row]], order).parameters[0]
-            mine = model.chain.layout.owner == i
+            mine = model.chain.layout.variable_index == i
             torch.testing.assert_close(at_once.parameters[row, mine], one[mine])
 
 
@@ -162,7 +164,7 @@ def test_an_order_agnostic_model_draws_given_any_variables() -> None:
         own = model.ordering(which[k]).tolist()
         order = sorted(own, key=lambda i: (bool(given[k, i].isnan()), own.index(i)))
         twin.ordering_table[0] = torch.tensor(order)
-        plain = draw_plainly(twin, noise[[k]], given[[k]])
+        plain = ancestral_sample(twin, noise[[k]], given[[k]])
         torch.testing.assert_close(drawn[[k]], plain, equal_nan=True)
 
 
@@ -191,7 +193,7 @@ def test_order_agnostic_training_learns_both_directions() -> None:
     a = torch.randint(0, 2, (1000,))
     x = torch.stack([a, a ^ (torch.arange(1000) % 10 == 0)], 1).float()
     model = Transformer(
-        binary(2), hidden=16, layers=1, heads=1, order_agnostic=True
+        binary_variables(2), hidden=16, layers=1, heads=1, order_agnostic=True
     ).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     for _ in range(60):
@@ -210,7 +212,7 @@ def test_attention_reaches_the_first_variable() -> None:
     torch.manual_seed(0)
     x = torch.randint(0, 2, (256, 12)).float()
     x[:, -1] = x[:, 0]
-    model = Transformer(binary(12), hidden=16, layers=1, heads=2).train()
+    model = Transformer(binary_variables(12), hidden=16, layers=1, heads=2).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     for _ in range(50):
         optimizer.zero_grad()
@@ -241,14 +243,14 @@ def test_shared_maps_serve_every_kind(variable: Variable) -> None:
 
     drawn = model.draw(noise, free)
 
-    torch.testing.assert_close(drawn, draw_plainly(model, noise, free))
+    torch.testing.assert_close(drawn, ancestral_sample(model, noise, free))
     count = [sum(p.numel() for p in m.parameters()) for m in (model, own)]
     assert count[0] < count[1]
     x = drawn.masked_fill(torch.rand(64, 5) < 0.2, math.nan)
     before = model.conditionals(x).parameters
     changed = torch.where(torch.arange(5) >= 2, drawn.roll(1, 0), x)
     after = model.conditionals(changed).parameters
-    unmoved = model.chain.layout.owner <= 2
+    unmoved = model.chain.layout.variable_index <= 2
     assert torch.equal(before[:, unmoved], after[:, unmoved])
     assert not torch.equal(before, after)
 
@@ -285,4 +287,4 @@ def test_sizes_that_cannot_be_are_refused(sizes: tuple[int, int, int]) -> None:
     hidden, layers, heads = sizes
     message = f"got {hidden}, {layers} and {heads}"
     with pytest.raises(ValueError, match=message):
-        Transformer(binary(2), hidden=hidden, layers=layers, heads=heads)
+        Transformer(binary_variables(2), hidden=hidden, layers=layers, heads=heads)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ar_models.families.vae import VAE, Decoder
 from ar_models.scoring.statistics import judge
 from ar_models.tables.encoder import Encoded
-from ar_models.variables import Variable, binary
+from ar_models.variables import Variable, binary_variables
 
 DISCRETE = (
     Variable("a", "binary", 0, size=2),
@@ -206,7 +206,7 @@ def test_the_made_decoder_sees_the_latents_and_what_comes_before() -> None:
         changed = torch.where(torch.arange(6) == i, x.roll(1, 0), x)
         after = model.decoder.conditionals(z, changed).parameters
         moved = (after != before.parameters).any(0)
-        owners = set(before.layout.owner[moved].tolist())
+        owners = set(before.layout.variable_index[moved].tolist())
         assert owners <= set(order[rank + 1 :])
         assert owners or rank == 5
     other = model.decoder.conditionals(z.roll(1, 0), x).parameters
@@ -229,7 +229,7 @@ def test_learning_finds_what_variables_have_in_common(decoder: Decoder) -> None:
     # All six bits are equal: log 2 nats in all, and 6 log 2 if they were independent.
     torch.manual_seed(0)
     x = torch.randint(0, 2, (256, 1)).expand(-1, 6).float()
-    model = VAE(binary(6), latent=1, hidden=32, decoder=decoder)
+    model = VAE(binary_variables(6), latent=1, hidden=32, decoder=decoder)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     for _ in range(120):
         optimizer.zero_grad()
@@ -251,11 +251,11 @@ def test_nothing_can_be_given() -> None:
 
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1, got 0, 512, 1 and 64"):
-        VAE(binary(2), latent=0)
+        VAE(binary_variables(2), latent=0)
     with pytest.raises(ValueError, match="'independent' or 'made', got 'nade'"):
-        VAE(binary(2), decoder="nade")  # type: ignore[arg-type]
+        VAE(binary_variables(2), decoder="nade")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="takes no ordering, got ordering 'random'"):
-        VAE(binary(2), ordering="random")
+        VAE(binary_variables(2), ordering="random")
 
 
 def test_judging_a_row_takes_the_bound_and_what_the_decoder_expects() -> None:

@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from ar_models.distributions import softmax
-from ar_models.distributions.conditionals import Conditionals, Layout
+from ar_models.distributions.conditionals import Conditionals, ParameterLayout
 from ar_models.kernels import compiled, elementary
-from ar_models.kernels.compiled import compiled as machine_code
-from ar_models.kernels.compiled import loops_pay
-from ar_models.layers.features import Inputs
+from ar_models.kernels.compiled import jit, use_kernel
+from ar_models.layers.features import InputFeatures
 from ar_models.variables import Variable
 
 ROWS = 700
@@ -34,7 +33,7 @@ VARIABLES = (
 def conditionals(size: float) -> tuple[Conditionals, Tensor]:
     """Conditionals with random parameters, and values likely, far and absent."""
     torch.manual_seed(0)
-    layout = Layout.of(VARIABLES, components=5).requires_grad_(False)
+    layout = ParameterLayout.of(VARIABLES, components=5).requires_grad_(False)
     parameters = layout.initial_bias() + size * torch.randn(ROWS, layout.size)
     x = Conditionals(layout, parameters).sample(torch.rand(ROWS, len(VARIABLES), 2))
     for i, variable in enumerate(VARIABLES):
@@ -50,7 +49,7 @@ def conditionals(size: float) -> tuple[Conditionals, Tensor]:
 
 def everything(given: Conditionals, x: Tensor) -> list[Tensor]:
     """Log-probabilities, tails and entropies."""
-    return [given.log_prob(x), given.log_tails(x), given.entropy()]
+    return [given.log_prob(x), given.log_tail_probs(x), given.entropy()]
 
 
 @pytest.mark.parametrize("size", [0.3, 3.0, 30.0])
@@ -58,14 +57,14 @@ def test_loops_are_as_exact_as_operations(
     size: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, x = conditionals(size)
-    by_loop = everything(given, x)
-    monkeypatch.setattr(compiled, "MANY", 10**9)
+    by_kernel = everything(given, x)
+    monkeypatch.setattr(compiled, "MIN_ELEMENTS", 10**9)
     by_operations = everything(given, x)
     exact = everything(
         Conditionals(given.layout.double(), given.parameters.double()), x.double()
     )
 
-    for ours, theirs, true in zip(by_loop, by_operations, exact, strict=True):
+    for ours, theirs, true in zip(by_kernel, by_operations, exact, strict=True):
         assert (ours.isfinite() == true.isfinite()).all()
         torch.testing.assert_close(ours.isnan(), true.isnan())
         off, usual = error(ours, true), error(theirs, true)
@@ -83,7 +82,7 @@ def error(found: Tensor, true: Tensor) -> Tensor:
 def test_the_value_of_a_row_does_not_depend_on_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(compiled, "MANY", 0)
+    monkeypatch.setattr(compiled, "MIN_ELEMENTS", 0)
     given, x = conditionals(1.0)
     some = torch.arange(0, ROWS, 3)
 
@@ -109,23 +108,23 @@ def test_a_network_sees_the_same_numbers(
     x[:, 2:] = x[:, 2:].round()
     x[:200, 2:] = torch.arange(400.0).sub(100).view(200, 2)
     x[torch.rand(ROWS, 4) < 0.1] = torch.nan
-    inputs = Inputs.of(numbers)
-    by_loop = inputs(x)
-    monkeypatch.setattr(compiled, "MANY", 10**9)
+    inputs = InputFeatures.of(numbers)
+    by_kernel = inputs(x)
+    monkeypatch.setattr(compiled, "MIN_ELEMENTS", 10**9)
 
     by_operations = inputs(x)
 
-    torch.testing.assert_close(by_loop, by_operations, atol=0, rtol=2e-7)
-    assert not by_loop[0].equal(by_loop[1])
+    torch.testing.assert_close(by_kernel, by_operations, atol=0, rtol=2e-7)
+    assert not by_kernel[0].equal(by_kernel[1])
 
 
 @pytest.mark.parametrize("huge", [torch.inf, -torch.inf, 3e38, -1e30, 1e19])
 def test_digits_of_what_is_too_great_are_left_out(
     huge: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "MANY", 0)
+    monkeypatch.setattr(compiled, "MIN_ELEMENTS", 0)
     digits = Variable("a", "integer", 0, knots=(-50.0, 2e6))
-    inputs = Inputs.of([digits])
+    inputs = InputFeatures.of([digits])
     x = torch.tensor([[12.0], [huge], [34.0]])
 
     among, alone = inputs(x), inputs(x[[0, 2]])
@@ -153,12 +152,12 @@ def test_no_number_comes_of_what_is_none(bad: float) -> None:
 
 def test_loops_are_left_to_what_they_can_do() -> None:
     many = torch.ones(500, 6, 5)
-    assert loops_pay(many)
-    assert not loops_pay(many[:10])
-    assert not loops_pay(many.double())
-    assert not loops_pay(many.requires_grad_())
+    assert use_kernel(many)
+    assert not use_kernel(many[:10])
+    assert not use_kernel(many.double())
+    assert not use_kernel(many.requires_grad_())
     with torch.no_grad():
-        assert loops_pay(many)
+        assert use_kernel(many)
 
 
 @pytest.mark.parametrize("codes", [2, 600])
@@ -168,24 +167,24 @@ def test_the_least_likely_codes_have_logarithms_too(
     torch.manual_seed(0)
     logits = 300 * torch.randn(9000, codes)
     own = logits.gather(1, torch.randint(codes, (9000, 1)))
-    by_loop = softmax.by_likelihood(logits, own)
-    monkeypatch.setattr(compiled, "MANY", 10**9)
+    by_kernel = softmax.log_tail_probs(logits, own)
+    monkeypatch.setattr(compiled, "MIN_ELEMENTS", 10**9)
 
-    by_operations = softmax.by_likelihood(logits, own)
+    by_operations = softmax.log_tail_probs(logits, own)
 
-    assert float(by_loop[by_loop.isfinite()].min()) < -500
-    torch.testing.assert_close(by_loop, by_operations, atol=1e-3, rtol=1e-6)
+    assert float(by_kernel[by_kernel.isfinite()].min()) < -500
+    torch.testing.assert_close(by_kernel, by_operations, atol=1e-3, rtol=1e-6)
 
 
 def test_elementary_functions_are_exact_to_a_millionth() -> None:
-    @machine_code
+    @jit
     def all_of_them(x: np.ndarray, results: np.ndarray) -> None:
         for r in range(len(x)):
-            results[0, r] = elementary.power_of_2(-x[r])
-            results[1, r] = elementary.logarithm(x[r])
+            results[0, r] = elementary.exp2(-x[r])
+            results[1, r] = elementary.log(x[r])
             results[2, r] = elementary.softplus(-x[r])
             results[3, r] = elementary.softplus(x[r])
-            results[4, r] = elementary.log_double_sinh(x[r])
+            results[4, r] = elementary.log_2sinh(x[r])
             results[5, r] = elementary.log_erfc(x[r])
 
     x = np.geomspace(1e-37, 99, 5000, dtype=np.float32)

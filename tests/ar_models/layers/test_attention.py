@@ -17,7 +17,7 @@ def test_products_give_what_the_fused_kernel_gives(
     together: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(attention, "TOGETHER", together)
+    monkeypatch.setattr(attention, "MAX_BLOCK_WEIGHTS", together)
     torch.manual_seed(0)
     parts = [torch.randn(3, 2, 9, 8, dtype=torch.float64) for _ in range(3)]
     weights = torch.randn(3, 2, 9, 8, dtype=torch.float64)
@@ -27,7 +27,7 @@ def test_products_give_what_the_fused_kernel_gives(
         if fused:
             seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
-            seen = attention.attend(q, k, v)
+            seen = attention.causal_attention(q, k, v)
         (seen * weights.to(dtype)).sum().backward()
         gradients = [part.grad for part in own if part.grad is not None]
         assert len(gradients) == 3
@@ -40,11 +40,11 @@ def test_products_give_what_the_fused_kernel_gives(
 def test_no_place_sees_a_later_one_to_the_bit() -> None:
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 2, 6, 4, requires_grad=True) for _ in range(3))
-    before = attention.attend(q, k, v)
+    before = attention.causal_attention(q, k, v)
     with torch.no_grad():
         k[:, :, 4:] += 3
         v[:, :, 4:] += 3
-    after = attention.attend(q, k, v)
+    after = attention.causal_attention(q, k, v)
 
     assert before[:, :, :4].equal(after[:, :, :4])
     assert not bool((before[:, :, 4:] == after[:, :, 4:]).any())

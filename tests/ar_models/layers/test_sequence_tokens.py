@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ar_models.families.base import AutoregressiveModel, draw_plainly
+from ar_models.families.base import AutoregressiveModel, ancestral_sample
 from ar_models.families.registry import MODELS
-from ar_models.layers.sequence_tokens import divide, head_first
+from ar_models.layers.sequence_tokens import group_order, split_list_variables
 from ar_models.variables import Variable
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -81,7 +81,7 @@ def every_row(variables: tuple[Variable, ...]) -> Tensor:
         longer = []
         for row in rows:
             absent = v.parent is not None and not bool(
-                v.present(torch.tensor(row[v.parent]))
+                v.is_present(torch.tensor(row[v.parent]))
             )
             codes = range(v.size) if v.size else range(int(v.upper or 0) + 1)
             values = [math.nan] if absent else [float(code) for code in codes]
@@ -109,7 +109,7 @@ def test_a_conditional_sees_only_the_past(family: str, kind: str) -> None:
         changed = x.clone()
         changed[:, later] = other[:, later]
         after = model.conditionals(changed).parameters
-        own = model.conditionals(x).layout.owner == i
+        own = model.conditionals(x).layout.variable_index == i
         # How long the batch is may change sums in the last digits.
         torch.testing.assert_close(after[:, own], before[:, own], atol=1e-5, rtol=0)
 
@@ -119,7 +119,7 @@ def test_a_conditional_sees_the_past(family: str, kind: str) -> None:
     model = build(family, kind)
     x = draw(model, 256)
     order = model.ordering().tolist()
-    owner = model.conditionals(x).layout.owner
+    owner = model.conditionals(x).layout.variable_index
     for one, other in itertools.pairwise(order):
         present = ~(x[:, one].isnan() | x[:, other].isnan())
         if not bool(present.any()):
@@ -139,7 +139,7 @@ def test_fast_samples_equal_plain_ones(family: str, kind: str) -> None:
     noise = torch.rand(40, model.dim, 2, generator=generator)
     given = torch.full((40, model.dim), math.nan)
 
-    fast, plain = model.draw(noise, given), draw_plainly(model, noise, given)
+    fast, plain = model.draw(noise, given), ancestral_sample(model, noise, given)
 
     assert torch.equal(fast.nan_to_num(-1), plain.nan_to_num(-1))
 
@@ -192,10 +192,10 @@ def test_config_and_weights_rebuild_the_model(family: str, kind: str) -> None:
 
 
 def test_what_stands_before_the_places_is_taken_first() -> None:
-    head, places = divide(KINDS["letters"])
+    head, places = split_list_variables(KINDS["letters"])
     assert head == [4, 0]
     assert places == [[1], [2], [3]]
-    assert head_first(KINDS["letters"]) == [1, 0]
+    assert group_order(KINDS["letters"]) == [1, 0]
 
 
 @pytest.mark.parametrize("family", SMALL)

@@ -185,7 +185,7 @@ def test_a_column_of_many_states_has_quantiles_on_its_atoms() -> None:
         # The state of `amount` is an atom with a share of about 0.76.
         density.model.last.weight.zero_()
         density.model.last.bias.copy_(density.model.layout.initial_bias())
-        owner = density.model.layout.owner == 7
+        owner = density.model.layout.variable_index == 7
         density.model.last.bias[owner] = torch.tensor([0.2, 0.5, 0.65]).log()
     row = density.sample(1, seed=3).to_pylist()[0] | {"amount": None}
     table = pa.Table.from_pylist([row], schema=density.encoder.schema)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ar_models.density import TableDensity
-from ar_models.distributions.conditionals import Conditionals, Layout
+from ar_models.distributions.conditionals import Conditionals, ParameterLayout
 from ar_models.families.eonade import EoNADE
 from ar_models.families.independent import Independent
 from ar_models.scoring.statistics import (
@@ -41,7 +41,7 @@ VARIABLES = (
 def conditionals(count: int, seed: int = 0) -> Conditionals:
     """Those of `count` rows, all different."""
     torch.manual_seed(seed)
-    layout = Layout.of(VARIABLES, components=3, embedding=2)
+    layout = ParameterLayout.of(VARIABLES, components=3, embedding=2)
     start = layout.initial_bias().expand(count, -1)
     return Conditionals(layout, start + 0.7 * torch.randn(count, layout.size))
 
@@ -70,7 +70,7 @@ def test_the_tails_and_what_is_between_are_all_there_is() -> None:
     given = conditionals(500)
     x = given.sample(torch.rand(500, 6, 2))
 
-    less, equal, more = given.log_tails(x).exp().unbind(-1)
+    less, equal, more = given.log_tail_probs(x).exp().unbind(-1)
 
     torch.testing.assert_close(less + equal + more, torch.ones_like(x))
     numbers = [2, 3, 4]
@@ -88,7 +88,7 @@ def test_tails_are_told_apart_where_a_cdf_is_one() -> None:
     x[:, 4] = torch.tensor([2000.0, 4000.0, 8000.0])
     given.parameters[:] = given.parameters[0].clone()
 
-    above = given.log_tails(x)[:, [3, 4], 2]
+    above = given.log_tail_probs(x)[:, [3, 4], 2]
 
     assert bool((given.cdf(x)[:, [3, 4]] > 1 - 1e-6).all())
     assert bool(above.isfinite().all())
@@ -97,13 +97,13 @@ def test_tails_are_told_apart_where_a_cdf_is_one() -> None:
 
 def test_the_order_of_codes_does_not_matter() -> None:
     variables = (Variable("a", "categorical", 0, size=6),)
-    layout = Layout.of(variables)
+    layout = ParameterLayout.of(variables)
     torch.manual_seed(0)
     logits, x = torch.randn(50, 6), torch.randint(6, (50, 1)).float()
     order = torch.randperm(6)
 
-    one = Conditionals(layout, logits).log_tails(x)
-    other = Conditionals(layout, logits[:, order]).log_tails(
+    one = Conditionals(layout, logits).log_tail_probs(x)
+    other = Conditionals(layout, logits[:, order]).log_tail_probs(
         order.argsort()[x.long()].float()
     )
 

@@ -180,7 +180,7 @@ def test_pixels_are_alike_whether_in_a_list_or_in_columns(
     assert encoder.decode(encoder.encode(table).x).equals(table)
     sizes = {"binary": 2, "softmax": 256, "mixture": 0}
     assert encoder.variables[0].size == sizes[kind]
-    columns = len({v.part_of for v in encoder.variables})
+    columns = len({v.column_index for v in encoder.variables})
     assert columns == len(encoder.columns) == (12 if apart else 1)
 
 

@@ -14,7 +14,7 @@ from ar_models.families.chow_liu import (
     grow_tree,
     mutual_information,
 )
-from ar_models.variables import Variable, binary
+from ar_models.variables import Variable, binary_variables
 from tasks.config.load import load
 from tasks.training import orderings
 
@@ -35,7 +35,9 @@ def entropy(error: float) -> float:
 
 
 def test_mutual_information_of_noisy_copies_by_hand() -> None:
-    information = mutual_information(group_codes(binary(5), chain_of_bits(200_000)))
+    information = mutual_information(
+        group_codes(binary_variables(5), chain_of_bits(200_000))
+    )
 
     assert information[2, 0] == pytest.approx(math.log(2) - entropy(0.1), abs=0.005)
     # Two channels in a row: 0.1 x 0.8 + 0.9 x 0.2.
@@ -74,7 +76,7 @@ def test_a_tree_grows_by_its_strongest_edges() -> None:
 
 
 def test_each_group_follows_the_one_that_it_depends_on() -> None:
-    first, second = dependence_orderings(binary(5), chain_of_bits(20_000), 2)
+    first, second = dependence_orderings(binary_variables(5), chain_of_bits(20_000), 2)
 
     # 0 stands amid the chain and tells most; its strongest link is to 2.
     assert first == [0, 2, 3, 1, 4]
@@ -113,7 +115,7 @@ def test_absence_and_nonlinear_links_of_mixed_columns_are_seen() -> None:
 
 def test_more_orderings_than_columns_are_refused() -> None:
     with pytest.raises(ValueError, match="at most as many .* 5, got orderings=6"):
-        dependence_orderings(binary(5), chain_of_bits(10), 6)
+        dependence_orderings(binary_variables(5), chain_of_bits(10), 6)
 
 
 def write(folder: Path, x: np.ndarray) -> None:
@@ -131,7 +133,7 @@ class Encoder:
     """The two attributes of an encoder that count here."""
 
     def __init__(self, dim: int) -> None:
-        self.variables = binary(dim)
+        self.variables = binary_variables(dim)
         self.columns = [type("Column", (), {"name": f"c{i}"}) for i in range(dim)]
 
 

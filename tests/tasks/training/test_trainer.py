@@ -10,7 +10,7 @@ from torch import Tensor
 from ar_models.families.eonade import EoNADE
 from ar_models.families.fvsbn import FVSBN
 from ar_models.families.made import MADE
-from ar_models.variables import Variable, binary
+from ar_models.variables import Variable, binary_variables
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training import trainer
@@ -119,7 +119,7 @@ def test_l1_makes_weights_that_tell_nothing_vanish() -> None:
     sums = {}
     for l1 in (0.0, 0.05):
         config = TrainConfig(learning_rate=0.02, l1=l1, epochs=1)
-        learning = Learner(FVSBN(binary(6)), config, steps=400)
+        learning = Learner(FVSBN(binary_variables(6)), config, steps=400)
         for _ in range(400):
             learning.step(Batch(x, len(x)))
         model = learning.model.eval()

@@ -9,7 +9,7 @@ from torch import Tensor
 Made = TypeVar("Made")
 
 
-class Kept(Generic[Made]):
+class TensorCache(Generic[Made]):
     """Things made of tensors that take long to make, such as lists from a GPU."""
 
     def __init__(self) -> None:
@@ -34,5 +34,5 @@ class Kept(Generic[Made]):
             self._made[name] = kept
         return kept[1]
 
-    def __reduce__(self) -> tuple[type["Kept[Made]"], tuple[()]]:
+    def __reduce__(self) -> tuple[type["TensorCache[Made]"], tuple[()]]:
         return type(self), ()  # a copy has tensors of its own
