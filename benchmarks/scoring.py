@@ -259,7 +259,7 @@ def memory(peaks: list[float]) -> Iterator[None]:
                     command = (status.parent / "cmdline").read_bytes()
                 except (FileNotFoundError, ProcessLookupError):
                     continue  # it has just ended
-                if command.startswith(b"ray::_Holder") and "VmHWM" in lines:
+                if command.startswith(b"ray::Worker") and "VmHWM" in lines:
                     most = max(most, int(lines["VmHWM"].split()[0]))
 
     thread = threading.Thread(target=look)
@@ -313,7 +313,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         print(f"| {name} | {median:.1f} | {rate:,.0f} | {ratio:.2f} | {most:,.0f} |")
     print(
         f"\n{args.rows:,} rows of 20 mixed columns, MADE {args.settings}, "
-        f"{cluster.processors()} processors ({platform.machine()}), "
+        f"{cluster.cpu_count()} processors ({platform.machine()}), "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 

@@ -60,7 +60,7 @@ def summary(config: Config, result: Result) -> str:
             *quality(result),
             "",
             "[bold]The strangest flights of October to December[/]",
-            *strange_flights(result["score"]["strangest"]),
+            *strange_flights(result["score"]["most_anomalous"]),
             "",
             "[bold]Speed[/]",
             *(f"  {step:<9} {formatting.pace(result[step])}" for step in STEPS),

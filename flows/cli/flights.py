@@ -42,7 +42,7 @@ def write(folder: str) -> dict[str, Any]:  # JSON-able values
         name = f"month={month}/part-00000.parquet"
         with storage.publish(storage.join(folder, name)) as unfinished:
             pq.write_table(part, unfinished, compression="zstd")
-        files.append(manifest.describe(folder, name, part.num_rows))
+        files.append(manifest.file_entry(folder, name, part.num_rows))
         progress.report(logger, "flights: months", month, 12)
     manifest.finish(folder, key, rows_out=table.num_rows, files=files)
     return {"path": folder, "rows_out": table.num_rows, "done": False}

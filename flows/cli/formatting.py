@@ -195,7 +195,7 @@ def scored(step: Result) -> str:
             f"           [yellow]compared with all calibration rows, having too few "
             f"of their own: {escape(listed(few))}[/]"
         )
-    for number, row in enumerate(step["strangest"], start=1):
+    for number, row in enumerate(step["most_anomalous"], start=1):
         lines.append(f"  {number}. {escape(strange(row))}")
         lines += [f"     {line}" for line in blame(row["explanation"], {})]
     return "\n".join(lines)

@@ -192,7 +192,7 @@ def facts_of(path: str) -> dict[str, Any]:  # JSON values
         raise ValueError(f"{path}: no such file, nor a model of that name")
     else:
         footer = parts.read_footer(path)
-        content = (parts.read_facts(footer) if footer else None) or {}
+        content = (parts.read_metadata(footer) if footer else None) or {}
     if not isinstance(content.get("model"), dict):
         raise ValueError(f"{path}: is no result of score, sample or embed")
     return content

@@ -171,7 +171,7 @@ def gather(
             name = f"part-{number:05d}.parquet"
             with storage.publish(storage.join(folder, name)) as unfinished:
                 pq.write_table(sequences, unfinished, compression="zstd")
-            yield manifest.describe(folder, name, len(sequences))
+            yield manifest.file_entry(folder, name, len(sequences))
             number += 1
 
 

@@ -327,7 +327,7 @@ def _prepare(
 ) -> dict[str, Any]:
     """Both passes; the content of the manifest."""
     plan = _plan(dataset, data)
-    known = storage.sizes(folder)
+    known = storage.file_sizes(folder)
     if not all(name in known for name in FIRST_PASS):
         _first_pass(dataset, plan, folder, given)
     encoder = load_encoder(folder)
@@ -362,7 +362,7 @@ def _prepare(
             part_name(f): {"name": f.name, "content": contents[f.name][:16]}
             for f in fragments
         },
-        "files": [manifest.describe(folder, name, 0) for name in FIRST_PASS]
+        "files": [manifest.file_entry(folder, name, 0) for name in FIRST_PASS]
         + [entry for r in receipts for entry in r["files"]],
     }
 
@@ -718,7 +718,7 @@ def _second_pass(
     fragments: list[Fragment], plan: Plan, encoder: TableEncoder, folder: str
 ) -> list[dict[str, Any]]:
     """Writes every fragment that is not yet written; the receipts of all."""
-    sizes = storage.sizes(folder)
+    sizes = storage.file_sizes(folder)
     receipts = {
         f.index: storage.read_json(storage.join(folder, receipt_name(f)))
         for f in fragments
@@ -773,18 +773,18 @@ def write_fragment(
         path = f"{split}/{name}.parquet"
         with storage.publish(storage.join(folder, path)) as unfinished:
             pq.write_table(chosen.cast(schema), unfinished, compression="zstd")
-        files.append(manifest.describe(folder, path, chosen.num_rows))
+        files.append(manifest.file_entry(folder, path, chosen.num_rows))
         if split in ENCODED:
             path = f"encoded/{split}/{name}.arrow"
             encoded = encoder.encode(chosen)
             write_encoded(storage.join(folder, path), encoded.x)
             log_volume[split] = float(encoded.log_volume.sum())
-            files.append(manifest.describe(folder, path, chosen.num_rows))
+            files.append(manifest.file_entry(folder, path, chosen.num_rows))
     quarantined = int((division.codes < 0).sum())
     if quarantined:
         path = f"quarantine/{name}.parquet"
         _write_quarantine(storage.join(folder, path), division, fragment)
-        files.append(manifest.describe(folder, path, quarantined))
+        files.append(manifest.file_entry(folder, path, quarantined))
     receipt = {
         "rows": rows,
         "log_volume": log_volume,

@@ -130,7 +130,7 @@ def compare(
             for facts in found
             for entry in facts["files"]
         ]
-        + [manifest.describe(output, name, 0) for name in (RESULT, PAGE)],
+        + [manifest.file_entry(output, name, 0) for name in (RESULT, PAGE)],
     )
     return summary(output, content, done=False)
 
@@ -160,7 +160,7 @@ class Pair:
         self.key = key
         self.on_bad_file = on_bad_file
 
-    def __call__(self, fragment: Fragment) -> parts.Facts:
+    def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Writes both log-probabilities of a fragment's rows; its facts."""
         first, second = (view.density for view in self.views)
         wanted = {*first.columns, *self.columns}
@@ -192,7 +192,7 @@ class Pair:
         part = pa.table(
             {"first": mine.sum(axis=1), "second": theirs.sum(axis=1), **kept}
         )
-        entry = parts.write(self.folder, parts.name(fragment.index), part, facts)
+        entry = parts.write(self.folder, parts.file_name(fragment.index), part, facts)
         return {**facts, "files": [entry]}
 
 
@@ -210,7 +210,7 @@ def read_rows(folder: str) -> pa.Table:
 
 def differences(
     first: TableDensity,
-    found: Sequence[parts.Facts],
+    found: Sequence[parts.PartMetadata],
     rows: pa.Table,
     config: EvaluateConfig,
 ) -> Json:

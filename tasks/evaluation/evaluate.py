@@ -122,7 +122,7 @@ def evaluate(
                 for facts in found
                 for entry in facts["files"]
             ]
-            + [manifest.describe(folder, EVALUATION, 0)],
+            + [manifest.file_entry(folder, EVALUATION, 0)],
         )
     evaluation = storage.read_json(storage.join(folder, EVALUATION))
     return {
@@ -181,7 +181,7 @@ class Judge:
         self.folder = folder
         self.key = key
 
-    def __call__(self, file: held_out.HeldOutFile) -> parts.Facts:
+    def __call__(self, file: held_out.HeldOutFile) -> parts.PartMetadata:
         """Writes the part of a file of test rows; its facts are sums over them."""
         rng = np.random.default_rng(file.index)
         tallies, tables = [], []
@@ -195,11 +195,11 @@ class Judge:
                 for name, values in kept.items():
                     found = found.append_column(name, values)
                 tables.append(found)
-        facts: parts.Facts = {
+        facts: parts.PartMetadata = {
             "job_key": self.key,
             **{name: sum_of(tally[name] for tally in tallies) for name in tallies[0]},
         }
-        name = parts.name(file.index)
+        name = parts.file_name(file.index)
         table = pa.concat_tables(tables)
         entry = parts.write(storage.join(self.folder, ROWS), name, table, facts)
         return {**facts, "files": [entry]}
@@ -308,7 +308,7 @@ def read_rows(folder: str) -> pa.Table:
 
 def summarise(
     density: TableDensity,
-    found: Sequence[parts.Facts],
+    found: Sequence[parts.PartMetadata],
     rows: pa.Table,
     config: EvaluateConfig,
 ) -> Json:

@@ -164,7 +164,7 @@ def fidelity(
             inputs={"prepared": about["job_key"], "samples": config.samples or AUTO},
             model={"fingerprint": fingerprint(density)},
             config=config.model_dump(mode="json"),
-            files=[manifest.describe(folder, name, 0) for name in (FIDELITY, PAGE)],
+            files=[manifest.file_entry(folder, name, 0) for name in (FIDELITY, PAGE)],
         )
     found = storage.read_json(storage.join(folder, FIDELITY))
     return {

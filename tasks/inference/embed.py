@@ -132,7 +132,7 @@ class Embedder:
         self.about = {"job_key": key, "model": about}
         self.on_bad_file = on_bad_file
 
-    def __call__(self, fragment: Fragment) -> parts.Facts:
+    def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Writes the part of a fragment, and what goes to quarantine; its facts."""
         wanted = {*self.density.encoder.names, *self.carried}
         try:
@@ -148,7 +148,7 @@ class Embedder:
 
     def publish(
         self, fragment: Fragment, table: pa.Table, bad: pa.Table | None
-    ) -> parts.Facts:
+    ) -> parts.PartMetadata:
         """Writes the part of the rows of `table`, after its quarantine."""
         features = self.density.features(table)
         finite = np.isfinite(features).all(axis=1)
@@ -158,9 +158,9 @@ class Embedder:
             carried = table.select(self.carried).filter(pa.array(~finite))
             bad = in_quarantine(fragment, carried, rows, reasons)
         table, features = table.filter(pa.array(finite)), features[finite]
-        file = parts.name(fragment.index)
-        beside = {f"{QUARANTINE}/{file}": bad.num_rows} if bad.num_rows else {}
-        files = [parts.write(self.output, name, bad, self.about) for name in beside]
+        file = parts.file_name(fragment.index)
+        companions = {f"{QUARANTINE}/{file}": bad.num_rows} if bad.num_rows else {}
+        files = [parts.write(self.output, name, bad, self.about) for name in companions]
         facts = {
             **self.about,
             "source": fragment.name,
@@ -169,7 +169,7 @@ class Embedder:
             "rows_in": fragment.rows,
             "rows_out": len(features),
             "rows_quarantined": bad.num_rows,
-            "beside": beside,
+            "companions": companions,
         }
         width = features.shape[1]
         values = pa.array(np.ascontiguousarray(features).reshape(-1), pa.float32())

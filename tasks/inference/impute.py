@@ -129,7 +129,7 @@ class Imputer:
         self.config = config
         self.about = {"job_key": key, "model": fingerprint(self.density)}
 
-    def __call__(self, fragment: Fragment) -> parts.Facts:
+    def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Writes the part of a fragment; its facts."""
         table = datasets.read(fragment)
         modelled = set(self.density.columns)
@@ -156,7 +156,7 @@ class Imputer:
             "filled": {n: count for n, count in empty.items() if n in modelled},
             "left": {n: count for n, count in empty.items() if n not in modelled},
         }
-        entry = parts.write(self.output, parts.name(fragment.index), whole, facts)
+        entry = parts.write(self.output, parts.file_name(fragment.index), whole, facts)
         return {**facts, "files": [entry]}
 
     def fill(self, table: pa.Table, fragment: Fragment, imputation: int) -> pa.Table:

@@ -187,14 +187,14 @@ class Sampler:
             "seed": config.seed,
         }
 
-    def __call__(self, shard: Shard) -> parts.Facts:
+    def __call__(self, shard: Shard) -> parts.PartMetadata:
         """Writes the part of a shard; its facts."""
         facts = {**self.about, "shard": shard.index}
         if shard.given is not None:
             facts |= {"source": shard.given.name, "first_row": shard.given.first}
         table = self.draw(shard)
         facts["rows_out"] = table.num_rows
-        entry = parts.write(self.output, parts.name(shard.index), table, facts)
+        entry = parts.write(self.output, parts.file_name(shard.index), table, facts)
         return {**facts, "files": [entry]}
 
     def draw(self, shard: Shard) -> pa.Table:

@@ -34,7 +34,7 @@ QUARANTINE = "quarantine"
 STAGED = "_first_pass"
 """Folder of the first pass's parts, within the output as long as the job is at work."""
 
-FORMAT = 3
+FORMAT = 4
 """Enters the job key; raised when the same job would give other rows."""
 
 
@@ -150,7 +150,7 @@ class Job:
         return storage.join(self.output, STAGED)
 
     @property
-    def notes(self) -> parts.Facts:
+    def notes(self) -> parts.PartMetadata:
         """What every file of the job says about it."""
         rule = rule_of(self.config)
         return {
@@ -166,7 +166,7 @@ def both_passes(
     fragments: Sequence[Fragment],
     density: TableDensity,
     resources: Resources,
-) -> tuple[list[parts.Facts], int]:
+) -> tuple[list[parts.PartMetadata], int]:
     """Makes the parts that are not there yet.
 
     A part of the output is as good a source for the survey between the passes as one of
@@ -177,7 +177,7 @@ def both_passes(
     """
     whole = parts.finished(job.output, job.key, [f.index for f in fragments])
     missing = [fragment for fragment in fragments if fragment.index not in whole]
-    with cluster.assembled(resources.gpus_per_process) as crew:
+    with cluster.actor_pool(resources.gpus_per_process) as pool:
         _, rows = parts.complete(
             partial(Scorer, job),
             missing,
@@ -185,26 +185,26 @@ def both_passes(
             job.key,
             resources,
             what="score: rows",
-            crew=crew,
+            pool=pool,
         )
         paths = [
             storage.join(
                 job.output if fragment.index in whole else job.staged,
-                parts.name(fragment.index),
+                parts.file_name(fragment.index),
             )
             for fragment in fragments
         ]
-        verdict = selection.survey(
+        selected = selection.select_anomalies(
             paths, rule_of(job.config), bool(density.calibration)
         )
         found, _ = parts.complete(
-            partial(Finisher, job, verdict),
+            partial(Finisher, job, selected),
             fragments,
             job.output,
             job.key,
             resources,
             what="score: rows flagged",
-            crew=crew,
+            pool=pool,
         )
     storage.delete(job.staged)
     return found, rows
@@ -222,7 +222,7 @@ class Scorer:
         self.config = job.config
         self.density = load(job.model)
 
-    def __call__(self, fragment: Fragment) -> parts.Facts:
+    def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Writes what the model says about a fragment; the facts of that."""
         try:
             table = read(self.job, self.density, fragment)
@@ -259,12 +259,12 @@ class Scorer:
 
     def publish(
         self, fragment: Fragment, table: pa.Table, scored: pa.Table, bad: pa.Table
-    ) -> parts.Facts:
+    ) -> parts.PartMetadata:
         """Writes the part, after its quarantine, so that a part is proof of both."""
-        file = parts.name(fragment.index)
-        beside = {f"{QUARANTINE}/{file}": bad.num_rows} if bad.num_rows else {}
+        file = parts.file_name(fragment.index)
+        companions = {f"{QUARANTINE}/{file}": bad.num_rows} if bad.num_rows else {}
         notes = self.job.notes
-        files = [parts.write(self.job.staged, name, bad, notes) for name in beside]
+        files = [parts.write(self.job.staged, name, bad, notes) for name in companions]
         facts = {
             **notes,
             "source": fragment.name,
@@ -272,8 +272,8 @@ class Scorer:
             "rows_in": fragment.rows,
             "rows_out": scored.num_rows,
             "rows_quarantined": bad.num_rows,
-            "strangest": self.strangest(fragment, table, scored),
-            "beside": beside,
+            "most_anomalous": self.strangest(fragment, table, scored),
+            "companions": companions,
         }
         for place, column in enumerate(self.job.carried):
             scored = scored.add_column(place, table.schema.field(column), table[column])
@@ -318,37 +318,35 @@ class Finisher:
 
     Args:
         job: The job.
-        verdict: What all rows together said.
+        selected: What all rows together said.
     """
 
-    def __init__(self, job: Job, verdict: selection.Verdict) -> None:
+    def __init__(self, job: Job, selected: selection.AnomalySelection) -> None:
         self.job = job
-        self.verdict = verdict
+        self.selected = selected
         self.density: TableDensity | None = None  # loaded when it is needed
 
-    def __call__(self, fragment: Fragment) -> parts.Facts:
+    def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Writes the part of a fragment and its quarantine; its facts."""
-        file = parts.name(fragment.index)
+        file = parts.file_name(fragment.index)
         scored, facts = read_part(storage.join(self.job.staged, file))
         rows = scored.num_rows
-        flagged = self.verdict.flags(scored, fragment.index)
-        q_value = self.verdict.q_value(scored)
+        flagged = self.selected.is_anomaly(scored, fragment.index)
+        q_value = self.selected.q_value(scored["p_value"].to_numpy())
         scored = put(scored, "q_value", optional(q_value, rows, pa.float64()))
         scored = put(scored, "is_anomaly", optional(flagged, rows, pa.bool_()))
         if self.lacks_explanations and flagged is not None and flagged.any():
             bad = np.empty(0, np.int64)
-            for name in facts["beside"]:
+            for name in facts["companions"]:
                 table, _ = read_part(storage.join(self.job.staged, name))
                 bad = table["row"].to_numpy() - fragment.first
             scored = put(scored, "explanation", self.explain(fragment, flagged, bad))
         facts["anomalies"] = 0 if flagged is None else int(flagged.sum())
-        for row in facts["strangest"]:
-            p_value = row["p_value"]
-            row["q_value"] = None
-            if self.verdict.counts is not None:
-                row["q_value"] = float(self.verdict.counts.q_value(np.array(p_value)))
+        for row in facts["most_anomalous"]:
+            row_q_value = self.selected.q_value(np.array(row["p_value"]))
+            row["q_value"] = None if row_q_value is None else float(row_q_value)
         files = []
-        for name in facts["beside"]:
+        for name in facts["companions"]:
             table, notes = read_part(storage.join(self.job.staged, name))
             files.append(parts.write(self.job.output, name, table, notes))
         entry = parts.write(self.job.output, file, scored, facts)
@@ -390,12 +388,12 @@ def read(job: Job, density: TableDensity, fragment: Fragment) -> pa.Table:
     return table
 
 
-def read_part(path: str) -> tuple[pa.Table, parts.Facts]:
+def read_part(path: str) -> tuple[pa.Table, parts.PartMetadata]:
     """A file of the job, and the facts in its footer."""
     filesystem, inner = storage.resolve(path)
     with filesystem.open_input_file(inner) as source:
         file = pq.ParquetFile(source)
-        facts = parts.read_facts(file.metadata)
+        facts = parts.read_metadata(file.metadata)
         assert facts is not None  # or the first pass would have made it again
         return file.read(use_threads=False), facts
 
@@ -506,17 +504,17 @@ def quarantined(
     return pa.table({**kept, **more}, schema=pa.schema(fields))
 
 
-def totals(found: Sequence[parts.Facts]) -> dict[str, Any]:
+def totals(found: Sequence[parts.PartMetadata]) -> dict[str, Any]:
     """What the manifest says about all parts together."""
     counts = ("rows_in", "rows_out", "rows_quarantined", "anomalies")
-    strangest = [row for facts in found for row in facts["strangest"]]
+    strangest = [row for facts in found for row in facts["most_anomalous"]]
 
     def ordinary(row: dict[str, Any]) -> tuple[float, float]:
         return row["p_value"] or 0.0, -row["anomaly_score"]
 
     return {
         **{name: sum(facts[name] for facts in found) for name in counts},
-        "strangest": sorted(strangest, key=ordinary)[:STRANGEST],
+        "most_anomalous": sorted(strangest, key=ordinary)[:STRANGEST],
         "files": [entry for facts in found for entry in facts["files"]],
     }
 
@@ -528,7 +526,7 @@ def summary(output: str, content: dict[str, Any], *, done: bool) -> dict[str, An
         "rows_out",
         "rows_quarantined",
         "anomalies",
-        "strangest",
+        "most_anomalous",
         "rule",
         "segments",
         "bad_files",

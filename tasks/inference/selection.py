@@ -1,13 +1,15 @@
-"""What only all scored rows together say: q-values, and which rows a budget takes.
+"""The selection of anomalies among all rows of a scoring job.
 
-Both follow from the p-values and anomaly scores that stand in the parts of a job, in a
-memory that does not depend on the number of rows: p-values are counted, and a budget's
-last anomaly score is found digit by digit.
+q-values, and the rows that an anomaly budget covers, depend on the p-values and anomaly
+scores of all rows together. Both are computed from the parts of the job in memory that
+does not grow with the number of rows: p-values are counted by value, and the lowest
+anomaly score within a budget is found by radix search, one digit per pass.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -19,156 +21,215 @@ from ar_models.scoring.conformal import Counts, Floats, Integers, Rule, flags
 from tasks.runtime import storage
 
 READERS = 4
-"""Parts that are looked at together."""
+"""Number of parts that are read concurrently."""
 
-DIGIT = 16
-"""Bits of a score that are found in one reading of the parts."""
+DIGIT_BITS = 16
+"""Bits of the anomaly score that one pass over the parts determines."""
 
-Words = NDArray[np.uint64]
+BitPatterns = NDArray[np.uint64]
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Which rows a budget takes: those before it, in the order of strangeness.
+class BudgetCutoff:
+    """The last rows that fit an anomaly budget.
+
+    Rows are ordered by increasing p-value, then by decreasing anomaly score, then by
+    their position in the dataset.
 
     Attributes:
-        p_value: Rows with a smaller one are taken.
-        score: Of those with this p-value, rows with a higher bit pattern of the anomaly
-            score are, …
-        quotas: … and so many of those with this one, in each part the first.
+        p_value: Rows with a smaller p-value are anomalies.
+        score_bits: Among rows with this p-value, those whose anomaly score has a higher
+            bit pattern (see `sortable_bits`) are anomalies.
+        ties: Number of rows with exactly this p-value and score that are anomalies, for
+            each part; within a part the first ones are.
     """
 
     p_value: float
-    score: int
-    quotas: tuple[int, ...]
+    score_bits: int
+    ties: tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What pass over all parts found: enough to complete each of them by itself.
+class AnomalySelection:
+    """The facts about all rows that decide which rows of a single part are anomalies.
 
     Attributes:
-        rule: Which rows are anomalies.
-        counts: All p-values; None if there are none.
-        cut: Of a budget, else None.
+        rule: The rule that makes a row an anomaly.
+        p_value_counts: Number of rows by p-value; None for an uncalibrated model.
+        cutoff: The end of the budget; None unless the rule is a budget.
     """
 
     rule: Rule
-    counts: Counts | None
-    cut: Cut | None
+    p_value_counts: Counts | None
+    cutoff: BudgetCutoff | None
 
-    def q_value(self, table: pa.Table) -> Floats | None:
-        """The q-values of a part's rows, (n,)."""
-        if self.counts is None:
+    def q_value(self, p_value: Floats) -> Floats | None:
+        """Return the q-values of some p-values, or None for an uncalibrated model."""
+        if self.p_value_counts is None:
             return None
-        return self.counts.q_value(table["p_value"].to_numpy())
+        return self.p_value_counts.q_value(p_value)
 
-    def flags(self, table: pa.Table, part: int) -> NDArray[np.bool_] | None:
-        """Which rows of part number `part` are anomalies, (n,); None: unknown."""
+    def is_anomaly(self, table: pa.Table, part: int) -> NDArray[np.bool_] | None:
+        """Return which rows of a part are anomalies.
+
+        Args:
+            table: Rows of the part, with anomaly_score, p_value and severity.
+            part: Index of the part.
+
+        Returns:
+            Booleans, (rows,); None if the rule cannot be applied without calibration.
+        """
         scores = table["anomaly_score"].to_numpy()
-        if self.cut is not None:
-            p_value = p_values(table)
-            words = ascending(scores)
-            tied = p_value == self.cut.p_value
-            last = tied & (words == np.uint64(self.cut.score))
-            within = np.cumsum(last) <= self.cut.quotas[part]
-            first = (p_value < self.cut.p_value) | (
-                tied & (words > np.uint64(self.cut.score))
-            )
-            return np.asarray(first | (last & within))
-        if self.counts is None:
+        if self.cutoff is not None:
+            return self._within_budget(p_values(table), sortable_bits(scores), part)
+        if self.p_value_counts is None:
             return None
         ranked = {
-            "q_value": self.counts.q_value(table["p_value"].to_numpy()),
+            "q_value": self.q_value(table["p_value"].to_numpy()),
             "severity": table["severity"].to_numpy(),
         }
         return flags(self.rule, scores, ranked)
 
+    def _within_budget(
+        self, p_value: Floats, bits: BitPatterns, part: int
+    ) -> NDArray[np.bool_]:
+        assert self.cutoff is not None
+        cutoff = np.uint64(self.cutoff.score_bits)
+        same_p = p_value == self.cutoff.p_value
+        tied = same_p & (bits == cutoff)
+        above = (p_value < self.cutoff.p_value) | (same_p & (bits > cutoff))
+        first_ties = tied & (np.cumsum(tied) <= self.cutoff.ties[part])
+        return np.asarray(above | first_ties)
 
-def survey(paths: Sequence[str], rule: Rule, calibrated: bool) -> Verdict:
-    """Looks at the p-values of all parts, and for a budget at their anomaly scores.
+
+def select_anomalies(
+    paths: Sequence[str], rule: Rule, calibrated: bool
+) -> AnomalySelection:
+    """Read the p-values of all parts and decide which rows are anomalies.
 
     Args:
-        paths: The parts of a job, in order, each with p_value and anomaly_score.
-        rule: Which rows are anomalies.
-        calibrated: Whether there are p-values.
+        paths: Parts of the job in order, each with p_value and anomaly_score.
+        rule: The rule that makes a row an anomaly.
+        calibrated: Whether the model gives p-values.
     """
     if not calibrated and rule.kind != "budget":
-        return Verdict(rule, None, None)
+        return AnomalySelection(rule, None, None)
     counts = Counts(np.empty(0), np.empty(0, np.int64))
-    for found in each(paths, lambda table: Counts.of(p_values(table))):
-        counts = counts.merge(found)
-    cut = find_cut(paths, rule, counts) if rule.kind == "budget" else None
-    return Verdict(rule, counts if calibrated else None, cut)
+    for part in map_parts(paths, lambda table: Counts.of(p_values(table))):
+        counts = counts.merge(part)
+    cutoff = find_cutoff(paths, rule, counts) if rule.kind == "budget" else None
+    return AnomalySelection(rule, counts if calibrated else None, cutoff)
 
 
-def find_cut(paths: Sequence[str], rule: Rule, counts: Counts) -> Cut:
-    """Where a budget ends."""
-    wanted = rule.count(int(counts.counts.sum()))
-    if wanted == 0:
-        return Cut(-1.0, 0, (0,) * len(paths))
-    reached = np.cumsum(counts.counts)
-    last = int(np.searchsorted(reached, wanted))
+def find_cutoff(paths: Sequence[str], rule: Rule, counts: Counts) -> BudgetCutoff:
+    """Return where the budget of `rule` ends among the rows of all parts.
+
+    Args:
+        paths: Parts of the job in order.
+        rule: A rule of kind "budget".
+        counts: Number of rows by p-value.
+    """
+    budget = rule.count(int(counts.counts.sum()))
+    if budget == 0:
+        return BudgetCutoff(-1.0, 0, (0,) * len(paths))
+    cumulative = np.cumsum(counts.counts)
+    last = int(np.searchsorted(cumulative, budget))
     p_value = float(counts.values[last])
-    left = wanted - int(reached[last] - counts.counts[last])
+    remaining = budget - int(cumulative[last] - counts.counts[last])
+    bits, remaining = find_score(paths, p_value, remaining)
+
+    def count_ties(table: pa.Table) -> int:
+        scores = sortable_bits(table["anomaly_score"].to_numpy())
+        return int(np.sum((p_values(table) == p_value) & (scores == np.uint64(bits))))
+
+    ties = []
+    for count in map_parts(paths, count_ties):
+        ties.append(min(remaining, count))
+        remaining -= ties[-1]
+    return BudgetCutoff(p_value, bits, tuple(ties))
+
+
+def find_score(paths: Sequence[str], p_value: float, wanted: int) -> tuple[int, int]:
+    """Find the `wanted`-th highest anomaly score among the rows with one p-value.
+
+    Args:
+        paths: Parts of the job.
+        p_value: Only rows with this p-value are ranked.
+        wanted: Rank of the score, from 1.
+
+    Returns:
+        The bit pattern of the score, and how many of the rows that have exactly this
+        score are among the `wanted` highest.
+    """
     prefix = 0
-    for shift in range(64 - DIGIT, -1, -DIGIT):
-
-        def count(
-            table: pa.Table, shift: int = shift, prefix: int = prefix
-        ) -> Integers:
-            words = ascending(table["anomaly_score"].to_numpy())
-            words = words[p_values(table) == p_value]
-            if shift + DIGIT < 64:
-                words = words[words >> np.uint64(shift + DIGIT) == np.uint64(prefix)]
-            digits = words >> np.uint64(shift) & np.uint64((1 << DIGIT) - 1)
-            return np.bincount(digits.astype(np.int64), minlength=1 << DIGIT)
-
-        total = np.zeros(1 << DIGIT, np.int64)
-        for found in each(paths, count):
-            total += found
+    for shift in range(64 - DIGIT_BITS, -1, -DIGIT_BITS):
+        count = partial(count_digits, p_value=p_value, shift=shift, prefix=prefix)
+        total = np.zeros(1 << DIGIT_BITS, np.int64)
+        for part in map_parts(paths, count):
+            total += part
         above = np.cumsum(total[::-1])[::-1] - total
-        digit = int(np.flatnonzero(above < left)[0])
-        left -= int(above[digit])
-        prefix = prefix << DIGIT | digit
-    quotas = []
-    for found in each(
-        paths,
-        lambda table: np.sum(
-            (p_values(table) == p_value)
-            & (ascending(table["anomaly_score"].to_numpy()) == np.uint64(prefix))
-        ),
-    ):
-        quotas.append(min(left, int(found)))
-        left -= quotas[-1]
-    return Cut(p_value, prefix, tuple(quotas))
+        digit = int(np.flatnonzero(above < wanted)[0])
+        wanted -= int(above[digit])
+        prefix = prefix << DIGIT_BITS | digit
+    return prefix, wanted
 
 
-def ascending(values: Floats) -> Words:
-    """Whole numbers in the same order as `values`, zeros of both signs equal."""
+def count_digits(
+    table: pa.Table, *, p_value: float, shift: int, prefix: int
+) -> Integers:
+    """Count the values of one digit of the anomaly scores that have a known prefix.
+
+    Args:
+        table: Rows of a part.
+        p_value: Only rows with this p-value are counted.
+        shift: Position of the digit, in bits from the right.
+        prefix: Value of the bits to the left of the digit.
+
+    Returns:
+        Number of rows by the digit's value, (2**DIGIT_BITS,).
+    """
+    bits = sortable_bits(table["anomaly_score"].to_numpy())[p_values(table) == p_value]
+    if shift + DIGIT_BITS < 64:
+        bits = bits[bits >> np.uint64(shift + DIGIT_BITS) == np.uint64(prefix)]
+    digits = bits >> np.uint64(shift) & np.uint64((1 << DIGIT_BITS) - 1)
+    return np.bincount(digits.astype(np.int64), minlength=1 << DIGIT_BITS)
+
+
+def sortable_bits(values: Floats) -> BitPatterns:
+    """Map floats to unsigned integers that sort alike; both zeros become equal."""
     bits = (values + 0.0).view(np.uint64)
     negative = bits >> np.uint64(63) == 1
     return np.where(negative, ~bits, bits | np.uint64(1 << 63))
 
 
 def p_values(table: pa.Table) -> Floats:
-    """The p-values of scored rows; where there are none, all are alike."""
-    found = table["p_value"]
-    if found.null_count:
-        return np.ones(len(found))
-    return np.asarray(found.to_numpy())
+    """Return the p-values of scored rows, (rows,); all 1 for an uncalibrated model."""
+    column = table["p_value"]
+    if column.null_count:
+        return np.ones(len(column))
+    return np.asarray(column.to_numpy())
 
 
-def each(paths: Sequence[str], look: Callable[[pa.Table], Result]) -> Iterator[Result]:
-    """What `look` says about p_value and anomaly_score of each part, in order."""
+def map_parts(
+    paths: Sequence[str], function: Callable[[pa.Table], Result]
+) -> Iterator[Result]:
+    """Apply a function to the p-values and anomaly scores of each part.
 
-    def read(path: str) -> Result:
+    Args:
+        paths: The parts.
+        function: Called with a table of anomaly_score and p_value.
+
+    Yields:
+        The results in the order of `paths`.
+    """
+
+    def apply(path: str) -> Result:
         filesystem, inner = storage.resolve(path)
         with filesystem.open_input_file(inner) as file:
             columns = ["anomaly_score", "p_value"]
-            return look(pq.ParquetFile(file).read(columns, use_threads=False))
+            return function(pq.ParquetFile(file).read(columns, use_threads=False))
 
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(READERS) as executor:
         for start in range(0, len(paths), READERS):
-            yield from pool.map(read, paths[start : start + READERS])
+            yield from executor.map(apply, paths[start : start + READERS])

@@ -145,7 +145,7 @@ def monitor(
             for facts in found
             for entry in facts["files"]
         ]
-        + [manifest.describe(output, name, 0) for name in (RESULT, PAGE)],
+        + [manifest.file_entry(output, name, 0) for name in (RESULT, PAGE)],
     )
     return summary(output, content, done=False)
 
@@ -179,7 +179,7 @@ class Counter:
         self.key = key
         self.on_bad_file = on_bad_file
 
-    def __call__(self, fragment: Fragment) -> parts.Facts:
+    def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Writes the counts of a fragment; its facts."""
         rng = np.random.default_rng([1, fragment.index])
         histograms = reference.empty(self.reference)
@@ -210,17 +210,17 @@ class Counter:
                 "sum": np.concatenate([h.sums for h in histograms]),
             }
         )
-        entry = parts.write(self.folder, parts.name(fragment.index), table, facts)
+        entry = parts.write(self.folder, parts.file_name(fragment.index), table, facts)
         return {**facts, "files": [entry]}
 
 
 def merged(
-    known: Reference, folder: str, found: Sequence[parts.Facts]
+    known: Reference, folder: str, found: Sequence[parts.PartMetadata]
 ) -> list[Histogram]:
     """The histograms of all fragments together, read one after the other."""
     counts, sums = np.zeros(0, np.int64), np.zeros(0)
     for place in range(len(found)):
-        path = storage.join(folder, parts.name(place))
+        path = storage.join(folder, parts.file_name(place))
         filesystem, inner = storage.resolve(path)
         table = pq.read_table(inner, filesystem=filesystem, partitioning=None)
         part = table["count"].to_numpy(), table["sum"].to_numpy()

@@ -99,7 +99,7 @@ def gate(
     done = finished is not None
     if finished is None:
         sizes = [
-            storage.size(storage.join(model, WEIGHTS))
+            storage.file_size(storage.join(model, WEIGHTS))
             for model in (challenger, champion)
             if model
         ]
@@ -120,7 +120,7 @@ def gate(
             inputs={"prepared": about["job_key"]},
             model={"fingerprint": new.info["fingerprints"]["model"]},
             config=config.model_dump(mode="json"),
-            files=[manifest.describe(folder, VERDICT_FILE, 0)],
+            files=[manifest.file_entry(folder, VERDICT_FILE, 0)],
         )
     verdict = storage.read_json(storage.join(folder, VERDICT_FILE))
     seconds = round(time.monotonic() - started, 3)

@@ -85,7 +85,7 @@ def stream(
         what=what,
         units=units,
         done=done,
-        parallel=parallel or 2 * processors(),
+        parallel=parallel or 2 * cpu_count(),
     )
 
 
@@ -98,7 +98,7 @@ def stream_actors(
     done: int = 0,
     actors: int | None = None,
     gpus: float = 0.0,
-    crew: "Crew | None" = None,
+    pool: "ActorPool | None" = None,
 ) -> Iterator[Result]:
     """Like `stream`, with functions that are costly to make, such as loaded models.
 
@@ -114,86 +114,86 @@ def stream_actors(
         actors: Processes at work; as many as find a place if None. Never more than
             items.
         gpus: What part of a GPU each new one gets.
-        crew: The processes to take, which are left alive; new ones if None.
+        pool: The processes to take, which are left alive; new ones if None.
     """
     items = list(items)
     shipped = ray.put(make)
-    with assembled(gpus) if crew is None else nullcontext(crew) as crew:
-        holders = crew.of(min(actors or crew.places(), len(items)))
+    with actor_pool(gpus) if pool is None else nullcontext(pool) as pool:
+        workers = pool.take(min(actors or pool.capacity(), len(items)))
         # On a cluster that others use as well some may come late, or never: work that
         # waited for them would wait for ever if the others wait for ours.
         arriving = {
-            holder.ready.options(max_task_retries=0).remote(): place
-            for place, holder in enumerate(holders)
+            worker.ready.options(max_task_retries=0).remote(): place
+            for place, worker in enumerate(workers)
         }
         yield from _in_order(
-            lambda item, place: holders[place % len(holders)].call.remote(
+            lambda item, place: workers[place % len(workers)].call.remote(
                 [shipped], item
             ),
             items,
             what=what,
             units=units,
             done=done,
-            parallel=2 * len(holders),
+            parallel=2 * len(workers),
             arriving=arriving,
         )
 
 
-class Crew:
+class ActorPool:
     """Actors that work for several `stream_actors`, since it takes long to start one.
 
     Args:
         gpus: What part of a GPU each gets.
 
     Attributes:
-        holders: Those that were needed so far.
+        workers: Those that were needed so far.
     """
 
     def __init__(self, gpus: float = 0.0) -> None:
         self.gpus = gpus
-        self.holders: list[Any] = []  # Ray's types are loose
+        self.workers: list[Any] = []  # Ray's types are loose
 
-    def places(self) -> int:
+    def capacity(self) -> int:
         """How many find a place in the cluster, one for each processor at most.
 
         Raises:
             ValueError: There is no such GPU.
         """
         if not self.gpus:
-            return processors()
+            return cpu_count()
         there = int(ray.cluster_resources().get("GPU", 0))
         if not there:
             raise ValueError(
                 f"resources.gpus_per_process is {self.gpus:g}, but the cluster has no "
                 "GPU; set it to 0, or add a node with one"
             )
-        return min(processors(), there * math.floor(1 / self.gpus + 1e-9))
+        return min(cpu_count(), there * math.floor(1 / self.gpus + 1e-9))
 
-    def of(self, count: int) -> list[Any]:
+    def take(self, count: int) -> list[Any]:
         """So many of them; those that lack are started."""
-        holder: Any = ray.remote(_Holder).options(
+        worker: Any = ray.remote(Worker).options(
             num_cpus=1,
             num_gpus=self.gpus,
             max_restarts=RETRIES,
             max_task_retries=RETRIES,
         )
-        while len(self.holders) < count:
-            self.holders.append(holder.remote())
-        return self.holders[:count]
+        while len(self.workers) < count:
+            self.workers.append(worker.remote())
+        return self.workers[:count]
 
 
 @contextmanager
-def assembled(gpus: float = 0.0) -> Iterator[Crew]:
-    """A crew that ends with the block, each with that part of a GPU."""
-    crew = Crew(gpus)
+def actor_pool(gpus: float = 0.0) -> Iterator[ActorPool]:
+    """A pool that ends with the block, each with that part of a GPU."""
+    pool = ActorPool(gpus)
     try:
-        yield crew
+        yield pool
     finally:
-        for each in crew.holders:
+        for each in pool.workers:
             ray.kill(each)
 
 
-def processors() -> int:
+def cpu_count() -> int:
     """The processors that Ray counts in the whole cluster."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
@@ -222,7 +222,7 @@ def _call(function: Callable[[Item], Result], item: Item) -> Result:
     return function(item)
 
 
-class _Holder:
+class Worker:
     """An actor with a function that it makes at the first call for it.
 
     It is not made in the constructor, since Ray reports what a constructor raises as

@@ -91,7 +91,7 @@ def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-abl
     return manifest
 
 
-def describe(folder: str, name: str, rows: int) -> dict[str, Any]:
+def file_entry(folder: str, name: str, rows: int) -> dict[str, Any]:
     """A manifest's entry for the file `name` in `folder`."""
     return entry(storage.join(folder, name), name, rows)
 
@@ -101,14 +101,14 @@ def entry(path: str, name: str, rows: int) -> dict[str, Any]:
     return {
         "path": name,
         "rows": rows,
-        "bytes": storage.size(path),
+        "bytes": storage.file_size(path),
         "sha256": storage.checksum(path),
     }
 
 
-def missing(folder: str, manifest: dict[str, Any]) -> list[str]:
+def missing_files(folder: str, manifest: dict[str, Any]) -> list[str]:
     """The files of a manifest that are not in `folder`, or not with their size."""
-    sizes = storage.sizes(folder)
+    sizes = storage.file_sizes(folder)
     return [
         entry["path"]
         for entry in manifest.get("files", [])
@@ -121,7 +121,7 @@ def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
     done = _read(folder, MANIFEST, overwrite)
     claimed = _read(folder, CLAIM, overwrite)
     if done is None and claimed is None:
-        _refuse_strangers(folder)
+        _refuse_foreign_files(folder)
     holder = (claimed or done or {"job_key": key})["job_key"]
     if holder != key and not overwrite:
         raise FileExistsError(
@@ -129,7 +129,7 @@ def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
             f"{key}; name another output folder or pass --overwrite"
         )
     clearing = holder != key or (claimed or {}).get("clearing", False)
-    if done and not clearing and not missing(folder, done):
+    if done and not clearing and not missing_files(folder, done):
         return done
     if clearing:
         _clear(folder, key)
@@ -151,7 +151,7 @@ def _clear(folder: str, key: str) -> None:
     """Empties a folder of ours for the job `key`; goes on after a kill in between."""
     _mark(folder, key, clearing=True)
     storage.delete(storage.join(folder, MANIFEST))
-    for name in storage.entries(folder):
+    for name in storage.list_entries(folder):
         if name != CLAIM:
             storage.delete(storage.join(folder, name))
 
@@ -177,19 +177,19 @@ def _read(folder: str, name: str, overwrite: bool) -> dict[str, Any] | None:
         ) from error
 
 
-def _refuse_strangers(folder: str) -> None:
+def _refuse_foreign_files(folder: str) -> None:
     """Raises FileExistsError if a folder without manifest and claim holds anything.
 
     Not even `--overwrite` wipes such a folder: its files are not ours.
     """
-    strangers = [
+    foreign = [
         name
-        for name in storage.entries(folder)
+        for name in storage.list_entries(folder)
         if not name.startswith(storage.TEMPORARY)
     ]
-    if strangers:
+    if foreign:
         raise FileExistsError(
-            f"{folder}: holds files of no job, such as {strangers[0]!r}; name an empty "
+            f"{folder}: holds files of no job, such as {foreign[0]!r}; name an empty "
             "or new output folder"
         )
 

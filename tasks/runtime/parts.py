@@ -11,18 +11,18 @@ import pyarrow.parquet as pq
 from tasks.config.resources import Resources
 from tasks.runtime import cluster, manifest, storage
 
-FACTS = b"chainrule"
+METADATA_KEY = b"chainrule"
 """Key of the footer's metadata under which the facts stand as JSON."""
 
 READERS = 8
 """Parts that are looked at together."""
 
-Facts = dict[str, Any]
+PartMetadata = dict[str, Any]
 """What is known about a part, JSON-able, with the `job_key`. `files` are the entries
 of the manifest for the part and for what belongs to it; they are not in the footer."""
 
 
-class Piece(Protocol):
+class WorkUnit(Protocol):
     """A fragment or a shard: what becomes one part."""
 
     @property
@@ -34,22 +34,29 @@ class Piece(Protocol):
         """How much work it is."""
 
 
-Work = TypeVar("Work", bound=Piece)
+Work = TypeVar("Work", bound=WorkUnit)
 
 
-def name(index: int) -> str:
+def file_name(index: int) -> str:
     """The file name of part number `index`."""
     return f"part-{index:05d}.parquet"
 
 
 def write(
-    folder: str, file: str, table: pa.Table, facts: Facts, *, compression: str = "zstd"
+    folder: str,
+    file: str,
+    table: pa.Table,
+    facts: PartMetadata,
+    *,
+    compression: str = "zstd",
 ) -> dict[str, Any]:
     """Publishes `table` as `file` in `folder`; returns its entry of the manifest.
 
     Equal tables and facts give equal bytes.
     """
-    table = table.replace_schema_metadata({FACTS: json.dumps(facts, sort_keys=True)})
+    table = table.replace_schema_metadata(
+        {METADATA_KEY: json.dumps(facts, sort_keys=True)}
+    )
     with storage.publish(storage.join(folder, file)) as unfinished:
         pq.write_table(
             table,
@@ -61,15 +68,15 @@ def write(
 
 
 def complete(
-    make: Callable[[], Callable[[Work], Facts]],
+    make: Callable[[], Callable[[Work], PartMetadata]],
     pieces: Sequence[Work],
     folder: str,
     key: str,
     resources: Resources,
     *,
     what: str,
-    crew: cluster.Crew | None = None,
-) -> tuple[list[Facts], int]:
+    pool: cluster.ActorPool | None = None,
+) -> tuple[list[PartMetadata], int]:
     """Makes the parts that are not there yet, in parallel.
 
     Args:
@@ -80,7 +87,7 @@ def complete(
         key: Its job key.
         resources: Where it runs.
         what: Names the rows in reports of progress.
-        crew: The actors to take; new ones if None.
+        pool: The actors to take; new ones if None.
 
     Returns:
         The facts of all parts, in order, and how many rows were worked on now.
@@ -97,36 +104,38 @@ def complete(
             units=lambda piece: piece.rows,
             done=sum(piece.rows for piece in pieces) - rows,
             gpus=resources.gpus_per_process,
-            crew=crew,
+            pool=pool,
         )
         for piece, facts in zip(missing, new, strict=True):
             found[piece.index] = facts
     return [found[piece.index] for piece in pieces], rows
 
 
-def finished(folder: str, key: str, indices: Iterable[int]) -> dict[int, Facts]:
+def finished(folder: str, key: str, indices: Iterable[int]) -> dict[int, PartMetadata]:
     """The facts of the job's parts that are whole, by their numbers.
 
     A part is whole if its footer can be read, names the job `key`, and the files that
     it says belong to it are there.
     """
-    there = storage.sizes(folder)
-    candidates = [i for i in indices if name(i) in there]
+    there = storage.file_sizes(folder)
+    candidates = [i for i in indices if file_name(i) in there]
     with ThreadPoolExecutor(READERS) as pool:
         found = pool.map(lambda i: _finished(folder, i, key, set(there)), candidates)
         return {i: part for i, part in zip(candidates, found, strict=True) if part}
 
 
-def _finished(folder: str, index: int, key: str, there: set[str]) -> Facts | None:
-    footer = read_footer(storage.join(folder, name(index)))
-    facts = read_facts(footer) if footer else None
+def _finished(
+    folder: str, index: int, key: str, there: set[str]
+) -> PartMetadata | None:
+    footer = read_footer(storage.join(folder, file_name(index)))
+    facts = read_metadata(footer) if footer else None
     if footer is None or facts is None or facts["job_key"] != key:
         return None
-    beside: dict[str, int] = facts.get("beside", {})
-    if not there.issuperset(beside):
+    companions: dict[str, int] = facts.get("companions", {})
+    if not there.issuperset(companions):
         return None
-    rows = {name(index): footer.num_rows, **beside}
-    files = [manifest.describe(folder, file, count) for file, count in rows.items()]
+    rows = {file_name(index): footer.num_rows, **companions}
+    files = [manifest.file_entry(folder, file, count) for file, count in rows.items()]
     return {**facts, "files": files}
 
 
@@ -140,8 +149,8 @@ def read_footer(path: str) -> pq.FileMetaData | None:
         return None
 
 
-def read_facts(footer: pq.FileMetaData) -> Facts | None:
+def read_metadata(footer: pq.FileMetaData) -> PartMetadata | None:
     """The facts in a footer, or None if it has none."""
-    content = (footer.metadata or {}).get(FACTS)
-    facts: Facts | None = json.loads(content) if content else None
+    content = (footer.metadata or {}).get(METADATA_KEY)
+    facts: PartMetadata | None = json.loads(content) if content else None
     return facts

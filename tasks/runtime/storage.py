@@ -63,12 +63,12 @@ def list_folders(folder: str) -> list[str]:
     )
 
 
-def entries(folder: str) -> list[str]:
+def list_entries(folder: str) -> list[str]:
     """Sorted names of all files and folders in `folder`, unfinished ones too."""
     return sorted(info.base_name for info in _list(folder))
 
 
-def sizes(folder: str) -> dict[str, int]:
+def file_sizes(folder: str) -> dict[str, int]:
     """Bytes of every file in `folder` and below, by its path from there."""
     _, inner = resolve(folder)
     return {
@@ -78,7 +78,7 @@ def sizes(folder: str) -> dict[str, int]:
     }
 
 
-def size(path: str) -> int:
+def file_size(path: str) -> int:
     """Bytes of a file."""
     filesystem, inner = resolve(path)
     return int(filesystem.get_file_info(inner).size)
@@ -109,7 +109,7 @@ def delete_unfinished(folder: str) -> None:
     """
     if not isinstance(resolve(folder)[0], pafs.LocalFileSystem):
         return
-    for path in sizes(folder):
+    for path in file_sizes(folder):
         if path.rpartition("/")[2].startswith(TEMPORARY):
             delete(join(folder, path))
 

@@ -470,7 +470,7 @@ def publish(
         seconds=position.seconds,
         history=position.history,
         rows=source["rows"],
-        files=[manifest.describe(output, name, rows) for name in names],
+        files=[manifest.file_entry(output, name, rows) for name in names],
     )
 
 

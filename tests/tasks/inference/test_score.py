@@ -135,11 +135,11 @@ def test_the_manifest_counts_and_names_the_strangest_rows(undisturbed: Path) -> 
     )
     assert found["anomalies"] == pc.sum(scored["is_anomaly"]).as_py() > 0
     assert found["rule"] == {"threshold": 99.9} and found["segments"] == []
-    scores = [row["anomaly_score"] for row in found["strangest"]]
+    scores = [row["anomaly_score"] for row in found["most_anomalous"]]
     assert (
         scores == sorted(scored["anomaly_score"].to_pylist())[: -len(scores) - 1 : -1]
     )
-    first = found["strangest"][0]
+    first = found["most_anomalous"][0]
     assert first["ids"] == {"id": "row-7-123"} and first["row"] == 123
     assert first["explanation"][0]["column"] == "count"
     assert first["explanation"][0]["value"] == "500"
@@ -148,8 +148,8 @@ def test_the_manifest_counts_and_names_the_strangest_rows(undisturbed: Path) -> 
 def test_nothing_need_be_carried(job: Job) -> None:
     done = job(id_columns=())
     assert done["rows_out"] == ROWS
-    assert [row["ids"] for row in done["strangest"]] == [{}] * 5
-    assert done["strangest"][0]["row"] == 123
+    assert [row["ids"] for row in done["most_anomalous"]] == [{}] * 5
+    assert done["most_anomalous"][0]["row"] == 123
 
 
 def test_a_finished_job_is_left_alone(job: Job, undisturbed: Path) -> None:
@@ -220,7 +220,7 @@ score.score(*sys.argv[1:4], ScoreConfig(rows_per_fragment=400), Resources(),
     assert content(output) == content(undisturbed)
 
 
-@pytest.mark.parametrize("stage", ["Scorer", "flagging.survey", "Finisher"])
+@pytest.mark.parametrize("stage", ["Scorer", "selection.select_anomalies", "Finisher"])
 def test_a_job_stopped_anywhere_is_completed_to_the_same_bytes(
     job: Job, in_process: None, undisturbed: Path, tmp_path: Path, stage: str
 ) -> None:
@@ -316,7 +316,7 @@ def test_another_jobs_output_is_refused_and_overwritten_on_demand(
     found = pq.read_table(output / "part-00000.parquet")
     assert found["explanation"].null_count == 400
     # The strangest are explained all the same.
-    assert result["strangest"][0]["explanation"][0]["column"] == "count"
+    assert result["most_anomalous"][0]["explanation"][0]["column"] == "count"
 
 
 def test_partition_columns_are_carried(
@@ -394,11 +394,11 @@ def test_rows_without_a_finite_score_go_to_quarantine(
     work = score.Job(small_model, str(tmp_path), config, ("id",), {}, "k", "stop")
     score.Scorer(work)(dataset.fragments[1])
     path = f"{work.staged}/part-00001.parquet"
-    verdict = selection.survey([path], score.rule_of(config), True)
-    cut = verdict.cut
-    assert cut is not None
-    verdict = replace(verdict, cut=replace(cut, quotas=(0, *cut.quotas)))
-    facts = score.Finisher(work, verdict)(dataset.fragments[1])
+    selected = selection.select_anomalies([path], score.rule_of(config), True)
+    cutoff = selected.cutoff
+    assert cutoff is not None
+    selected = replace(selected, cutoff=replace(cutoff, ties=(0, *cutoff.ties)))
+    facts = score.Finisher(work, selected)(dataset.fragments[1])
     assert (facts["rows_out"], facts["rows_quarantined"]) == (398, 2)
     assert facts["anomalies"] == 398
     bad = pq.read_table(tmp_path / "quarantine" / "part-00001.parquet")
@@ -490,7 +490,7 @@ def test_q_values_are_those_of_the_whole_dataset(undisturbed: Path) -> None:
     found = table_of(undisturbed)
     expected = benjamini_hochberg(found["p_value"].to_numpy())
     np.testing.assert_allclose(found["q_value"], expected, rtol=1e-12)
-    strangest = content(undisturbed)["strangest"][0]
+    strangest = content(undisturbed)["most_anomalous"][0]
     assert strangest["q_value"] == expected.min()
 
 

@@ -40,7 +40,7 @@ def test_no_items_give_no_results() -> None:
 
 def test_connecting_twice_is_harmless() -> None:
     cluster.connect(Resources())
-    assert cluster.processors() == 2
+    assert cluster.cpu_count() == 2
 
 
 def test_progress_counts_units_up_to_their_total(
@@ -228,9 +228,9 @@ def where():
     given = ray.get_runtime_context().get_accelerator_ids()["GPU"]
     return lambda item: (given, cluster.device().type)
 
-assert cluster.Crew(0.5).places() == 2
-assert cluster.Crew(0.25).places() == cluster.Crew().places() == 3
-assert cluster.Crew(1).places() == 1
+assert cluster.ActorPool(0.5).capacity() == 2
+assert cluster.ActorPool(0.25).capacity() == cluster.ActorPool().capacity() == 3
+assert cluster.ActorPool(1).capacity() == 1
 assert cluster.device() == torch.device("cpu")
 for gpus, expected in ((0, ([], "cpu")), (0.5, (["0"], "cuda"))):
     try:

@@ -24,7 +24,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def write(folder: str, name: str) -> dict[str, object]:
     """A file in the folder, as a manifest describes it."""
     storage.write_json(storage.join(folder, name), name)
-    return manifest.describe(folder, name, rows=1)
+    return manifest.file_entry(folder, name, rows=1)
 
 
 def finish(folder: str, key: str) -> dict[str, object]:
@@ -44,7 +44,7 @@ def test_a_job_key_depends_on_values_and_not_on_order() -> None:
 def test_a_finished_job_is_found_and_not_touched(folder: str) -> None:
     done = finish(folder, "k1")
     assert manifest.claim(folder, "k1") == done
-    assert storage.entries(folder) == ["_manifest.json", "a.json", "deep"]
+    assert storage.list_entries(folder) == ["_manifest.json", "a.json", "deep"]
     assert done["rows_out"] == 2 and done["started"] <= done["finished"]  # type: ignore[operator]
 
 
@@ -53,7 +53,7 @@ def test_an_unfinished_job_goes_on_with_what_it_has(folder: str) -> None:
     write(folder, "a.json")
     started = storage.read_json(storage.join(folder, manifest.CLAIM))["started"]
     assert manifest.claim(folder, "k1") is None
-    assert set(storage.sizes(folder)) == {"_job.json", "a.json"}
+    assert set(storage.file_sizes(folder)) == {"_job.json", "a.json"}
     assert manifest.finish(folder, "k1")["started"] == started
 
 
@@ -64,10 +64,10 @@ def test_what_killed_writers_left_is_gone_when_a_job_goes_on_and_ends(
     manifest.claim(folder, "k1")
     write(folder, f"deep/{storage.TEMPORARY}part")
     assert manifest.claim(folder, "k1") is None
-    assert set(storage.sizes(folder)) == {"_job.json"}
+    assert set(storage.file_sizes(folder)) == {"_job.json"}
     write(folder, f"deep/{storage.TEMPORARY}part")
     manifest.finish(folder, "k1")
-    assert set(storage.sizes(folder)) == {"_manifest.json"}
+    assert set(storage.file_sizes(folder)) == {"_manifest.json"}
 
 
 @pytest.mark.parametrize("harm", ["deleted", "cut short"])
@@ -91,17 +91,17 @@ def test_another_jobs_folder_is_refused_untouched(folder: str, state: str) -> No
     else:
         manifest.claim(folder, "k1")
         write(folder, "a.json")
-    before = storage.sizes(folder)
+    before = storage.file_sizes(folder)
     with pytest.raises(FileExistsError, match=r"another job \(k1\), this one is k2"):
         manifest.claim(folder, "k2")
-    assert storage.sizes(folder) == before
+    assert storage.file_sizes(folder) == before
 
 
 def test_another_jobs_folder_is_overwritten_on_demand(folder: str) -> None:
     finish(folder, "k1")
     assert manifest.claim(folder, "k2", overwrite=True) is None
     assert storage.list_files(folder) == ["_job.json"]
-    assert set(storage.sizes(folder)) == {"_job.json"}
+    assert set(storage.file_sizes(folder)) == {"_job.json"}
     assert manifest.finish(folder, "k2")["job_key"] == "k2"
 
 
@@ -125,7 +125,7 @@ def test_an_overwriting_that_was_killed_goes_on(
     with pytest.raises(FileExistsError, match=r"another job \(k2\)"):
         manifest.claim(folder, "k1")
     assert manifest.claim(folder, "k2") is None
-    assert set(storage.sizes(folder)) == {"_job.json"}
+    assert set(storage.file_sizes(folder)) == {"_job.json"}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -136,7 +136,7 @@ def test_files_of_no_job_are_never_mixed_or_wiped(
     write(folder, stranger)
     with pytest.raises(FileExistsError, match="holds files of no job, such as"):
         manifest.claim(folder, "k1", overwrite=overwrite)
-    assert set(storage.sizes(folder)) == {stranger}
+    assert set(storage.file_sizes(folder)) == {stranger}
 
 
 @pytest.mark.parametrize("content", ['{"job_key": "k', "[]", "{}"])
@@ -149,7 +149,7 @@ def test_a_damaged_manifest_is_named_with_its_remedy(
     with pytest.raises(ValueError, match="_manifest.json: damaged.*--overwrite"):
         manifest.claim(folder, "k1")
     assert manifest.claim(folder, "k1", overwrite=True) is None
-    assert set(storage.sizes(folder)) == {"_job.json"}
+    assert set(storage.file_sizes(folder)) == {"_job.json"}
 
 
 def test_a_job_that_lost_its_folder_to_another_does_not_finish(folder: str) -> None:

@@ -31,8 +31,8 @@ def test_a_published_file_is_read_back(root: str) -> None:
     storage.write_json(path, {"rows": [1, 2]})
     assert storage.read_json(path) == {"rows": [1, 2]}
     assert storage.exists(path) and storage.exists(root)
-    assert storage.entries(root) == ["deep"] and storage.list_files(root) == []
-    assert storage.sizes(root) == {"deep/file.json": storage.size(path)}
+    assert storage.list_entries(root) == ["deep"] and storage.list_files(root) == []
+    assert storage.file_sizes(root) == {"deep/file.json": storage.file_size(path)}
     # printf '{\n  "rows": [\n    1,\n    2\n  ]\n}\n' | sha256sum
     assert storage.checksum(path).startswith("4d5d7a2b")
 
@@ -45,7 +45,7 @@ def test_an_error_in_the_block_publishes_nothing(root: str) -> None:
             unfinished.write_text("half")
             1 / 0  # noqa: B018
     assert storage.read_json(path) == "before"
-    assert storage.entries(root) == ["file.txt"]
+    assert storage.list_entries(root) == ["file.txt"]
     assert not unfinished.exists()
 
 
@@ -65,7 +65,7 @@ def test_deleting_takes_files_and_folders_and_nothing(root: str) -> None:
     assert storage.list_files(root) == []
     storage.delete(root)
     storage.delete(root)
-    assert storage.sizes(root) == {}
+    assert storage.file_sizes(root) == {}
 
 
 def test_what_killed_writers_left_is_deleted(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_no_space_is_one_clear_message_and_leaves_nothing(root: str) -> None:
             pq.write_table(table, unfinished)
     assert str(caught.value).startswith(f"{path}: no space left in /")
     assert "free some and run again" in str(caught.value)
-    assert storage.sizes(root) == {}
+    assert storage.file_sizes(root) == {}
     assert not unfinished.exists()
 
 
