@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ar_models.distributions.conditionals import SamplingParams
 from ar_models.families.base import AutoregressiveModel
-from ar_models.families.registry import build, family
+from ar_models.families.registry import build, family_name
 from ar_models.scoring import explanation
 from ar_models.scoring.conformal import (
     SEGMENT,
@@ -634,7 +634,7 @@ class TableDensity:
             pq.write_table(pa.table(dict(self.calibration)), folder / CALIBRATION)
         content = {
             "format": FORMAT,
-            "family": family(self.model),
+            "family": family_name(self.model),
             "config": self.model.config(),
             "encoder": self.encoder.to_dict(),
         }
@@ -643,7 +643,7 @@ class TableDensity:
             behind = weights_in_bytes(self.background)
             (folder / BACKGROUND).write_bytes(behind)
             content["background"] = {
-                "family": family(self.background),
+                "family": family_name(self.background),
                 "config": self.background.config(),
                 "weights": hashlib.sha256(behind).hexdigest(),
             }

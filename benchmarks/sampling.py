@@ -62,7 +62,7 @@ def measure(
         hidden: Widths of the peer's hidden layers.
     """
     noise = torch.rand(batch, model.dim, 2, device=device)
-    x = model.draw_free(noise)
+    x = model.draw_unconditional(noise)
 
     steps = min(PLAIN_STEPS, model.dim)
 
@@ -83,7 +83,7 @@ def measure(
     values = torch.randn(batch, model.dim, device=device)
     works: dict[str, Callable[[], object]] = {
         "forward": dense_pass,
-        "draw": lambda: model.draw_free(noise),
+        "draw": lambda: model.draw_unconditional(noise),
         "plain": plain,
         "zuko": lambda: flow().inv(values),
     }

@@ -44,7 +44,7 @@ class AutoregressiveModel(nn.Module):
         variables: The same, as a tuple.
         dim: Their number.
         orderings: Number of orderings.
-        turn: Which ordering the next training step takes, modulo their number. Every
+        step: Which ordering the next training step takes, modulo their number. Every
             `log_prob` in train mode advances it; set it to the step when resuming.
         order_agnostic: Whether any variables may be known: then there is `conditional`,
             and `sample` takes given variables wherever they stand in an ordering. Of
@@ -52,13 +52,13 @@ class AutoregressiveModel(nn.Module):
         is_bound: Whether `log_prob` is only a lower bound. Then `conditionals` are what
             is expected in the light of the whole row, and do not add up to it.
         noise_dim: Pairs of uniform numbers that `draw` takes per row.
-        recordable: Whether `draw` of nothing given does the same operations whatever
+        capturable: Whether `draw` of nothing given does the same operations whatever
             their results, so that a GPU can repeat a recording of them.
     """
 
     order_agnostic: bool = False
     is_bound: bool = False
-    recordable: bool = True
+    capturable: bool = True
 
     ordering_table: Tensor
 
@@ -76,7 +76,7 @@ class AutoregressiveModel(nn.Module):
         self.dim = len(self.variables)
         self.noise_dim = self.dim
         self.orderings = orderings
-        self.turn = 0
+        self.step = 0
         table = torch.tensor(make_orderings(variables, orderings, ordering, seed))
         self.register_buffer("ordering_table", table)
         self._sequences: TensorCache[list[int]] = TensorCache()
@@ -103,7 +103,7 @@ class AutoregressiveModel(nn.Module):
         """
         raise NotImplementedError
 
-    def conditional(self, x: Tensor, known: Tensor) -> Conditionals:
+    def conditionals_given(self, x: Tensor, known: Tensor) -> Conditionals:
         """The conditionals of unknown variables given the known ones, in one pass.
 
         Only of order-agnostic families, and only of variables that may come next: whose
@@ -159,7 +159,7 @@ class AutoregressiveModel(nn.Module):
             before = torch.zeros_like(known)
             total = torch.zeros(len(x), device=x.device)
             for i in self.sequence(which):
-                own = self.conditional(x, before).log_prob(x)[:, i]
+                own = self.conditionals_given(x, before).log_prob(x)[:, i]
                 total = total + own.masked_fill(~known[:, i], 0)
                 before[:, i] = known[:, i]
             rows.append(total)
@@ -176,7 +176,7 @@ class AutoregressiveModel(nn.Module):
     def variable_log_prob(self, x: Tensor) -> Tensor:
         """Each variable's share of `log_prob`, in nats: (batch, dim)."""
         if self.training or self.orderings == 1:
-            return self.conditionals(x, self._take_turn()).log_prob(x)
+            return self.conditionals(x, self._next_ordering()).log_prob(x)
         return mean_of_orderings(
             torch.stack(
                 [self.conditionals(x, k).log_prob(x) for k in range(self.orderings)]
@@ -190,13 +190,13 @@ class AutoregressiveModel(nn.Module):
         in turn.
         """
         if self.training or self.orderings == 1:
-            return self.conditionals(x, self._take_turn()).log_prob(x).sum(-1)
+            return self.conditionals(x, self._next_ordering()).log_prob(x).sum(-1)
         rows = [
             self.conditionals(x, k).log_prob(x).sum(-1) for k in range(self.orderings)
         ]
         return torch.stack(rows).logsumexp(0) - math.log(self.orderings)
 
-    def quick_log_prob(self, x: Tensor) -> Tensor:
+    def estimate_log_prob(self, x: Tensor) -> Tensor:
         """`log_prob`, or an estimate where that takes far longer than a step.
 
         The mean over rows is what counts: it serves to compare the weights of one model
@@ -209,11 +209,11 @@ class AutoregressiveModel(nn.Module):
         # for `forward` only, and has no `log_prob`.
         return self.log_prob(x)
 
-    def _take_turn(self) -> int:
+    def _next_ordering(self) -> int:
         if not self.training:
             return 0
-        which = self.turn % self.orderings
-        self.turn += 1
+        which = self.step % self.orderings
+        self.step += 1
         return which
 
     @torch.no_grad()
@@ -257,18 +257,18 @@ class AutoregressiveModel(nn.Module):
             for k in which.unique().tolist():
                 mine = (which == k).nonzero().squeeze(-1).to(device)
                 if given is None:
-                    own = self.draw_free(noise[mine], k, sampling)
+                    own = self.draw_unconditional(noise[mine], k, sampling)
                 else:
                     own = self.draw(noise[mine], known[mine], k, sampling)
                 drawn[rows][mine] = own
         return drawn
 
     @torch.no_grad()
-    def draw_free(
+    def draw_unconditional(
         self, noise: Tensor, which: int = 0, sampling: SamplingParams = EXACT_SAMPLING
     ) -> Tensor:
         """`draw` of nothing given; a GPU repeats it from a recording."""
-        if not self.recordable:
+        if not self.capturable:
             return self.draw(noise, None, which, sampling)
         device = noise.device.type
         rough = torch.is_autocast_enabled(device)
@@ -343,7 +343,7 @@ def ancestral_sample(
     return x
 
 
-def columns_given(given: Tensor | None, dim: int) -> list[Tensor | None]:
+def known_columns(given: Tensor | None, dim: int) -> list[Tensor | None]:
     """Of each variable its known values (batch,), None where it is free in all rows."""
     if given is None:
         return [None] * dim

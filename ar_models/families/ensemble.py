@@ -52,7 +52,7 @@ class Ensemble(AutoregressiveModel):
         self.members = nn.ModuleList(members)
         self.is_bound = members[0].is_bound
         self.noise_dim = members[0].noise_dim
-        self.recordable = members[0].recordable
+        self.capturable = members[0].capturable
         tables = torch.stack([member.ordering_table for member in members], dim=1)
         self.ordering_table = tables.flatten(0, 1)
         self.orderings = len(self.ordering_table)
@@ -78,8 +78,8 @@ class Ensemble(AutoregressiveModel):
             return rows.mean(0)
         return rows.logsumexp(0) - math.log(len(rows))
 
-    def quick_log_prob(self, x: Tensor) -> Tensor:
-        rows = torch.stack([member.quick_log_prob(x) for member in self._in_turn()])
+    def estimate_log_prob(self, x: Tensor) -> Tensor:
+        rows = torch.stack([member.estimate_log_prob(x) for member in self._in_turn()])
         # What order-agnostic members give are unbiased estimates only before the exp.
         if self.member(0)[0].order_agnostic:
             return rows.mean(0)
@@ -89,8 +89,8 @@ class Ensemble(AutoregressiveModel):
         """The members, told the turn; training takes it on."""
         members = [self.member(k)[0] for k in range(len(self.members))]
         for member in members:
-            member.turn = self.turn
-        self.turn += self.training
+            member.step = self.step
+        self.step += self.training
         return members
 
     def features(self, x: Tensor) -> Tensor:

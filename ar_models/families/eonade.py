@@ -19,7 +19,7 @@ from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import (
     AutoregressiveModel,
     Ordering,
-    columns_given,
+    known_columns,
 )
 from ar_models.layers.dropout import Dropout
 from ar_models.layers.features import InputFeatures
@@ -160,7 +160,7 @@ class EoNADE(AutoregressiveModel):
             h = linear(self.dropout(F.relu(h)))
         return F.relu(self.dropout(h))
 
-    def conditional(self, x: Tensor, known: Tensor) -> Conditionals:
+    def conditionals_given(self, x: Tensor, known: Tensor) -> Conditionals:
         parameters = self.last(
             self.hidden(self.first(self.seen(x.masked_fill(~known, torch.nan))))
         )
@@ -230,7 +230,7 @@ class EoNADE(AutoregressiveModel):
     def marginal_log_prob(self, x: Tensor, known: Tensor) -> Tensor:
         return self.log_prob(x.masked_fill(~known, torch.nan))
 
-    def quick_log_prob(self, x: Tensor) -> Tensor:
+    def estimate_log_prob(self, x: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(self.settings["seed"])
         total = torch.zeros(len(x), device=x.device)
         for k in range(ESTIMATES):
@@ -247,7 +247,7 @@ class EoNADE(AutoregressiveModel):
                 self.chain_group, self.chain_place, self.chain_length
             )
         known, weight = sample_known(chains, keys, share, free)
-        return self.conditional(x, known).log_prob(x) * weight
+        return self.conditionals_given(x, known).log_prob(x) * weight
 
     def features(self, x: Tensor) -> Tensor:
         return self.hidden(self.first(self.seen(x)))
@@ -266,7 +266,7 @@ class EoNADE(AutoregressiveModel):
         """See `AutoregressiveModel.draw`; what is given comes before all else."""
         x = noise.new_full((len(noise), self.dim), torch.nan)
         given = None if given is None else self._consistent(given)
-        known = columns_given(given, self.dim)
+        known = known_columns(given, self.dim)
         a = self.first(self.seen(x if given is None else given))
         for i in self.sequence(which):
             own = known[i]

@@ -17,7 +17,7 @@ from ar_models.distributions.conditionals import (
 from ar_models.families.base import (
     AutoregressiveModel,
     Ordering,
-    columns_given,
+    known_columns,
 )
 from ar_models.layers.features import InputFeatures
 from ar_models.layers.masked_linear import MaskedLinear
@@ -110,7 +110,7 @@ class FVSBN(AutoregressiveModel):
         # Arrays are (numbers, batch): then a variable is contiguous.
         uniform = noise.permute(1, 2, 0).contiguous()
         x = noise.new_full((self.dim, len(noise)), torch.nan)
-        known = columns_given(given, self.dim)
+        known = known_columns(given, self.dim)
         # Features of variables not drawn yet are 0, so nothing needs a mask.
         seen = noise.new_zeros(self.inputs.size, len(noise))
         weight, bias = self.linear.weight, self.linear.bias.unsqueeze(-1)

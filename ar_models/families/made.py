@@ -21,7 +21,7 @@ from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import (
     AutoregressiveModel,
     Ordering,
-    columns_given,
+    known_columns,
 )
 from ar_models.kernels.made_sampler import sample_block
 from ar_models.layers.dropout import Dropout
@@ -212,7 +212,7 @@ class MADE(AutoregressiveModel):
         which: int = 0,
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        return self.sample_given(noise, columns_given(given, self.dim), which, sampling)
+        return self.sample_given(noise, known_columns(given, self.dim), which, sampling)
 
     @torch.no_grad()
     def sample_given(

@@ -18,7 +18,7 @@ from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import (
     AutoregressiveModel,
     Ordering,
-    columns_given,
+    known_columns,
 )
 from ar_models.layers.dropout import Dropout
 from ar_models.layers.features import InputFeatures
@@ -170,7 +170,7 @@ class NADE(AutoregressiveModel):
         # Arrays are (numbers, batch): then a variable is contiguous.
         uniform = noise.permute(1, 2, 0).contiguous()
         x = noise.new_full((self.dim, len(noise)), torch.nan)
-        known = columns_given(given, self.dim)
+        known = known_columns(given, self.dim)
         a = self.bias.unsqueeze(-1).repeat(1, len(noise))
         for position, i in enumerate(self.sequence(which)):
             group, at = self.layout.single(i)

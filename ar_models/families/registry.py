@@ -57,7 +57,7 @@ def build(
     return Ensemble(each)
 
 
-def family(model: AutoregressiveModel) -> str:
+def family_name(model: AutoregressiveModel) -> str:
     """The name by which `MODELS` knows the model's class, or that of its members."""
     if isinstance(model, Ensemble):
         model, _ = model.member(0)

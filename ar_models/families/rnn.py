@@ -107,7 +107,7 @@ class RNN(AutoregressiveModel):
         }
         self.places: PositionTokens | None = None
         if steps == "places":
-            self.recordable = False
+            self.capturable = False
             self.places = PositionTokens(
                 variables, hidden, hidden, components=components, embedding=embedding
             )

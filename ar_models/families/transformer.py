@@ -170,7 +170,7 @@ class Transformer(AutoregressiveModel):
         self.places: PositionTokens | None = None
         self.length = self.dim  # of the sequence that attention goes over
         if steps == "places":
-            self.recordable = False
+            self.capturable = False
             self.places = PositionTokens(
                 variables, hidden, hidden, components=components, embedding=embedding
             )
@@ -212,9 +212,9 @@ class Transformer(AutoregressiveModel):
             h_BTW = block(h_BTW)
         return h_BTW
 
-    def conditional(self, x: Tensor, known: Tensor) -> Conditionals:
+    def conditionals_given(self, x: Tensor, known: Tensor) -> Conditionals:
         if not self.order_agnostic:
-            return super().conditional(x, known)
+            return super().conditionals_given(x, known)
         order = self._known_first(known)
         count = known.sum(-1, keepdim=True)
         places = torch.arange(self.dim, device=x.device)

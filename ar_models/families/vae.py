@@ -28,7 +28,7 @@ SPREAD = 4.0
 """Log-scales of the approximate posterior stay between minus this and this."""
 
 QUICK = 8
-"""Importance samples of `quick_log_prob`."""
+"""Importance samples of `estimate_log_prob`."""
 
 
 class Network(nn.Module):
@@ -193,7 +193,7 @@ class VAE(AutoregressiveModel):
             return shares.sum(-1) - divergence
         return self._bound(x, self.points)
 
-    def quick_log_prob(self, x: Tensor) -> Tensor:
+    def estimate_log_prob(self, x: Tensor) -> Tensor:
         return self._bound(x, self.points[:QUICK])
 
     def variable_log_prob(self, x: Tensor) -> Tensor:

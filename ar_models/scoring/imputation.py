@@ -168,7 +168,7 @@ class _Cell:
 
     def ask(self, i: int) -> Conditionals:
         """The conditional of variable `i` alone, given what is known now."""
-        whole = self.model.conditional(self.x, self.known)
+        whole = self.model.conditionals_given(self.x, self.known)
         block = whole.layout.select([i])
         return Conditionals(block, whole.parameters[:, block.source_index])
 

@@ -432,7 +432,7 @@ def _leave_one_out(view: View) -> tuple[Floats, Tensor]:
         known = present & (column != variable.column_index)
         known[:, :i] = present[:, :i]
         with view.rounding():
-            given = view.model.conditional(view.x, known)
+            given = view.model.conditionals_given(view.x, known)
         total[:, i] = given.log_prob(view.x)[:, i]
     found = view.unless_escaped(-by_column(total, view.model.variables))
     return found, view.each[:1].sum(-1)

@@ -91,7 +91,7 @@ def check_packages() -> None:
 
 def check_family(density: TableDensity) -> None:
     """Raises ValueError where the family cannot be exported."""
-    family = registry.family(density.model)
+    family = registry.family_name(density.model)
     if family not in FAMILIES:
         raise ValueError(
             f"a model of family {family} cannot be exported to ONNX; these can: "

@@ -164,7 +164,7 @@ class Learner:
         counts its rows, and the average is the gradient of the mean over all rows.
         """
         self.seed()
-        self.model.turn = self.position.step
+        self.model.step = self.position.step
         x = batch.x if self.smoothing is None else self.smoothing(batch.x)
         with torch.autocast(
             self.device.type, self.autocast, enabled=self.autocast is not None
@@ -259,7 +259,7 @@ class Learner:
         self.kept.eval()
         total = torch.zeros(2, dtype=torch.float64, device=self.device)
         for x in batches:
-            total[0] -= self.kept.quick_log_prob(x).double().sum()
+            total[0] -= self.kept.estimate_log_prob(x).double().sum()
             total[1] += len(x)
         self.model.train()
         nll, rows = self._sum(total).tolist()

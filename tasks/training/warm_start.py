@@ -13,7 +13,7 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 
-from ar_models.families.registry import family
+from ar_models.families.registry import family_name
 from ar_models.tables.encoder import TableEncoder
 from tasks.config.data import DataConfig
 from tasks.config.root import Config
@@ -149,7 +149,7 @@ def network(model: Json, folder: str) -> Json:
         ValueError: It is another network than `model` says.
     """
     champion = load(folder).model
-    kept: Json = {"ensemble": 1, "family": family(champion), **champion.config()}
+    kept: Json = {"ensemble": 1, "family": family_name(champion), **champion.config()}
     free = ("ordering", "dropout")
     names = sorted(n for n in model if n not in free and model[n] != kept.get(n))
     if names:

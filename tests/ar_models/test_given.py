@@ -124,7 +124,7 @@ def test_completions_follow_the_conditional(agnostic: TableDensity) -> None:
     x = agnostic.encoder.encode(rows.slice(0, 1)).x
     known = torch.from_numpy(~np.isnan(x))
     known[:, 0] = False  # and what is absent, which follows from its state
-    conditional = agnostic.model.conditional(torch.from_numpy(x), known)
+    conditional = agnostic.model.conditionals_given(torch.from_numpy(x), known)
     expected = 4000 * conditional.probabilities(0)[0].detach().numpy()
 
     codes = agnostic.encoder.encode(rows).x[:, 0].astype(int)

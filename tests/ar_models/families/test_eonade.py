@@ -54,7 +54,7 @@ def log_prob_along(model: EoNADE, x: Tensor, order: tuple[int, ...]) -> Tensor:
     known = torch.zeros_like(x, dtype=torch.bool)
     total = x.new_zeros(len(x))
     for i in order:
-        total = total + model.conditional(x, known).log_prob(x)[:, i]
+        total = total + model.conditionals_given(x, known).log_prob(x)[:, i]
         known[:, i] = True
     return total
 
@@ -106,7 +106,7 @@ def test_the_estimate_is_unbiased_over_orders_and_points(
             torch.full((len(x),), 0.5),
             torch.full((len(x),), free),
         )
-        terms = model.conditional(x, known).log_prob(x) * weight
+        terms = model.conditionals_given(x, known).log_prob(x) * weight
         total += terms.sum(-1) * odds / 3
 
     orders = [
@@ -183,9 +183,9 @@ def test_the_quick_estimate_is_repeatable_and_near() -> None:
     x = model.sample(2000, generator=torch.Generator().manual_seed(0))
     state = torch.get_rng_state()
 
-    quick = model.quick_log_prob(x).detach()
+    quick = model.estimate_log_prob(x).detach()
 
-    assert quick.equal(model.quick_log_prob(x))
+    assert quick.equal(model.estimate_log_prob(x))
     assert torch.get_rng_state().equal(state)
     each = [model.conditionals(x, k).log_prob(x).sum(-1).mean() for k in range(24)]
     mean = torch.stack(each).mean().item()
@@ -209,7 +209,9 @@ def test_absent_variables_are_marginalised() -> None:
 
     # With the first variable of a group alone, the rest of it is marginalised too.
     observed[:, 2] = math.nan
-    alone = model.conditional(x, torch.zeros_like(x, dtype=torch.bool)).log_prob(x)
+    alone = model.conditionals_given(x, torch.zeros_like(x, dtype=torch.bool)).log_prob(
+        x
+    )
     torch.testing.assert_close(model.log_prob(observed), alone[:, 1])
 
 
@@ -238,10 +240,10 @@ def test_a_conditional_sees_what_is_known_and_nothing_else() -> None:
     torch.manual_seed(0)
     x = (torch.rand(50, 5) < 0.5).double()
     known = torch.rand(50, 5) < 0.5
-    before = model.conditional(x, known).parameters
+    before = model.conditionals_given(x, known).parameters
 
-    elsewhere = model.conditional(torch.where(known, x, 1 - x), known).parameters
-    there = model.conditional(torch.where(known, 1 - x, x), known).parameters
+    elsewhere = model.conditionals_given(torch.where(known, x, 1 - x), known).parameters
+    there = model.conditionals_given(torch.where(known, 1 - x, x), known).parameters
 
     assert elsewhere.equal(before)
     some = known.any(-1)

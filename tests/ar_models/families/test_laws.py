@@ -577,7 +577,7 @@ def test_training_takes_the_orderings_in_turn() -> None:
     model.train()
 
     assert all(torch.equal(model(x), each[k]) for k in (0, 1, 2, 0))
-    model.turn = 2
+    model.step = 2
     assert torch.equal(model(x), each[2])
 
 

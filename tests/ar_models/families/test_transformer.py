@@ -114,10 +114,10 @@ def test_what_is_unknown_is_asked_for_in_one_pass() -> None:
     known[:, 2] &= known[:, 1]
     nothing_later = x.masked_fill(~known, 1.0)
 
-    at_once = model.conditional(x, known)
+    at_once = model.conditionals_given(x, known)
 
     assert torch.equal(
-        at_once.parameters, model.conditional(nothing_later, known).parameters
+        at_once.parameters, model.conditionals_given(nothing_later, known).parameters
     )
     for row in range(len(x)):
         first = known[row].nonzero()[:, 0].tolist()
@@ -182,7 +182,7 @@ def test_in_fixed_orderings_nothing_else_can_be_known() -> None:
     x = draw(model)
 
     with pytest.raises(TypeError, match="conditions only on what comes first"):
-        model.conditional(x, x > 0)
+        model.conditionals_given(x, x > 0)
     with pytest.raises(TypeError, match="an order-agnostic model is needed"):
         model.marginal_log_prob(x, x > 0)
 

@@ -191,8 +191,8 @@ def test_the_quick_bound_takes_fewer_points() -> None:
     few.points.copy_(model.points[:8])
     x = draw(model, 16)
 
-    assert torch.equal(model.quick_log_prob(x), few.log_prob(x))
-    assert not torch.equal(model.quick_log_prob(x), model.log_prob(x))
+    assert torch.equal(model.estimate_log_prob(x), few.log_prob(x))
+    assert not torch.equal(model.estimate_log_prob(x), model.log_prob(x))
 
 
 def test_the_made_decoder_sees_the_latents_and_what_comes_before() -> None:

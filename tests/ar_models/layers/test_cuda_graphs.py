@@ -19,5 +19,5 @@ def test_a_cuda_graph_draws_what_the_operations_draw(family: str, kind: str) -> 
     noises = torch.rand(5, 64, model.noise_dim, 2, generator=seeded(0)).to("cuda")
 
     for noise in noises:  # the second and later ones come from the recording
-        found, expected = model.draw_free(noise), model.draw(noise)
+        found, expected = model.draw_unconditional(noise), model.draw(noise)
         torch.testing.assert_close(found, expected, equal_nan=True)

@@ -89,7 +89,7 @@ def test_a_null_is_unknown_and_not_the_state_missing(density: TableDensity) -> N
     only_state = known.clone()
     only_state[:, 1] = True
     with torch.inference_mode():
-        value = model.conditional(x, only_state)
+        value = model.conditionals_given(x, only_state)
 
     filled = density.impute(table, method="median", details=True)
 
@@ -117,7 +117,7 @@ def test_draws_follow_the_conditional_without_the_missing(
     known = torch.ones_like(x, dtype=torch.bool)
     known[:, 7:] = False
     with torch.inference_mode():
-        state = density.model.conditional(x, known).probabilities(7)[0].tolist()
+        state = density.model.conditionals_given(x, known).probabilities(7)[0].tolist()
 
     on_atom = int(pc.sum(pc.equal(filled["amount"], 0.0)).as_py())
 

@@ -316,7 +316,7 @@ def test_leaving_one_out_sees_all_other_columns(learned: TableDensity) -> None:
     known = ~x.isnan()
     known[:, span] = False
     with torch.inference_mode():
-        given = learned.model.conditional(x, known).log_prob(x)[:, span.start]
+        given = learned.model.conditionals_given(x, known).log_prob(x)[:, span.start]
 
     found = judge(learned.model, encoded, "leave_one_out").contributions[:, place]
 

@@ -161,7 +161,7 @@ def test_bf16_enters_the_draws_and_the_key_and_changes_little(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    draw = AutoregressiveModel.draw_free
+    draw = AutoregressiveModel.draw_unconditional
     types = []
 
     def watched(model: AutoregressiveModel, *arguments: Any) -> Any:
@@ -169,7 +169,7 @@ def test_bf16_enters_the_draws_and_the_key_and_changes_little(
         types.append(torch.get_autocast_dtype("cpu") if on else torch.float32)
         return draw(model, *arguments)
 
-    monkeypatch.setattr(AutoregressiveModel, "draw_free", watched)
+    monkeypatch.setattr(AutoregressiveModel, "draw_unconditional", watched)
     rough = job(CONFIG.model_copy(update={"precision": "bf16"}), output=f"{tmp_path}/b")
 
     content = storage.read_json(storage.join(rough["path"], manifest.MANIFEST))
