@@ -80,7 +80,7 @@ BATCH = 4096
 Given: TypeAlias = Mapping[str, object] | pa.Table
 """What is known of rows to draw: values by column, or a row for each."""
 
-SEGMENT_ROWS = 1000
+MIN_SEGMENT_ROWS = 1000
 """Calibration rows that a segment needs to be compared with its own, by default."""
 
 Missing = Literal["model", "marginalise"]
@@ -123,7 +123,7 @@ class TableDensity:
         self,
         statistic: Statistic = DEFAULT,
         calibrate_by: str | None = None,
-        segment_rows: int = SEGMENT_ROWS,
+        min_segment_rows: int = MIN_SEGMENT_ROWS,
     ) -> Reference | None:
         """The calibration rows' anomaly scores, or None if there are none.
 
@@ -131,7 +131,7 @@ class TableDensity:
             statistic: What the anomaly score is.
             calibrate_by: The column whose values are segments with a scale of their
                 own.
-            segment_rows: Calibration rows that a segment needs for that.
+            min_segment_rows: Calibration rows that a segment needs for that.
 
         Raises:
             ValueError: The column cannot serve.
@@ -140,31 +140,33 @@ class TableDensity:
             check_segments(self, calibrate_by)
         if not self.calibration:
             return None
-        key = (statistic, calibrate_by, segment_rows)
+        key = (statistic, calibrate_by, min_segment_rows)
         if key not in self.references:
             scores = self.calibration_scores(statistic)
             known = ~np.isnan(scores)  # leave_one_out is told of some rows alone
             codes = None
             if calibrate_by is not None:
                 codes = self.calibration[SEGMENT + calibrate_by].astype(np.int64)[known]
-            self.references[key] = Reference.of(scores[known], codes, segment_rows)
+            self.references[key] = Reference.of(scores[known], codes, min_segment_rows)
         return self.references[key]
 
-    def segments(self, calibrate_by: str, segment_rows: int) -> list[dict[str, Any]]:
+    def segments(
+        self, calibrate_by: str, min_segment_rows: int
+    ) -> list[dict[str, Any]]:
         """The segments of the calibration rows, JSON-able, by the column's codes.
 
         Returns:
             For each code its `value`, how many `calibration_rows` have it, and whether
             its rows are compared with its `own`, or, being too few, with all.
         """
-        reference = self.reference("surprisal", calibrate_by, segment_rows)
+        reference = self.reference("surprisal", calibrate_by, min_segment_rows)
         labels = self.encoder.labels(self.columns.index(calibrate_by))
         counts = reference.counts if reference else {}
         return [
             {
                 "value": label,
                 "calibration_rows": counts.get(code, 0),
-                "own": counts.get(code, 0) >= segment_rows,
+                "own": counts.get(code, 0) >= min_segment_rows,
             }
             for code, label in enumerate(labels)
         ]
@@ -252,7 +254,7 @@ class TableDensity:
         fdr: float | None = None,
         budget: float | None = None,
         calibrate_by: str | None = None,
-        segment_rows: int = SEGMENT_ROWS,
+        min_segment_rows: int = MIN_SEGMENT_ROWS,
         missing: Missing = "model",
         explain: Explain = "all",
         explain_columns: int = 3,
@@ -280,8 +282,8 @@ class TableDensity:
                 by p-value, then by anomaly score, then to the earlier row.
             calibrate_by: A binary or categorical column: p_value and severity compare a
                 row with the calibration rows of the same value.
-            segment_rows: Calibration rows that a value needs for that; rows of rarer
-                ones, and of ones never seen, are compared with all.
+            min_segment_rows: Calibration rows that a value needs for that; rows of
+                rarer ones, and of ones never seen, are compared with all.
             missing: What a null is, see `column_log_prob`. The calibration rows' nulls
                 were modelled; one that is marginalised adds 0 to a score, which is the
                 expected excess of any column.
@@ -309,7 +311,7 @@ class TableDensity:
             table,
             statistic=statistic,
             calibrate_by=calibrate_by,
-            segment_rows=segment_rows,
+            min_segment_rows=min_segment_rows,
             missing=missing,
             explain_columns=explain_columns if explain == "all" else 0,
             column_log_prob=column_log_prob,
@@ -346,7 +348,7 @@ class TableDensity:
         *,
         statistic: Statistic = DEFAULT,
         calibrate_by: str | None = None,
-        segment_rows: int = SEGMENT_ROWS,
+        min_segment_rows: int = MIN_SEGMENT_ROWS,
         missing: Missing = "model",
         explain_columns: int = 0,
         column_log_prob: bool = False,
@@ -360,14 +362,14 @@ class TableDensity:
             table: As for `score`.
             statistic: As for `score`.
             calibrate_by: As for `score`.
-            segment_rows: As for `score`.
+            min_segment_rows: As for `score`.
             missing: As for `score`.
             explain_columns: Columns named in the explanations; 0: they are null.
             column_log_prob: As for `score`.
             precision: As for `score`.
         """
         self.check_statistic(statistic)
-        reference = self.reference(statistic, calibrate_by, segment_rows)
+        reference = self.reference(statistic, calibrate_by, min_segment_rows)
         schema = scored_schema(
             self.columns if column_log_prob else None, self.sequences
         )

@@ -93,7 +93,7 @@ TRAIN = TrainConfig(
     batch_size=256,
     learning_rate=5e-3,
     weight_decay=1e-2,
-    ema=0.99,
+    ema_decay=0.99,
     noise=0.2,
     patience=100,
 )

@@ -74,13 +74,17 @@ def variables(x: Tensor) -> tuple[Variable, ...]:
     )
 
 
-def learn(family: str, x: Tensor, steps: int, mutation: float) -> AutoregressiveModel:
+def learn(family: str, x: Tensor, steps: int, swap_noise: float) -> AutoregressiveModel:
     """A model of images (n, 196) after so many steps."""
     torch.manual_seed(0)
     model = registry.build(family, variables(x), MODELS[family])
     size = 32 if family == "pixelcnn" else 128
     config = TrainConfig(
-        epochs=1, batch_size=size, learning_rate=3e-3, mutation=mutation, ema=0.99
+        epochs=1,
+        batch_size=size,
+        learning_rate=3e-3,
+        swap_noise=swap_noise,
+        ema_decay=0.99,
     )
     learner = Learner(model, config, steps=steps)
     order = torch.randint(len(x), (steps, size))

@@ -29,7 +29,7 @@ def embed(
         config.embed.output or place(config, "embedded"),
         config.embed,
         config.resources,
-        id_columns=group.of_groups(config.data, source).id + config.embed.carry,
+        id_columns=group.of_groups(config.data, source).id + config.embed.passthrough,
         model_info=about,
         on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,

@@ -402,7 +402,7 @@ def sample(
         str | None,
         typer.Option(help="Dataset of known columns, whose rows are completed."),
     ] = None,
-    per_row: Annotated[
+    samples_per_row: Annotated[
         int | None, typer.Option(min=1, help="Completions of each given row.")
     ] = None,
     temperature: Annotated[
@@ -423,14 +423,14 @@ def sample(
     """Write synthetic rows with the original columns and types.
 
     With --given, each row of that dataset is completed: its nulls and the columns that
-    it lacks are drawn, given the rest. In the columns sample.given_missing a null says
-    that the value is missing.
+    it lacks are drawn, given the rest. In the columns of sample.null_is_missing a null
+    says that the value is missing.
     """
     keys = {
         "sample.rows": rows,
         "sample.seed": seed,
         "sample.given": given,
-        "sample.per_row": per_row,
+        "sample.samples_per_row": samples_per_row,
         "sample.temperature": temperature,
         "sample.top_p": top_p,
         "sample.output": output,
@@ -542,7 +542,7 @@ def replay(
     given = {
         "replay.path": data,
         "replay.window": window,
-        "replay.rows": rows,
+        "replay.rows_per_file": rows,
         "resources.storage": storage,
     }
     config = read(file, given, changes, as_json)

@@ -124,7 +124,7 @@ def deploy(config: Config, *, dry_run: bool = False) -> Json:
             for name in there.keys() - wanted.keys():
                 client.delete_deployment(there[name].id)
             automate(client, config)
-    return {"changes": changes, "pool": config.schedules.pool, "dry_run": dry_run}
+    return {"changes": changes, "pool": config.schedules.work_pool, "dry_run": dry_run}
 
 
 def undeploy(name: str, *, dry_run: bool = False) -> Json:
@@ -171,7 +171,7 @@ def wanted(
         "parameters": {"config": absolute(config).model_dump(mode="json")},
         "schedules": [described(planned, schedule.active)],
         "tags": sorted([dataset_lock.TAG, config.name, kind]),
-        "work_pool_name": config.schedules.pool,
+        "work_pool_name": config.schedules.work_pool,
         "work_queue_name": config.name,
         # A run would be ended when a restarted server has forgotten its lease; see
         # `flows/deploy/dataset_lock.py`, which sees to it that there is one at a time.
@@ -321,9 +321,11 @@ def change_of(changes: list[Json], name: str) -> str:
 
 def pool_changes(client: SyncPrefectClient, config: Config) -> list[Json]:
     """The work pool, if it has to be made."""
-    if pool_exists(client, config.schedules.pool):
+    if pool_exists(client, config.schedules.work_pool):
         return []
-    return [{"kind": "work pool", "name": config.schedules.pool, "change": "create"}]
+    return [
+        {"kind": "work pool", "name": config.schedules.work_pool, "change": "create"}
+    ]
 
 
 def pool_exists(client: SyncPrefectClient, name: str) -> bool:
@@ -337,20 +339,20 @@ def pool_exists(client: SyncPrefectClient, name: str) -> bool:
 
 def make_pool(client: SyncPrefectClient, config: Config) -> None:
     """Makes the work pool unless it is there."""
-    if pool_exists(client, config.schedules.pool):
+    if pool_exists(client, config.schedules.work_pool):
         return
-    kind = config.schedules.pool_type
+    kind = config.schedules.work_pool_type
     template = run_coro_as_sync(
         get_default_base_job_template_for_infrastructure_type(kind)
     )
     if template is None:
         raise ValueError(
-            f"schedules.pool_type: Prefect knows no template for {kind!r}; make the "
-            f"work pool {config.schedules.pool!r} by hand"
+            f"schedules.work_pool_type: Prefect knows no template for {kind!r}; make "
+            f"the work pool {config.schedules.work_pool!r} by hand"
         )
     client.create_work_pool(
         WorkPoolCreate(
-            name=config.schedules.pool, type=kind, base_job_template=template
+            name=config.schedules.work_pool, type=kind, base_job_template=template
         )
     )
 

@@ -45,7 +45,7 @@ def run(config: Config, terminal: Terminal) -> Json:
     for number, name in enumerate(names):
         path = storage.join(root, "replay", f"{number:04d}.json")
         if not storage.exists(path):
-            months.bring(source, name, own.data.path, config.replay.rows)
+            months.bring(source, name, own.data.path, config.replay.rows_per_file)
             if window is not None and number >= window:
                 months.leave(own.data.path, names[number - window])
             champion = champion_of_before(own, path.replace(".json", "-champion.json"))

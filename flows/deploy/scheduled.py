@@ -170,7 +170,7 @@ def work(name: str, config: Config, **parameters: Any) -> State[Results]:
     environment.configure(config.resources.storage)
     dataset_lock.collapse_late_runs()
     schedule = getattr(config.schedules, "score" if name == "backfill" else name)
-    queue = config.schedules.when_running == "queue"
+    queue = config.schedules.on_overlap == "queue"
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(dataset_lock.turn(config.name, queue=queue))

@@ -70,7 +70,7 @@ class SequenceConfig(Section):
     """Which rows make up a sequence: those of one key."""
 
     key: str = Field(description="column that says which sequence a row belongs to")
-    order: str | None = Field(
+    order_by: str | None = Field(
         None, description="column that says where in it; as the rows come if none"
     )
 

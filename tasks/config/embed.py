@@ -10,7 +10,7 @@ class EmbedConfig(Section):
 
     input: str | None = Field(None, description="dataset; data.path if none")
     output: str | None = Field(None, description="folder; below the storage if none")
-    carry: tuple[str, ...] = Field(
+    passthrough: tuple[str, ...] = Field(
         (), description="columns carried to the output besides data.id, such as labels"
     )
     rows_per_fragment: PositiveInt = 100_000

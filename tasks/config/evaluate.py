@@ -11,7 +11,7 @@ class EvaluateConfig(Section):
     """How the held-out rows are judged."""
 
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    bootstrap: PositiveInt = Field(1000, description="resamples of an interval")
+    resamples: PositiveInt = Field(1000, description="resamples of an interval")
     baseline_rows: PositiveInt = Field(
         200_000, description="train rows that fit the independent columns, at most"
     )

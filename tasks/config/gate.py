@@ -20,7 +20,7 @@ class GateConfig(Section):
     min_rows: PositiveInt = Field(
         100, description="with fewer held-out rows a person has to decide"
     )
-    newest: str | None = Field(
+    order_by: str | None = Field(
         None,
         description="column whose greatest values are the newest rows; "
         "data.split.column if none, or else the order of the files",
@@ -28,7 +28,7 @@ class GateConfig(Section):
     segments: tuple[str, ...] = Field(
         (), description="columns in each value of which it must not be worse"
     )
-    segment_rows: PositiveInt = Field(
+    min_segment_rows: PositiveInt = Field(
         200, description="values with fewer rows are not looked at"
     )
     segment_margin: PositiveFloat = Field(
@@ -43,13 +43,13 @@ class GateConfig(Section):
     min_diversity: Annotated[float, Field(ge=0, le=1)] = Field(
         0.1, description="different scores per different row"
     )
-    max_slowdown: PositiveFloat = Field(
+    max_latency_ratio: PositiveFloat = Field(
         3.0, description="work to score a row, against the champion"
     )
-    max_growth: PositiveFloat = Field(
+    max_size_ratio: PositiveFloat = Field(
         4.0, description="bytes of weights, against the champion"
     )
-    load: Literal["none", "process", "clean"] = Field(
+    load_check: Literal["none", "process", "clean"] = Field(
         "process",
         description="load the version as a consumer: in a process without this "
         "project, or in a fresh environment with its requirements, which takes minutes",

@@ -10,6 +10,35 @@ from pydantic import ValidationError
 
 from tasks.config.root import Config
 
+RENAMED = {
+    "card.licence": "license",
+    "card.limits": "limitations",
+    "data.sequence.order_by": "order_by",
+    "embed.carry": "passthrough",
+    "evaluate.bootstrap": "resamples",
+    "gate.load": "load_check",
+    "gate.max_size_ratio": "max_size_ratio",
+    "gate.max_latency_ratio": "max_latency_ratio",
+    "gate.order_by": "order_by",
+    "gate.min_segment_rows": "min_segment_rows",
+    "monitor.bootstrap": "resamples",
+    "replay.rows_per_file": "rows_per_file",
+    "sample.null_is_missing": "null_is_missing",
+    "sample.samples_per_row": "samples_per_row",
+    "schedules.work_pool": "work_pool",
+    "schedules.work_pool_type": "work_pool_type",
+    "schedules.on_overlap": "on_overlap",
+    "score.carry": "passthrough",
+    "score.min_segment_rows": "min_segment_rows",
+    "train.max_grad_norm": "max_grad_norm",
+    "train.ema_decay": "ema_decay",
+    "train.swap_noise": "swap_noise",
+    "train.replay_ratio": "replay_ratio",
+    "train.init_from": "init_from",
+    "train.warmup": "warmup_ratio",
+}
+"""Former names of configuration keys; an error about one of them names the new one."""
+
 
 def load(path: Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Config:
     """The checked configuration in a YAML file.
@@ -55,7 +84,8 @@ def describe(path: Path, error: ValidationError) -> str:
         key = _key(problem["loc"])
         given: Any = problem["input"]
         if problem["type"] == "extra_forbidden":
-            lines.append(f"  {key}: no such key; see chainrule --help-config")
+            renamed = f" (was renamed to {RENAMED[key]})" if key in RENAMED else ""
+            lines.append(f"  {key}: unknown key{renamed}; see chainrule --help-config")
         elif problem["type"] == "missing":
             lines.append(f"  {key}: is required")
         elif problem["type"] == "union_tag_not_found":

@@ -27,5 +27,5 @@ class MonitorConfig(Section):
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.99, description="of the intervals, which must lie above a limit"
     )
-    bootstrap: PositiveInt = Field(200, description="resamples of an interval")
+    resamples: PositiveInt = Field(200, description="resamples of an interval")
     rows_per_fragment: PositiveInt = 100_000

@@ -15,6 +15,6 @@ class ReplayConfig(Section):
         None,
         description="partitions, the newest, that a model learns from; all if none",
     )
-    rows: PositiveInt | None = Field(
+    rows_per_file: PositiveInt | None = Field(
         None, description="rows of each file that are kept, evenly chosen; all if none"
     )

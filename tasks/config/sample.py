@@ -27,7 +27,9 @@ class SampleConfig(Section):
     given: str | None = Field(
         None, description="dataset of known columns, whose rows are completed"
     )
-    per_row: PositiveInt = Field(1, description="completions of each row of `given`")
-    given_missing: tuple[str, ...] = Field(
+    samples_per_row: PositiveInt = Field(
+        1, description="completions of each row of `given`"
+    )
+    null_is_missing: tuple[str, ...] = Field(
         (), description="columns of `given` where null is missing; else null is free"
     )

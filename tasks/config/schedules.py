@@ -47,14 +47,14 @@ class SchedulesConfig(Section):
     score: Schedule | None = Field(None, description="when to score what is new")
     monitor: Schedule | None = Field(None, description="when to look for drift")
     sample: Schedule | None = Field(None, description="when to draw synthetic rows")
-    pool: str = Field("chainrule", description="work pool; made if there is none")
-    pool_type: Literal["process", "kubernetes"] = Field(
+    work_pool: str = Field("chainrule", description="work pool; made if there is none")
+    work_pool_type: Literal["process", "kubernetes"] = Field(
         "process", description="of the work pool, if it is made"
     )
     job_variables: dict[str, str] = Field(
         {}, description="for the jobs of the pool, such as an image"
     )
-    when_running: Literal["cancel", "queue"] = Field(
+    on_overlap: Literal["cancel", "queue"] = Field(
         "cancel", description="what becomes of a run that finds another one running"
     )
     retrain_after_drift: PositiveInt | None = Field(

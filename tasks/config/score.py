@@ -15,7 +15,7 @@ class ScoreConfig(Section):
 
     input: str | None = Field(None, description="dataset to score; data.path if none")
     output: str | None = Field(None, description="folder; below the storage if none")
-    carry: tuple[str, ...] = Field(
+    passthrough: tuple[str, ...] = Field(
         (), description="columns carried to the output besides data.id, for reading"
     )
     statistic: Literal[
@@ -48,7 +48,7 @@ class ScoreConfig(Section):
     calibrate_by: str | None = Field(
         None, description="column within whose values rows are compared"
     )
-    segment_rows: PositiveInt = Field(
+    min_segment_rows: PositiveInt = Field(
         1000,
         description="calibration rows that such a value needs; rarer ones use all",
     )

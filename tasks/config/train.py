@@ -10,15 +10,15 @@ from tasks.config.section import Section, Share
 class TrainConfig(Section):
     """For how long and how to train."""
 
-    start: Literal["scratch", "champion"] = Field(
+    init_from: Literal["scratch", "champion"] = Field(
         "scratch",
         description="go on from the champion's weights, with its encoder, where the "
         "columns are the same",
     )
-    old_rows: PositiveFloat | None = Field(
+    replay_ratio: PositiveFloat | None = Field(
         None,
-        description="with start: champion, rows of files that it learned from for each "
-        "new row, at most; all if none",
+        description="with init_from: champion, rows of files that it learned from for "
+        "each new row, at most; all if none",
     )
     epochs: PositiveInt = 30
     batch_size: PositiveInt = Field(
@@ -26,14 +26,18 @@ class TrainConfig(Section):
     )
     learning_rate: PositiveFloat = 2e-3
     schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: Share = Field(0.02, description="share of the steps with a rising rate")
+    warmup_ratio: Share = Field(
+        0.02, description="share of the steps with a rising rate"
+    )
     weight_decay: NonNegativeFloat = 1e-4
     l1: NonNegativeFloat = Field(
         0.0,
         description="nats per row that a unit of absolute weight costs, so that inputs "
         "which tell nothing have none: where columns are many and rows few",
     )
-    clip: PositiveFloat = Field(1.0, description="greatest norm of the gradient")
+    max_grad_norm: PositiveFloat = Field(
+        1.0, description="greatest norm of the gradient"
+    )
     trim: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.0,
         description="share of each batch, the least likely rows, from which nothing is "
@@ -44,7 +48,7 @@ class TrainConfig(Section):
         description="standard deviation of noise on numbers in train, in spreads of "
         "their column: a smoother density, that no nearly exact column dominates",
     )
-    mutation: Share = Field(
+    swap_noise: Share = Field(
         0.0, description="share of values in train that another row's replace"
     )
     background: Share = Field(
@@ -53,7 +57,7 @@ class TrainConfig(Section):
         "second network learns from, which score.statistic: ratio compares with; 0: "
         "none, it compares with independent columns",
     )
-    ema: Share = Field(
+    ema_decay: Share = Field(
         0.0, description="decay of the averaged weights that are kept; 0 is off"
     )
     patience: PositiveInt = Field(

@@ -129,12 +129,12 @@ def fields(data: DataConfig, schema: pa.Schema) -> list[str]:
         ValueError: A column is not there, or none is left, or one is nested.
     """
     assert data.sequence is not None
-    key, order = data.sequence.key, data.sequence.order
+    key, order = data.sequence.key, data.sequence.order_by
     check_columns(
         schema,
         {
             "data.sequence.key": (key,),
-            "data.sequence.order": (order,) if order else (),
+            "data.sequence.order_by": (order,) if order else (),
             "data.exclude": data.exclude,
             "data.columns": tuple(data.columns),
         },
@@ -180,7 +180,7 @@ def deal(
 ) -> None:
     """Writes each row to the file of its key's bucket."""
     assert data.sequence is not None
-    key, order = data.sequence.key, data.sequence.order
+    key, order = data.sequence.key, data.sequence.order_by
     wanted = [key, *([order] if order else []), *names]
     with ExitStack() as stack:
         writers: dict[int, pa.RecordBatchFileWriter] = {}
@@ -218,7 +218,7 @@ def _by_bucket(
 def nest(data: DataConfig, table: pa.Table, names: list[str]) -> pa.Table:
     """One row for each key: the key, and the list of its rows."""
     assert data.sequence is not None
-    key, order = data.sequence.key, data.sequence.order
+    key, order = data.sequence.key, data.sequence.order_by
     # The last key keeps rows of one place as they came: Arrow's sort is not stable.
     table = table.append_column("", pa.array(np.arange(len(table))))
     by = [key, *([order] if order else []), ""]

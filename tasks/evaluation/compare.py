@@ -85,7 +85,7 @@ def compare(
         for info, density in zip(infos, pair, strict=True)
     ]
     settings = config.model_dump(
-        mode="json", include={"confidence", "bootstrap", "segments"}
+        mode="json", include={"confidence", "resamples", "segments"}
     )
     key = manifest.job_key(
         job="compare",
@@ -251,7 +251,7 @@ def paired(rows: pa.Table, which: np.ndarray, config: EvaluateConfig) -> Json:
         "nll": [float(-first.mean()), float(-second.mean())],
         "difference": float((first - second).mean()),
         "difference_interval": bootstrap_interval(
-            first - second, config.confidence, config.bootstrap
+            first - second, config.confidence, config.resamples
         ),
     }
 

@@ -347,13 +347,13 @@ def summarise(
         "is_bound": density.model.is_bound,  # then likelihoods are at least as good
         "nll": nll,
         "nll_interval": bootstrap_interval(
-            -log_prob, config.confidence, config.bootstrap
+            -log_prob, config.confidence, config.resamples
         ),
         "bits_per_dim": nll / max(dim, 1) / math.log(2),
         "independent_nll": float(-independent.mean()),
         "gain": float((log_prob - independent).mean()),
         "gain_interval": bootstrap_interval(
-            log_prob - independent, config.confidence, config.bootstrap
+            log_prob - independent, config.confidence, config.resamples
         ),
         "calibration_rows": len(density.calibration.get("log_prob", ())),
         "p_value_ks": None if p_values is None else distances.ks_from_uniform(p_values),
@@ -388,7 +388,7 @@ def summarise(
             rows[segments.LABEL],
             config.budget,
             confidence=config.confidence,
-            resamples=config.bootstrap,
+            resamples=config.resamples,
         ),
     }
 
@@ -403,11 +403,11 @@ def by_segment(rows: pa.Table, column: str, config: EvaluateConfig) -> list[Json
             "rows": len(own),
             "nll": float(-log_prob[own].mean()),
             "nll_interval": bootstrap_interval(
-                -log_prob[own], config.confidence, config.bootstrap
+                -log_prob[own], config.confidence, config.resamples
             ),
             "gain": float(gain[own].mean()),
             "gain_interval": bootstrap_interval(
-                gain[own], config.confidence, config.bootstrap
+                gain[own], config.confidence, config.resamples
             ),
         }
         for value, own in segments.members(rows, column)

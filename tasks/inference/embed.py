@@ -70,7 +70,7 @@ def embed(
             "rename it, or take it from data.id"
         )
     about = {**(model_info or {}), "fingerprint": fingerprint(density)}
-    settings = config.model_dump(exclude={"input", "output", "carry"})
+    settings = config.model_dump(exclude={"input", "output", "passthrough"})
     key = manifest.job_key(
         job="embed",
         model=about["fingerprint"],

@@ -50,10 +50,10 @@ def sample(
     the same bytes wherever and however often processors draw it; on GPUs the last
     digits differ. A job that was stopped is completed by the same call.
 
-    With `config.given`, a shard completes a fragment of that dataset: `per_row` times
-    each of its rows, one after the other, with the given cells and all columns that are
-    not modelled as they are. A null there is free, but in the columns
-    `config.given_missing`, where it says that the value is missing.
+    With `config.given`, a shard completes a fragment of that dataset:
+    `samples_per_row` times each of its rows, one after the other, with the given cells
+    and all columns that are not modelled as they are. A null there is free, but in the
+    columns `config.null_is_missing`, where it says that the value is missing.
 
     Args:
         model: Folder of a saved `TableDensity`, local or S3.
@@ -81,7 +81,7 @@ def sample(
         shards = divide(config.rows, config.rows_per_shard)
     else:
         dataset = open_given(density, config.given, config)
-        shards = completions(dataset, config.per_row)
+        shards = completions(dataset, config.samples_per_row)
         del settings["rows"]
         more = {"data": dataset.fingerprint}
     key = manifest.job_key(
@@ -130,11 +130,11 @@ def open_given(density: TableDensity, path: str, config: SampleConfig) -> Datase
         ValueError: It has no modelled column, or one that the model cannot condition
             on, or a column of a name that the output uses otherwise.
     """
-    most = max(1, config.rows_per_shard // config.per_row)
+    most = max(1, config.rows_per_shard // config.samples_per_row)
     dataset = datasets.open_dataset(path, rows_per_fragment=most)
     names = dataset.schema.names
-    missing = config.given_missing
-    datasets.check_columns(dataset.schema, {"sample.given_missing": missing})
+    missing = config.null_is_missing
+    datasets.check_columns(dataset.schema, {"sample.null_is_missing": missing})
     check_modelled(density.encoder, missing)
     known = [name for name in density.columns if name in names]
     if not known:
@@ -157,10 +157,10 @@ def open_given(density: TableDensity, path: str, config: SampleConfig) -> Datase
     return dataset
 
 
-def completions(dataset: Dataset, per_row: int) -> list[Shard]:
+def completions(dataset: Dataset, samples_per_row: int) -> list[Shard]:
     """A shard for each fragment of given rows."""
     return [
-        Shard(fragment.index, fragment.rows * per_row, fragment)
+        Shard(fragment.index, fragment.rows * samples_per_row, fragment)
         for fragment in dataset.fragments
     ]
 
@@ -202,7 +202,7 @@ class Sampler:
         config = self.config
         given = None
         if shard.given is not None:
-            given = repeated(datasets.read(shard.given), config.per_row)
+            given = repeated(datasets.read(shard.given), config.samples_per_row)
         try:
             return self.density.sample(
                 shard.rows,
@@ -213,13 +213,17 @@ class Sampler:
                 top_p=config.top_p,
                 precision=config.precision,
                 given=given,
-                missing=config.given_missing,
+                missing=config.null_is_missing,
             )
         except ValueError as error:
             if shard.given is None:
                 raise
             where = f"{shard.given.path}, rows from {shard.given.first} on"
-            times = f", each {config.per_row} times" if config.per_row > 1 else ""
+            times = (
+                f", each {config.samples_per_row} times"
+                if config.samples_per_row > 1
+                else ""
+            )
             raise ValueError(f"{where}{times}: {error}") from error
 
 

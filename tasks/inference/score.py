@@ -407,7 +407,7 @@ def segments(density: TableDensity, config: ScoreConfig) -> list[dict[str, Any]]
     """The segments that rows are compared within; [] if they are not."""
     if config.calibrate_by is None:
         return []
-    return density.segments(config.calibrate_by, config.segment_rows)
+    return density.segments(config.calibrate_by, config.min_segment_rows)
 
 
 def measure(density: TableDensity, table: pa.Table, config: ScoreConfig) -> pa.Table:
@@ -416,7 +416,7 @@ def measure(density: TableDensity, table: pa.Table, config: ScoreConfig) -> pa.T
         table,
         statistic=config.statistic,
         calibrate_by=config.calibrate_by,
-        segment_rows=config.segment_rows,
+        min_segment_rows=config.min_segment_rows,
         missing=config.missing,
         explain_columns=config.explain_columns if config.explain == "all" else 0,
         column_log_prob=config.column_log_prob,

@@ -242,7 +242,7 @@ def compare(
     """The content of drift.json but for the names: effect sizes and the verdict."""
     sizes = [
         drift.effects(
-            scale, old, new, resamples=config.bootstrap, confidence=config.confidence
+            scale, old, new, resamples=config.resamples, confidence=config.confidence
         )
         if new.counts.sum() and old.counts.sum()
         else dict.fromkeys(drift.EFFECTS)

@@ -42,7 +42,7 @@ def write(
     rows = about["rows"]
     fingerprints = density.info["fingerprints"]
     facts = [
-        ("Licence", config.licence or "not stated"),
+        ("Licence", config.license or "not stated"),
         ("Rows", ", ".join(f"{split} {count:,}" for split, count in rows.items())),
         ("Period", period(profiled) or "no column holds points in time"),
         ("Dataset", f"fingerprint {about['inputs']['dataset']}"),
@@ -78,7 +78,7 @@ def bound(evaluated: Json) -> str:
 
 def limits(density: TableDensity, evaluated: Json, config: CardConfig) -> list[str]:
     """What the model cannot tell."""
-    found = [config.limits] if config.limits else []
+    found = [config.limitations] if config.limitations else []
     found += [
         f"{left.name} is not modelled: {left.reason}"
         for left in density.encoder.left_out

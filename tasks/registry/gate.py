@@ -72,7 +72,7 @@ def gate(
         output: Folder to write; `{key}` in it stands for the job key.
         config: What is asked.
         logged: URI of the challenger as logged to MLflow, to load as consumers do;
-            not looked at where `config.load` is none.
+            not looked at where `config.load_check` is none.
         overwrite: Whether a folder with another job's output is replaced.
 
     Returns:
@@ -106,7 +106,7 @@ def gate(
         # The consumer's process works while this one judges.
         with ThreadPoolExecutor(1) as beside:
             loading = None
-            if logged is not None and config.load != "none":
+            if logged is not None and config.load_check != "none":
                 loading = beside.submit(
                     check_loads, new, logged, prepared, about, config
                 )
@@ -194,8 +194,8 @@ def check_segments(about: Json, prepared: str, config: GateConfig) -> None:
     excluded = set(about["config"]["exclude"])
     there = [c["name"] for c in schema["columns"] if c["name"] not in excluded]
     wanted = {"gate.segments": config.segments}
-    if config.newest:
-        wanted["gate.newest"] = (config.newest,)
+    if config.order_by:
+        wanted["gate.order_by"] = (config.order_by,)
     for key, names in wanted.items():
         for name in names:
             if name not in there:
@@ -208,7 +208,7 @@ def compared_rows(
     champion: TableDensity, prepared: str, about: Json, config: GateConfig
 ) -> tuple[pa.Table, str]:
     """The newest held-out rows that neither model learned from, and what they are."""
-    newest = config.newest or about["config"]["split"]["column"]
+    newest = config.order_by or about["config"]["split"]["column"]
     pieces = held_out.list_test_files(prepared, about)
     chosen = latest(pieces, newest, config.rows)
     table = pa.concat_tables(
@@ -438,7 +438,7 @@ def check_each_segment(
         numbers = codes.indices.to_numpy(zero_copy_only=False)
         counts = np.bincount(numbers, minlength=len(codes.dictionary))
         for value in np.argsort(-counts, kind="stable")[:VALUES]:
-            if counts[value] < config.segment_rows:
+            if counts[value] < config.min_segment_rows:
                 break
             what = f"{name}={text(codes.dictionary[int(value)].as_py())}"
             yield not_worse(
@@ -580,9 +580,9 @@ def check_speed(
     return Check(
         "slowdown",
         ratio,
-        ratio <= config.max_slowdown,
+        ratio <= config.max_latency_ratio,
         f"{rates[0]:,.0f} rows per second of a processor, the champion {rates[1]:,.0f}",
-        bound=config.max_slowdown,
+        bound=config.max_latency_ratio,
     )
 
 
@@ -592,9 +592,9 @@ def check_size(sizes: Sequence[int], config: GateConfig) -> Check:
     return Check(
         "growth",
         ratio,
-        ratio <= config.max_growth,
+        ratio <= config.max_size_ratio,
         f"{sizes[0]:,} bytes of weights, the champion {sizes[1]:,}",
-        bound=config.max_growth,
+        bound=config.max_size_ratio,
     )
 
 
@@ -608,10 +608,12 @@ def check_loads(
     where = {
         "process": "a process without this project",
         "clean": "a fresh environment with the logged requirements only",
-    }[config.load]
+    }[config.load_check]
     began = time.monotonic()
     try:
-        found = isolated_load.log_probs(logged, rows, clean=config.load == "clean")
+        found = isolated_load.log_probs(
+            logged, rows, clean=config.load_check == "clean"
+        )
     except (RuntimeError, mlflow.MlflowException) as error:
         return Check("loads", 0, False, f"does not load in {where}: {error}")
     logger.info("gate: loaded and scored in %.0f s", time.monotonic() - began)

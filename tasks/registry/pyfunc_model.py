@@ -105,7 +105,7 @@ class DensityModel(PythonModel):
             fdr=chosen["fdr"],
             budget=chosen["budget"],
             calibrate_by=chosen["calibrate_by"],
-            segment_rows=chosen["segment_rows"],
+            min_segment_rows=chosen["min_segment_rows"],
             missing=chosen["missing"],
             explain=chosen["explain"],
             explain_columns=chosen["explain_columns"],

@@ -33,8 +33,8 @@ import ar_models
 from ar_models.density import (
     BACKGROUND,
     CALIBRATION,
+    MIN_SEGMENT_ROWS,
     MODEL,
-    SEGMENT_ROWS,
     WEIGHTS,
     TableDensity,
 )
@@ -506,7 +506,7 @@ def signature(density: TableDensity) -> ModelSignature:
                 ParamSpec("fdr", DataType.double, None),
                 ParamSpec("budget", DataType.double, None),
                 ParamSpec("calibrate_by", DataType.string, None),
-                ParamSpec("segment_rows", DataType.long, SEGMENT_ROWS),
+                ParamSpec("min_segment_rows", DataType.long, MIN_SEGMENT_ROWS),
                 ParamSpec("explain", DataType.string, "all"),
                 ParamSpec("explain_columns", DataType.long, 3),
                 ParamSpec("column_log_prob", DataType.boolean, False),

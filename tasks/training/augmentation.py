@@ -14,7 +14,7 @@ class Smoothing:
     Args:
         variables: What each column of `x` is.
         noise: Standard deviation of the noise on numbers, in scales of the variable.
-        mutation: Share of the values of columns that another row's take the place of.
+        swap_noise: Share of the values of columns that another row's take the place of.
         device: Of the rows.
     """
 
@@ -22,7 +22,7 @@ class Smoothing:
         self,
         variables: Sequence[Variable],
         noise: float,
-        mutation: float,
+        swap_noise: float,
         device: torch.device,
     ) -> None:
         numbers = [v.kind in ("integer", "real") for v in variables]
@@ -34,7 +34,7 @@ class Smoothing:
         upper = [torch.inf if v.upper is None else v.upper for v in variables]
         whole = [v.kind == "integer" for v in variables]
         groups = list(dict.fromkeys(v.group for v in variables))
-        self.noise, self.mutation = noise, mutation
+        self.noise, self.swap_noise = noise, swap_noise
         self.spread = torch.tensor(spread, device=device)
         self.lower = torch.tensor(lower, device=device)
         self.upper = torch.tensor(upper, device=device)
@@ -49,9 +49,9 @@ class Smoothing:
 
         The variables of a column mutate together, so that rows stay well formed.
         """
-        if self.mutation:
+        if self.swap_noise:
             shape = len(x), self.count
-            chosen = torch.rand(shape, device=x.device) < self.mutation
+            chosen = torch.rand(shape, device=x.device) < self.swap_noise
             donor = torch.randint(len(x), shape, device=x.device)
             others = x.gather(0, donor[:, self.group])
             x = torch.where(chosen[:, self.group], others, x)

@@ -159,7 +159,7 @@ def background(
         https://arxiv.org/abs/1906.02845
     """
     mutated = training.model_copy(
-        update={"mutation": training.background, "background": 0.0}
+        update={"swap_noise": training.background, "background": 0.0}
     )
     folder = f"{output.rstrip('/')}.background"
     logger.info("the background learns first, from mutated rows")

@@ -103,7 +103,7 @@ class Learner:
         self.device = device or torch.device("cpu")
         self.rank, self.world = rank, world
         self.model = model.to(self.device).train()
-        self.kept = copy.deepcopy(self.model) if config.ema else self.model
+        self.kept = copy.deepcopy(self.model) if config.ema_decay else self.model
         self.network: nn.Module = self.model
         if world > 1:
             self.network = DistributedDataParallel(
@@ -117,9 +117,9 @@ class Learner:
         )
         self.autocast = autocast_dtype(config.precision, self.device)
         self.smoothing = None
-        if config.noise or config.mutation:
+        if config.noise or config.swap_noise:
             self.smoothing = Smoothing(
-                model.variables, config.noise, config.mutation, self.device
+                model.variables, config.noise, config.swap_noise, self.device
             )
         self.best: dict[str, Tensor] = {}
         self.position = Position()
@@ -136,7 +136,9 @@ class Learner:
         loss = self.loss(batch)
         loss.backward()
         self._penalise()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        norm = nn.utils.clip_grad_norm_(
+            self.model.parameters(), self.config.max_grad_norm
+        )
         # After the exchange all ranks have the same gradient: they skip together. The
         # fused optimiser itself skips where `found_inf` is 1, as for gradient scaling.
         failed = norm.isfinite().logical_not()
@@ -183,7 +185,7 @@ class Learner:
         From the share `trim`, but from all rows until the rate has risen and an epoch
         is over: before, the unlikely ones are those that take longest to learn.
         """
-        warm = self.position.step >= self.config.warmup * self.steps
+        warm = self.position.step >= self.config.warmup_ratio * self.steps
         return int(self.config.trim * rows) if warm and self.position.epoch else 0
 
     def least_kept(self, log_prob: Tensor, batch: Batch, left_out: int) -> Tensor:
@@ -227,7 +229,7 @@ class Learner:
             return
         # The first steps would else weigh the random beginning too much.
         step = self.position.step
-        decay = min(self.config.ema, (1 + step) / (10 + step))
+        decay = min(self.config.ema_decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(
             list(self.kept.parameters()), list(self.model.parameters()), 1 - decay
         )
@@ -246,7 +248,8 @@ class Learner:
         return FloatingPointError(
             f"the gradient was not finite {when}, up to step {self.position.step}; "
             f"lower train.learning_rate (now {self.config.learning_rate:g}) or "
-            f"train.clip (now {self.config.clip:g}), or set train.precision to fp32"
+            f"train.max_grad_norm (now {self.config.max_grad_norm:g}), or set "
+            "train.precision to fp32"
         )
 
     @torch.no_grad()
@@ -391,7 +394,7 @@ def train_epoch(
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     """The rate of step number `step`, from 0, of `steps` planned ones."""
-    warmup = math.ceil(config.warmup * steps)
+    warmup = math.ceil(config.warmup_ratio * steps)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     if config.schedule == "constant":

@@ -42,8 +42,8 @@ def choose(config: Config, data: DataConfig) -> Json:
     Returns:
         `folder` (of the model to go on from, or None), `version` and `why`.
     """
-    if config.train.start == "scratch":
-        return {"folder": None, "version": None, "why": "train.start is scratch"}
+    if config.train.init_from == "scratch":
+        return {"folder": None, "version": None, "why": "train.init_from is scratch"}
     dataset = prepare.open_checked(data)
     settings = config.model_dump(
         mode="json", include={"data": True, "model": True, "train": True}
@@ -124,8 +124,8 @@ def facts(folder: str, prepared: Json, training: TrainConfig) -> Json:
     count = sum(rows[part] for part in old)
     new = sum(rows.values()) - count
     every = 1
-    if training.old_rows is not None and new:
-        every = max(1, math.ceil(count / (training.old_rows * new)))
+    if training.replay_ratio is not None and new:
+        every = max(1, math.ceil(count / (training.replay_ratio * new)))
     return {
         "fingerprint": info["fingerprints"]["model"],
         "old": sum(-(-rows[part] // every) for part in old),
@@ -155,7 +155,7 @@ def network(model: Json, folder: str) -> Json:
     if names:
         each = ", ".join(f"{n} {model[n]!r} not {kept.get(n)!r}" for n in names)
         raise ValueError(
-            f"train.start: champion needs the champion's network, and model has "
-            f"{each}; change model, or set train.start: scratch"
+            f"train.init_from: champion needs the champion's network, and model has "
+            f"{each}; change model, or set train.init_from: scratch"
         )
     return kept | {name: model[name] for name in ("dropout",) if name in model}

@@ -122,7 +122,7 @@ def test_p_values_of_fresh_rows_are_uniform_within_segments(
 ) -> None:
     rows = density.sample(6000, seed=6)
     scored = density.score(
-        rows, calibrate_by="carrier", segment_rows=300, explain="none"
+        rows, calibrate_by="carrier", min_segment_rows=300, explain="none"
     )
     carriers = np.array(rows["carrier"].to_pylist())
     segments = density.segments("carrier", 300)

@@ -44,9 +44,9 @@ class Job:
             "data": {"path": str(self.data), "id": ["id"]},
             "model": {"hidden": 16, "layers": 1, "components": 2},
             "train": {"epochs": 2, "batch_size": 128},
-            "evaluate": {"bootstrap": 100},
+            "evaluate": {"resamples": 100},
             "score": {"rows_per_fragment": 400},
-            "gate": {"load": "none"},
+            "gate": {"load_check": "none"},
             "monitor": {"max_ks": 0.2, "max_psi": None},
             "sample": {"rows": 500, "rows_per_shard": 200},
             "resources": {"storage": str(self.storage)},
@@ -181,7 +181,12 @@ def test_retraining_goes_on_from_the_champion(
     shutil.copytree(job.data, tmp_path / "data")
     pq.write_table(small_table(600, seed=2), tmp_path / "data" / "part-1.parquet")
     arguments = ["--data", str(tmp_path / "data"), "--json"]
-    arguments += ["--set", "train.start=champion", "--set", "train.old_rows=1.0"]
+    arguments += [
+        "--set",
+        "train.init_from=champion",
+        "--set",
+        "train.replay_ratio=1.0",
+    ]
     result = json.loads(job("retrain", *arguments).stdout)
     begin = result["train"]["start"]
     assert result["start"]["version"] == "1"
@@ -344,7 +349,7 @@ def test_given_rows_are_completed_and_nulls_need_another_family(
     pq.write_table(given, tmp_path / "given.parquet")
     file = str(tmp_path / "given.parquet")
 
-    result = job("sample", "--json", "--given", file, "--per-row", "2")
+    result = job("sample", "--json", "--given", file, "--samples-per-row", "2")
 
     rows = pq.read_table(json.loads(result.stdout)["sample"]["path"])
     assert len(rows) == 40

@@ -76,7 +76,7 @@ def build_model_pair(root: Path) -> ModelPair:
             folder,
             prepared,
             str(root / f"evaluation-{name}"),
-            EvaluateConfig(bootstrap=200),
+            EvaluateConfig(resamples=200),
             resources,
         )
         for name, folder in models.items()
@@ -130,7 +130,7 @@ def register_and_gate(
     root = Path(pair.prepared).parent / "gated"
     rival = found["rival"] and register.download(found["rival"], str(root))[0]
     settings = GateConfig.model_validate(
-        {"load": "none", "column_margin": 1.0, **config}
+        {"load_check": "none", "column_margin": 1.0, **config}
     )
     verdict = gate.gate(
         pair.models[model],

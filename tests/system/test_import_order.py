@@ -67,7 +67,10 @@ ORDER = {
 }
 # Imports of the command line before it knows which command it runs.
 LIGHT = {
-    "tasks/config.py": {"pydantic", "yaml"},
+    **{
+        f"tasks/config/{path.name}": {"pydantic", "tasks", "yaml"}
+        for path in (ROOT / "tasks" / "config").glob("*.py")
+    },
     "tasks/runtime/environment.py": set(),
     "tasks/runtime/progress.py": set(),
 }

@@ -86,7 +86,7 @@ def configure(stack: Stack, name: str, **changes: Any) -> Path:
         },
         "model": {"family": "made", "hidden": 32, "layers": 1, "components": 2},
         "train": {"epochs": 2, "batch_size": 64},
-        "evaluate": {"bootstrap": 100},
+        "evaluate": {"resamples": 100},
         "gate": {"min_rows": 50},
         "score": {"after_retrain": True},
         "resources": {"storage": stack.environment["CHAINRULE_STORAGE"]},

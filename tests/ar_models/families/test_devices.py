@@ -148,7 +148,7 @@ def test_a_family_computes_there(family: str, kind: str) -> None:
 def test_a_step_of_training_does_not_wait(family: str, kind: str, seen: Seen) -> None:
     model = build(family, KINDS[kind])
     rows = observations(model, ROWS)
-    config = TrainConfig(precision="fp32", ema=0.9, noise=0.1, trim=0.2)
+    config = TrainConfig(precision="fp32", ema_decay=0.9, noise=0.1, trim=0.2)
     here = Learner(copy.deepcopy(model), config, steps=20)
     there = Learner(model, config, steps=20, device=ELSEWHERE)
 
@@ -317,7 +317,7 @@ def test_empty_cells_are_filled_there(family: str, tmp_path: Path) -> None:
     check_alike(other.to_pylist(), one.to_pylist())
 
 
-EVALUATION = EvaluateConfig(bootstrap=20)
+EVALUATION = EvaluateConfig(resamples=20)
 SHARDS = SampleConfig(rows=300, rows_per_shard=100)
 HERE = Resources()
 

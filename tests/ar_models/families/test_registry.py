@@ -83,8 +83,8 @@ def test_the_family_is_made_if_none_is_given(model: str, tmp_path: Path) -> None
         ("{family: nada}", r"model\.family: should be one of 'made', .*, got 'nada'"),
         ("3", "model: should be a mapping with a family, got 3"),
         ("{hidden: 0}", r"model\.hidden: input should be greater than 0, got 0"),
-        ("{family: fvsbn, hidden: 3}", r"model\.hidden: no such key"),
-        ("{family: pixelcnn, width: 3}", r"model\.width: no such key"),
+        ("{family: fvsbn, hidden: 3}", r"model\.hidden: unknown key"),
+        ("{family: pixelcnn, width: 3}", r"model\.width: unknown key"),
     ],
 )
 def test_a_mistake_is_named(model: str, message: str, tmp_path: Path) -> None:

@@ -90,8 +90,8 @@ def test_flags_win_over_set_and_set_over_the_file(file: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("name: a\ndata: {path: p}\nmodle: {}", ["modle: no such key"]),
-        ("name: a\ndata: {path: p, idd: [x]}", ["data.idd: no such key"]),
+        ("name: a\ndata: {path: p}\nmodle: {}", ["modle: unknown key"]),
+        ("name: a\ndata: {path: p, idd: [x]}", ["data.idd: unknown key"]),
         ("name: a\ndata: {}", ["data.path: is required"]),
         ("name: a b\ndata: {path: p}", ["name: ", "A-Za-z", "got 'a b'"]),
         ("name: a\ndata: {path: p, split: {by: time}}", ["data.split: by: time needs"]),
@@ -143,7 +143,7 @@ def test_a_missing_configuration_is_code_2(tmp_path: Path) -> None:
         (["--set", "train.epochs"], "--set needs KEY=VALUE"),
         (["--set", "train.epochs=x"], "train.epochs"),
         (["--set", "name.x=1"], "name is not a section"),
-        (["--set", "nothing=1"], "nothing: no such key"),
+        (["--set", "nothing=1"], "nothing: unknown key"),
     ],
 )
 def test_a_bad_override_is_code_2(file: Path, arguments: list[str], said: str) -> None:
@@ -162,7 +162,7 @@ def test_errors_are_json_where_results_are(file: Path) -> None:
     result = call("retrain", str(file), "--json")
     content = json.loads(result.stdout)
     assert content["status"] == "failed"
-    assert "data.x: no such key" in content["error"]
+    assert "data.x: unknown key" in content["error"]
 
 
 def test_an_error_of_the_system_names_the_file_and_a_remedy() -> None:

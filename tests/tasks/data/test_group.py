@@ -25,7 +25,7 @@ def rows(count: int = 200) -> pa.Table:
 
 
 def config(**more: object) -> DataConfig:
-    sequence = {"key": "who", "order": "when"}
+    sequence = {"key": "who", "order_by": "when"}
     return DataConfig.model_validate({"path": "", "sequence": sequence, **more})
 
 
@@ -93,7 +93,7 @@ def test_the_fields_keep_their_kinds() -> None:
     ("sequence", "said"),
     [
         ({"key": "whom"}, "data.sequence.key: .* did you mean 'who'"),
-        ({"key": "who", "order": "then"}, "data.sequence.order: "),
+        ({"key": "who", "order_by": "then"}, "data.sequence.order_by: "),
     ],
 )
 def test_a_key_that_is_not_there_is_named(

@@ -15,7 +15,7 @@ from tasks.evaluation import evaluate, held_out, report
 from tasks.runtime.model_store import load
 from tests.support.model_pair import ModelPair
 
-CONFIG = EvaluateConfig(bootstrap=200)
+CONFIG = EvaluateConfig(resamples=200)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tasks.config.score import ScoreConfig
 from tasks.evaluation import compare, evaluate, report, segments
 from tests.support.model_pair import ModelPair
 
-CONFIG = EvaluateConfig(bootstrap=100, segments=("kind <b>", "large"), label="large")
+CONFIG = EvaluateConfig(resamples=100, segments=("kind <b>", "large"), label="large")
 
 
 @pytest.fixture(scope="module")

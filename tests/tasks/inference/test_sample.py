@@ -202,7 +202,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_each_given_row_is_completed_so_many_times(
     job: Job, in_process: None, known: str
 ) -> None:
-    config = CONFIG.model_copy(update={"given": known, "per_row": 3})
+    config = CONFIG.model_copy(update={"given": known, "samples_per_row": 3})
     given = pq.read_table(known)
 
     result = job(config)
@@ -228,7 +228,7 @@ def read_parts(folder: str) -> list[pa.Table]:
 def test_a_lost_completion_alone_is_drawn_again(
     job: Job, in_process: None, known: str, tmp_path: Path
 ) -> None:
-    config = CONFIG.model_copy(update={"given": known, "per_row": 2})
+    config = CONFIG.model_copy(update={"given": known, "samples_per_row": 2})
     before = files(job(config)["path"])
     kept = (tmp_path / "output" / "part-00001.parquet").stat().st_mtime_ns
     (tmp_path / "output" / "part-00000.parquet").unlink()
@@ -242,7 +242,7 @@ def test_a_lost_completion_alone_is_drawn_again(
 def test_nulls_are_missing_in_the_columns_that_say_so(
     job: Job, in_process: None, known: str
 ) -> None:
-    update = {"given": known, "given_missing": ("count",)}
+    update = {"given": known, "null_is_missing": ("count",)}
     rows = pq.read_table(job(CONFIG.model_copy(update=update))["path"])
     assert rows["count"].equals(pq.read_table(known)["count"])
 
@@ -261,7 +261,7 @@ def test_nulls_are_missing_in_the_columns_that_say_so(
         ({"kind": ["a"], "log_prob": [1]}, {}, "'log_prob' has the name of a column"),
         (
             {"kind": ["a"]},
-            {"given_missing": ("king",)},
+            {"null_is_missing": ("king",)},
             "no column 'king'; did you mean",
         ),
     ],

@@ -585,7 +585,9 @@ def test_segments_have_a_scale_of_their_own(
     job: Job, in_process: None, small_model: str, source: Path, tmp_path: Path
 ) -> None:
     density = TableDensity.load(Path(small_model))
-    config = ScoreConfig(rows_per_fragment=400, calibrate_by="kind", segment_rows=45)
+    config = ScoreConfig(
+        rows_per_fragment=400, calibrate_by="kind", min_segment_rows=45
+    )
     result = job(config=config)
     own = {entry["value"]: entry for entry in result["segments"]}
     codes = density.calibration["segment:kind"]

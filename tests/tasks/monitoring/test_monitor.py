@@ -17,7 +17,7 @@ from tasks.config.resources import Resources
 from tasks.monitoring import monitor, reference
 from tests.support.tables import small_table
 
-CONFIG = MonitorConfig(rows_per_fragment=1000, bootstrap=100)
+CONFIG = MonitorConfig(rows_per_fragment=1000, resamples=100)
 
 Job = Callable[..., dict[str, Any]]
 

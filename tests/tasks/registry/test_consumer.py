@@ -114,7 +114,7 @@ def test_the_gate_asks_for_a_clean_environment(
     density = TableDensity.load(Path(pair.models["strong"]))
     about = storage.read_json(f"{pair.prepared}/_manifest.json")
     check = gate.check_loads(
-        density, URI, pair.prepared, about, GateConfig(load="clean")
+        density, URI, pair.prepared, about, GateConfig(load_check="clean")
     )
     assert check.passed, check.remark
     assert "a fresh environment with the logged requirements only" in check.remark

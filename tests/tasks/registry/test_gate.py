@@ -24,7 +24,7 @@ from tasks.runtime.model_store import load
 from tests.support.model_pair import ModelPair
 from tests.support.tables import code
 
-SETTINGS = GateConfig(load="none")
+SETTINGS = GateConfig(load_check="none")
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,10 @@ def verdicts(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> Any:
     root = tmp_path_factory.mktemp("gates")
     # The strong model has learned the random times by heart, and pays for it.
     config = GateConfig(
-        load="none",
+        load_check="none",
         segments=("kind <b>", "large"),
-        segment_rows=50,
-        newest="time",
+        min_segment_rows=50,
+        order_by="time",
         column_margin=0.8,
     )
     return {
@@ -131,7 +131,7 @@ def test_too_few_rows_ask_for_a_person(pair: ModelPair, tmp_path: Path) -> None:
         pair.models["weak"],
         pair.prepared,
         f"{tmp_path}/{{key}}",
-        GateConfig(load="none", min_rows=10_000),
+        GateConfig(load_check="none", min_rows=10_000),
     )
     assert not verdict["passed"]
     assert verdict["person"]
@@ -259,10 +259,12 @@ def test_few_rows_are_allowed_what_happens_by_chance() -> None:
 
 
 def test_a_slow_or_large_model_is_refused(strong: TableDensity, rows: pa.Table) -> None:
-    check = gate.check_speed(strong, strong, rows, GateConfig(max_slowdown=1e-6))
+    check = gate.check_speed(strong, strong, rows, GateConfig(max_latency_ratio=1e-6))
     assert not check.passed
     # The same model takes the same time, within what a busy machine adds.
-    assert gate.check_speed(strong, strong, rows, GateConfig(max_slowdown=5)).passed
+    assert gate.check_speed(
+        strong, strong, rows, GateConfig(max_latency_ratio=5)
+    ).passed
     assert not gate.check_size([500, 100], SETTINGS).passed
     assert gate.check_size([300, 100], SETTINGS).passed
 
@@ -296,7 +298,7 @@ def test_another_champions_split_leaves_what_it_held_out(
 def test_the_newest_rows_are_taken(pair: ModelPair, strong: TableDensity) -> None:
     about = storage.read_json(f"{pair.prepared}/_manifest.json")
     whole = pq.read_table(f"{pair.prepared}/test")
-    config = GateConfig(rows=50, newest="time")
+    config = GateConfig(rows=50, order_by="time")
     table, _ = gate.compared_rows(strong, pair.prepared, about, config)
     assert table.num_rows == 50
     times = np.sort(whole["time"].to_numpy())
@@ -318,7 +320,7 @@ def test_a_version_that_does_not_load_elsewhere_is_refused(
         raise RuntimeError("No module named 'tasks'")
 
     about = storage.read_json(f"{pair.prepared}/_manifest.json")
-    config = GateConfig(load="process")
+    config = GateConfig(load_check="process")
     for program, said in ((other, "differ by 1.0e-01"), (broken, "No module named")):
         monkeypatch.setattr(gate.isolated_load, "log_probs", program)
         check = gate.check_loads(strong, "uri", pair.prepared, about, config)

@@ -29,9 +29,9 @@ def draw(rows: int) -> Tensor:
     return torch.stack([state, real, count, code], dim=1)
 
 
-def smooth(x: Tensor, noise: float = 0.0, mutation: float = 0.0) -> Tensor:
+def smooth(x: Tensor, noise: float = 0.0, swap_noise: float = 0.0) -> Tensor:
     torch.manual_seed(1)
-    return Smoothing(VARIABLES, noise, mutation, torch.device("cpu"))(x)
+    return Smoothing(VARIABLES, noise, swap_noise, torch.device("cpu"))(x)
 
 
 def test_noise_moves_numbers_by_a_share_of_their_scale() -> None:
@@ -52,7 +52,7 @@ def test_noise_moves_numbers_by_a_share_of_their_scale() -> None:
 def test_columns_mutate_as_a_whole_into_those_of_other_rows() -> None:
     x = draw(20_000)
 
-    mutated = smooth(x, mutation=0.2)
+    mutated = smooth(x, swap_noise=0.2)
 
     assert torch.equal(mutated[:, 1].isnan(), mutated[:, 0] == 1)
     share = float((mutated[:, 2] != x[:, 2]).float().mean())

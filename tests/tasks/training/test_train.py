@@ -33,7 +33,7 @@ from tasks.training.trainer import Record, read_position
 MODEL = MadeConfig(
     hidden=24, layers=1, components=2, dropout=0.1, ordering="dependence"
 )
-TRAINING = TrainConfig(epochs=8, batch_size=100, precision="fp32", ema=0.5)
+TRAINING = TrainConfig(epochs=8, batch_size=100, precision="fp32", ema_decay=0.5)
 FILES = (
     "weights.safetensors",
     "calibration.parquet",
@@ -360,7 +360,7 @@ def test_training_ends_when_its_time_is_up(prepared: str) -> None:
 
 def test_training_ends_when_patience_does(prepared: str) -> None:
     training = TRAINING.model_copy(
-        update={"epochs": 500, "patience": 2, "learning_rate": 0.05, "ema": 0.0}
+        update={"epochs": 500, "patience": 2, "learning_rate": 0.05, "ema_decay": 0.0}
     )
 
     told = Told()

@@ -86,7 +86,7 @@ def test_learning_lowers_the_nll() -> None:
 
 
 def test_the_rate_rises_and_falls() -> None:
-    config = TrainConfig(learning_rate=0.5, warmup=0.1)
+    config = TrainConfig(learning_rate=0.5, warmup_ratio=0.1)
 
     rates = [trainer.learning_rate(config, step, 100) for step in range(100)]
 
@@ -97,7 +97,7 @@ def test_the_rate_rises_and_falls() -> None:
 
 
 def test_a_constant_rate_stays() -> None:
-    config = TrainConfig(learning_rate=0.5, warmup=0.0, schedule="constant")
+    config = TrainConfig(learning_rate=0.5, warmup_ratio=0.0, schedule="constant")
 
     assert {trainer.learning_rate(config, step, 9) for step in range(9)} == {0.5}
 
@@ -234,7 +234,7 @@ def test_trimmed_training_is_not_led_by_anomalies() -> None:
 
 @pytest.mark.parametrize("stop", [5, 12, 17])
 def test_a_checkpoint_goes_on_to_the_same_weights(tmp_path: Path, stop: int) -> None:
-    config = {"ema": 0.9, "learning_rate": 1e-2}
+    config = {"ema_decay": 0.9, "learning_rate": 1e-2}
     half = STEPS // 2
     plan = [batches(0), batches(1)]
 
@@ -264,7 +264,7 @@ def test_a_checkpoint_goes_on_to_the_same_weights(tmp_path: Path, stop: int) -> 
 
 
 def test_a_checkpoint_holds_no_pickle(tmp_path: Path) -> None:
-    learning = make(ema=0.5)
+    learning = make(ema_decay=0.5)
     learning.step(batches()[0])
 
     learning.save(tmp_path)
@@ -299,7 +299,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(
     broken: Callable[[], Batch],
 ) -> None:
     some = batches()
-    interrupted, smooth = make(ema=0.9), make(ema=0.9)
+    interrupted, smooth = make(ema_decay=0.9), make(ema_decay=0.9)
     steps(interrupted, some[:3])
     before = weights(interrupted)[: sum(p.numel() for p in smooth.model.parameters())]
 
@@ -327,7 +327,7 @@ def test_too_many_such_steps_end_the_training(broken: Callable[[], Batch]) -> No
 
 
 def test_the_average_is_what_is_judged_and_kept() -> None:
-    learning = make(ema=0.5, learning_rate=1e-2)
+    learning = make(ema_decay=0.5, learning_rate=1e-2)
     first = {n: p.detach().clone() for n, p in learning.kept.named_parameters()}
     average = first
     for batch in batches():

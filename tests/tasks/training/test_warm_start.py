@@ -59,7 +59,7 @@ def champion(pair: ModelPair, tmp_path: Path) -> str:
 def test_old_rows_are_thinned_to_the_mixture(
     champion: str, ratio: float | None, rows: tuple[int, ...], old: int, every: int
 ) -> None:
-    found = warm_start.facts(champion, parts(*rows), TrainConfig(old_rows=ratio))
+    found = warm_start.facts(champion, parts(*rows), TrainConfig(replay_ratio=ratio))
     assert (found["old"], found["new"]) == (old, rows[2])
     assert found["old_of"] == rows[0] + rows[1]
     files = {"part-00000": every, "part-00001": every} if every > 1 else {}
@@ -67,7 +67,7 @@ def test_old_rows_are_thinned_to_the_mixture(
 
 
 def test_without_new_rows_all_old_ones_are_taken(champion: str) -> None:
-    found = warm_start.facts(champion, parts(50, 50), TrainConfig(old_rows=0.1))
+    found = warm_start.facts(champion, parts(50, 50), TrainConfig(replay_ratio=0.1))
     assert (found["old"], found["new"], found["every"]) == (100, 0, {})
 
 
@@ -127,7 +127,7 @@ def test_the_network_is_the_champions(champion: str) -> None:
     assert (kept["hidden"], kept["dropout"]) == (32, 0.1)
     assert kept["ordering"] == "natural"
     other = MadeConfig(hidden=64, components=4).model_dump(mode="json")
-    with pytest.raises(ValueError, match="hidden 64 not 32.*start: scratch"):
+    with pytest.raises(ValueError, match="hidden 64 not 32.*init_from: scratch"):
         warm_start.network(other, champion)
 
 
@@ -151,7 +151,7 @@ def test_the_start_of_a_retraining_is_written_down(
         {
             "name": "pinned",
             "data": {"path": str(tmp_path / "rows.parquet"), "id": ["id"]},
-            "train": {"start": "champion"},
+            "train": {"init_from": "champion"},
             "resources": {"storage": str(tmp_path / "storage")},
         }
     )
