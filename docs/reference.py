@@ -110,7 +110,8 @@ def python_api() -> Iterator[str]:
     for title, modules in PYTHON_API.items():
         yield f"\n## {title}\n"
         yield from (
-            f"\n::: {module}\n    options:\n      heading_level: 3" for module in modules
+            f"\n::: {module}\n    options:\n      heading_level: 3"
+            for module in modules
         )
 
 
