@@ -88,7 +88,7 @@ def section_page(title: str, section: type[BaseModel], prefix: str) -> Iterator[
 
 
 def variant(section: type[BaseModel]) -> str:
-    """Return the key that tells the alternatives of a section apart, such as a family."""
+    """Return what tells the alternatives of a section apart, such as the family."""
     return next(
         str(field.default)
         for field in section.model_fields.values()
@@ -98,7 +98,8 @@ def variant(section: type[BaseModel]) -> str:
 
 def decisions() -> Iterator[str]:
     """Yield the index of the decision records."""
-    yield "# Decisions\n\nEach record states a context, a decision and its consequences.\n"
+    yield "# Decisions\n"
+    yield "Each record states a context, a decision and its consequences.\n"
     for path in sorted(Path(__file__).parent.glob("decisions/0*.md")):
         title = path.read_text().partition("\n")[0].removeprefix("# ")
         yield f"- [{title}]({path.name})"
