@@ -45,16 +45,16 @@ from ar_models.scoring.statistics import (
     DEFAULT,
     STATISTICS,
     Floats,
-    Judgement,
     Precision,
+    RobustScale,
+    Scores,
     Statistic,
-    Usual,
     combined_scores,
-    judge,
     log_probs,
     reference_scores,
+    robust_scales,
+    score_batch,
     statistics_of,
-    usual_of,
 )
 from ar_models.tables import arrow
 from ar_models.tables.columns import CodeColumn
@@ -187,9 +187,9 @@ class TableDensity:
         }
 
     @cached_property
-    def usual(self) -> dict[Statistic, Usual]:
+    def scales(self) -> dict[Statistic, RobustScale]:
         """What is usual of the statistics that `combined` is made of."""
-        return usual_of(self.scores)
+        return robust_scales(self.scores)
 
     @property
     def columns(self) -> list[str]:
@@ -261,11 +261,11 @@ class TableDensity:
         column_log_prob: bool = False,
         precision: Precision = "fp32",
     ) -> pa.Table:
-        """How strange each row is, and which columns are to blame.
+        """How anomalous each row is, and which columns are to blame.
 
-        See `judgement.judge` for what each statistic is. The default, `combined`,
+        See `statistics.score_batch` for the statistics. The default, `combined`,
         weighs what was found against what the model expects, in three ways of which
-        the strangest counts, so that units cancel and a noisy column does not drown an
+        the greatest counts, so that units cancel and a noisy column does not drown an
         exact one.
 
         The rows of `table` are taken for the whole dataset where their number matters:
@@ -298,9 +298,9 @@ class TableDensity:
             A row for each given one: log_prob (nats), anomaly_score (nats), uncertainty
             (its standard deviation over the orderings and members of an ensemble, null
             where there is one), p_value (share of calibration rows at least as
-            strange), q_value (Benjamini and Hochberg's, over `table`), severity
-            (percentage of calibration rows less strange), is_anomaly, explanation, and
-            on demand the struct column_log_prob and, where there are sequences,
+            anomalous), q_value (Benjamini and Hochberg's, over `table`), severity
+            (percentage of calibration rows less anomalous), is_anomaly, explanation,
+            and on demand the struct column_log_prob and, where there are sequences,
             place_log_prob, a list for each of them (of reals in the encoder's
             coordinates). Without calibration rows p_value, q_value and severity are
             null, and is_anomaly is but for a budget.
@@ -375,8 +375,8 @@ class TableDensity:
         )
         parts = [schema.empty_table()]
         for rows, encoded in self.batches(table, missing):
-            judgement = self.judge(encoded, statistic, precision)
-            scores = judgement.contributions.sum(axis=1)
+            batch_scores = self.score_batch(encoded, statistic, precision)
+            scores = batch_scores.anomaly_score
             ranked: Sequence[Floats | None] = (None, None)
             if reference is not None:
                 codes = None
@@ -384,9 +384,9 @@ class TableDensity:
                     codes = codes_of(self.encoder, encoded, calibrate_by)
                 ranked = reference.rank(scores, codes)
             fields = {
-                "log_prob": pa.array(judgement.log_prob.sum(axis=1)),
+                "log_prob": pa.array(batch_scores.log_prob.sum(axis=1)),
                 "anomaly_score": pa.array(scores),
-                "uncertainty": uncertainty(judgement),
+                "uncertainty": uncertainty(batch_scores),
                 "p_value": optional(ranked[0], len(rows), pa.float64()),
                 "q_value": pa.nulls(len(rows), pa.float64()),
                 "severity": optional(ranked[1], len(rows), pa.float64()),
@@ -395,40 +395,40 @@ class TableDensity:
             }
             if explain_columns:
                 fields["explanation"] = self.explain(
-                    rows, encoded, judgement, explain_columns
+                    rows, encoded, batch_scores, explain_columns
                 )
             if column_log_prob:
-                each = [pa.array(column) for column in judgement.log_prob.T]
+                each = [pa.array(column) for column in batch_scores.log_prob.T]
                 fields["column_log_prob"] = pa.StructArray.from_arrays(
                     each, self.columns
                 )
                 if self.sequences:
-                    fields["place_log_prob"] = self._places(judgement)
+                    fields["place_log_prob"] = self._places(batch_scores)
             parts.append(pa.table([fields[n] for n in schema.names], schema=schema))
         return pa.concat_tables(parts)
 
-    def judge(
+    def score_batch(
         self,
         encoded: Encoded,
         statistic: Statistic = DEFAULT,
         precision: Precision = "fp32",
-    ) -> Judgement:
+    ) -> Scores:
         """What the model says about encoded rows.
 
         Raises:
             ValueError: The model cannot tell that statistic.
         """
         self.check_statistic(statistic)
-        return judge(
-            self.model, encoded, statistic, self.usual, self.background, precision
+        return score_batch(
+            self.model, encoded, statistic, self.scales, self.background, precision
         )
 
     def explain(
-        self, rows: pa.Table, encoded: Encoded, judgement: Judgement, columns: int
+        self, rows: pa.Table, encoded: Encoded, batch_scores: Scores, columns: int
     ) -> pa.Array:
         """Explanations of judged rows, (n,), each naming so many columns."""
         return explanation.explain(
-            self.encoder, self.model, rows, encoded, judgement, columns=columns
+            self.encoder, self.model, rows, encoded, batch_scores, columns=columns
         )
 
     def explain_some(
@@ -451,8 +451,8 @@ class TableDensity:
         chosen = table.filter(pa.array(which))
         found = [pa.array([], explanation.EXPLANATION)]
         for rows, encoded in self.batches(chosen, missing):
-            judgement = self.judge(encoded, statistic, precision)
-            found.append(self.explain(rows, encoded, judgement, columns))
+            batch_scores = self.score_batch(encoded, statistic, precision)
+            found.append(self.explain(rows, encoded, batch_scores, columns))
         places = np.cumsum(which) - 1
         return pa.concat_arrays(found).take(pa.array(places, mask=~which))
 
@@ -473,15 +473,15 @@ class TableDensity:
                 f"which knows {', '.join(known)}; train it anew"
             )
 
-    def _places(self, judgement: Judgement) -> pa.Array:
+    def _places(self, batch_scores: Scores) -> pa.Array:
         """The log-probability of each place of each sequence, a struct of lists."""
         lists = []
         for j, column in enumerate(self.encoder.columns):
             if isinstance(column, ListColumn) and not column.shape:
                 span, shape = self.encoder.span(j), (column.places, column.width)
                 own = slice(span.start + column.first, span.stop)
-                present = ~judgement.x[:, own].unflatten(1, shape).isnan()
-                sums = judgement.network[:, own].unflatten(1, shape).sum(-1)
+                present = ~batch_scores.x[:, own].unflatten(1, shape).isnan()
+                sums = batch_scores.network[:, own].unflatten(1, shape).sum(-1)
                 there = present.any(-1).cpu().numpy()
                 ends = np.concatenate([[0], there.sum(axis=1).cumsum()])
                 values = pa.array(sums.double().cpu().numpy()[there])
@@ -868,7 +868,7 @@ def segment_columns(density: TableDensity) -> list[str]:
 
 
 def codes_of(encoder: TableEncoder, encoded: Encoded, column: str) -> Integers:
-    """The codes of a column of codes, -1 where it escaped, (n,)."""
+    """The codes of a column of codes, -1 where it is out of support, (n,)."""
     x = encoded.x[:, encoder.span(encoder.names.index(column)).start]
     codes: Integers = np.nan_to_num(x, nan=-1.0).astype(np.int64)
     return codes
@@ -880,11 +880,11 @@ def put(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
     return table.set_column(place, table.schema.field(place), values)
 
 
-def uncertainty(judgement: Judgement) -> pa.Array:
+def uncertainty(batch_scores: Scores) -> pa.Array:
     """The column of that name, null where nothing tells how sure a score is."""
-    if judgement.uncertainty is None:
-        return pa.nulls(len(judgement.x), pa.float64())
-    return pa.array(judgement.uncertainty)
+    if batch_scores.uncertainty is None:
+        return pa.nulls(len(batch_scores.x), pa.float64())
+    return pa.array(batch_scores.uncertainty)
 
 
 def scored_schema(

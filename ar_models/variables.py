@@ -25,8 +25,8 @@ class Variable:
     A batch `x` is a float32 tensor (batch, dim). A binary variable holds 0 or 1, a
     categorical one a code 0 … size - 1, an integer one the integer itself (at most
     `MAX_INTEGER` in size) and a real one its value. NaN says that the variable is
-    absent from the row: its parent took another code, or its column escaped. An
-    absent variable contributes a log-probability of exactly 0.
+    absent from the row: its parent took another code, or its column is out of
+    support. An absent variable contributes a log-probability of exactly 0.
 
     Attributes:
         name: Unique within a model, such as `dep_delay` or `dep_delay.state`.

@@ -1,10 +1,10 @@
-"""How well strange images are told from ordinary ones, by likelihood and by ratios.
+"""How well anomalous images are told from ordinary ones, by likelihood and by ratios.
 
     python benchmarks/images.py MNIST_FOLDER --write BENCHMARKS.md
 
 The folder holds `train.parquet` and `test.parquet`: 784 columns of pixels, 0 to 255,
 and `label`. Images are halved to 14 x 14 and made black and white. A model learns all
-digits but one; strange are that digit, and, among the others, those turned by a
+digits but one; anomalous are that digit, and, among the others, those turned by a
 quarter. The background of the likelihood ratio is the same network, trained on images
 of which a share of the pixels is replaced: it knows how bright which parts are, and
 what both know cancels.
@@ -36,7 +36,7 @@ from tasks.training.trainer import Learner, train_epoch
 
 SIDE = 14
 LEFT_OUT = (1, 4, 8)
-"""Digits that are strange, each to a model of its own."""
+"""Digits that are anomalous, each to a model of its own."""
 
 MUTATION = 0.2
 """Share of pixels that are replaced for the background."""
@@ -112,7 +112,7 @@ def surplus(model: AutoregressiveModel, x: Tensor) -> Tensor:
 def scores(
     model: AutoregressiveModel, background: AutoregressiveModel, x: Tensor
 ) -> dict[str, Tensor]:
-    """Each image's strangeness by every statistic."""
+    """Each image's anomaly score by every statistic."""
     independent = Independent(model.variables)
     whole = log_prob(model, x)
     return {
@@ -123,10 +123,10 @@ def scores(
     }
 
 
-def auroc(ordinary: Tensor, strange: Tensor) -> float:
-    """The chance that a strange image has the higher score."""
-    below = np.searchsorted(np.sort(ordinary.numpy()), strange.numpy(), side="left")
-    up_to = np.searchsorted(np.sort(ordinary.numpy()), strange.numpy(), side="right")
+def auroc(ordinary: Tensor, anomalous: Tensor) -> float:
+    """The chance that an anomalous image has the higher score."""
+    below = np.searchsorted(np.sort(ordinary.numpy()), anomalous.numpy(), side="left")
+    up_to = np.searchsorted(np.sort(ordinary.numpy()), anomalous.numpy(), side="right")
     return float((below + up_to).mean() / 2 / len(ordinary))
 
 
@@ -142,17 +142,17 @@ def measure(folder: Path, names: Sequence[str], steps: int) -> str:
             background = learn(family, known, steps, MUTATION)
             ordinary = tested[torch.from_numpy(tested_label != digit)]
             ordinary = ordinary[:: max(1, len(ordinary) // TESTED)]
-            strange = {
+            anomalous = {
                 f"the digit {digit}": tested[torch.from_numpy(tested_label == digit)],
                 "turned": turned(ordinary),
             }
             usual = scores(model, background, ordinary)
             if not rows:
                 rows += [
-                    f"| model | learned | strange | {' | '.join(usual)} |",
+                    f"| model | learned | anomalous | {' | '.join(usual)} |",
                     "|---|---|---|" + "---|" * len(usual),
                 ]
-            for name, images in strange.items():
+            for name, images in anomalous.items():
                 odd = scores(model, background, images[:TESTED])
                 cells = [f"{auroc(usual[s], odd[s]):.3f}" for s in usual]
                 rows.append(

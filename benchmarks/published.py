@@ -325,7 +325,7 @@ def sequences(
     assert isinstance(column, ListColumn)
     encoder = TableEncoder((column,), (), pa.schema([pa.field("x", train.type)]))
     encoded = [encoder.encode(pa.table({"x": a})) for a in (train, valid, test)]
-    assert not any(part.escapes.any() for part in encoded)
+    assert not any(part.out_of_support.any() for part in encoded)
     return Data(encoder.variables, *(part.x for part in encoded))
 
 

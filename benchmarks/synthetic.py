@@ -239,7 +239,7 @@ def fit(
     learned = trainer.Learner(model, training, steps=training.epochs * order.batches)
     position = learned.position
     source = Batches(rows, order)
-    volume = storage.read_json(f"{prepared}/{manifest.MANIFEST}")["log_volume"]
+    volume = storage.read_json(f"{prepared}/{manifest.MANIFEST}")["log_abs_det"]
     while position.stopped is None and clock() < deadline:
         trainer.train_epoch(
             learned,
@@ -248,7 +248,7 @@ def fit(
         )
         held_back = batches.in_sequence(valid, training.batch_size)
         nll = learned.nll(held_back) - volume["valid"]
-        learned.end_epoch(nll, log_volume=volume["train"])
+        learned.end_epoch(nll, log_abs_det=volume["train"])
     model.load_state_dict(learned.best)
     history = {
         "fit_s": preparing + clock() - began,

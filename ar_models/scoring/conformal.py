@@ -29,8 +29,8 @@ class Rule:
 
     Attributes:
         kind: `threshold`: severity of at least `value`; `fdr`: q_value of at most
-            `value`; `budget`: the strangest rows, `value` of them, or that share of
-            all where it is less than 1 (rounded down).
+            `value`; `budget`: the most anomalous rows, `value` of them, or that share
+            of all where it is less than 1 (rounded down).
         value: As `kind` says.
     """
 
@@ -117,14 +117,14 @@ class Reference:
     def rank(self, scores: Floats, codes: Integers | None = None) -> tuple[Floats, ...]:
         """p-values and severities of rows, each (n,).
 
-        A p-value is the share of calibration rows at least as strange, the row itself
-        counted among them; a severity the percentage of them that are less strange.
+        A p-value is the share of calibration rows at least as anomalous, the row itself
+        counted among them; a severity the percentage of them that are less anomalous.
 
         Args:
             scores: Anomaly scores of the rows, (n,).
             codes: Their segments, (n,); needed if there are segments.
         """
-        stranger = _stranger(self.scores, scores)
+        exceeding = _at_least_as_anomalous(self.scores, scores)
         count = np.full(len(scores), len(self.scores))
         if self.segments:
             assert codes is not None
@@ -132,10 +132,10 @@ class Reference:
             for code, rows in _runs(codes[order], order):
                 own = self.segments.get(code)
                 if own is not None:
-                    stranger[rows] = _stranger(own, scores[rows])
+                    exceeding[rows] = _at_least_as_anomalous(own, scores[rows])
                     count[rows] = len(own)
-        p_value = (1.0 + stranger) / (1.0 + count)
-        return p_value, 100.0 * (count - stranger) / count
+        p_value = (1.0 + exceeding) / (1.0 + count)
+        return p_value, 100.0 * (count - exceeding) / count
 
 
 def _runs(
@@ -148,8 +148,8 @@ def _runs(
         yield code, values[start:end]
 
 
-def _stranger(reference: Floats, scores: Floats) -> Integers:
-    """How many of the ascending `reference` are at least as strange."""
+def _at_least_as_anomalous(reference: Floats, scores: Floats) -> Integers:
+    """How many of the ascending `reference` are at least as anomalous."""
     below = np.searchsorted(reference, scores - TIE, side="left")
     return np.asarray(len(reference) - below)
 

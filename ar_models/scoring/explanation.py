@@ -1,4 +1,4 @@
-"""Which columns make a row strange, and what was expected there, in plain words."""
+"""Which columns make a row anomalous, and what was expected there, in plain words."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.families.base import AutoregressiveModel
-from ar_models.scoring.statistics import Judgement, tail_probability
+from ar_models.scoring.statistics import Scores, tail_probability
 from ar_models.tables.arrow import family
 from ar_models.tables.columns import CodeColumn, RealColumn
 from ar_models.tables.encoder import Encoded, TableEncoder
@@ -28,7 +28,7 @@ EXPLANATION = pa.list_(
         ]
     )
 )
-"""Type of an explanation: the columns that contribute most (nats), strangest first.
+"""Type of an explanation: the columns that contribute most (nats), largest first.
 
 The tail probability is that of something at least as extreme, given the columns before
 it in the row: of a number twice that of its side, of a code that of all codes at most
@@ -53,7 +53,7 @@ def explain(
     model: AutoregressiveModel,
     rows: pa.Table,
     encoded: Encoded,
-    judgement: Judgement,
+    scores: Scores,
     *,
     columns: int,
 ) -> pa.Array:
@@ -64,13 +64,13 @@ def explain(
         model: Of their variables.
         rows: The n rows.
         encoded: The same.
-        judgement: What the model says about them.
+        scores: What the model says about them.
         columns: Columns to name in each explanation, at most.
 
     Returns:
         An array (n,) of type `EXPLANATION`.
     """
-    contributions = judgement.contributions
+    contributions = scores.contributions
     size = min(columns, contributions.shape[1])
     ranks = np.argsort(-contributions, axis=1, kind="stable")[:, :size]
     values = np.empty(ranks.shape, dtype=object)
@@ -81,8 +81,8 @@ def explain(
         cells = rows.column(encoder.names[j]).take(pa.array(places))
         shown = short if isinstance(encoder.columns[j], ListColumn) else text
         values[at] = [shown(cell) for cell in cells.to_pylist()]
-        usual[at] = expected(encoder, model, judgement, int(j), places)
-    tails = tail_probability(encoder.variables, judgement.conditionals, encoded)
+        usual[at] = expected(encoder, model, scores, int(j), places)
+    tails = tail_probability(encoder.variables, scores.conditionals, encoded)
     fields = [
         pa.array(np.asarray(encoder.names, dtype=object)[ranks.ravel()], pa.string()),
         pa.array(np.take_along_axis(contributions, ranks, axis=1).ravel()),
@@ -98,7 +98,7 @@ def explain(
 def expected(
     encoder: TableEncoder,
     model: AutoregressiveModel,
-    judgement: Judgement,
+    scores: Scores,
     j: int,
     places: NDArray[np.int64],
 ) -> list[str]:
@@ -106,16 +106,16 @@ def expected(
 
     Codes with their probabilities, or the median and the 90 % interval of a number in
     the column's own units; of a timestamp, the day or whichever of hour, minute and so
-    on is the strangest.
+    on is the most anomalous.
     """
     column = encoder.columns[j]
     if isinstance(column, ListColumn):
-        return strangest_places(encoder, column, j, judgement, places)
+        return most_anomalous_places(encoder, column, j, scores, places)
     span, first = encoder.span(j), encoder.span(j).start
     labels = labels_of(encoder, j)
-    at = torch.from_numpy(places).to(judgement.x.device)
-    given = judgement.x[at]
-    own = narrow(judgement.conditionals, range(first, span.stop), at)
+    at = torch.from_numpy(places).to(scores.x.device)
+    given = scores.x[at]
+    own = narrow(scores.conditionals, range(first, span.stop), at)
     if encoder.value_variable(j) == first:
         if labels:
             return codes(own.probabilities(0), labels)
@@ -165,9 +165,9 @@ def numbers(encoder: TableEncoder, j: int, own: Conditionals, x: Tensor) -> list
     if column.kind != "timestamp":
         return list(texts)
     excess = (-own.log_prob(x) - own.entropy()).masked_fill(x.isnan(), -torch.inf)
-    strangest = excess[:, column.value :].argmax(dim=1) + column.value
+    most_anomalous = excess[:, column.value :].argmax(dim=1) + column.value
     for i in range(column.value + 1, len(column.variables)):
-        blamed = strangest == i
+        blamed = most_anomalous == i
         if bool(blamed.any()):
             variable = column.variables[i]
             name = variable.name.removeprefix(f"{column.name}.")
@@ -177,25 +177,25 @@ def numbers(encoder: TableEncoder, j: int, own: Conditionals, x: Tensor) -> list
     return list(texts)
 
 
-def strangest_places(
+def most_anomalous_places(
     encoder: TableEncoder,
     column: ListColumn,
     j: int,
-    judgement: Judgement,
+    scores: Scores,
     places: NDArray[np.int64],
 ) -> list[str]:
-    """The strangest place of each of some lists, what stood and what was expected."""
+    """Describe the most anomalous place of each list and what was expected there."""
     span = encoder.span(j)
-    at = torch.from_numpy(places).to(judgement.x.device)
-    x = judgement.x[at]
-    every = narrow(judgement.conditionals, range(span.start, span.stop), at)
+    at = torch.from_numpy(places).to(scores.x.device)
+    x = scores.x[at]
+    every = narrow(scores.conditionals, range(span.start, span.stop), at)
     excess = -every.log_prob(x[:, span]) - every.entropy()
     excess = excess.masked_fill(x[:, span].isnan(), -torch.inf)
-    strangest = excess.argmax(dim=1)
+    most_anomalous = excess.argmax(dim=1)
     texts = np.full(len(places), "nothing like it", dtype=object)
-    for i in strangest[excess.isfinite().any(dim=1)].unique().tolist():
-        rows = (strangest == i) & excess.isfinite().any(dim=1)
-        own = narrow(judgement.conditionals, [span.start + i], at[rows])
+    for i in most_anomalous[excess.isfinite().any(dim=1)].unique().tolist():
+        rows = (most_anomalous == i) & excess.isfinite().any(dim=1)
+        own = narrow(scores.conditionals, [span.start + i], at[rows])
         found = zip(
             _values_at(encoder, column, j, i, x[rows, span.start + i]),
             _expected_at(encoder, column, j, i, own),

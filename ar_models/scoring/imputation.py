@@ -15,7 +15,7 @@ from ar_models.distributions.conditionals import Conditionals, sample_categorica
 from ar_models.families.base import AutoregressiveModel
 from ar_models.tables import arrow
 from ar_models.tables.columns import (
-    PRESENT,
+    IN_SUPPORT,
     CodeColumn,
     Column,
     NumberColumn,
@@ -110,7 +110,7 @@ def impute(
     require_order_agnostic(model)
     encoded = encoder.encode(table)
     x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
-    seen = torch.from_numpy(encoded.escapes == PRESENT).to(x.device)
+    seen = torch.from_numpy(encoded.out_of_support == IN_SUPPORT).to(x.device)
     columns = torch.tensor([v.column_index for v in model.variables], device=x.device)
     known = seen[:, columns]
     fillings = []

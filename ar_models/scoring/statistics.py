@@ -1,4 +1,4 @@
-"""What a model says about encoded rows, and how strange that makes them."""
+"""What a model says about encoded rows, and how anomalous that makes them."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from ar_models.distributions.conditionals import Conditionals
 from ar_models.families.base import AutoregressiveModel, mean_of_orderings
 from ar_models.families.independent import Independent
 from ar_models.scoring.conformal import TIE
-from ar_models.tables.columns import PRESENT
+from ar_models.tables.columns import IN_SUPPORT
 from ar_models.tables.encoder import Encoded
 from ar_models.variables import Variable
 
@@ -46,38 +46,38 @@ COMBINED: tuple[Statistic, ...] = ("excess", "tail", "density", "peak")
 """What the statistic combined is the greatest of."""
 
 
-class Usual(NamedTuple):
-    """What a statistic gives for ordinary rows, in nats.
+class RobustScale(NamedTuple):
+    """Location and upper-tail scale of a statistic over ordinary rows, in nats.
 
     Attributes:
-        middle: The median.
-        beyond: By how much the upper quarter exceeds its least, in the mean: were the
-            tail exponential, its scale.
+        median: Median of the scores.
+        tail: Mean excess of the upper quartile's scores over the 0.75 quantile, which
+            is the scale of an exponential tail.
     """
 
-    middle: float
-    beyond: float
+    median: float
+    tail: float
 
     @classmethod
-    def of(cls, scores: Floats) -> "Usual":
-        """That of scores (n,), of which some may be NaN."""
-        middle, upper = np.quantile(scores, (0.5, 0.75))
-        beyond = float((scores[scores >= upper] - upper).mean())
-        return cls(float(middle), max(beyond, TIE))
+    def from_scores(cls, scores: Floats) -> "RobustScale":
+        """Estimate the scale from the scores (n,) of ordinary rows."""
+        median, upper = np.quantile(scores, (0.5, 0.75))
+        tail = float((scores[scores >= upper] - upper).mean())
+        return cls(float(median), max(tail, TIE))
 
-    def onto(self, other: "Usual") -> tuple[float, float]:
-        """Factor and summand that make this usual as the other is."""
-        factor = other.beyond / self.beyond
-        return factor, other.middle - factor * self.middle
+    def map_to(self, other: "RobustScale") -> tuple[float, float]:
+        """Return the factor and the summand that map this scale to another."""
+        factor = other.tail / self.tail
+        return factor, other.median - factor * self.median
 
 
-UNKNOWN: Mapping[Statistic, Usual] = MappingProxyType(
-    dict.fromkeys(COMBINED, Usual(0.0, 1.0))
+UNIT_SCALES: Mapping[Statistic, RobustScale] = MappingProxyType(
+    dict.fromkeys(COMBINED, RobustScale(0.0, 1.0))
 )
 """Where there are no calibration rows."""
 
 OTHERS = 0.2
-"""Share by which columns besides the strangest count in peak. Chosen on labelled sets,
+"""Weight of the columns besides the most anomalous in peak. Chosen on labelled sets,
 see BENCHMARKS.md; without them rows of few columns of codes would be equal."""
 
 PASSES = 2**19
@@ -85,7 +85,7 @@ PASSES = 2**19
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Scores:
     """What a model says about a batch of n rows.
 
     Attributes:
@@ -105,12 +105,17 @@ class Judgement:
     contributions: Floats
     uncertainty: Floats | None = None
 
+    @property
+    def anomaly_score(self) -> Floats:
+        """Anomaly score of each row, (n,), nats."""
+        return np.asarray(self.contributions.sum(axis=1))
+
 
 @torch.inference_mode()
 def log_probs(model: AutoregressiveModel, encoded: Encoded) -> Floats:
     """Log-probability of each column of encoded rows, (n, columns), nats."""
     x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
-    return np.asarray(encoded.log_volume + network_log_probs(model, encoded, x))
+    return np.asarray(encoded.log_abs_det + network_log_probs(model, encoded, x))
 
 
 def network_log_probs(
@@ -164,15 +169,15 @@ def rounded_up(rows: int) -> int:
 
 
 @torch.inference_mode()
-def judge(
+def score_batch(
     model: AutoregressiveModel,
     encoded: Encoded,
     statistic: Statistic,
-    usual: Mapping[Statistic, Usual] = UNKNOWN,
+    scales: Mapping[Statistic, RobustScale] = UNIT_SCALES,
     background: AutoregressiveModel | None = None,
     precision: Precision = "fp32",
-) -> Judgement:
-    """What `model` says about encoded rows, and by what columns are strange.
+) -> Scores:
+    """What `model` says about encoded rows, and by what columns are anomalous.
 
     All statistics are sums over the columns, in nats, and weigh what was found against
     what the model expects. They have the expectation zero where it is right, but for
@@ -180,8 +185,8 @@ def judge(
 
     combined: The greatest of excess, tail, density and peak, each by how far it is
     beyond what is usual of it, for they fail on different rows: tail in gaps between
-    modes, density where ordinary values are far apart, excess where strange ones are,
-    and all three where ordinary columns outweigh a strange one.
+    modes, density where ordinary values are far apart, excess where anomalous ones are,
+    and all three where ordinary columns outweigh an anomalous one.
 
     surprisal: -log_prob.
 
@@ -192,10 +197,10 @@ def judge(
 
     density: The excess in the column's own units: of reals less what their log-density
     has of the units, beyond its mean. So values where the column is sparse are
-    stranger, and a change of units cancels all the same.
+    more anomalous, and a change of units cancels all the same.
 
     surplus: The excess where it is positive, else 0: an ordinary column does not
-    excuse a strange one.
+    excuse an anomalous one.
 
     tail: -log of the tail probability less 1, its expectation; see
     `log_tail_probability`. Of all orderings the mean.
@@ -203,11 +208,11 @@ def judge(
     leave_one_out: -log p(column | all other columns), of order-agnostic families.
 
     typicality: The size of the sum of the excess: rows that are too ordinary are
-    strange too. Contributions are the excess, with the sign that makes the sum
+    anomalous too. Contributions are the excess, with the sign that makes the sum
     positive.
 
-    ratio: log_prob under the background less log_prob: how much stranger the row is to
-    the model than to one that knows only what is common to all rows; where there is
+    ratio: log_prob under the background less log_prob: how much less likely the row is
+    to the model than to one that knows only what is common to all rows; where there is
     none, to independent columns.
 
     peak: The density, of which the column where it is greatest counts whole and the
@@ -218,27 +223,25 @@ def judge(
     the next one; columns by themselves do not get used to it. An absent value is
     wholly ordinary: its tail probability is 1.
 
-    What escaped is no network output: but for surprisal and tail it contributes its
+    A cell out of support is no network output: but for surprisal and tail it adds its
     surprisal, in combined on the winner's scale.
 
     Args:
         model: In eval mode.
         encoded: The n rows.
         statistic: One of them.
-        usual: Of what combined is made of, as `usual_of` gives it.
+        scales: Of what combined is made of, as `robust_scales` gives it.
         background: What ratio compares with, of the same variables and in eval mode.
         precision: Of the networks' products.
 
     Raises:
         TypeError: leave_one_out was asked of a family that is not order-agnostic.
     """
-    view = View(model, encoded, usual, background, precision)
-    contributions, scores = STRANGENESS[statistic](view)
+    view = View(model, encoded, scales, background, precision)
+    contributions, scores = ANOMALY_SCORES[statistic](view)
     spread = scores.double().std(0).cpu().numpy() if len(scores) > 1 else None
     first = view.conditionals[0]
-    return Judgement(
-        view.x, first, view.variables, view.log_prob, contributions, spread
-    )
+    return Scores(view.x, first, view.variables, view.log_prob, contributions, spread)
 
 
 @torch.inference_mode()
@@ -258,22 +261,22 @@ def reference_scores(
         if statistic == "combined":
             continue  # what is usual depends on all rows, see `combined_scores`
         if statistic != "leave_one_out":
-            found[statistic] = STRANGENESS[statistic](view)[0].sum(axis=1)
+            found[statistic] = ANOMALY_SCORES[statistic](view)[0].sum(axis=1)
             continue
         rows = slice(max(1, PASSES // model.dim))
         part = replace(
             encoded,
             x=encoded.x[rows],
-            log_volume=encoded.log_volume[rows],
-            escapes=encoded.escapes[rows],
+            log_abs_det=encoded.log_abs_det[rows],
+            out_of_support=encoded.out_of_support[rows],
         )
         scores = np.full(len(encoded.x), np.nan)
-        scores[rows] = judge(model, part, statistic).contributions.sum(axis=1)
+        scores[rows] = score_batch(model, part, statistic).contributions.sum(axis=1)
         found[statistic] = scores
     return found
 
 
-def usual_of(calibration: Mapping[str, Floats]) -> dict[Statistic, Usual]:
+def robust_scales(calibration: Mapping[str, Floats]) -> dict[Statistic, RobustScale]:
     """What is usual of the statistics that combined is made of.
 
     A model that was saved before one of them came to be does without it.
@@ -282,16 +285,18 @@ def usual_of(calibration: Mapping[str, Floats]) -> dict[Statistic, Usual]:
         calibration: What `reference_scores` gave, each (n,); {}: as good as nothing.
     """
     if not calibration or not len(calibration["excess"]):
-        return dict(UNKNOWN)
-    return {n: Usual.of(calibration[n]) for n in COMBINED if n in calibration}
+        return dict(UNIT_SCALES)
+    return {
+        n: RobustScale.from_scores(calibration[n]) for n in COMBINED if n in calibration
+    }
 
 
 def combined_scores(calibration: Mapping[str, Floats]) -> Floats:
     """The calibration rows' scores by the statistic combined, (n,), nats."""
-    usual = usual_of(calibration)
+    scales = robust_scales(calibration)
     each = []
-    for name, own in usual.items():
-        factor, summand = own.onto(usual["excess"])
+    for name, own in scales.items():
+        factor, summand = own.map_to(scales["excess"])
         each.append(factor * calibration[name] + summand)
     return np.asarray(np.max(each, axis=0))
 
@@ -307,7 +312,7 @@ class View:
     Args:
         model: The model.
         encoded: The n rows.
-        usual: Of the statistics that combined is made of.
+        scales: Of the statistics that combined is made of.
         background: What ratio compares with.
         precision: Of the networks' products.
 
@@ -325,11 +330,11 @@ class View:
         self,
         model: AutoregressiveModel,
         encoded: Encoded,
-        usual: Mapping[Statistic, Usual] = UNKNOWN,
+        scales: Mapping[Statistic, RobustScale] = UNIT_SCALES,
         background: AutoregressiveModel | None = None,
         precision: Precision = "fp32",
     ) -> None:
-        self.model, self.encoded, self.usual = model, encoded, usual
+        self.model, self.encoded, self.scales = model, encoded, scales
         self.background, self.precision = background, precision
         x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
         self.x = x
@@ -343,7 +348,7 @@ class View:
             self.each = torch.stack([c.log_prob(x) for c in self.conditionals])
         self.variables = mean_of_orderings(self.each)
         self.network = by_column(self.variables, model.variables)
-        self.log_prob = encoded.log_volume + self.network
+        self.log_prob = encoded.log_abs_det + self.network
 
     def rounding(self) -> torch.autocast:
         """For what a network computes; what is made of it is computed as ever."""
@@ -358,12 +363,12 @@ class View:
         entropies = entropies.masked_fill(self.x.isnan(), 0.0)
         expected = by_column((weights * entropies).sum(0), self.model.variables)
         scores = -(self.each + entropies).sum(-1)
-        return self.unless_escaped(-self.network - expected), scores
+        return self.replace_out_of_support(-self.network - expected), scores
 
-    def unless_escaped(self, contributions: Floats) -> Floats:
-        """These where a column did not escape, else its surprisal."""
-        inside = self.encoded.escapes == PRESENT
-        return np.where(inside, contributions, -self.encoded.log_volume)
+    def replace_out_of_support(self, contributions: Floats) -> Floats:
+        """Replace contributions of cells out of support by their surprisal."""
+        inside = self.encoded.out_of_support == IN_SUPPORT
+        return np.where(inside, contributions, -self.encoded.log_abs_det)
 
 
 def _surprisal(view: View) -> tuple[Floats, Tensor]:
@@ -381,15 +386,15 @@ def _density(view: View) -> tuple[Floats, Tensor]:
         return excess, scores
     mean = torch.from_numpy(view.encoded.mean_log_slopes).to(view.x.device)
     mean = mean.expand(view.x.shape).masked_fill(view.x.isnan(), 0.0)
-    units = by_column(mean, view.model.variables) - view.encoded.log_volume
-    return view.unless_escaped(excess + units), scores
+    units = by_column(mean, view.model.variables) - view.encoded.log_abs_det
+    return view.replace_out_of_support(excess + units), scores
 
 
 def _combined(view: View) -> tuple[Floats, Tensor]:
     every, of_orderings = [], []
-    for name, own in view.usual.items():
-        factor, summand = own.onto(view.usual["excess"])
-        contributions, scores = STRANGENESS[name](view)
+    for name, own in view.scales.items():
+        factor, summand = own.map_to(view.scales["excess"])
+        contributions, scores = ANOMALY_SCORES[name](view)
         every.append(factor * contributions + summand / contributions.shape[1])
         of_orderings.append(factor * scores.double().cpu() + summand)
     each = np.stack(every)
@@ -434,7 +439,7 @@ def _leave_one_out(view: View) -> tuple[Floats, Tensor]:
         with view.rounding():
             given = view.model.conditionals_given(view.x, known)
         total[:, i] = given.log_prob(view.x)[:, i]
-    found = view.unless_escaped(-by_column(total, view.model.variables))
+    found = view.replace_out_of_support(-by_column(total, view.model.variables))
     return found, view.each[:1].sum(-1)
 
 
@@ -452,7 +457,7 @@ def _ratio(view: View) -> tuple[Floats, Tensor]:
     else:
         with view.rounding():
             usual = network_log_probs(background, view.encoded, view.x)
-    return view.unless_escaped(usual - view.network), -view.each.sum(-1)
+    return view.replace_out_of_support(usual - view.network), -view.each.sum(-1)
 
 
 def _peak(view: View) -> tuple[Floats, Tensor]:
@@ -471,13 +476,13 @@ def _margins(view: View) -> tuple[Floats, Tensor]:
     half = torch.full_like(view.x, 0.5)
     tails = _log_tails_of_variables(variables, alone, view.x, half, None)
     apart = by_column(-tails.nan_to_num(nan=0.0) - 1, variables)
-    counts = view.encoded.escapes == PRESENT
+    counts = view.encoded.out_of_support == IN_SUPPORT
     if view.encoded.unknown is not None:
         counts &= ~view.encoded.unknown
     return contributions + np.where(counts, apart, 0.0), scores
 
 
-STRANGENESS: dict[Statistic, Callable[[View], tuple[Floats, Tensor]]] = {
+ANOMALY_SCORES: dict[Statistic, Callable[[View], tuple[Floats, Tensor]]] = {
     "combined": _combined,
     "density": _density,
     "surplus": _surplus,
@@ -522,11 +527,11 @@ def log_tail_probability(
     as likely; so units and the order of codes do not matter. Of a column with several
     variables (state and value, digits, parts of a time) the least of theirs, each given
     the variables before it, corrected for their number as Šidák's: 1 - (1 - p)^k. The
-    place where a column escaped has the mass of escapes.
+    place where a column is out of support has the mass of that.
 
     With `noise` ties are divided at random and what is absent has its noise as
     probability. Then each column's is uniform on [0, 1] where the model is right, given
-    the columns before it, to within the mass of escapes: a p-value, and columns are
+    the columns before it, to within the mass out of support: a p-value, and columns are
     independent. Without, half of a tie counts (mid-p), what is absent is left out of
     the least, and k counts what is present.
 
@@ -548,12 +553,14 @@ def log_tail_probability(
     each = torch.where(x.isnan(), absent, each)
     least = np.minimum(_least_by_column(each, variables), 0.0)
     tail = _sidak(least, np.maximum(count, 1))
-    escaped = encoded.escapes != PRESENT
-    if escaped.any():
+    out_of_support = encoded.out_of_support != IN_SUPPORT
+    if out_of_support.any():
         first = [v.column_index for v in variables].index
         at = [first(j) for j in range(tail.shape[1])]
         of_ties = share[:, at].double().log().cpu().numpy()
-        tail = np.where(escaped, encoded.log_volume + math.log(3) + of_ties, tail)
+        tail = np.where(
+            out_of_support, encoded.log_abs_det + math.log(3) + of_ties, tail
+        )
     return tail
 
 

@@ -23,8 +23,8 @@ Kind = Literal[
     "binary", "categorical", "integer", "real", "timestamp", "image", "sequence"
 ]
 
-PRESENT, MISSING, UNSEEN, OUTSIDE = range(4)
-"""Why a cell escaped, if it did: nothing like it occurred in the training rows."""
+IN_SUPPORT, MISSING, UNSEEN, OUT_OF_RANGE = range(4)
+"""Codes of the reasons why a cell is out of the support of the training rows."""
 
 REGULAR = "regular"
 SPECIALS = ("missing", "nan", "+inf", "-inf")
@@ -37,12 +37,12 @@ class Coded:
 
     Attributes:
         x: (n, variables) float32; NaN where absent.
-        escapes: (n,) int8: PRESENT, MISSING, UNSEEN or OUTSIDE.
+        out_of_support: (n,) int8: IN_SUPPORT, MISSING, UNSEEN or OUT_OF_RANGE.
         log_slope: (n,) float64, log |dz/dx| of reals (0 in other states), or None.
     """
 
     x: np.ndarray
-    escapes: np.ndarray
+    out_of_support: np.ndarray
     log_slope: np.ndarray | None = None
 
 
@@ -54,7 +54,7 @@ class Column:
         name: Its name in the table.
         kind: What it is modelled as.
         type: Its Arrow type in the training rows, as text.
-        rows: Number of training rows, from which the mass of escapes follows.
+        rows: Number of training rows, from which the mass out of support follows.
         variables: Its variables; `parent` counts from the first of them.
     """
 
@@ -67,7 +67,7 @@ class Column:
     form: ClassVar[str]
 
     @property
-    def escape_mass(self) -> float:
+    def out_of_support_mass(self) -> float:
         """Probability of all that never occurred in training."""
         return 1 / (self.rows + 2)
 
@@ -93,7 +93,7 @@ class Column:
     def decode(
         self, x: np.ndarray, type: pa.DataType, rng: np.random.Generator
     ) -> pa.Array:
-        """The array of `type` that `x` (n, variables) stands for; escaped: null."""
+        """The array of `type` that `x` (n, variables) stands for; null where absent."""
         raise NotImplementedError
 
     def values_of(self, values: np.ndarray, type: pa.DataType) -> pa.Array:
@@ -152,20 +152,20 @@ class CodeColumn(Column):
             codes = _lookup(np.array(self.values, np.int64), cell.values)
             if cell.off is not None:
                 codes[cell.off] = -1
-        escapes = np.zeros(len(codes), np.int8)
+        out_of_support = np.zeros(len(codes), np.int8)
         unknown = codes < 0
         if unknown.any():
             rare = self.code("rare")
             codes = np.where(unknown, rare, codes)
             if rare < 0:
-                escapes[unknown] = UNSEEN
+                out_of_support[unknown] = UNSEEN
         if cell.missing is not None:
             missing = self.code("missing")
             codes = np.where(cell.missing, missing, codes)
-            escapes[cell.missing] = PRESENT if missing >= 0 else MISSING
+            out_of_support[cell.missing] = IN_SUPPORT if missing >= 0 else MISSING
         x = codes.astype(np.float32)
         x[codes < 0] = np.nan
-        return Coded(x[:, None], escapes)
+        return Coded(x[:, None], out_of_support)
 
     def unknown(self, array: pa.Array, type: pa.DataType) -> np.ndarray:
         """Which cells hold a value that is not known to have occurred, (n,)."""
@@ -176,7 +176,7 @@ class CodeColumn(Column):
             rare=(),
             rare_counts=(),
         )
-        unknown: np.ndarray = whole.encode(array, type).escapes != PRESENT
+        unknown: np.ndarray = whole.encode(array, type).out_of_support != IN_SUPPORT
         return unknown
 
     def _word_codes(self, cell: arrow.Cells, family: str) -> np.ndarray:
@@ -300,16 +300,16 @@ class NumberColumn(Column):
             outside |= cell.off
         if arrow.family(type) == "real" and cell.off is not None:
             states = _states(arrow.reals(array).values)
-        escapes = np.where(outside, OUTSIDE, PRESENT).astype(np.int8)
+        out_of_support = np.where(outside, OUT_OF_RANGE, IN_SUPPORT).astype(np.int8)
         x = np.empty((len(top), len(self.variables)), np.float32)
         x[:, self.value] = top
         for place, digit in enumerate(digits):
             x[:, self.value + 1 + place] = digit
-        regular = place_states(x, escapes, states, cell.missing, self.states)
+        regular = place_states(x, out_of_support, states, cell.missing, self.states)
         if regular is not None:
             x[~regular, self.value :] = np.nan
-        x[escapes != PRESENT] = np.nan
-        return Coded(x, escapes)
+        x[out_of_support != IN_SUPPORT] = np.nan
+        return Coded(x, out_of_support)
 
     def _digits(
         self, values: np.ndarray
@@ -407,22 +407,22 @@ class RealColumn(Column):
         x = np.empty((len(z), len(self.variables)), np.float32)
         x[:, self.value] = z
         finite = np.isfinite(x[:, self.value])
-        escapes = np.where(finite, PRESENT, OUTSIDE).astype(np.int8)
+        out_of_support = np.where(finite, IN_SUPPORT, OUT_OF_RANGE).astype(np.int8)
         if self.atoms:
             at = _lookup(np.array(self.atoms), cell.values)
             if states is None:
                 states = np.zeros(len(z), np.int64)
             states = np.where(at >= 0, len(SPECIALS) + 1 + at, states)
         regular = place_states(
-            x, escapes, states, cell.missing, self.states, len(self.atoms)
+            x, out_of_support, states, cell.missing, self.states, len(self.atoms)
         )
-        present = escapes == PRESENT
+        present = out_of_support == IN_SUPPORT
         if regular is not None:
             x[~regular, self.value :] = np.nan
             log_slope[~(regular & present)] = 0.0
         x[~present] = np.nan
         log_slope[~present] = 0.0
-        return Coded(x, escapes, log_slope)
+        return Coded(x, out_of_support, log_slope)
 
     def decode(
         self, x: np.ndarray, type: pa.DataType, rng: np.random.Generator
@@ -464,17 +464,17 @@ def _states(values: np.ndarray) -> np.ndarray | None:
 
 def place_states(
     x: np.ndarray,
-    escapes: np.ndarray,
+    out_of_support: np.ndarray,
     states: np.ndarray | None,
     missing: np.ndarray | None,
     names: tuple[str, ...],
     atoms: int = 0,
 ) -> np.ndarray | None:
-    """Writes the codes of the state variable into `x` and the escapes they cause.
+    """Writes the codes of the state variable into `x` and why cells are out of support.
 
     Args:
         x: (n, variables), of which column 0 is the state if there are `names`.
-        escapes: (n,), completed here; special states that occurred do not escape.
+        out_of_support: (n,), completed here; special states of training are in support.
         states: (n,) 0 regular, 1 + the place in `SPECIALS`, then the atoms; None: all
             regular.
         missing: (n,) true where null, or None.
@@ -498,17 +498,20 @@ def place_states(
     )
     codes = table[states]
     reasons = np.array(
-        [PRESENT, MISSING, MISSING, UNSEEN, UNSEEN] + [PRESENT] * atoms, np.int8
+        [IN_SUPPORT, MISSING, MISSING, UNSEEN, UNSEEN] + [IN_SUPPORT] * atoms, np.int8
     )
     special = states > 0
-    escapes[special] = np.where(codes < 0, reasons[states], PRESENT)[special]
+    out_of_support[special] = np.where(codes < 0, reasons[states], IN_SUPPORT)[special]
     if names:
         x[:, 0] = codes
     return ~special
 
 
 def fill_states(
-    values: np.ndarray, codes: np.ndarray, escaped: np.ndarray, names: tuple[str, ...]
+    values: np.ndarray,
+    codes: np.ndarray,
+    out_of_support: np.ndarray,
+    names: tuple[str, ...],
 ) -> np.ndarray:
     """Writes NaN and infinities into `values` where `codes` say so; (n,) nulls."""
     filling = {"nan": np.nan, "+inf": np.inf, "-inf": -np.inf}
@@ -516,5 +519,5 @@ def fill_states(
         if name in filling:
             values[codes == code] = filling[name]
     missing = codes == names.index("missing") if "missing" in names else False
-    nulls: np.ndarray = escaped | missing
+    nulls: np.ndarray = out_of_support | missing
     return nulls

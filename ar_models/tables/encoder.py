@@ -1,7 +1,7 @@
 """From an Arrow table to `x` and back, without loss beyond what is stated.
 
 The log-probability of a column, in nats of its own units, is the sum of what a network
-gives its variables plus the column's entry of `log_volume`. Discrete columns come back
+gives its variables plus the column's entry of `log_abs_det`. Discrete columns come back
 from `decode` exactly; reals come back from a float32 score z with an error of at most
 2**-22 * max(1, |z|) * |dx/dz|, which is about 1e-6 of the column's spread.
 """
@@ -20,8 +20,8 @@ import pyarrow as pa
 
 from ar_models.tables import arrow
 from ar_models.tables.columns import (
+    IN_SUPPORT,
     MISSING,
-    PRESENT,
     CodeColumn,
     Coded,
     Column,
@@ -76,16 +76,16 @@ class Encoded:
 
     Attributes:
         x: (n, dim) float32.
-        log_volume: (n, columns) float64, nats to add to the network's.
-        escapes: (n, columns) int8: PRESENT, MISSING, UNSEEN or OUTSIDE.
-        mean_log_slopes: What each variable, where present, adds to `log_volume` on
+        log_abs_det: (n, columns) float64, nats to add to the network's.
+        out_of_support: (n, columns) int8: IN_SUPPORT, MISSING, UNSEEN or OUT_OF_RANGE.
+        mean_log_slopes: What each variable, where present, adds to `log_abs_det` on
             average, (dim,), nats; None: nothing.
         unknown: (n, columns) bool: which cells are marginalised; None: no cell is.
     """
 
     x: np.ndarray
-    log_volume: np.ndarray
-    escapes: np.ndarray
+    log_abs_det: np.ndarray
+    out_of_support: np.ndarray
     mean_log_slopes: np.ndarray | None = None
     unknown: np.ndarray | None = None
 
@@ -189,17 +189,17 @@ class TableEncoder:
         rows = table.num_rows
         x = np.empty((rows, self.dim), np.float32)
         # Column after column in memory, as they are written.
-        log_volume = np.empty((len(self.columns), rows), np.float64).T
-        escapes = np.empty((len(self.columns), rows), np.int8).T
+        log_abs_det = np.empty((len(self.columns), rows), np.float64).T
+        out_of_support = np.empty((len(self.columns), rows), np.int8).T
         for begin in range(0, rows, BLOCK):
             block = slice(begin, min(rows, begin + BLOCK))
             part = table.slice(begin, BLOCK)
             for j, column in enumerate(self.columns):
                 coded = column.encode(part.column(column.name), self.type_of(j))
                 x[block, self._slices[j]] = coded.x
-                escapes[block, j] = coded.escapes
-                log_volume[block, j] = _log_volume(coded, column.escape_mass)
-        return Encoded(x, log_volume, escapes, self._mean_log_slopes)
+                out_of_support[block, j] = coded.out_of_support
+                log_abs_det[block, j] = _log_abs_det(coded, column.out_of_support_mass)
+        return Encoded(x, log_abs_det, out_of_support, self._mean_log_slopes)
 
     def encode_given(
         self, table: pa.Table, missing: Collection[str] = (), *, first: int = 0
@@ -240,14 +240,16 @@ class TableEncoder:
     ) -> None:
         """Raises ValueError where a fixed cell of column `j` is new to the model."""
         column = self.columns[j]
-        new = fixed & (coded.escapes != PRESENT)
+        new = fixed & (coded.out_of_support != IN_SUPPORT)
         if isinstance(column, CodeColumn):
             new |= fixed & column.unknown(array, self.type_of(j))
         if not new.any():
             return
         row = int(np.flatnonzero(new)[0])
         value = array[row].as_py()
-        what = "a missing value" if coded.escapes[row] == MISSING else repr(value)
+        what = (
+            "a missing value" if coded.out_of_support[row] == MISSING else repr(value)
+        )
         known = self.labels(j)
         some = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
         need = f"one of {some}" if known else f"a {column.type} in range"
@@ -292,14 +294,16 @@ class TableEncoder:
         return replace(
             encoded,
             x=np.where(unknown[:, groups], np.float32(np.nan), encoded.x),
-            log_volume=np.where(unknown, 0.0, encoded.log_volume),
-            escapes=np.where(unknown, np.int8(PRESENT), encoded.escapes),
+            log_abs_det=np.where(unknown, 0.0, encoded.log_abs_det),
+            out_of_support=np.where(
+                unknown, np.int8(IN_SUPPORT), encoded.out_of_support
+            ),
             unknown=unknown,
         )
 
-    def escapes(self, table: pa.Table) -> np.ndarray:
-        """Why each cell escaped, (n, columns) int8; 0 where it did not."""
-        return self.encode(table).escapes
+    def out_of_support(self, table: pa.Table) -> np.ndarray:
+        """Return why each cell is out of support, (n, columns) int8; 0: it is not."""
+        return self.encode(table).out_of_support
 
     def decode(self, x: np.ndarray, *, seed: int = 0) -> pa.Table:
         """The table that `x` (n, dim) stands for, with the constant columns.
@@ -391,13 +395,13 @@ def column_from_dict(fields: Mapping[str, Any]) -> Column:
     return column
 
 
-def _log_volume(coded: Coded, mass: float) -> np.ndarray:
+def _log_abs_det(coded: Coded, mass: float) -> np.ndarray:
     """What a column's log-probability has besides the network's, (n,) nats."""
     inside, outside = math.log1p(-mass), math.log(mass / 3)
-    if not coded.escapes.any():
+    if not coded.out_of_support.any():
         volume = np.full(len(coded.x), inside)
     else:
-        volume = np.where(coded.escapes == PRESENT, inside, outside)
+        volume = np.where(coded.out_of_support == IN_SUPPORT, inside, outside)
     return volume if coded.log_slope is None else volume + coded.log_slope
 
 
@@ -432,5 +436,5 @@ def _repeat(left: LeftOut, rows: int) -> pa.Array:
 
 
 def _nullable(field: pa.Field, array: pa.Array) -> bool:
-    """A field that held no nulls keeps so, unless an escaped cell became null."""
+    """A field that held no nulls keeps so, unless a cell out of support became null."""
     return bool(field.nullable or array.null_count)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ar_models.tables import arrow
-from ar_models.tables.columns import MISSING, OUTSIDE, PRESENT, Coded, Column
+from ar_models.tables.columns import IN_SUPPORT, MISSING, OUT_OF_RANGE, Coded, Column
 from ar_models.variables import Variable
 
 SYMBOL = pa.int32()
@@ -201,13 +201,13 @@ class ListColumn(Column):
         except ValueError as error:
             raise ValueError(f"column {self.name!r} {error}") from error
         count = len(given.lengths)
-        escapes = np.zeros(count, np.int8)
+        out_of_support = np.zeros(count, np.int8)
         wrong = (given.lengths > self.places) | (given.lengths < self.shortest)
-        escapes[wrong] = OUTSIDE
+        out_of_support[wrong] = OUT_OF_RANGE
         null = given.missing
         if null is not None:
-            escapes[null] = PRESENT if self.states else MISSING
-        body, log_slope = self._encode_places(given, type, escapes)
+            out_of_support[null] = IN_SUPPORT if self.states else MISSING
+        body, log_slope = self._encode_places(given, type, out_of_support)
         x = np.empty((count, len(self.variables)), np.float32)
         x[:, self.first :] = body.reshape(count, -1)
         if self.states:
@@ -216,21 +216,21 @@ class ListColumn(Column):
             x[:, self.first - 1] = given.lengths
             if null is not None:
                 x[null, self.first - 1] = np.nan
-        x[escapes != PRESENT] = np.nan
+        x[out_of_support != IN_SUPPORT] = np.nan
         if log_slope is not None:
-            log_slope[escapes != PRESENT] = 0.0
-        return Coded(x, escapes, log_slope)
+            log_slope[out_of_support != IN_SUPPORT] = 0.0
+        return Coded(x, out_of_support, log_slope)
 
     def _encode_places(
-        self, given: Lists, type: pa.DataType, escapes: np.ndarray
+        self, given: Lists, type: pa.DataType, out_of_support: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """(n, places, width) and log-slopes (n,); notes the rows that escape."""
+        """(n, places, width) and log-slopes (n,); notes the rows out of support."""
         count = len(given.lengths)
         body = np.full((count, self.places, self.width), np.nan, np.float32)
         log_slope: np.ndarray | None = None
         rows, places = given.rows, given.places
-        regular = not escapes.any() and not self.varies and given.missing is None
-        fits = slice(None) if regular else escapes[rows] == PRESENT
+        regular = not out_of_support.any() and not self.varies and given.missing is None
+        fits = slice(None) if regular else out_of_support[rows] == IN_SUPPORT
         types = element_types(type)
         assert types is not None
         start = 0
@@ -243,9 +243,9 @@ class ListColumn(Column):
                     body[:, :, start:stop] = coded.x.reshape(shape)
                 else:
                     body[rows[fits], places[fits], start:stop] = coded.x[fits]
-                own_escapes = coded.escapes[fits]
-                if own_escapes.any():
-                    np.maximum.at(escapes, rows[fits], own_escapes)
+                own_out_of_support = coded.out_of_support[fits]
+                if own_out_of_support.any():
+                    np.maximum.at(out_of_support, rows[fits], own_out_of_support)
                 if coded.log_slope is not None:
                     slopes = coded.log_slope[fits]
                     own = np.bincount(rows[fits], slopes, minlength=count)

@@ -1,4 +1,4 @@
-"""The demo: the New York flights of 2013, from raw rows to strange ones."""
+"""The demo: the New York flights of 2013, from raw rows to anomalous ones."""
 
 import os
 import shutil
@@ -59,8 +59,8 @@ def summary(config: Config, result: Result) -> str:
             "",
             *quality(result),
             "",
-            "[bold]The strangest flights of October to December[/]",
-            *strange_flights(result["score"]["most_anomalous"]),
+            "[bold]The most anomalous flights of October to December[/]",
+            *anomalous_flights(result["score"]["most_anomalous"]),
             "",
             "[bold]Speed[/]",
             *(f"  {step:<9} {formatting.pace(result[step])}" for step in STEPS),
@@ -84,8 +84,8 @@ def quality(result: Result) -> list[str]:
     ]
 
 
-def strange_flights(rows: Sequence[Result]) -> list[str]:
-    """The strangest flights with the columns to blame."""
+def anomalous_flights(rows: Sequence[Result]) -> list[str]:
+    """The most anomalous flights with the columns to blame."""
     lines = []
     for number, row in enumerate(rows, start=1):
         lines.append(f"  {number}. [bold]{escape(flight(row['ids']))}[/]")

@@ -196,7 +196,7 @@ def scored(step: Result) -> str:
             f"of their own: {escape(listed(few))}[/]"
         )
     for number, row in enumerate(step["most_anomalous"], start=1):
-        lines.append(f"  {number}. {escape(strange(row))}")
+        lines.append(f"  {number}. {escape(row_title(row))}")
         lines += [f"     {line}" for line in blame(row["explanation"], {})]
     return "\n".join(lines)
 
@@ -252,9 +252,9 @@ def rule(said: Result) -> str:
     if kind == "fdr":
         return f"q-value up to {value:g}"
     return (
-        f"the strangest {value:,.0f}"
+        f"the most anomalous {value:,.0f}"
         if value >= 1
-        else f"the strangest {100 * value:g} %"
+        else f"the most anomalous {100 * value:g} %"
     )
 
 
@@ -305,17 +305,17 @@ def pace(step: Result) -> str:
     return f"{step['seconds']:.1f} s"
 
 
-def strange(row: Result) -> str:
-    """Which row a strange one is: its carried columns, or where it came from."""
+def row_title(row: Result) -> str:
+    """Name an anomalous row: its carried columns, or where it came from."""
     ids = ", ".join(f"{name}={value}" for name, value in row["ids"].items())
     return ids or f"row {row['row']} of {row['source']}"
 
 
 def blame(explanation: Sequence[Result], labels: Mapping[str, str]) -> list[str]:
-    """The columns to blame for a strange row, a line each.
+    """The columns to blame for an anomalous row, a line each.
 
     Args:
-        explanation: The columns, strangest first, with value and expectation.
+        explanation: The columns, most anomalous first, with value and expectation.
         labels: What columns are called in plain words; their names if not here.
     """
     return [

@@ -23,5 +23,6 @@ class EvaluateConfig(Section):
         description="column that is true for anomalies; not modelled, only judged by",
     )
     budget: Budget = Field(
-        0.01, description="strangest rows of which the precision is told: count, share"
+        0.01,
+        description="most anomalous rows of which the precision is told: count, share",
     )

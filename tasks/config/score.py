@@ -42,8 +42,8 @@ class ScoreConfig(Section):
     )
     budget: Budget | None = Field(
         None,
-        description="or how many rows are anomalies, the strangest: count or share; "
-        "ties go by p_value, then anomaly_score, then to the earlier row",
+        description="or how many rows are anomalies, the most anomalous: count or "
+        "share; ties go by p_value, then anomaly_score, then to the earlier row",
     )
     calibrate_by: str | None = Field(
         None, description="column within whose values rows are compared"

@@ -349,8 +349,8 @@ def _prepare(
         | {c.name: "left out" for c in encoder.left_out},
         "rows": rows,
         # Nats per row to add to the network's log-probability of encoded rows.
-        "log_volume": {
-            s: sum(r["log_volume"][s] for r in receipts) / max(rows[s], 1)
+        "log_abs_det": {
+            s: sum(r["log_abs_det"][s] for r in receipts) / max(rows[s], 1)
             for s in ENCODED
         },
         "rows_in": dataset.rows,
@@ -762,7 +762,7 @@ def write_fragment(
     """
     division = divide(plan, fragment)
     name = part_name(fragment)
-    files, rows, log_volume = [], {}, dict.fromkeys(ENCODED, 0.0)
+    files, rows, log_abs_det = [], {}, dict.fromkeys(ENCODED, 0.0)
     table = division.table.select(list(plan.carried))
     schema = pa.schema([fragment.schema.field(name) for name in plan.carried])
     for code, split in enumerate(SPLITS):
@@ -778,7 +778,7 @@ def write_fragment(
             path = f"encoded/{split}/{name}.arrow"
             encoded = encoder.encode(chosen)
             write_encoded(storage.join(folder, path), encoded.x)
-            log_volume[split] = float(encoded.log_volume.sum())
+            log_abs_det[split] = float(encoded.log_abs_det.sum())
             files.append(manifest.file_entry(folder, path, chosen.num_rows))
     quarantined = int((division.codes < 0).sum())
     if quarantined:
@@ -787,7 +787,7 @@ def write_fragment(
         files.append(manifest.file_entry(folder, path, quarantined))
     receipt = {
         "rows": rows,
-        "log_volume": log_volume,
+        "log_abs_det": log_abs_det,
         "quarantined": quarantined,
         "files": files,
     }

@@ -22,7 +22,7 @@ from ar_models.density import TableDensity
 from ar_models.families.base import mean_of_orderings
 from ar_models.scoring.statistics import Floats, by_column, conditionals_of
 from ar_models.tables import arrow
-from ar_models.tables.columns import PRESENT, UNSEEN, CodeColumn, RealColumn
+from ar_models.tables.columns import IN_SUPPORT, UNSEEN, CodeColumn, RealColumn
 from ar_models.tables.encoder import Encoded
 from tasks.evaluation.checks import Check
 
@@ -78,7 +78,7 @@ class Comparable:
         """
         model = self.density.model
         x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
-        volume = encoded.log_volume.copy()
+        volume = encoded.log_abs_det.copy()
         unshared = {j: self._unshared_cells(j, encoded) for j in self.shared}
         for j, rows_of_column in unshared.items():
             volume[rows_of_column, j] = 0.0
@@ -99,9 +99,9 @@ class Comparable:
     def _unshared_cells(self, j: int, encoded: Encoded) -> NDArray[np.bool_]:
         """Return which cells of column `j` hold an unshared value, (n,)."""
         codes = encoded.x[:, self.density.encoder.value_variable(j)]
-        present = encoded.escapes[:, j] == PRESENT
+        present = encoded.out_of_support[:, j] == IN_SUPPORT
         shared = self.shared[j][np.where(present, codes, 0).astype(np.int64)]
-        unseen = encoded.escapes[:, j] == UNSEEN
+        unseen = encoded.out_of_support[:, j] == UNSEEN
         return np.asarray(unseen | (present & ~shared))
 
     def _unshared_log_mass(self, j: int, log_probs: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class Comparable:
             j: Index of the column.
             log_probs: Log-probabilities of its codes, (n, codes).
         """
-        mass = self.density.encoder.columns[j].escape_mass
+        mass = self.density.encoder.columns[j].out_of_support_mass
         among = torch.from_numpy(~self.shared[j]).to(log_probs.device)
         of_codes = log_probs[:, among].double().logsumexp(-1) + np.log1p(-mass)
         of_unseen = of_codes.new_full((), np.log(mass / 3))
@@ -122,10 +122,12 @@ class Comparable:
 
         The result has shape (n, columns) and is 0 elsewhere.
         """
-        added = np.zeros(encoded.log_volume.shape)
+        added = np.zeros(encoded.log_abs_det.shape)
         for j, atoms in self.atoms.items():
             values = arrow.reals(rows[self.density.columns[j]].combine_chunks()).values
-            at = np.isin(values, atoms.values) & (encoded.escapes[:, j] == PRESENT)
+            at = np.isin(values, atoms.values) & (
+                encoded.out_of_support[:, j] == IN_SUPPORT
+            )
             added[at, j] = np.log(atoms.width)
         return added
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from ar_models.density import TableDensity
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.scoring.conformal import optional
-from ar_models.scoring.statistics import Judgement, log_probs
-from ar_models.tables.columns import PRESENT
+from ar_models.scoring.statistics import Scores, log_probs
+from ar_models.tables.columns import IN_SUPPORT
 from ar_models.tables.encoder import Encoded, TableEncoder
 from ar_models.tables.lists import ListColumn
 from tasks.config.evaluate import EvaluateConfig
@@ -208,57 +208,57 @@ class Judge:
         self, encoded: Encoded, rng: np.random.Generator
     ) -> tuple[dict[str, NDArray[Any]], pa.Table]:
         """Sums over encoded rows, by column, and what was found for each row."""
-        judgement = self.density.judge(encoded)
+        batch_scores = self.density.score_batch(encoded)
         independent = log_probs(self.independent.model, encoded)
-        gain = judgement.log_prob - independent
-        scores = judgement.contributions.sum(axis=1)
+        gain = batch_scores.log_prob - independent
+        scores = batch_scores.anomaly_score
         reference = self.density.reference()
         p_value = None if reference is None else reference.rank(scores)[0]
-        escaped = encoded.escapes != PRESENT
+        out_of_support = encoded.out_of_support != IN_SUPPORT
         tally = {
-            "log_prob": judgement.log_prob.sum(axis=0),
+            "log_prob": batch_scores.log_prob.sum(axis=0),
             "independent": independent.sum(axis=0),
             "gain_squares": (gain**2).sum(axis=0),
-            "escaped": escaped.sum(axis=0),
+            "out_of_support": out_of_support.sum(axis=0),
             "places": places(encoded.x, self.density.encoder).sum(axis=0),
             "pit": np.stack(
                 [
-                    self.counted(conditionals, judgement.x, escaped, rng)
-                    for conditionals in self.in_all_orderings(judgement)
+                    self.counted(conditionals, batch_scores.x, out_of_support, rng)
+                    for conditionals in self.in_all_orderings(batch_scores)
                 ]
             ),
         }
         found = {
-            "log_prob": judgement.log_prob.sum(axis=1),
+            "log_prob": batch_scores.log_prob.sum(axis=1),
             "independent_log_prob": independent.sum(axis=1),
             "anomaly_score": scores,
             "p_value": optional(p_value, len(scores), pa.float64()),
         }
         return tally, pa.table(found)
 
-    def in_all_orderings(self, judgement: Judgement) -> Iterator[Conditionals]:
+    def in_all_orderings(self, batch_scores: Scores) -> Iterator[Conditionals]:
         """The conditionals of a batch, one ordering of the columns after the other."""
-        yield judgement.conditionals
+        yield batch_scores.conditionals
         for which in range(1, self.density.model.orderings):
             with torch.inference_mode():
-                yield self.density.model.conditionals(judgement.x, which)
+                yield self.density.model.conditionals(batch_scores.x, which)
 
     def counted(
         self,
         conditionals: Conditionals,
         x: Tensor,
-        escaped: NDArray[np.bool_],
+        out_of_support: NDArray[np.bool_],
         rng: np.random.Generator,
     ) -> NDArray[np.int64]:
         """The columns' transforms in one ordering, in bins, (columns, bins)."""
         variables = self.density.encoder.variables
         u = transforms.integral_transforms(
-            conditionals, x, variables, rng.random(escaped.shape)
+            conditionals, x, variables, rng.random(out_of_support.shape)
         )
         return np.stack(
             [
                 transforms.count_in_bins(c[~e], transforms.BINS)
-                for c, e in zip(u.T, escaped.T, strict=True)
+                for c, e in zip(u.T, out_of_support.T, strict=True)
             ]
         )
 
@@ -273,7 +273,7 @@ def read_schema(path: str) -> pa.Schema:
 def places(x: NDArray[np.float32], encoder: TableEncoder) -> NDArray[np.int64]:
     """Of each row, how many values each column holds: (n, columns).
 
-    One, or as many as a list that did not escape has places.
+    One, or as many as a list in support has places.
     """
     counts = np.ones((len(x), len(encoder.columns)), np.int64)
     for j, column in enumerate(encoder.columns):
@@ -323,7 +323,7 @@ def summarise(
             "log_prob",
             "independent",
             "gain_squares",
-            "escaped",
+            "out_of_support",
             "places",
             "pit",
         )
@@ -368,7 +368,7 @@ def summarise(
                 "independent_nll": float(-means["independent"][j]),
                 "gain": float(gain[j]),
                 "gain_interval": [float(gain[j] - half[j]), float(gain[j] + half[j])],
-                "escaped": int(total["escaped"][j]),
+                "out_of_support": int(total["out_of_support"][j]),
                 "ks": distances.binned_ks_from_uniform(pooled[j]),
                 "ks_by_ordering": [
                     distances.binned_ks_from_uniform(pit[j]) for pit in total["pit"]

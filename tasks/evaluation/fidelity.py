@@ -26,7 +26,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from ar_models.density import TableDensity
 from ar_models.tables import arrow
-from ar_models.tables.columns import MISSING, OUTSIDE, PRESENT, UNSEEN
+from ar_models.tables.columns import IN_SUPPORT, MISSING, OUT_OF_RANGE, UNSEEN
 from ar_models.tables.lists import ListColumn
 from tasks.config.fidelity import FidelityConfig
 from tasks.data import datasets
@@ -268,7 +268,7 @@ def measure(tables: Tables, density: TableDensity, config: FidelityConfig) -> Js
     plain, names = summarised(each, density.encoder)
     shown = Tables(*plain)
     found = compare(shown, config.target)
-    escapes = density.encoder.escapes(tables.synthetic)
+    out_of_support = density.encoder.out_of_support(tables.synthetic)
     logger.info("fidelity: measured %d synthetic rows", len(tables.synthetic))
     return {
         "rows": {
@@ -279,7 +279,9 @@ def measure(tables: Tables, density: TableDensity, config: FidelityConfig) -> Js
         "target": config.target,
         "summaries": names,
         **found,
-        "support": support(tables, density.columns, escapes, broken_dependences(shown)),
+        "support": support(
+            tables, density.columns, out_of_support, broken_dependences(shown)
+        ),
         "log_prob": own_log_prob(tables, density, config),
     }
 
@@ -593,7 +595,7 @@ def nearest(points: Floats, others: Floats) -> Floats:
 def support(
     tables: Tables,
     columns: Sequence[str],
-    escapes: NDArray[np.int8],
+    out_of_support: NDArray[np.int8],
     dependences: Sequence[Json],
 ) -> Json:
     """Synthetic cells and rows that the train rows rule out.
@@ -605,13 +607,13 @@ def support(
     Args:
         tables: What is compared.
         columns: Their names.
-        escapes: Why each synthetic cell is new to the encoder, (rows, columns).
+        out_of_support: Why each synthetic cell is new to the encoder, (rows, columns).
         dependences: As `broken_dependences` gives them.
     """
-    reasons = {"missing": MISSING, "unseen": UNSEEN, "outside": OUTSIDE}
+    reasons = {"missing": MISSING, "unseen": UNSEEN, "outside": OUT_OF_RANGE}
     wrong = {
         name: {
-            reason: int((escapes[:, j] == code).sum())
+            reason: int((out_of_support[:, j] == code).sum())
             for reason, code in reasons.items()
         }
         for j, name in enumerate(columns)
@@ -622,7 +624,7 @@ def support(
         if tables.synthetic[name].type != tables.train[name].type
     }
     return {
-        "wrong_rows": float(np.mean((escapes != PRESENT).any(axis=1))),
+        "wrong_rows": float(np.mean((out_of_support != IN_SUPPORT).any(axis=1))),
         "wrong_cells": {n: each for n, each in wrong.items() if any(each.values())},
         "other_types": types,
         "dependences": len(dependences),

@@ -1,4 +1,4 @@
-"""One page about a model: what it learned from, how good it is, what is strange."""
+"""One page about a model: what it learned from, how good it is, what is anomalous."""
 
 import json
 import math
@@ -37,7 +37,7 @@ values of their variables, at most."""
 FILES = 64
 """Files of test rows that those are taken from, evenly chosen, if there are more."""
 
-STRANGEST = 10
+MOST_ANOMALOUS = 10
 """Test rows that are explained."""
 
 BLAMED = 4
@@ -92,7 +92,7 @@ def report(
         return path
     density = load(model)
     found = storage.read_json(storage.join(evaluation, evaluate.EVALUATION))
-    strange = strangest(about["prepared"], prepared, evaluation)
+    anomalous = most_anomalous(about["prepared"], prepared, evaluation)
     page = render(
         key=key,
         name=name or density.info.get("name") or "the model",
@@ -104,10 +104,10 @@ def report(
             {"name": left.name, "type": left.type, "reason": left.reason}
             for left in density.encoder.left_out
         ],
-        images=images(density, about, prepared, evaluation, found, rule, strange),
+        images=images(density, about, prepared, evaluation, found, rule, anomalous),
         checks=[] if gate is None else to_table(read_checks(gate)),
-        strangest=[
-            explained(density, strange.slice(k, 1)) for k in range(len(strange))
+        most_anomalous=[
+            explained(density, anomalous.slice(k, 1)) for k in range(len(anomalous))
         ],
         facts=facts(density, about),
         statistic=statistics.DEFAULT,
@@ -203,7 +203,7 @@ def column_table(density: TableDensity, found: Json) -> list[Json]:
     for image in figures.blocks(density):
         of_image = [rows.pop(name) for name in image.columns]
         first, last = of_image[0], of_image[-1]
-        summed = ("nll", "independent_nll", "gain", "escaped")
+        summed = ("nll", "independent_nll", "gain", "out_of_support")
         rows[first["name"]] = {
             **first,
             "name": f"{first['name']} … {last['name']}",
@@ -243,7 +243,7 @@ def images(
     evaluation: str,
     found: Json,
     rule: Rule,
-    strange: pa.Table,
+    anomalous: pa.Table,
 ) -> dict[str, str]:
     """The page's figures as data URLs, by name."""
     rows = evaluate.read_rows(evaluation)
@@ -271,7 +271,7 @@ def images(
             drawn[f"pixels{k}"] = figures.of_pixels(found["columns"], image)
         for k, image in enumerate(density.encoder.images):
             drawn[f"images{k}"] = figures.images([real, synthetic], image)
-            drawn[f"strange{k}"] = figures.strange_images(strange, image)
+            drawn[f"anomalous{k}"] = figures.anomalous_images(anomalous, image)
         for k, segmented in enumerate(found["segments"]):
             drawn[f"segments{k}"] = figures.intervals(
                 segmented["values"], "nll", "NLL, nats per row"
@@ -328,13 +328,13 @@ def read(path: str) -> pa.Table:
     return pq.read_table(inner, filesystem=filesystem, partitioning=None)
 
 
-# --- strange rows ---------------------------------------------------------------------
+# --- anomalous rows -------------------------------------------------------------------
 
 
-def strangest(about: Json, prepared: str, evaluation: str) -> pa.Table:
-    """The strangest test rows, the strangest first."""
+def most_anomalous(about: Json, prepared: str, evaluation: str) -> pa.Table:
+    """The most anomalous test rows, the most anomalous first."""
     scores = evaluate.read_rows(evaluation)["anomaly_score"].to_numpy()
-    order = np.argsort(-scores, kind="stable")[:STRANGEST]
+    order = np.argsort(-scores, kind="stable")[:MOST_ANOMALOUS]
     pieces = held_out.list_test_files(prepared, about)
     ends = np.cumsum([piece.rows for piece in pieces])
     rows = []
@@ -366,7 +366,7 @@ def is_id(name: str, density: TableDensity) -> bool:
 
 
 def reasons(explanation: Sequence[Mapping[str, Any]]) -> list[Json]:
-    """The entries of an explanation that make a row stranger, and always the first."""
+    """Return the explanation's entries that raise the score, and always the first."""
     return [
         dict(entry)
         for place, entry in enumerate(explanation)

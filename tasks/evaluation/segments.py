@@ -127,7 +127,7 @@ def detection(
     """How well anomaly scores find the rows that a label calls anomalies.
 
     Args:
-        scores: Of n rows, higher is stranger.
+        scores: Of n rows, higher is more anomalous.
         labels: Whether each is an anomaly, (n,); rows with null do not count.
         budget: Rows that could be looked at, a number, or a share below 1.
         confidence: Of the intervals.
@@ -135,8 +135,8 @@ def detection(
 
     Returns:
         rows and positives (how many), auroc, auprc (average precision), budget (in
-        rows), precision and recall among the strangest so many; None where a class has
-        no rows.
+        rows), precision and recall among the most anomalous so many; None where a
+        class has no rows.
     """
     known = labels.is_valid().to_numpy()
     truth = pc.fill_null(labels, False).to_numpy(zero_copy_only=False).astype(bool)

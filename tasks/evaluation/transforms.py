@@ -27,7 +27,7 @@ def integral_transforms(
 
     That of a column goes down its variables: what is left of the unit interval after
     one is divided by the next, and a last discrete one's share is divided at random. Of
-    a column that escaped it is the noise itself.
+    a column out of support it is the noise itself.
 
     Args:
         conditionals: Of `x`.

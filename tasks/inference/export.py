@@ -1,6 +1,6 @@
 """A model as ONNX, for scoring without torch; checked against the model when written.
 
-The graph takes encoded rows, `x` and `log_volume` of `TableEncoder.encode`, and gives
+The graph takes encoded rows, `x` and `log_abs_det` of `TableEncoder.encode`, and gives
 `log_prob` and `column_log_prob`, in nats of the original columns.
 """
 
@@ -122,28 +122,28 @@ class Likelihood(nn.Module):
         table = nn.functional.one_hot(owners, len(density.columns)).double()
         self.register_buffer("columns", table)
 
-    def forward(self, x: Tensor, log_volume: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, log_abs_det: Tensor) -> tuple[Tensor, Tensor]:
         """Of each row and of each column, nats, float64: (rows,), (rows, columns).
 
         Args:
             x: Variables, (rows, dim), float32; NaN where absent.
-            log_volume: What the change of units adds, (rows, columns), nats, float64.
+            log_abs_det: What the change of units adds, (rows, columns), nats, float64.
         """
-        each = self.model.variable_log_prob(x).double() @ self.columns + log_volume
+        each = self.model.variable_log_prob(x).double() @ self.columns + log_abs_det
         return each.sum(-1), each
 
 
 def graph(density: TableDensity) -> bytes:
     """The ONNX model of a density."""
     rows = torch.export.Dim("rows", min=1)
-    x, log_volume = encoded(density, 2)
+    x, log_abs_det = encoded(density, 2)
     with warnings.catch_warnings():
         # Of torch, about itself.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             Likelihood(density).eval(),
-            (torch.from_numpy(x), torch.from_numpy(log_volume)),
-            input_names=["x", "log_volume"],
+            (torch.from_numpy(x), torch.from_numpy(log_abs_det)),
+            input_names=["x", "log_abs_det"],
             output_names=["log_prob", "column_log_prob"],
             dynamic_shapes=({0: rows}, {0: rows}),
             opset_version=OPSET,
@@ -192,7 +192,7 @@ def encoded(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows drawn from the model: (rows, dim) float32 and (rows, columns) float64."""
     found = density.encoder.encode(density.sample(rows, seed=seed))
-    return found.x, found.log_volume
+    return found.x, found.log_abs_det
 
 
 def difference(density: TableDensity, content: bytes) -> float:
@@ -200,16 +200,16 @@ def difference(density: TableDensity, content: bytes) -> float:
     import onnxruntime  # of an extra, which nothing else needs
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    x, log_volume = encoded(density, CHECKED_ROWS, seed=1)
+    x, log_abs_det = encoded(density, CHECKED_ROWS, seed=1)
     half = len(x) // 2
-    # Cells that escaped have no value.
+    # Cells out of support have no value.
     x[half:][np.random.default_rng(0).random(x[half:].shape) < 0.1] = np.nan
     module = Likelihood(density).eval()
     furthest = 0.0
     for rows in batches(len(x)):
         with torch.inference_mode():
-            expected = module(*map(torch.from_numpy, (x[rows], log_volume[rows])))
-        found = session.run(None, {"x": x[rows], "log_volume": log_volume[rows]})
+            expected = module(*map(torch.from_numpy, (x[rows], log_abs_det[rows])))
+        found = session.run(None, {"x": x[rows], "log_abs_det": log_abs_det[rows]})
         for ours, theirs in zip(found, expected, strict=True):
             apart = np.abs(ours - theirs.numpy()).max()
             furthest = max(furthest, float(apart)) if apart == apart else np.inf

@@ -1,4 +1,4 @@
-"""Every row's probability and strangeness, fragment by fragment, in two passes.
+"""Every row's probability and anomaly score, fragment by fragment, in two passes.
 
 The first pass asks the model about every row; what it finds stands in parts in a folder
 of its own. The second completes each part by what only all parts together say: q-values
@@ -26,8 +26,8 @@ from tasks.inference import selection
 from tasks.runtime import cluster, manifest, parts, storage
 from tasks.runtime.model_store import check_readable, fingerprint, load
 
-STRANGEST = 5
-"""Rows that are named in the manifest, the strangest of all."""
+MOST_ANOMALOUS = 5
+"""Rows that are named in the manifest, the most anomalous of all."""
 
 QUARANTINE = "quarantine"
 
@@ -70,7 +70,7 @@ def score(
         overwrite: Whether another job's output may be replaced.
 
     Returns:
-        path, rows_in, rows_out, rows_quarantined, anomalies, strangest (rows with
+        path, rows_in, rows_out, rows_quarantined, anomalies, most_anomalous (rows with
         their explanations), rule (what an anomaly is), segments (as `TableDensity`
         gives them), bad_files (set aside, their rows cannot be counted), seconds,
         rows_per_s, and done: whether there was nothing left to do.
@@ -272,7 +272,7 @@ class Scorer:
             "rows_in": fragment.rows,
             "rows_out": scored.num_rows,
             "rows_quarantined": bad.num_rows,
-            "most_anomalous": self.strangest(fragment, table, scored),
+            "most_anomalous": self.most_anomalous(fragment, table, scored),
             "companions": companions,
         }
         for place, column in enumerate(self.job.carried):
@@ -281,13 +281,13 @@ class Scorer:
         entry = parts.write(self.job.staged, file, scored, facts, compression="lz4")
         return {**facts, "files": [entry, *files]}
 
-    def strangest(
+    def most_anomalous(
         self, fragment: Fragment, table: pa.Table, scored: pa.Table
     ) -> list[dict[str, Any]]:
-        """The strangest rows of a fragment, explained, as JSON-able dicts."""
+        """The most anomalous rows of a fragment, explained, as JSON-able dicts."""
         p_value = selection.p_values(scored)
         order = np.lexsort([-scored["anomaly_score"].to_numpy(), p_value])
-        rows = pa.array(order[:STRANGEST])
+        rows = pa.array(order[:MOST_ANOMALOUS])
         # They are explained even where the output has no explanations.
         everything = np.ones(len(rows), dtype=bool)
         reasons = explain_some(
@@ -507,14 +507,14 @@ def quarantined(
 def totals(found: Sequence[parts.PartMetadata]) -> dict[str, Any]:
     """What the manifest says about all parts together."""
     counts = ("rows_in", "rows_out", "rows_quarantined", "anomalies")
-    strangest = [row for facts in found for row in facts["most_anomalous"]]
+    most_anomalous = [row for facts in found for row in facts["most_anomalous"]]
 
     def ordinary(row: dict[str, Any]) -> tuple[float, float]:
         return row["p_value"] or 0.0, -row["anomaly_score"]
 
     return {
         **{name: sum(facts[name] for facts in found) for name in counts},
-        "most_anomalous": sorted(strangest, key=ordinary)[:STRANGEST],
+        "most_anomalous": sorted(most_anomalous, key=ordinary)[:MOST_ANOMALOUS],
         "files": [entry for facts in found for entry in facts["files"]],
     }
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from ar_models.density import TableDensity, codes_of
 from ar_models.scoring.conformal import SEGMENT
-from ar_models.scoring.statistics import judge
+from ar_models.scoring.statistics import score_batch
 from ar_models.tables import arrow, lists
 from ar_models.tables.arrow import MOMENTS
-from ar_models.tables.columns import MISSING, PRESENT, CodeColumn
+from ar_models.tables.columns import IN_SUPPORT, MISSING, CodeColumn
 from ar_models.tables.encoder import Encoded, TableEncoder
 from ar_models.tables.lists import ListColumn
 from tasks.data import profile
@@ -202,7 +202,7 @@ def code_scale(labels: Sequence[str], seen: Integers) -> tuple[Scale, tuple[int,
 
     Args:
         labels: Names of the codes.
-        seen: Codes of the calibration rows, -1 where they escaped.
+        seen: Codes of the calibration rows, -1 where out of support.
     """
     counts = np.bincount(seen[seen >= 0], minlength=len(labels))
     kept = sorted(np.argsort(-counts, kind="stable")[:CODES].tolist())
@@ -240,20 +240,20 @@ def count(
     for rows, encoded in density.batches(table):
         if not len(rows):
             continue
-        judgement = judge(density.model, encoded, "surprisal")
-        log_prob = judgement.log_prob.sum(axis=1)
-        strange = np.where(np.isfinite(log_prob), -1, SPECIALS.index("unreadable"))
+        batch_scores = score_batch(density.model, encoded, "surprisal")
+        log_prob = batch_scores.log_prob.sum(axis=1)
+        special = np.where(np.isfinite(log_prob), -1, SPECIALS.index("unreadable"))
         u = transforms.integral_transforms(
-            judgement.conditionals,
-            judgement.x,
+            batch_scores.conditionals,
+            batch_scores.x,
             density.encoder.variables,
-            rng.random(judgement.log_prob.shape),
+            rng.random(batch_scores.log_prob.shape),
         )
-        found = [reference.scales[0].count(log_prob, strange)]
+        found = [reference.scales[0].count(log_prob, special)]
         for j in range(len(density.columns)):
             values, other = column_values(density.encoder, reference, rows, encoded, j)
             found.append(reference.scales[1 + j].count(values, other))
-        present = encoded.escapes == PRESENT
+        present = encoded.out_of_support == IN_SUPPORT
         found += [UNIT.count(u[present[:, j], j]) for j in range(u.shape[1])]
         total = add(total, found)
     return total
@@ -272,8 +272,8 @@ def column_values(
         codes = codes_of(encoder, encoded, column.name)
         table = np.asarray(reference.codes[j])
         places = table[np.maximum(codes, 0)]
-        why = encoded.escapes[:, j]
-        places = np.where(why == PRESENT, places, labels.index(NEW))
+        why = encoded.out_of_support[:, j]
+        places = np.where(why == IN_SUPPORT, places, labels.index(NEW))
         places = np.where(why == MISSING, labels.index("missing"), places)
         return np.zeros(len(codes)), places
     cell = number_cells(encoder, j, rows.column(column.name))

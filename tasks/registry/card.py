@@ -10,10 +10,10 @@ Json = dict[str, Any]  # JSON values
 READING = """\
 - `log_prob`: the log-probability of the whole row, in nats; for real columns a density
   per unit of the column, so it may be positive. Compare rows of this model only.
-- `anomaly_score`: higher is stranger. `p_value`: the share of calibration rows at least
-  as strange, so one row in a hundred has less than 0.01 by chance; among many rows read
-  `q_value` where there is one. `severity`: the percentage of calibration rows that are
-  less strange.
+- `anomaly_score`: higher is more anomalous. `p_value`: the share of calibration rows
+  at least as anomalous, so one row in a hundred has less than 0.01 by chance; among
+  many rows read `q_value` where there is one. `severity`: the percentage of
+  calibration rows that are less anomalous.
 - `explanation`: the columns to blame, with what was expected. It says what is unusual,
   not what is wrong, and not why.
 - What never occurred in training (a new category, a null where there were none) is

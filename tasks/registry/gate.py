@@ -330,20 +330,20 @@ def findings(view: Comparable, table: pa.Table, who: str) -> Findings:
     columns, scores, counts = [], [], []
     done = 0
     for rows, encoded in density.batches(table):
-        judgement = density.judge(encoded)
+        batch_scores = density.score_batch(encoded)
         columns.append(
             view.column_log_prob(rows, encoded)
             if view.adjusted_columns
-            else judgement.log_prob
+            else batch_scores.log_prob
         )
-        scores.append(judgement.contributions.sum(axis=1))
+        scores.append(batch_scores.anomaly_score)
         u = transforms.integral_transforms(
-            judgement.conditionals,
-            judgement.x,
+            batch_scores.conditionals,
+            batch_scores.x,
             density.encoder.variables,
-            rng.random(judgement.log_prob.shape),
+            rng.random(batch_scores.log_prob.shape),
         )
-        present = encoded.escapes == 0
+        present = encoded.out_of_support == 0
         counts.append(
             [
                 transforms.count_in_bins(c[p], transforms.BINS)

@@ -1,6 +1,6 @@
-"""Uses a logged model as a stranger would; a program of its own.
+"""Uses a logged model in a program of its own, as another user would.
 
-    python -I stranger.py MODEL ROWS OUTPUT [--params JSON] [--block]
+    python -I isolated_main.py MODEL ROWS OUTPUT [--params JSON] [--block]
 
 MODEL is the folder of a logged model, ROWS a Parquet file. What the model predicts with
 the params goes to OUTPUT, a Parquet file; the log-probability of each row if none are

@@ -178,7 +178,7 @@ def intervals(values: Sequence[Json], name: str, label: str) -> Figure:
 
 
 def detection(scores: Floats, truth: NDArray[np.bool_]) -> Figure:
-    """What share of anomalies stands among the strangest rows, and how pure they are.
+    """Draw precision and recall of the anomalies among the most anomalous rows.
 
     Args:
         scores: Anomaly scores, (n,).
@@ -362,7 +362,7 @@ def show(axes: Axes, picture: Floats) -> None:
     axes.set_axis_off()
 
 
-def strange_images(table: pa.Table, image: Image) -> Figure:
+def anomalous_images(table: pa.Table, image: Image) -> Figure:
     """The images of some rows in a line, numbered from 1."""
     figure = Figure(figsize=(9, 1.3), layout="constrained")
     found = pixels(table, image)

@@ -89,7 +89,7 @@ in training.</p>
 <td class="n">{{ column.independent_nll | nats }}</td>
 <td class="n">{{ column.gain | nats }}</td>
 <td class="n">{{ "%.3f" | format(column.ks) }}</td>
-<td class="n">{{ column.escaped }}</td></tr>
+<td class="n">{{ column.out_of_support }}</td></tr>
 {% endfor %}
 </table></div>
 {% if left_out %}
@@ -125,14 +125,14 @@ nor the champion learned from; gains in nats per row against the champion.</p>
 {% endif %}
 
 <section>
-<h2>The strangest test rows</h2>
+<h2>The most anomalous test rows</h2>
 <p class="soft">Nats: what a column adds to the score. Tail: the probability of
 something at least as extreme, given the columns before it. p-value: the share of
-calibration rows that are at least as strange.</p>
-{% for name, image in images.items() if name.startswith("strange") %}
-<div class="wide"><img src="{{ image }}" alt="The strangest images"></div>
+calibration rows that are at least as anomalous.</p>
+{% for name, image in images.items() if name.startswith("anomalous") %}
+<div class="wide"><img src="{{ image }}" alt="The most anomalous images"></div>
 {% endfor %}
-{% for row in strangest %}
+{% for row in most_anomalous %}
 <div class="odd">
 <b>{{ loop.index }}.</b>
 {% for id, value in row.ids.items() %}{{ id }} {{ value }} &middot; {% endfor %}
@@ -186,7 +186,7 @@ saw the label. Ranked by anomaly score, the area under the curve on the left (AU
 {{ "%.3f" | format(found.detection.auroc) }}, the average precision (AUPRC)
 {{ "%.3f" | format(found.detection.auprc) }}
 {%- if found.detection.precision is not none %}; of the
-{{ found.detection.budget | count }} strangest rows
+{{ found.detection.budget | count }} most anomalous rows
 {{ "%.1f" | format(100 * found.detection.precision) }} % are anomalies, which are
 {{ "%.1f" | format(100 * found.detection.recall) }} % of all{% endif %}.</p>
 <div class="wide"><img src="{{ images.detection }}"

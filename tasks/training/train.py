@@ -122,7 +122,7 @@ def train(
             "prepared": prepared if "://" in prepared else os.path.abspath(prepared),
             "model": resolved(model.model_dump(mode="json"), prepared, start),
             "training": training.model_dump(mode="json"),
-            "log_volume": source["log_volume"],
+            "log_abs_det": source["log_abs_det"],
             "start": start,
             "every": begin["every"] if begin else {},
             "checkpoint_seconds": resources.checkpoint_seconds,

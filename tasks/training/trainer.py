@@ -269,13 +269,13 @@ class Learner:
         return float(nll / rows)
 
     def end_epoch(
-        self, valid_nll: float, *, log_volume: float = 0.0, seconds: float = 0.0
+        self, valid_nll: float, *, log_abs_det: float = 0.0, seconds: float = 0.0
     ) -> Record:
         """Closes the epoch under way and returns its record.
 
         Args:
             valid_nll: Of the kept weights, in nats per row of the original columns.
-            log_volume: Mean log-volume of the train rows, nats: what brings this
+            log_abs_det: Mean log-volume of the train rows, nats: what brings this
                 epoch's train NLL to the original columns.
             seconds: Spent since the last step, on validation.
 
@@ -291,7 +291,7 @@ class Learner:
         position.epoch += 1
         record = {
             "epoch": position.epoch,
-            "train_nll": nll / rows - log_volume,
+            "train_nll": nll / rows - log_abs_det,
             "valid_nll": valid_nll,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "rows_per_s": rows / max(position.epoch_seconds, 1e-9),

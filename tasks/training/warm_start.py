@@ -1,8 +1,8 @@
 """Where training starts: from scratch, or from what the champion has learned.
 
 A model that goes on learning keeps the champion's encoder, since its weights mean
-nothing in other coordinates. What the encoder does not know escapes, as it does when
-the champion scores.
+nothing in other coordinates. What the encoder does not know is out of support, as it
+is when the champion scores.
 """
 
 import logging

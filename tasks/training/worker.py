@@ -52,7 +52,7 @@ def train_loop_per_worker(
 
     Args:
         config: key, prepared (folder), model and training (configurations),
-            log_volume (mean of the train and valid rows, nats), start (folder of the
+            log_abs_det (mean of the train and valid rows, nats), start (folder of the
             model to go on from, or None), every (see `tasks.data.batches.Rows`),
             checkpoint_seconds, threads and messages.
 
@@ -88,7 +88,7 @@ def train_loop_per_worker(
     )
     pulse = Pulse(learner, config["messages"], config["checkpoint_seconds"])
     try:
-        run_epochs(learner, data, valid, pulse, config["log_volume"])
+        run_epochs(learner, data, valid, pulse, config["log_abs_det"])
     except FloatingPointError as error:
         # All ranks come here together. If it rose further, Ray would try again.
         return {"failed": str(error)}
@@ -147,7 +147,7 @@ def run_epochs(
     data: Batches,
     valid: Rows,
     pulse: "Pulse",
-    log_volume: dict[str, float],
+    log_abs_det: dict[str, float],
 ) -> None:
     """Trains until something says stop.
 
@@ -156,7 +156,7 @@ def run_epochs(
         data: This rank's share of the train rows.
         valid: All rows that decide which weights are kept.
         pulse: Saves, and says when to stop within an epoch.
-        log_volume: Mean log-volumes of the train and valid rows, nats.
+        log_abs_det: Mean log-volumes of the train and valid rows, nats.
     """
     position = learner.position
     pulse.tell_history()
@@ -173,9 +173,9 @@ def run_epochs(
             world=learner.world,
             device=learner.device,
         )
-        nll = learner.nll(own) - log_volume["valid"]
+        nll = learner.nll(own) - log_abs_det["valid"]
         seconds = time.perf_counter() - start
-        learner.end_epoch(nll, log_volume=log_volume["train"], seconds=seconds)
+        learner.end_epoch(nll, log_abs_det=log_abs_det["train"], seconds=seconds)
         if pulse.out_of_time:
             position.stopped = "time"
         pulse.end_epoch()

@@ -207,7 +207,7 @@ def test_the_odd_cell_is_blamed_first(
     assert math.isfinite(scored["log_prob"])
 
 
-def test_a_cell_that_escaped_contributes_its_surprisal(density: TableDensity) -> None:
+def test_a_cell_out_of_support_contributes_its_surprisal(density: TableDensity) -> None:
     (scored,) = density.score(odd_row(carrier="ZZ"), statistic="excess").to_pylist()
     assert scored["explanation"][0]["contribution"] == pytest.approx(math.log(3 * 1002))
 

@@ -49,7 +49,7 @@ def test_known_cells_have_their_marginal_probability(
     x = torch.from_numpy(encoded.x)
     with torch.inference_mode():
         network = density.model.marginal_log_prob(x, known).numpy()
-    volume = np.where(nulls, 0, encoded.log_volume).sum(axis=1)
+    volume = np.where(nulls, 0, encoded.log_abs_det).sum(axis=1)
     np.testing.assert_allclose(found.sum(axis=1), network + volume, atol=1e-3)
     modelled = density.column_log_prob(gaps)
     assert (modelled[nulls] != 0).all()

@@ -246,7 +246,7 @@ def test_flags_of_score_replace_the_rule_of_the_file(
     scored = json.loads(result.stdout)["score"]
     assert scored["rule"] == {"budget": 12} and scored["anomalies"] == 12
     assert scored["path"] != usual["path"]
-    assert "the strangest 12" in job("score", "--budget", "12").stdout
+    assert "the most anomalous 12" in job("score", "--budget", "12").stdout
     bad = job("score", "--set", "score.fdr=0.2", "--set", "score.threshold=99")
     assert bad.exit_code == main.USAGE
     assert "only one of threshold, fdr, budget" in bad.stderr

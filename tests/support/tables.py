@@ -8,7 +8,7 @@ from ar_models.tables.encoder import TableEncoder, constant
 from ar_models.variables import Variable
 
 TRAINED = 1000
-"""Training rows that `table_encoder` claims, so that escapes have mass 1/1002."""
+"""Training rows that `table_encoder` claims: the mass out of support is 1/1002."""
 
 
 def small_table(rows: int = 1500, seed: int = 0) -> pa.Table:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ar_models.families.vae import VAE, Decoder
-from ar_models.scoring.statistics import judge
+from ar_models.scoring.statistics import score_batch
 from ar_models.tables.encoder import Encoded
 from ar_models.variables import Variable, binary_variables
 
@@ -262,11 +262,13 @@ def test_judging_a_row_takes_the_bound_and_what_the_decoder_expects() -> None:
     model = build(ROWS)
     x = draw(model, 16)
     encoded = Encoded(
-        x=x.numpy(), log_volume=np.zeros((16, 5)), escapes=np.zeros((16, 5), np.int8)
+        x=x.numpy(),
+        log_abs_det=np.zeros((16, 5)),
+        out_of_support=np.zeros((16, 5), np.int8),
     )
 
-    surprisal = judge(model, encoded, "surprisal")
-    excess = judge(model, encoded, "excess")
+    surprisal = score_batch(model, encoded, "surprisal")
+    excess = score_batch(model, encoded, "excess")
 
     bound = model.log_prob(x).detach().double().numpy()
     np.testing.assert_allclose(surprisal.log_prob.sum(1), bound, rtol=1e-4)

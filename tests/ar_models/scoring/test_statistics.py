@@ -19,9 +19,9 @@ from ar_models.scoring.statistics import (
     STATISTICS,
     Precision,
     Statistic,
-    judge,
     log_tail_probability,
     rounded_up,
+    score_batch,
     tail_probability,
 )
 from ar_models.variables import Variable
@@ -61,8 +61,8 @@ def tails(
 ) -> NDArray[np.float64]:
     """The tail probability of every column."""
     encoded = density.encoder.encode(table)
-    judgement = judge(density.model, encoded, "surprisal")
-    found = judgement.conditionals
+    batch_scores = score_batch(density.model, encoded, "surprisal")
+    found = batch_scores.conditionals
     return tail_probability(density.model.variables, found, encoded, noise=noise)
 
 
@@ -156,9 +156,9 @@ def test_an_extreme_value_has_a_small_tail_probability(
 
 def test_a_far_value_has_a_finite_logarithm(density: TableDensity) -> None:
     encoded = density.encoder.encode(odd_row(amount=1e300))
-    judgement = judge(density.model, encoded, "surprisal")
+    batch_scores = score_batch(density.model, encoded, "surprisal")
     found = log_tail_probability(
-        density.model.variables, judgement.conditionals, encoded
+        density.model.variables, batch_scores.conditionals, encoded
     )
     assert np.isfinite(found).all()
     assert found.min() < -1000
@@ -299,7 +299,7 @@ def test_uncertainty_is_the_spread_over_orderings(
         alone.load_state_dict(learned.model.state_dict())
         alone.eval().orderings = 1
         alone.ordering_table = learned.model.ordering_table[[which]]
-        each.append(judge(alone, encoded, statistic).contributions.sum(axis=1))
+        each.append(score_batch(alone, encoded, statistic).contributions.sum(axis=1))
 
     found = learned.score(rows, statistic=statistic)["uncertainty"].to_numpy()
 
@@ -318,7 +318,7 @@ def test_leaving_one_out_sees_all_other_columns(learned: TableDensity) -> None:
     with torch.inference_mode():
         given = learned.model.conditionals_given(x, known).log_prob(x)[:, span.start]
 
-    found = judge(learned.model, encoded, "leave_one_out").contributions[:, place]
+    found = score_batch(learned.model, encoded, "leave_one_out").contributions[:, place]
 
     np.testing.assert_allclose(found, -given.numpy(), rtol=1e-5, atol=1e-5)
 
@@ -327,8 +327,10 @@ def test_the_ratio_is_nothing_where_columns_are_independent() -> None:
     encoder = fit(awkward_table(1400))
     model = Independent(encoder.variables).eval()
     encoded = encoder.encode(awkward_table(20, seed=1))
-    found = judge(model, encoded, "ratio").contributions
-    np.testing.assert_allclose(np.where(encoded.escapes == 0, found, 0), 0, atol=1e-4)
+    found = score_batch(model, encoded, "ratio").contributions
+    np.testing.assert_allclose(
+        np.where(encoded.out_of_support == 0, found, 0), 0, atol=1e-4
+    )
 
 
 def test_the_ratio_weighs_a_row_against_the_background(
@@ -345,7 +347,7 @@ def test_the_ratio_weighs_a_row_against_the_background(
 
     expected = alone.log_prob(rows) - learned.log_prob(rows)
     np.testing.assert_allclose(found["anomaly_score"], expected, rtol=1e-4, atol=1e-3)
-    # The rows themselves are the calibration rows, so half of them are stranger.
+    # The rows themselves are the calibration rows, so half of them are more anomalous.
     assert abs(np.median(found["p_value"]) - 0.5) < 0.02
     density.save(tmp_path)
     again = TableDensity.load(tmp_path)
@@ -435,22 +437,24 @@ def test_density_weighs_how_sparse_values_are() -> None:
     sparse, dense = np.quantile(table["amount"].to_numpy(), [0.9, 0.1])
     encoded = encoder.encode(pa.table({"amount": [sparse, dense]}))
 
-    excess = judge(model, encoded, "excess").contributions[:, 0]
-    density = judge(model, encoded, "density").contributions[:, 0]
+    excess = score_batch(model, encoded, "excess").contributions[:, 0]
+    density = score_batch(model, encoded, "density").contributions[:, 0]
 
     # Equally far from the middle by rank, but the neighbours are 160 times as far off.
     assert abs(excess[0] - excess[1]) < 0.3
     assert 4 < density[0] - density[1] < 6
     everything = encoder.encode(table)
-    mean = (judge(model, everything, "density").contributions).mean()
-    assert abs(mean - judge(model, everything, "excess").contributions.mean()) < 0.1
+    mean = (score_batch(model, everything, "density").contributions).mean()
+    assert (
+        abs(mean - score_batch(model, everything, "excess").contributions.mean()) < 0.1
+    )
 
 
-def test_the_peak_is_led_by_the_strangest_column(learned: TableDensity) -> None:
+def test_the_peak_is_led_by_the_most_anomalous_column(learned: TableDensity) -> None:
     encoded = learned.encoder.encode(awkward_table(300, seed=1))
-    density = judge(learned.model, encoded, "density").contributions
+    density = score_batch(learned.model, encoded, "density").contributions
 
-    peak = judge(learned.model, encoded, "peak").contributions
+    peak = score_batch(learned.model, encoded, "peak").contributions
 
     greatest = density.max(axis=1)
     assert (peak.argmax(axis=1) == density.argmax(axis=1))[greatest > 0].all()

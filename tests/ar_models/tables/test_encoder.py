@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ar_models.families.made import MADE
-from ar_models.tables.columns import MISSING, OUTSIDE, PRESENT, UNSEEN, Column
+from ar_models.tables.columns import IN_SUPPORT, MISSING, OUT_OF_RANGE, UNSEEN, Column
 from ar_models.tables.encoder import TableEncoder, constant
 from ar_models.tables.normal_scores import NormalScores
 from tasks.config.data import DataConfig
@@ -116,11 +116,11 @@ def test_discrete_columns_come_back_exactly(name: str, seed: int) -> None:
     decoded = encoder.decode(encoded.x)
     assert decoded.schema.types == table.schema.types
     assert decoded.to_pydict() == table.to_pydict()
-    assert not encoded.escapes.any()
+    assert not encoded.out_of_support.any()
     present = ~np.isnan(encoded.x)
     wide = encoded.x[present]
     assert (wide == np.rint(wide)).all() and (np.abs(wide) <= 2**23).all()
-    assert (encoded.log_volume == np.log1p(-1 / (N + 2))).all()
+    assert (encoded.log_abs_det == np.log1p(-1 / (N + 2))).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -160,7 +160,7 @@ def test_reals_come_back_within_the_stated_error(type: pa.DataType) -> None:
     np.testing.assert_array_equal(
         np.nan_to_num(before[~regular]), np.nan_to_num(after[~regular])
     )
-    slope = np.exp(-encoded.log_volume[~mask, 0][regular])
+    slope = np.exp(-encoded.log_abs_det[~mask, 0][regular])
     z = encoded.x[~mask, encoder.value_variable(0)][regular]
     stated = 2.0**-22 * np.maximum(1, np.abs(z)) * slope
     rounding = np.abs(before[regular]) * np.finfo(type.to_pandas_dtype()).eps
@@ -174,7 +174,7 @@ def test_log_volume_is_the_log_derivative_of_the_score() -> None:
     step = 1e-6 * np.maximum(1.0, np.abs(points))
     transform = encoder.columns[0].transform
     rise = transform.forward(points + step)[0] - transform.forward(points - step)[0]
-    given = encoder.encode(pa.table({"a": points})).log_volume[:, 0]
+    given = encoder.encode(pa.table({"a": points})).log_abs_det[:, 0]
     expected = np.log(rise / (2 * step)) + np.log1p(-1 / 2002)
     np.testing.assert_allclose(given, expected, atol=1e-3)
 
@@ -186,9 +186,11 @@ def test_rescaling_a_real_column_changes_its_log_volume_alone() -> None:
     one, other = fit(before).encode(before), fit(after).encode(after)
     np.testing.assert_array_equal(one.x, other.x)
     regular = values != 0
-    difference = other.log_volume[regular, 0] - one.log_volume[regular, 0]
+    difference = other.log_abs_det[regular, 0] - one.log_abs_det[regular, 0]
     np.testing.assert_allclose(difference, -math.log(1024), atol=1e-9)
-    np.testing.assert_array_equal(one.log_volume[~regular], other.log_volume[~regular])
+    np.testing.assert_array_equal(
+        one.log_abs_det[~regular], other.log_abs_det[~regular]
+    )
 
 
 def test_scores_of_a_real_column_are_nearly_normal() -> None:
@@ -201,14 +203,14 @@ def test_scores_of_a_real_column_are_nearly_normal() -> None:
     assert np.abs(z).max() < 8
 
 
-def test_every_finite_real_has_a_finite_score_or_escapes() -> None:
+def test_every_finite_real_has_a_finite_score_or_is_out_of_support() -> None:
     encoder = fit(pa.table({"a": np.random.default_rng(4).normal(size=500) * 1e-300}))
     points = np.array([-1.7e308, -1.0, 0.0, 5e-324, 1e-290, 1.7e308])
     encoded = encoder.encode(pa.table({"a": points}))
-    present = encoded.escapes[:, 0] == PRESENT
+    present = encoded.out_of_support[:, 0] == IN_SUPPORT
     assert np.isfinite(encoded.x[present]).all()
     assert np.isnan(encoded.x[~present]).all()
-    assert np.isfinite(encoded.log_volume).all()
+    assert np.isfinite(encoded.log_abs_det).all()
 
 
 def test_the_transform_is_its_own_inverse_between_and_beyond_the_knots() -> None:
@@ -220,7 +222,7 @@ def test_the_transform_is_its_own_inverse_between_and_beyond_the_knots() -> None
     assert np.isnan(transform.inverse(np.array([np.nan]))).all()
 
 
-def test_probabilities_and_escapes_of_discrete_columns_sum_to_one() -> None:
+def test_probabilities_in_and_out_of_support_of_discrete_columns_sum_to_one() -> None:
     rng = np.random.default_rng(5)
     table = pa.table(
         {
@@ -236,22 +238,22 @@ def test_probabilities_and_escapes_of_discrete_columns_sum_to_one() -> None:
         [v for v in [*range(-128, 128), None] for _ in range(3)], pa.int8()
     )
     encoded = encoder.encode(pa.table({"flag": flags, "small": smalls}))
-    assert not encoded.escapes.any()
+    assert not encoded.out_of_support.any()
     with torch.no_grad():
         log_prob = model.log_prob(torch.from_numpy(encoded.x)).double().numpy()
-    total = np.exp(log_prob + encoded.log_volume.sum(axis=1)).sum()
-    mass = encoder.columns[0].escape_mass
-    # Each column has three reasons to escape, of mass / 3 each.
-    escapes = encoder.encode(pa.table({"flag": ["?"] * 0, "small": [0] * 0}))
-    assert escapes.x.shape == (0, 3)
+    total = np.exp(log_prob + encoded.log_abs_det.sum(axis=1)).sum()
+    mass = encoder.columns[0].out_of_support_mass
+    # Each column has three reasons to be out of support, of mass / 3 each.
+    out_of_support = encoder.encode(pa.table({"flag": ["?"] * 0, "small": [0] * 0}))
+    assert out_of_support.x.shape == (0, 3)
     assert total == pytest.approx((1 - mass) ** 2, abs=1e-5)
 
 
-ESCAPES: list[tuple[pa.Array, pa.Array, int]] = [
+CELLS_OUT_OF_SUPPORT: list[tuple[pa.Array, pa.Array, int]] = [
     (pa.array([1, 2, 3, 4]), pa.array([None], pa.int64()), MISSING),
-    (pa.array([1, 2, 3, 4]), pa.array([-1]), OUTSIDE),
-    (pa.array([1, 2, 3, 4]), pa.array([2**40]), OUTSIDE),
-    (pa.array([1, 2, 3, 4]), pa.array([1.5]), OUTSIDE),
+    (pa.array([1, 2, 3, 4]), pa.array([-1]), OUT_OF_RANGE),
+    (pa.array([1, 2, 3, 4]), pa.array([2**40]), OUT_OF_RANGE),
+    (pa.array([1, 2, 3, 4]), pa.array([1.5]), OUT_OF_RANGE),
     (pa.array([1.0, 2, 3, 4]), pa.array([math.nan]), MISSING),
     (pa.array([1.0, 2, 3, 4]), pa.array([math.inf]), UNSEEN),
     (pa.array([1.5, 2, 3, 4]), pa.array([None], pa.float64()), MISSING),
@@ -262,22 +264,22 @@ ESCAPES: list[tuple[pa.Array, pa.Array, int]] = [
     (
         pa.array([0, 3600, 7200], pa.timestamp("s")),
         pa.array([60], pa.timestamp("s")),
-        OUTSIDE,
+        OUT_OF_RANGE,
     ),
 ]
 
 
-@pytest.mark.parametrize("trained, given, reason", ESCAPES)
-def test_what_never_occurred_escapes(
+@pytest.mark.parametrize("trained, given, reason", CELLS_OUT_OF_SUPPORT)
+def test_what_never_occurred_is_out_of_support(
     trained: pa.Array, given: pa.Array, reason: int
 ) -> None:
     encoder = fit(pa.table({"a": trained, "b": pa.array([1, 2] * 9)[: len(trained)]}))
     table = pa.table({"a": given, "b": [1]})
     encoded = encoder.encode(table)
-    assert encoder.escapes(table).tolist() == [[reason, PRESENT]]
+    assert encoder.out_of_support(table).tolist() == [[reason, IN_SUPPORT]]
     assert np.isnan(encoded.x[0, encoder.span(0)]).all()
     mass = 1 / (len(trained) + 2)
-    assert encoded.log_volume[0].tolist() == pytest.approx(
+    assert encoded.log_abs_det[0].tolist() == pytest.approx(
         [math.log(mass / 3), math.log1p(-mass)]
     )
 
@@ -298,7 +300,7 @@ def test_rare_categories_share_a_code_that_new_ones_take() -> None:
     assert encoder.labels(0) == ["a", "b", "rare"]
     encoded = encoder.encode(pa.table({"a": ["b", "r2", "new"]}))
     assert encoded.x[:, 0].tolist() == [1, 2, 2]
-    assert not encoded.escapes.any()
+    assert not encoded.out_of_support.any()
     x = np.full((4000, 1), 2, np.float32)
     drawn = encoder.decode(x, seed=7).column("a")
     assert drawn.equals(encoder.decode(x, seed=7).column("a"))
@@ -376,7 +378,7 @@ def test_other_types_of_the_same_values_are_read(
     expected = encoder.encode(pa.table({"a": trained}))
     encoded = encoder.encode(pa.table({"other": given, "a": given}))
     np.testing.assert_array_equal(encoded.x, expected.x)
-    assert not encoded.escapes.any()
+    assert not encoded.out_of_support.any()
 
 
 def test_a_null_among_integers_may_come_as_nan() -> None:

@@ -9,7 +9,7 @@ from ar_models.density import TableDensity
 from ar_models.families.made import MADE
 from ar_models.families.rnn import RNN
 from ar_models.scoring import explanation
-from ar_models.tables.columns import MISSING, OUTSIDE, PRESENT, Column
+from ar_models.tables.columns import IN_SUPPORT, MISSING, OUT_OF_RANGE, Column
 from ar_models.tables.encoder import Image, TableEncoder
 from ar_models.tables.lists import ListColumn, lists
 from tasks.config.data import DataConfig
@@ -103,7 +103,7 @@ def test_lists_come_back(name: str) -> None:
     back = encoder.decode(encoded.x).column("x").combine_chunks()
 
     assert back.type == array.type
-    assert not encoded.escapes.any()
+    assert not encoded.out_of_support.any()
     if name in ("reals", "frames"):
         one, other = reals(back.to_pylist()), reals(array.to_pylist())
         assert one == pytest.approx(other, abs=1e-4, nan_ok=True)
@@ -135,15 +135,15 @@ def test_the_length_stands_first_and_places_beyond_it_are_absent() -> None:
     assert (~np.isnan(x[:, 1:])).sum(axis=1).tolist() == [2, 1]
 
 
-def test_what_no_list_of_training_looks_like_escapes() -> None:
+def test_what_no_list_of_training_looks_like_is_out_of_support() -> None:
     array = pa.array(pixels(3).tolist(), pa.list_(pa.uint8()))
     encoder = fit(pa.table({"x": array}))
     given = pa.array([[0] * 12, [0] * 11, None, [9] * 12, [None] * 12], array.type)
 
-    escapes = encoder.encode(pa.table({"x": given})).escapes[:, 0]
+    out_of_support = encoder.encode(pa.table({"x": given})).out_of_support[:, 0]
 
-    assert escapes[:3].tolist() == [PRESENT, OUTSIDE, MISSING]
-    assert bool((escapes[3:] != PRESENT).all())
+    assert out_of_support[:3].tolist() == [IN_SUPPORT, OUT_OF_RANGE, MISSING]
+    assert bool((out_of_support[3:] != IN_SUPPORT).all())
 
 
 def test_a_density_over_lists_adds_up_to_one() -> None:

@@ -104,8 +104,8 @@ def test_what_is_told_apart_has_probability_one_in_all(family: str) -> None:
     both = density(words("a", "b", "e"), family=family), density(words("b", "c", "a"))
     for view in (*comparable(*both), *comparable(*both[::-1])):
         events = log_prob(view, of_words("a", "b", "never", None))
-        # What else might have been strange has the last third of its own mass.
-        rest = view.density.encoder.columns[0].escape_mass / 3
+        # What else is out of support has the last third of its own mass.
+        rest = view.density.encoder.columns[0].out_of_support_mass / 3
         assert np.exp(events).sum() + rest == pytest.approx(1, abs=1e-5)
         other = log_prob(view, of_words("c", "d", "e", "never"))
         np.testing.assert_allclose(other, other[0, 0], rtol=1e-6)
@@ -115,7 +115,7 @@ def test_a_missing_value_is_told_apart_by_who_never_saw_one() -> None:
     knows = words("a", "b", "c", "d", spare=("missing",))
     first, second = comparable(density(knows), density(words("a", "b", "c", "d")))
     assert first.adjusted_columns == ()
-    mass = second.density.encoder.columns[0].escape_mass
+    mass = second.density.encoder.columns[0].out_of_support_mass
     found = second.density.column_log_prob(of_words(None))
     assert found[0, 0] == pytest.approx(math.log(mass / 3))
 

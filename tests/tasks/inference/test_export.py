@@ -48,7 +48,7 @@ def test_onnxruntime_gives_the_numbers_of_the_density(
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     encoded = encoder.encode(rows)
     log_prob, columns = session.run(
-        None, {"x": encoded.x, "log_volume": encoded.log_volume}
+        None, {"x": encoded.x, "log_abs_det": encoded.log_abs_det}
     )
     np.testing.assert_allclose(columns, density.column_log_prob(rows), atol=1e-4)
     np.testing.assert_allclose(log_prob, density.log_prob(rows), atol=1e-4)
@@ -64,7 +64,7 @@ def test_a_file_says_what_its_inputs_are(small_model: str, tmp_path: Path) -> No
         said
     )
     assert density.info["fingerprints"]["model"] in said["chainrule.fingerprints"]
-    assert [entry.name for entry in model.graph.input] == ["x", "log_volume"]
+    assert [entry.name for entry in model.graph.input] == ["x", "log_abs_det"]
 
 
 def test_a_family_that_cannot_be_exported_is_told(

@@ -37,7 +37,7 @@ Job = Callable[..., dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of 1000 rows, one of which is strange."""
+    """A file of 1000 rows, one of which is anomalous."""
     table = small_table(ROWS, seed=7)
     count = table["count"].to_pylist()
     count[123] = 500
@@ -127,7 +127,9 @@ def test_the_footer_tells_what_was_scored_with_what(undisturbed: Path) -> None:
     assert facts["job_key"] == content(undisturbed)["job_key"]
 
 
-def test_the_manifest_counts_and_names_the_strangest_rows(undisturbed: Path) -> None:
+def test_the_manifest_counts_and_names_the_most_anomalous_rows(
+    undisturbed: Path,
+) -> None:
     found = content(undisturbed)
     assert found["rows_in"] == found["rows_out"] == ROWS
     scored = pa.concat_tables(
@@ -315,7 +317,7 @@ def test_another_jobs_output_is_refused_and_overwritten_on_demand(
     assert result["rows_out"] == ROWS
     found = pq.read_table(output / "part-00000.parquet")
     assert found["explanation"].null_count == 400
-    # The strangest are explained all the same.
+    # The most anomalous are explained all the same.
     assert result["most_anomalous"][0]["explanation"][0]["column"] == "count"
 
 
@@ -490,8 +492,8 @@ def test_q_values_are_those_of_the_whole_dataset(undisturbed: Path) -> None:
     found = table_of(undisturbed)
     expected = benjamini_hochberg(found["p_value"].to_numpy())
     np.testing.assert_allclose(found["q_value"], expected, rtol=1e-12)
-    strangest = content(undisturbed)["most_anomalous"][0]
-    assert strangest["q_value"] == expected.min()
+    most_anomalous = content(undisturbed)["most_anomalous"][0]
+    assert most_anomalous["q_value"] == expected.min()
 
 
 @pytest.mark.parametrize(
@@ -605,8 +607,8 @@ def test_segments_have_a_scale_of_their_own(
         pool = density.calibration_scores(ScoreConfig().statistic)
         if entry["own"]:
             pool = pool[codes == labels.index(value)]
-        stranger = (pool[None] >= scores[:, None] - 1e-4).sum(axis=1)
-        expected = (1 + stranger) / (1 + len(pool))
+        exceeding = (pool[None] >= scores[:, None] - 1e-4).sum(axis=1)
+        expected = (1 + exceeding) / (1 + len(pool))
         np.testing.assert_allclose(found["p_value"].to_numpy()[rows], expected)
 
 

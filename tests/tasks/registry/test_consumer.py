@@ -99,7 +99,7 @@ def test_a_version_needs_only_what_it_pins(
         line.partition("==")[0] for line in names.split()
     }
     pq.write_table(rows, tmp_path / "rows.parquet")
-    program = [python, "-I", isolated_load.stranger.__file__, model]
+    program = [python, "-I", isolated_load.isolated_main.__file__, model]
     files = [str(tmp_path / name) for name in ("rows.parquet", "found.parquet")]
     for params in ({"output": "sample", "rows": 7}, {"output": "score"}):
         isolated_load.run([*program, *files, "--params", json.dumps(params)], tmp_path)

@@ -129,14 +129,14 @@ def test_an_overwriting_that_was_killed_goes_on(
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("stranger", ["thesis.odt", "photos/cat.jpg"])
+@pytest.mark.parametrize("foreign", ["thesis.odt", "photos/cat.jpg"])
 def test_files_of_no_job_are_never_mixed_or_wiped(
-    folder: str, stranger: str, overwrite: bool
+    folder: str, foreign: str, overwrite: bool
 ) -> None:
-    write(folder, stranger)
+    write(folder, foreign)
     with pytest.raises(FileExistsError, match="holds files of no job, such as"):
         manifest.claim(folder, "k1", overwrite=overwrite)
-    assert set(storage.file_sizes(folder)) == {stranger}
+    assert set(storage.file_sizes(folder)) == {foreign}
 
 
 @pytest.mark.parametrize("content", ['{"job_key": "k', "[]", "{}"])

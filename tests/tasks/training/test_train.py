@@ -300,7 +300,7 @@ def run_here(
             model.model_dump(mode="json"), worker.read_encoder(prepared), prepared
         ),
         "training": training.model_dump(mode="json"),
-        "log_volume": train.read_prepared(prepared)["log_volume"],
+        "log_abs_det": train.read_prepared(prepared)["log_abs_det"],
         "start": None,
         "every": {},
         "checkpoint_seconds": 60.0,

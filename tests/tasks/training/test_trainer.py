@@ -382,7 +382,7 @@ def test_a_record_is_in_nats_of_the_original_columns() -> None:
         expected = -torch.cat([learning.model(b.x) for b in some]).mean().item()
 
     steps(learning, some)
-    record = learning.end_epoch(4.0, log_volume=1.5, seconds=2.0)
+    record = learning.end_epoch(4.0, log_abs_det=1.5, seconds=2.0)
 
     assert record["train_nll"] == pytest.approx(expected - 1.5, abs=1e-3)
     assert record["valid_nll"] == 4.0
