@@ -106,7 +106,7 @@ def score_new(config: Config) -> Results:
 
 def grouped_data(config: Config) -> DataConfig:
     """The dataset to learn from, its rows gathered into sequences if that is asked."""
-    return group.of_groups(config.learned, steps.events_of(config))
+    return group.of_groups(config.prepared_data, steps.events_of(config))
 
 
 def prepared_data(config: Config, encoder: TableEncoder | None = None) -> Results:

@@ -7,7 +7,6 @@ is found at once. All carry the tags `chainrule` and the name, by which they are
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from prefect import Flow
@@ -39,6 +38,7 @@ from prefect.workers.utilities import (
 from pydantic import ValidationError
 
 from flows.deploy import dataset_lock, scheduled
+from tasks.config.paths import make_paths_absolute
 from tasks.config.root import Config
 from tasks.config.schedules import Schedule
 from tasks.runtime import environment
@@ -56,15 +56,6 @@ ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)
 
 DTSTART = "DTSTART:20200101T000000"
 """From where an RRULE counts that does not say."""
-
-LOCAL = (
-    ("data", "path"),
-    ("score", "input"),
-    ("score", "output"),
-    ("sample", "output"),
-    ("resources", "storage"),
-)
-"""Keys with paths, which a worker would seek in a folder of its own."""
 
 Json = dict[str, Any]  # JSON-able values
 
@@ -166,9 +157,11 @@ def wanted(
 ) -> Wanted:
     """One deployment as it should be."""
     planned = prefect_schedule(kind, schedule)
+    # Workers run in directories of their own.
+    parameters = {"config": make_paths_absolute(config).model_dump(mode="json")}
     facts = {
         "entrypoint": f"{flow.fn.__module__}.{flow.fn.__name__}",
-        "parameters": {"config": absolute(config).model_dump(mode="json")},
+        "parameters": parameters,
         "schedules": [described(planned, schedule.active)],
         "tags": sorted([dataset_lock.TAG, config.name, kind]),
         "work_pool_name": config.schedules.work_pool,
@@ -229,16 +222,6 @@ def described(schedule: Any, active: bool) -> Json:  # one of Prefect's schedule
         "timezone": schedule.timezone,
         "active": active,
     }
-
-
-def absolute(config: Config) -> Config:
-    """The configuration with absolute local paths: a worker runs elsewhere."""
-    content = config.model_dump(mode="json")
-    for section, key in LOCAL:
-        path = content[section][key]
-        if path is not None and "://" not in path:
-            content[section][key] = str(Path(path).absolute())
-    return Config.model_validate(content)
 
 
 # --- what is there --------------------------------------------------------------------
