@@ -7,7 +7,6 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from tasks.config.root import Config
 
@@ -87,7 +86,7 @@ def describe_errors(path: Path, error: ValidationError) -> str:
     return "\n".join([f"{path}:", *(f"  {_line(e)}" for e in error.errors())])
 
 
-def _line(problem: ErrorDetails) -> str:
+def _line(problem: Any) -> str:  # pydantic_core.ErrorDetails
     key, kind = _dotted_key(problem["loc"]), problem["type"]
     given: Any = problem["input"]
     if kind == "extra_forbidden":
