@@ -31,10 +31,8 @@ class ScoreConfig(Section):
         "surprisal",
         "tail",
         "leave_one_out",
-        "typicality",
         "ratio",
-        "margins",
-        "peak",
+        "marginal_tail",
     ] = Field(
         "combined",
         description="Statistic that the anomaly score is made of; the choice needs no "

@@ -60,11 +60,6 @@ class TrainConfig(Section):
         description="Share of values in train that are replaced by those of another "
         "row, as regularisation.",
     )
-    background: Share = Field(
-        0.0,
-        description="Share of values swapped in the train rows of the background "
-        "model, which score.statistic: ratio compares with; 0: no background model.",
-    )
     ema_decay: Share = Field(
         0.0,
         description="Decay of the exponential moving average of the weights, which is "
