@@ -18,7 +18,9 @@ from prefect.tasks import Task
 
 from tasks.config.root import Config
 from tasks.data import group, prepare
-from tasks.evaluation import checks, compare, evaluate, fidelity, report
+from tasks.evaluation import checks, compare, evaluate
+from tasks.evaluation.fidelity import fidelity
+from tasks.evaluation.report import model_report
 from tasks.inference import backfill, embed, impute, sample, score
 from tasks.monitoring import monitor
 from tasks.registry import data_validation, gate, register, tracking
@@ -51,8 +53,8 @@ prepare_data = outside(prepare.prepare, name="prepare")
 check_contract = once(data_validation.check, name="contract")
 train_model = once(train.train, name="train")
 evaluate_model = outside(evaluate.evaluate, name="evaluate")
-compare_samples = outside(fidelity.fidelity, name="compare samples")
-write_report = outside(report.report, name="report")
+compare_samples = outside(fidelity.measure_fidelity, name="compare samples")
+write_report = outside(model_report.write_report, name="report")
 register_model = once(register.register, name="register")
 judge_challenger = outside(gate.gate, name="gate")
 decide_champion = once(register.decide, name="decide")

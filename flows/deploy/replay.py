@@ -45,9 +45,11 @@ def run(config: Config, terminal: Terminal) -> Json:
     for number, name in enumerate(names):
         path = storage.join(root, "replay", f"{number:04d}.json")
         if not storage.exists(path):
-            months.bring(source, name, own.data.path, config.replay.rows_per_file)
+            months.add_partition(
+                source, name, own.data.path, config.replay.rows_per_file
+            )
             if window is not None and number >= window:
-                months.leave(own.data.path, names[number - window])
+                months.remove_partition(own.data.path, names[number - window])
             champion = champion_of_before(own, path.replace(".json", "-champion.json"))
             storage.write_json(path, one(own, name, champion, found))
         found.append(storage.read_json(path))
@@ -124,7 +126,7 @@ def one(
         "reason": jobs.verdict(trained),
         "scored": scored.get("rows_out"),
         "anomalies": scored.get("anomalies"),
-        **months.compare(models, trained["prepare"]["path"], partition),
+        **months.compare_nll(models, trained["prepare"]["path"], partition),
     }
 
 

@@ -141,7 +141,7 @@ def tell_drift(config: Config, found: Mapping[str, Any]) -> None:
 
     drifted = found["verdict"] == "drift"
     root = storage_of(config)
-    batches, new = drift_streak.count(root, found["key"], drifted=drifted)
+    batches, new = drift_streak.record(root, found["key"], drifted=drifted)
     if not new:
         return
     resource = {

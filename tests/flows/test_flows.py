@@ -133,7 +133,7 @@ def test_a_challenger_that_is_not_better_is_refused(
     ]
     assert "improvement" in failed
     page = Path(content["report"]).read_text()
-    assert "<h2>The gate</h2>" in page
+    assert "<h2>Promotion gate</h2>" in page
     assert "column/count" in page
     run = MlflowClient().get_run(content["run_id"])
     assert run.data.metrics["gate/improvement_passed"] == 0
