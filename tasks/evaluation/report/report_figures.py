@@ -107,9 +107,7 @@ def _of_columns(
         [real, synthetic], density
     )
     if names:
-        drawn["marginals"] = partial(
-            marginals.draw_marginals, flat_real, flat_synthetic, names
-        )
+        drawn["marginals"] = partial(marginals.draw_marginals, flat[0], flat[1], names)
     for k, image in enumerate(blocks):
         drawn[f"pixels{k}"] = partial(images.draw_pixel_maps, columns, image)
     for k, image in enumerate(density.encoder.images):
