@@ -103,9 +103,7 @@ def _of_columns(
     drawn: dict[str, Any] = {}
     if others:
         drawn["gains"] = partial(evaluation_figures.draw_gains, others)
-    (flat_real, flat_synthetic), names = marginals.flatten_columns(
-        [real, synthetic], density
-    )
+    flat, names = marginals.flatten_columns([real, synthetic], density)
     if names:
         drawn["marginals"] = partial(marginals.draw_marginals, flat[0], flat[1], names)
     for k, image in enumerate(blocks):
