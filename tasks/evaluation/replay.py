@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 
-from tasks.data import datasets
+from tasks.data.files import find_files
 from tasks.evaluation import held_out
 from tasks.evaluation.intervals import bootstrap_interval
 from tasks.inference import backfill
@@ -46,7 +46,7 @@ def add_partition(source: str, partition: str, folder: str, rows: int | None) ->
     Returns:
         The number of copied rows.
     """
-    root, files = datasets.find_files(source)
+    root, files = find_files(source)
     files = [file for file in files if backfill.name_of(file) == partition]
     copied = 0
     for file in files:

@@ -457,7 +457,7 @@ def no_rows(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "settings", "said"),
     [
-        (shutil.rmtree, [], ["no such file or folder"]),
+        (shutil.rmtree, [], ["no such file or directory"]),
         (lambda folder: (folder / "part-0.parquet").unlink(), [], ["no"]),
         (not_parquet, [], ["part-1.parquet", "Parquet"]),
         (truncated, [], ["part-1.parquet"]),

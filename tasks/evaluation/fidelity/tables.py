@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models.density import TableDensity
-from tasks.data import datasets
+from tasks.data.datasets import Dataset, open_dataset
+from tasks.data.fragments import read_fragment
 from tasks.evaluation import held_out
 from tasks.runtime import storage
 from tasks.runtime.model_store import check_readable
@@ -31,7 +32,7 @@ class Tables:
     synthetic: pa.Table
 
 
-def open_samples(density: TableDensity, path: str, rows: int) -> datasets.Dataset:
+def open_samples(density: TableDensity, path: str, rows: int) -> Dataset:
     """Open a dataset of synthetic rows.
 
     Args:
@@ -42,19 +43,17 @@ def open_samples(density: TableDensity, path: str, rows: int) -> datasets.Datase
     Raises:
         ValueError: The dataset lacks a column of the model.
     """
-    dataset = datasets.open_dataset(path, rows_per_fragment=max(1, rows))
+    dataset = open_dataset(path, rows_per_fragment=max(1, rows))
     check_readable(density, path, dataset.schema)
     return dataset
 
 
-def sample_dataset(
-    dataset: datasets.Dataset, columns: Sequence[str], rows: int
-) -> pa.Table:
+def sample_dataset(dataset: Dataset, columns: Sequence[str], rows: int) -> pa.Table:
     """Sample up to `rows` rows of a dataset, evenly from all fragments."""
     share = min(1.0, rows / dataset.rows)
     parts = []
     for fragment in dataset.fragments:
-        table = datasets.read(fragment, columns).select(list(columns))
+        table = read_fragment(fragment, columns).select(list(columns))
         parts.append(_sample(table, share, fragment.index))
     return pa.concat_tables(parts).slice(0, rows)
 
