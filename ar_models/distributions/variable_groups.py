@@ -1,4 +1,4 @@
-"""Variables divided into groups that are computed by one tensor operation each."""
+"""Variables handled together: one tensor operation for all of equal kind and width."""
 
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -10,10 +10,10 @@ from ar_models.distributions.tensor_cache import TensorCache
 
 
 class VariableGroup(nn.Module):
-    """Variables of one kind, each with `width` numbers.
+    """`count` variables of one kind, each with `width` numbers.
 
-    The first axis of all its tensors is that of the variables, so that a subset of the
-    variables is a subset of each tensor.
+    All its tensors have the variables as their first axis, so that a part of the
+    variables is a part of each tensor.
 
     Args:
         width: Numbers per variable.
@@ -36,34 +36,31 @@ class VariableGroup(nn.Module):
 
     def select(self, chosen: Tensor | slice) -> Self:
         """Return this group with the chosen variables only, without gradients."""
-        tensors = self.tensors().items()
-        return type(self)(self.width, {name: t.detach()[chosen] for name, t in tensors})
+        own = self.tensors().items()
+        return type(self)(self.width, {name: t.detach()[chosen] for name, t in own})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all buffers and parameters by name."""
-        tensors = {**self._buffers, **self._parameters}
-        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+        """All its tensors by name."""
+        every = {**self._buffers, **self._parameters}
+        return {name: tensor for name, tensor in every.items() if tensor is not None}
 
 
 class VariableGroups(nn.Module):
-    """The variables 0 … dim - 1 of a model, divided into groups.
+    """Variables 0 … dim - 1, divided into groups.
 
-    The numbers of all variables (such as parameters, or input features) are stored in
-    one vector of length `size`: group after group, within a group variable after
-    variable.
+    The numbers of all variables stand in one vector of length `size`: group after
+    group, within a group variable after variable.
 
     Args:
         groups: The groups.
-        members: Variables of each group.
+        members: Per group, its variables.
         source_index: Positions of these numbers in the vector of all variables, of
             which this is a selection, (size,). By default 0 … size - 1.
 
     Attributes:
         dim: Number of variables.
         size: Length of the vector.
-        variable_index: The variable that each number belongs to, (size,).
-        locations: Group and position in the group, by variable.
-        section_sizes: Numbers of each group.
+        variable_index: Which variable each number belongs to, (size,).
     """
 
     variable_index: Tensor
@@ -90,26 +87,25 @@ class VariableGroups(nn.Module):
         )
         self.size = len(variable_index)
         self.locations = {
-            variable: (k, position)
+            variable: (k, place)
             for k, variables in enumerate(members)
-            for position, variable in enumerate(variables)
+            for place, variable in enumerate(variables)
         }
         self.section_sizes = [len(m) * w for m, w in zip(members, widths, strict=True)]
         self.in_order = order.tolist() == list(range(self.dim))
-        self._singles: TensorCache[VariableGroup] = TensorCache()
+        self._alone: TensorCache[VariableGroup] = TensorCache()
+        self.register_buffer("variable_index", variable_index, persistent=False)
+        self.register_buffer("inverse", order.argsort(), persistent=False)
         if source_index is None:
             source_index = torch.arange(self.size)
-        buffers = {
-            "variable_index": variable_index,
-            "inverse": order.argsort(),
-            "source_index": source_index,
-            **{f"members_{k}": torch.tensor(m) for k, m in enumerate(members)},
-        }
-        for name, buffer in buffers.items():
-            self.register_buffer(name, buffer, persistent=False)
+        self.register_buffer("source_index", source_index, persistent=False)
+        for k, variables in enumerate(members):
+            self.register_buffer(
+                f"members_{k}", torch.tensor(variables), persistent=False
+            )
 
     def split(self, vector: Tensor) -> list[Tensor]:
-        """Divide a vector (batch, size) into groups, (batch, count, width) each."""
+        """The numbers of each group: (batch, size) -> (batch, count, width) each."""
         return [
             part.unflatten(-1, (len(variables), -1))
             for part, variables in zip(
@@ -118,56 +114,56 @@ class VariableGroups(nn.Module):
         ]
 
     def gather(self, k: int, x: Tensor) -> Tensor:
-        """Select group `k`: (batch, dim, *any) -> (batch, count, *any)."""
+        """The variables of group `k`: (batch, dim, …) -> (batch, count, …)."""
         if self.in_order and len(self.members) == 1:
             return x
         members: Tensor = self.get_buffer(f"members_{k}")
         return x[:, members]
 
     def merge(self, parts: Sequence[Tensor]) -> Tensor:
-        """Put tensors (batch, count, *any) of all groups in the variables' order."""
-        joined = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
-        return joined if self.in_order else joined[:, self.inverse]
+        """One tensor in the order of the variables: (batch, count, …) each."""
+        together = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
+        return together if self.in_order else together[:, self.inverse]
 
     def single(self, variable: int) -> tuple[VariableGroup, slice]:
-        """Return a group of one variable, and the slice of its numbers."""
-        k, position = self.locations[variable]
+        """A group of this variable only, and where its numbers stand in the vector."""
+        k, place = self.locations[variable]
         group = self.groups[k]
         assert isinstance(group, VariableGroup)
-        single = self._singles.get(
+        chosen = self._alone.get(
             variable,
             tuple(group.tensors().values()),
-            lambda: group.select(slice(position, position + 1)),
+            lambda: group.select(slice(place, place + 1)),
         )
-        return single, self.slice_of(variable)
+        return chosen, self.slice_of(variable)
 
     def slice_of(self, variable: int) -> slice:
-        """Return the slice of a variable's numbers in the vector."""
-        k, position = self.locations[variable]
+        """Where a variable's numbers stand in the vector."""
+        k, place = self.locations[variable]
         width = self.section_sizes[k] // len(self.members[k])
-        start = sum(self.section_sizes[:k]) + position * width
+        start = sum(self.section_sizes[:k]) + place * width
         return slice(start, start + width)
 
     def select(self, indices: Sequence[int]) -> Self:
-        """Return the groups of some variables, renumbered in the given order.
+        """The grouping of some variables alone, numbered in the order given.
 
-        Its `source_index` holds the positions of their numbers in the vector of all
-        variables.
+        Its `source_index` say where their numbers stand in the vector of all variables.
         """
-        numbers = {variable: i for i, variable in enumerate(indices)}
+        wanted = {variable: i for i, variable in enumerate(indices)}
         device = self.source_index.device
-        groups, members, positions = [], [], []
+        groups, members, source_index = [], [], []
         start = 0
         for group, variables in zip(self.groups, self.members, strict=True):
             assert isinstance(group, VariableGroup)
-            chosen = [k for k, i in enumerate(variables) if i in numbers]
-            if chosen:
-                at = torch.tensor(chosen, device=device)
+            found = [k for k, i in enumerate(variables) if i in wanted]
+            if found:
+                at = torch.tensor(found, device=device)
                 groups.append(group.select(at))
-                members.append([numbers[variables[k]] for k in chosen])
+                members.append([wanted[variables[k]] for k in found])
                 first = start + at[:, None] * group.width
-                own = first + torch.arange(group.width, device=device)
-                positions.append(own.flatten())
+                numbers = first + torch.arange(group.width, device=device)
+                source_index.append(numbers.flatten())
             start += len(variables) * group.width
-        source_index = self.source_index[torch.cat(positions)]
-        return type(self)(groups, members, source_index).to(device)
+        return type(self)(
+            groups, members, self.source_index[torch.cat(source_index)]
+        ).to(device)

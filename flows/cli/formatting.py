@@ -1,303 +1,344 @@
-"""What the steps returned, in plain words with rich markup."""
+"""Describe outcomes as text with rich markup: a paragraph for each step."""
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
 
-NAMED = 8
-"""Reasons for drift that are told, at most; the page has all."""
+from flows.deploy.deployments import DeployOutcome
+from flows.outcomes import Json, Outcome, RetrainOutcome
 
-Result = Mapping[str, Any]
-"""What a step, or all steps of a flow by name, returned; JSON-able."""
+MAX_REASONS = 8
+"""Maximum number of reasons for drift that are shown; the HTML page has all."""
 
+MAX_NAMES = 5
+"""Maximum number of names in a list that are shown."""
 
-def text(results: Result) -> str:
-    """What a flow did, a paragraph for each of its steps."""
-    tell = {
-        "prepare": prepared,
-        "contract": fitting,
-        "train": trained,
-        "evaluate": judged,
-        "gate": gated,
-        "fidelity": compared,
-        "register": registered,
-        "score": scored,
-        "backfill": backfilled,
-        "monitor": monitored,
-        "compare": weighed,
-        "sample": sampled,
-        "embed": embedded,
-        "impute": imputed,
-    }
-    parts = [words(results[step]) for step, words in tell.items() if step in results]
-    if "report" in results:
-        parts.append(f"report     {escape(results['report'])}")
-    if results.get("unchanged"):
-        parts.append(
-            "[green]nothing new[/]: the same data and configuration as before, so "
-            "nothing was done again"
-        )
-    return "\n".join(parts)
+INDENT = " " * 11
+"""Indentation of the lines below the first line of a step."""
 
 
-def prepared(step: Result) -> str:
-    """What became of the rows."""
-    rows = step["rows"]
-    counts = ", ".join(f"{count:,} {split}" for split, count in rows.items())
-    left_out = [name for name, kind in step["columns"].items() if kind == "left out"]
-    lines = [f"[bold]prepare[/]    {sum(rows.values()):,} rows: {counts}; {pace(step)}"]
-    if left_out:
-        lines.append(f"           left out: {escape(', '.join(left_out))}")
-    if step["quarantined"] or step["bad_files"]:
+def describe(outcome: Outcome) -> str:
+    """Return a paragraph for each step of a flow that ran."""
+    lines: list[str] = []
+    for field in dataclasses.fields(outcome):
+        step = getattr(outcome, field.name)
+        if step is not None and field.name in DESCRIPTIONS:
+            lines += DESCRIPTIONS[field.name](step)
+    if isinstance(outcome, RetrainOutcome) and outcome.unchanged:
         lines.append(
-            f"           [yellow]in quarantine: {step['quarantined']:,} rows, "
+            "[green]nothing new[/]: data and configuration are the same as before, so "
+            "all steps were skipped"
+        )
+    return "\n".join(lines)
+
+
+def head(step: str, text: str) -> str:
+    """Return the first line of a step."""
+    return f"[bold]{step:<10}[/] {text}"
+
+
+def path_line(path: str) -> str:
+    """Return a line with a path."""
+    return INDENT + escape(path)
+
+
+def describe_prepare(step: Json) -> Iterator[str]:
+    """Yield the rows per split, excluded columns and quarantined rows."""
+    counts = ", ".join(f"{count:,} {split}" for split, count in step["rows"].items())
+    rows = sum(step["rows"].values())
+    yield head("prepare", f"{rows:,} rows: {counts}; {pace(step)}")
+    left_out = [name for name, kind in step["columns"].items() if kind == "left out"]
+    if left_out:
+        yield f"{INDENT}not modelled: {escape(', '.join(left_out))}"
+    if step["quarantined"] or step["bad_files"]:
+        yield (
+            f"{INDENT}[yellow]in quarantine: {step['quarantined']:,} rows, "
             f"{len(step['bad_files'])} files[/]"
         )
-    lines.append(f"           {escape(step['path'])}")
-    return "\n".join(lines)
+    yield path_line(step["path"])
 
 
-def fitting(step: Result) -> str:
-    """Whether the data is fit to learn from."""
+def describe_validation(step: Json) -> Iterator[str]:
+    """Yield whether the data passed validation, and the checks that failed."""
     if step["fit"]:
-        return f"[bold]contract[/]   {escape(step['reason'])}"
-    lines = ["[bold]contract[/]   [yellow]the data is not as it was[/]"]
-    for check in step["checks"]:
-        if not check["passed"]:
-            failed = f"{check['name']}: {check['remark']}"
-            lines.append(f"           [yellow]{escape(failed)}[/]")
+        yield head("contract", escape(step["reason"]))
+        return
+    yield head("contract", "[yellow]data validation failed[/]")
+    yield from failed_checks(step)
     if not step["passed"]:
-        lines.append(
-            "           nothing was trained; if it is meant so, "
+        yield (
+            f"{INDENT}no model was trained; to train in spite of it, use "
             "[bold]--set contract.on_failure=warn[/]"
         )
+
+
+def failed_checks(step: Json) -> Iterator[str]:
+    """Yield a line for each check that failed."""
+    for check in step["checks"]:
+        if not check["passed"]:
+            text = escape(f"{check['name']}: {check['remark']}")
+            yield f"{INDENT}[yellow]{text}[/]"
+
+
+def describe_train(step: Json) -> Iterator[str]:
+    """Yield the number of epochs and the validation NLL."""
+    yield head(
+        "train",
+        f"{step['epochs']} epochs, validation NLL {step['valid_nll']:.4f} nats per "
+        f"row; {pace(step)}",
+    )
+    if start := step.get("start"):
+        yield (
+            f"{INDENT}started from the champion, on {start['new']:,} new rows and "
+            f"{start['old']:,} of its {start['old_of']:,} rows"
+        )
+    yield path_line(step["path"])
+
+
+def describe_evaluate(step: Json) -> Iterator[str]:
+    """Yield the test NLL beside that of independent columns."""
+    metrics = step["metrics"]
+    yield head(
+        "evaluate",
+        f"test NLL [bold]{metrics['test/nll']:.4f}[/] nats per row, independent "
+        f"columns {metrics['test/independent_nll']:.4f}: "
+        f"[bold]{gain(metrics['test/gain'], 4)}[/]; {pace(step)}",
+    )
+    yield path_line(step["path"])
+
+
+def describe_fidelity(step: Json) -> Iterator[str]:
+    """Yield the metrics of synthetic rows."""
+    metrics = ", ".join(
+        f"{name.removeprefix('samples/').replace('_', ' ')} {value:.3f}"
+        for name, value in step["metrics"].items()
+    )
+    rows = step["rows"]["synthetic"]
+    yield head("fidelity", f"{rows:,} rows: {escape(metrics)}; {pace(step)}")
+    yield path_line(step["page"])
+
+
+def describe_gate(step: Json) -> Iterator[str]:
+    """Yield the number of checks of the gate, and the checks that failed."""
+    checks = len(step["checks"])
+    yield head(
+        "gate", f"{checks} checks on {step['rows']:,} held-out rows; {pace(step)}"
+    )
+    yield from failed_checks(step)
+
+
+def describe_report(path: str) -> Iterator[str]:
+    """Yield the path of the report."""
+    yield head("report", escape(path))
+
+
+def describe_register(step: Json) -> Iterator[str]:
+    """Yield the alias of the new version and the reason for it."""
+    colour = "green" if step["promoted"] else "yellow"
+    alias = step["alias"] or "refused"
+    yield head(
+        "register",
+        f"{escape(step['uri'])} is [{colour}]{alias}[/]: {escape(step['reason'])}",
+    )
+    if step["person"]:
+        _, name, number = step["uri"].split("/")
+        yield (
+            f"{INDENT}needs manual approval: "
+            f"[bold]chainrule promote {escape(name)} {number} --reason ...[/]"
+        )
+
+
+def describe_score(step: Json) -> Iterator[str]:
+    """Yield the number of anomalies, and the most anomalous rows."""
+    yield head(
+        "score",
+        f"{step['rows_out']:,} rows, {step['anomalies']:,} anomalies "
+        f"({rule(step['rule'])}), {step['rows_quarantined']:,} in quarantine; "
+        f"{pace(step)}",
+    )
+    yield path_line(step["path"])
+    small = [segment["value"] for segment in step["segments"] if not segment["own"]]
+    if small:
+        yield (
+            f"{INDENT}[yellow]too few calibration rows of their own, so calibrated on "
+            f"all: {escape(listed(small))}[/]"
+        )
+    for number, row in enumerate(step["most_anomalous"], start=1):
+        yield f"  {number}. {escape(row_name(row))}"
+        for text in explanation(row["explanation"], {}):
+            yield f"     {text}"
+
+
+def describe_backfill(step: Json) -> Iterator[str]:
+    """Yield the number of partitions that were scored, and their range."""
+    yield head(
+        "backfill",
+        f"{len(step['scored'])} of {step['partitions']} partitions were new: "
+        f"{step['rows_out']:,} rows, {step['anomalies']:,} anomalies, "
+        f"{step['rows_quarantined']:,} in quarantine; {pace(step)}",
+    )
+    if step["scored"]:
+        first, last = escape(step["scored"][0]), escape(step["scored"][-1])
+        yield INDENT + (first if first == last else f"{first} to {last}")
+    yield path_line(step["path"])
+
+
+def describe_monitor(step: Json) -> Iterator[str]:
+    """Yield the verdict on drift, and the reasons for it."""
+    colour = {"drift": "red", "stable": "green"}.get(step["verdict"], "yellow")
+    yield head(
+        "monitor",
+        f"{step['rows_out']:,} rows: [{colour}]{step['verdict']}[/], "
+        f"{step['rows_quarantined']:,} in quarantine; {pace(step)}",
+    )
+    for reason in step["reasons"][:MAX_REASONS]:
+        yield INDENT + escape(reason)
+    if len(step["reasons"]) > MAX_REASONS:
+        yield f"{INDENT}and {len(step['reasons']) - MAX_REASONS} more"
+    for text in (step["remedy"], step["caution"]):
+        if text:
+            yield INDENT + escape(text)
+    yield path_line(step["page"])
+
+
+def describe_compare(step: Json) -> Iterator[str]:
+    """Yield the NLL of both models and the interval of the difference."""
+    low, high = step["difference_interval"]
+    first, second = step["nll"]
+    yield head(
+        "compare",
+        f"{step['rows_out']:,} rows: NLL {first:.4f} and {second:.4f} nats per row; "
+        f"the first model is [bold]{gain(step['difference'], 4)}[/] ({low:+.4f} to "
+        f"{high:+.4f}); {pace(step)}",
+    )
+    yield path_line(step["page"])
+
+
+def describe_sample(step: Json) -> Iterator[str]:
+    """Yield the number of synthetic rows."""
+    yield head("sample", f"{step['rows_out']:,} rows; {pace(step)}")
+    yield path_line(step["path"])
+
+
+def describe_embed(step: Json) -> Iterator[str]:
+    """Yield the number of rows and features."""
+    yield head(
+        "embed",
+        f"{step['rows_out']:,} rows, {step['features']:,} features, "
+        f"{step['rows_quarantined']:,} in quarantine; {pace(step)}",
+    )
+    yield path_line(step["path"])
+
+
+def describe_impute(step: Json) -> Iterator[str]:
+    """Yield the number of filled cells per column, and of cells left null."""
+    cells = sum(step["filled"].values())
+    yield head(
+        "impute", f"{step['rows_out']:,} rows, {cells:,} cells filled; {pace(step)}"
+    )
+    for key, note in (("filled", ""), ("left", " (not modelled, left null)")):
+        counts = ", ".join(f"{name} {count:,}" for name, count in step[key].items())
+        if counts:
+            yield f"{INDENT}{escape(counts)}{note}"
+    yield path_line(step["path"])
+
+
+def describe_export(step: Json) -> Iterator[str]:
+    """Yield the size of the ONNX file and how exactly it reproduces the model."""
+    yield head("export", f"{escape(step['path'])}, {step['bytes']:,} bytes")
+    yield (
+        f"{INDENT}log-probabilities of {step['rows']} rows by onnxruntime differ by at "
+        f"most {step['furthest']:.1e} nats"
+    )
+
+
+DESCRIPTIONS: dict[str, Callable[[Any], Iterator[str]]] = {
+    "prepare": describe_prepare,
+    "contract": describe_validation,
+    "train": describe_train,
+    "evaluate": describe_evaluate,
+    "fidelity": describe_fidelity,
+    "gate": describe_gate,
+    "report": describe_report,
+    "register": describe_register,
+    "score": describe_score,
+    "backfill": describe_backfill,
+    "monitor": describe_monitor,
+    "compare": describe_compare,
+    "sample": describe_sample,
+    "embed": describe_embed,
+    "impute": describe_impute,
+    "export": describe_export,
+}
+"""Functions that describe a step, by the field of the outcome that holds its result."""
+
+
+def describe_aliases(moved: Json) -> str:
+    """Return which versions are champion and previous after a promotion or rollback."""
+    uri = f"models:/{escape(moved['name'])}/"
+    lines = [f"{uri}{moved['champion']} is [green]champion[/]"]
+    if moved.get("done"):
+        lines[0] += ", unchanged"
+    if moved["previous"] is not None:
+        lines.append(f"{uri}{moved['previous']} is previous")
+    if "withdrawn" in moved:
+        lines.append(
+            f"{uri}{moved['withdrawn']} is withdrawn; only [bold]chainrule promote[/] "
+            "makes it champion again"
+        )
     return "\n".join(lines)
 
 
-def trained(step: Result) -> str:
-    """How training ended."""
-    lines = [
-        f"[bold]train[/]      {step['epochs']} epochs, valid NLL "
-        f"{step['valid_nll']:.4f} nats per row; {pace(step)}"
-    ]
-    if begin := step.get("start"):
+def describe_changes(outcome: DeployOutcome) -> str:
+    """Return the changes to the Prefect server, made or only listed."""
+    colours = {"create": "green", "update": "yellow", "delete": "red"}
+    lines = []
+    for change in outcome.changes:
+        colour = colours.get(change.change, "dim")
+        fields = f" ({', '.join(change.fields)})" if change.fields else ""
         lines.append(
-            f"           went on from the champion, on {begin['new']:,} new rows and "
-            f"{begin['old']:,} of {begin['old_of']:,} that it knew"
+            f"[{colour}]{change.change:<10}[/]{change.kind} {escape(change.name)}"
+            f"{escape(fields)}"
         )
-    return "\n".join([*lines, f"           {escape(step['path'])}"])
-
-
-def judged(step: Result) -> str:
-    """What the held-out rows said."""
-    figures = step["metrics"]
-    return (
-        f"[bold]evaluate[/]   test NLL [bold]{figures['test/nll']:.4f}[/] nats per "
-        f"row, independent columns {figures['test/independent_nll']:.4f}: "
-        f"[bold]{gain(figures['test/gain'], 4)}[/]; {pace(step)}\n"
-        f"           {escape(step['path'])}"
-    )
+    if outcome.dry_run:
+        lines.append("dry run: nothing was changed")
+    elif outcome.pool is not None:
+        pool = escape(outcome.pool)
+        lines.append(f"start a worker: [bold]prefect worker start --pool {pool}[/]")
+    return "\n".join(lines or ["no deployments exist"])
 
 
 def gain(nats: float, digits: int) -> str:
-    """By how much a model beats independent columns, or is beaten by them."""
+    """Return a difference in mean log-likelihood as `N nats better` or `worse`."""
     return f"{abs(nats):.{digits}f} nats {'better' if nats >= 0 else 'worse'}"
 
 
-def gated(step: Result) -> str:
-    """What the challenger had to show, and what it failed to."""
-    lines = [
-        f"[bold]gate[/]       {len(step['checks'])} checks on {step['rows']:,} "
-        f"held-out rows; {pace(step)}"
-    ]
-    for check in step["checks"]:
-        if not check["passed"]:
-            failed = f"{check['name']}: {check['remark']}"
-            lines.append(f"           [yellow]{escape(failed)}[/]")
-    return "\n".join(lines)
+def rule(anomaly_rule: Mapping[str, float]) -> str:
+    """Return which rows a rule calls anomalies.
 
-
-def moved(result: Result) -> str:
-    """Which versions are champion and previous now."""
-    name = escape(result["name"])
-    lines = [f"models:/{name}/{result['champion']} is [green]champion[/]"]
-    if result.get("done"):
-        lines[0] += ", as before"
-    if result["previous"] is not None:
-        lines.append(f"models:/{name}/{result['previous']} is previous")
-    if "withdrawn" in result:
-        lines.append(
-            f"models:/{name}/{result['withdrawn']} was rolled back and comes back only "
-            "with [bold]chainrule promote[/]"
-        )
-    return "\n".join(lines)
-
-
-def deployed(result: Result) -> str:
-    """What a deployment changed, or would."""
-    colours = {"create": "green", "update": "yellow", "delete": "red"}
-    lines = []
-    for each in result["changes"]:
-        colour = colours.get(each["change"], "dim")
-        fields = f" ({', '.join(each['fields'])})" if "fields" in each else ""
-        lines.append(
-            f"[{colour}]{each['change']:<10}[/]{each['kind']} {escape(each['name'])}"
-            f"{escape(fields)}"
-        )
-    if result["dry_run"]:
-        lines.append("nothing was changed: --dry-run")
-    elif "pool" in result:
-        pool = escape(result["pool"])
-        lines.append(f"a worker is needed: [bold]prefect worker start --pool {pool}[/]")
-    return "\n".join(lines or ["there was nothing"])
-
-
-def compared(step: Result) -> str:
-    """How much synthetic rows are like real ones."""
-    figures = {k.removeprefix("samples/"): v for k, v in step["metrics"].items()}
-    told = ", ".join(
-        f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items()
-    )
-    return (
-        f"[bold]samples[/]    {step['rows']['synthetic']:,} rows: {escape(told)}; "
-        f"{pace(step)}\n           {escape(step['page'])}"
-    )
-
-
-def registered(step: Result) -> str:
-    """Which version it became."""
-    colour = "green" if step["promoted"] else "yellow"
-    lines = [
-        f"[bold]register[/]   {escape(step['uri'])} is "
-        f"[{colour}]{step['alias'] or 'refused'}[/]: {escape(step['reason'])}"
-    ]
-    if step["person"]:
-        _, name, number = step["uri"].split("/")
-        lines.append(
-            "           a person has to decide: "
-            f"[bold]chainrule promote {escape(name)} {number} --reason ...[/]"
-        )
-    return "\n".join(lines)
-
-
-def scored(step: Result) -> str:
-    """What was found in the scored rows."""
-    lines = [
-        f"[bold]score[/]      {step['rows_out']:,} rows, {step['anomalies']:,} "
-        f"anomalies ({rule(step['rule'])}), {step['rows_quarantined']:,} in "
-        f"quarantine; {pace(step)}",
-        f"           {escape(step['path'])}",
-    ]
-    few = [segment["value"] for segment in step["segments"] if not segment["own"]]
-    if few:
-        lines.append(
-            f"           [yellow]compared with all calibration rows, having too few "
-            f"of their own: {escape(listed(few))}[/]"
-        )
-    for number, row in enumerate(step["most_anomalous"], start=1):
-        lines.append(f"  {number}. {escape(row_title(row))}")
-        lines += [f"     {line}" for line in blame(row["explanation"], {})]
-    return "\n".join(lines)
-
-
-def backfilled(step: Result) -> str:
-    """How many partitions were scored, and which were the last."""
-    lines = [
-        f"[bold]backfill[/]   {len(step['scored'])} of {step['partitions']} partitions "
-        f"were new: {step['rows_out']:,} rows, {step['anomalies']:,} anomalies, "
-        f"{step['rows_quarantined']:,} in quarantine; {pace(step)}"
-    ]
-    if step["scored"]:
-        first, last = escape(step["scored"][0]), escape(step["scored"][-1])
-        lines.append(f"           {first}" + (f" to {last}" if first != last else ""))
-    return "\n".join([*lines, f"           {escape(step['path'])}"])
-
-
-def monitored(step: Result) -> str:
-    """Whether rows have changed, and which columns."""
-    colour = {"drift": "red", "stable": "green"}.get(step["verdict"], "yellow")
-    lines = [
-        f"[bold]monitor[/]    {step['rows_out']:,} rows: [{colour}]{step['verdict']}[/]"
-        f", {step['rows_quarantined']:,} unreadable; {pace(step)}"
-    ]
-    lines += [f"           {escape(reason)}" for reason in step["reasons"][:NAMED]]
-    if len(step["reasons"]) > NAMED:
-        lines.append(f"           and {len(step['reasons']) - NAMED} more")
-    for said in (step["remedy"], step["caution"]):
-        if said:
-            lines.append(f"           {escape(said)}")
-    lines.append(f"           {escape(step['page'])}")
-    return "\n".join(lines)
-
-
-def weighed(step: Result) -> str:
-    """Which of two models is better."""
-    low, high = step["difference_interval"]
-    first, second = step["nll"]
-    return (
-        f"[bold]compare[/]    {step['rows_out']:,} rows: NLL {first:.4f} and "
-        f"{second:.4f} nats per row; the first model is "
-        f"[bold]{gain(step['difference'], 4)}[/] ({low:+.4f} to {high:+.4f}); "
-        f"{pace(step)}\n"
-        f"           {escape(step['page'])}"
-    )
-
-
-def rule(said: Result) -> str:
-    """What an anomaly is."""
-    ((kind, value),) = said.items()
+    Args:
+        anomaly_rule: One of `threshold`, `fdr` and `budget` with its value.
+    """
+    ((kind, value),) = anomaly_rule.items()
     if kind == "threshold":
-        return f"severity from {value:g}"
+        return f"severity at least {value:g}"
     if kind == "fdr":
-        return f"q-value up to {value:g}"
-    return (
-        f"the most anomalous {value:,.0f}"
-        if value >= 1
-        else f"the most anomalous {100 * value:g} %"
-    )
+        return f"q-value at most {value:g}"
+    share = f"{value:,.0f}" if value >= 1 else f"{100 * value:g} %"
+    return f"the most anomalous {share}"
 
 
-def listed(names: Sequence[str], most: int = 5) -> str:
-    """Some names, and how many more there are."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of a list, and the number of the others."""
+    more = len(names) - MAX_NAMES
+    text = ", ".join(names[:MAX_NAMES])
+    return f"{text} and {more} more" if more > 0 else text
 
 
-def sampled(step: Result) -> str:
-    """How many rows were drawn."""
-    return (
-        f"[bold]sample[/]     {step['rows_out']:,} rows; {pace(step)}\n"
-        f"           {escape(step['path'])}"
-    )
-
-
-def embedded(step: Result) -> str:
-    """Of how many rows there are features."""
-    return (
-        f"[bold]embed[/]      {step['rows_out']:,} rows, {step['features']:,} "
-        f"features, {step['rows_quarantined']:,} in quarantine; {pace(step)}\n"
-        f"           {escape(step['path'])}"
-    )
-
-
-def imputed(step: Result) -> str:
-    """How many cells were filled, and which could not be."""
-    lines = [
-        f"[bold]impute[/]     {step['rows_out']:,} rows, "
-        f"{sum(step['filled'].values()):,} cells filled; {pace(step)}"
-    ]
-    for what in ("filled", "left"):
-        cells = [f"{name} {count:,}" for name, count in step[what].items()]
-        if cells:
-            note = "" if what == "filled" else " (not modelled, left empty)"
-            lines.append(f"           {escape(', '.join(cells))}{note}")
-    lines.append(f"           {escape(step['path'])}")
-    return "\n".join(lines)
-
-
-def pace(step: Result) -> str:
-    """How fast a step was, or that there was nothing left to do."""
+def pace(step: Json) -> str:
+    """Return how long a step took and its rows per second, or `already done`."""
     if step["done"]:
         return "[green]already done[/]"
     if "rows_per_s" in step:
@@ -305,22 +346,23 @@ def pace(step: Result) -> str:
     return f"{step['seconds']:.1f} s"
 
 
-def row_title(row: Result) -> str:
-    """Name an anomalous row: its carried columns, or where it came from."""
+def row_name(row: Json) -> str:
+    """Return the id columns of a row, or its place in the dataset if it has none."""
     ids = ", ".join(f"{name}={value}" for name, value in row["ids"].items())
     return ids or f"row {row['row']} of {row['source']}"
 
 
-def blame(explanation: Sequence[Result], labels: Mapping[str, str]) -> list[str]:
-    """The columns to blame for an anomalous row, a line each.
+def explanation(columns: Sequence[Json], labels: Mapping[str, str]) -> list[str]:
+    """Return a line for each column that makes a row anomalous.
 
     Args:
-        explanation: The columns, most anomalous first, with value and expectation.
-        labels: What columns are called in plain words; their names if not here.
+        columns: The columns, largest contribution first, with observed and expected
+            value.
+        labels: Names of columns for readers; others keep their own name.
     """
     return [
         f"{escape(labels.get(each['column'], each['column']))} was "
         f"[bold]{escape(str(each['value']))}[/], "
         f"expected {escape(str(each['expected']))} ({each['contribution']:+.1f} nats)"
-        for each in explanation
+        for each in columns
     ]

@@ -1,9 +1,9 @@
-"""Whose turn it is: one run at a time works on a dataset, also after a crash.
+"""Let one run at a time work on a dataset, also after a run or a server has crashed.
 
-A slot of Prefect's concurrency limits is held by a lease. A server that is restarted
-forgets its leases, unless told where to keep them, and the slot stays taken for ever.
-And where a run died with its machine, nobody says so. Hence a run that finds the slot
-taken looks whether there is somebody who has it.
+Runs share a slot of a Prefect concurrency limit, which is held by a lease. A server
+that is restarted forgets its leases, unless it is told where to store them, and the
+slot stays taken for ever. And nobody reports a run that died with its machine. So a run
+that finds the slot taken checks whether a living run holds it.
 """
 
 import contextlib
@@ -37,127 +37,134 @@ from prefect.states import Cancelled, Crashed
 logger = logging.getLogger(__name__)
 
 TAG = "chainrule"
-"""Of all deployments; the other one is the name of the dataset."""
+"""Tag of all deployments; a second tag is the name of the dataset."""
 
-PATIENCE = 5.0
-"""Seconds that a run waits for another one to end, where it is not to be queued."""
+WAIT_SECONDS = 5.0
+"""Seconds that a run waits for the slot where `schedules` does not queue runs."""
 
-HEARTBEAT = 180.0
-"""Seconds between the events by which Prefect's flow runs tell that they live."""
+HEARTBEAT_SECONDS = 180.0
+"""Seconds between the heartbeat events that Prefect emits for a flow run."""
 
-SILENCE = 600.0
-"""Seconds without one after which a run may be dead; it gets `HEARTBEAT` to object."""
+SILENCE_SECONDS = 600.0
+"""Seconds without a heartbeat after which a run is presumed dead."""
 
-MOMENT = 5.0
-"""Seconds within which a run that got the slot has said so."""
+CLAIM_SECONDS = 5.0
+"""Seconds within which a run that got the slot has tagged itself as its holder."""
 
 HEARTBEAT_EVENT = "prefect.flow-run.heartbeat"
+"""Name of Prefect's heartbeat events."""
 
-LATEST = 20
-"""How many of the latest runs that crashed are looked at for what they left behind."""
+MAX_ENDED_RUNS = 20
+"""Number of the latest crashed runs whose child runs are looked up."""
 
 
 def limit_name(name: str) -> str:
-    """The concurrency limit of a dataset, which lets one run work at a time."""
+    """Return the name of the concurrency limit of a dataset, which has one slot."""
     return f"chainrule-{name}"
 
 
 @contextlib.contextmanager
-def turn(name: str, *, queue: bool) -> Iterator[None]:
-    """Holds the slot of a dataset.
+def hold(name: str, *, queue: bool) -> Iterator[None]:
+    """Hold the slot of a dataset while the block runs.
 
     Args:
-        name: Of the dataset.
-        queue: Whether to wait for a run that has it, or to give up.
+        name: Name of the dataset.
+        queue: Whether to wait for a run that holds the slot, or to give up.
 
     Raises:
-        TimeoutError: Another run has it, or waits for it to do the same.
+        TimeoutError: Another run holds the slot, or another run of this deployment
+            already waits for it.
     """
     with get_client(sync_client=True) as client:
         client.upsert_global_concurrency_limit_by_name(limit_name(name), 1)
-        free(client, name)
-        bury(client, ended_badly(client, name))
-        waits = first_in_line(client, name)
-    if waits is not None:
-        raise TimeoutError(f"run {waits.name} waits its turn to do the same")
+        release_stale_slot(client, name)
+        crash_children(client, crashed_runs(client, name))
+        waiting = earlier_waiting_run(client, name)
+    if waiting is not None:
+        raise TimeoutError(f"run {waiting.name} already waits to do the same")
     with contextlib.ExitStack() as stack:
-        seconds = None if queue else PATIENCE
+        seconds = None if queue else WAIT_SECONDS
         try:
             stack.enter_context(concurrency(limit_name(name), timeout_seconds=seconds))
         except TimeoutError as error:
-            raise TimeoutError(f"another run on {name} is under way") from error
-        tell_holder(name)
+            raise TimeoutError(f"another run works on {name}") from error
+        tag_holder(name)
         yield
 
 
-def tell_holder(name: str) -> None:
-    """Says of this run, by a tag, that it has the slot."""
+def tag_holder(name: str) -> None:
+    """Tag the current flow run as the holder of a dataset's slot."""
     with get_client(sync_client=True) as client:
         own = client.read_flow_run(UUID(str(flow_run.id)))
         client.update_flow_run(own.id, tags=sorted({*own.tags, limit_name(name)}))
 
 
-def free(client: SyncPrefectClient, name: str) -> None:
-    """Frees the slot of a dataset if it is taken and nobody has it."""
-    if not taken(client, name):
+def release_stale_slot(client: SyncPrefectClient, name: str) -> None:
+    """Release the slot of a dataset if it is taken and no living run holds it.
+
+    Runs that hold it without a heartbeat are marked as crashed.
+    """
+    if not is_taken(client, name):
         return
-    silent = [run for run in holders(client, name) if not beats(client, run)]
+    silent = [r for r in slot_holders(client, name) if not has_heartbeat(client, r)]
     if silent:
-        # After an outage of the server those that live are not heard at once.
-        time.sleep(HEARTBEAT)
+        # After an outage of the server, living runs need a period to be heard again.
+        time.sleep(HEARTBEAT_SECONDS)
     for run in silent:
-        if not beats(client, run):
-            message = f"no sign of life for {SILENCE / 60:.0f} minutes"
+        if not has_heartbeat(client, run):
+            message = f"no heartbeat for {SILENCE_SECONDS / 60:.0f} minutes"
             client.set_flow_run_state(run.id, Crashed(message=message), force=True)
             logger.warning("run %s is marked as crashed: %s", run.name, message)
-    if holders(client, name):
+    if slot_holders(client, name):
         return
-    # Who has just got it says so in a moment; and two that look must not both free it.
-    time.sleep(MOMENT * random.uniform(1, 2))
-    if taken(client, name) and not holders(client, name):
+    # A run that has just got the slot tags itself soon; and of two runs that look at
+    # the same time, one must see what the other has done.
+    time.sleep(CLAIM_SECONDS * random.uniform(1, 2))
+    if is_taken(client, name) and not slot_holders(client, name):
         update = GlobalConcurrencyLimitUpdate(active_slots=0)
         client.update_global_concurrency_limit(limit_name(name), update)
-        logger.warning("the slot of %s was taken by no run and is free now", name)
+        logger.warning("the slot of %s was held by no run and is released", name)
 
 
-def first_in_line(client: SyncPrefectClient, name: str) -> FlowRun | None:
-    """An earlier run of this deployment that waits for the slot, if there is one.
+def earlier_waiting_run(client: SyncPrefectClient, name: str) -> FlowRun | None:
+    """Return an earlier run of this deployment that waits for the slot, if any.
 
-    A run that waits is a process: there is one of each deployment at most.
+    A waiting run occupies a process, so each deployment has one at most.
     """
     if deployment.id is None:
         return None
-    under_way = client.read_flow_runs(
-        flow_run_filter=in_states(StateType.RUNNING), deployment_filter=this()
+    running = client.read_flow_runs(
+        flow_run_filter=in_states(StateType.RUNNING),
+        deployment_filter=this_deployment(),
     )
     own = client.read_flow_run(UUID(str(flow_run.id)))
-    for run in under_way:
-        earlier = (run.start_time, run.id) < (own.start_time, own.id)
+    for run in running:
+        is_earlier = (run.start_time, run.id) < (own.start_time, own.id)
         holds = limit_name(name) in run.tags
-        if earlier and not holds and beats(client, run):
+        if is_earlier and not holds and has_heartbeat(client, run):
             return run
     return None
 
 
-def taken(client: SyncPrefectClient, name: str) -> bool:
-    """Whether the slot of a dataset is taken."""
+def is_taken(client: SyncPrefectClient, name: str) -> bool:
+    """Return whether the slot of a dataset is taken."""
     limit = client.read_global_concurrency_limit_by_name(limit_name(name))
     return limit.active_slots > 0
 
 
-def holders(client: SyncPrefectClient, name: str) -> list[FlowRun]:
-    """The runs under way that got the slot: one, if any."""
-    got = in_states(StateType.RUNNING)
-    got.tags = FlowRunFilterTags(all_=[limit_name(name)])
-    return client.read_flow_runs(flow_run_filter=got)
+def slot_holders(client: SyncPrefectClient, name: str) -> list[FlowRun]:
+    """Return the running flow runs that are tagged as holders of a dataset's slot."""
+    tagged = in_states(StateType.RUNNING)
+    tagged.tags = FlowRunFilterTags(all_=[limit_name(name)])
+    return client.read_flow_runs(flow_run_filter=tagged)
 
 
-def beats(client: SyncPrefectClient, run: FlowRun) -> bool:
-    """Whether a run has told lately that it lives."""
-    since = datetime.now(UTC) - timedelta(seconds=SILENCE)
+def has_heartbeat(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Return whether a run has started or sent a heartbeat recently."""
+    since = datetime.now(UTC) - timedelta(seconds=SILENCE_SECONDS)
     if run.start_time is None or run.start_time > since:
         return True
-    path: Any = "/events/filter"  # Prefect's list of paths lacks it
+    path: Any = "/events/filter"  # missing from Prefect's type of paths
     answer = client.request(
         "POST",
         path,
@@ -173,65 +180,63 @@ def beats(client: SyncPrefectClient, run: FlowRun) -> bool:
     return bool(answer.json()["events"])
 
 
-def ended_badly(client: SyncPrefectClient, name: str) -> list[FlowRun]:
-    """The latest runs of a dataset's deployments that crashed or were cancelled."""
+def crashed_runs(client: SyncPrefectClient, name: str) -> list[FlowRun]:
+    """Return the latest crashed or cancelled runs of a dataset's deployments."""
     return client.read_flow_runs(
         flow_run_filter=in_states(StateType.CRASHED, StateType.CANCELLED),
-        deployment_filter=of(name),
+        deployment_filter=dataset_deployments(name),
         sort=FlowRunSort.START_TIME_DESC,
-        limit=LATEST,
+        limit=MAX_ENDED_RUNS,
     )
 
 
-def bury(client: SyncPrefectClient, parents: list[FlowRun]) -> None:
-    """Ends the runs that died within others: a worker says it of the outermost only."""
+def crash_children(client: SyncPrefectClient, parents: list[FlowRun]) -> None:
+    """Mark the unfinished child runs of crashed runs as crashed.
+
+    A Prefect worker marks the outermost run only.
+    """
     if not parents:
         return
-    inside = FlowRunFilter(
+    children = FlowRunFilter(
         parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[p.id for p in parents]),
         state=in_states(StateType.RUNNING, StateType.PENDING).state,
     )
-    for run in client.read_flow_runs(flow_run_filter=inside):
-        message = "the process of the run around it was killed"
+    for run in client.read_flow_runs(flow_run_filter=children):
+        message = "the process of its parent run was killed"
         client.set_flow_run_state(run.id, Crashed(message=message), force=True)
 
 
 def collapse_late_runs() -> None:
-    """Cancels the runs of this deployment that an outage has made late.
-
-    They would do what this one does, one after the other.
-    """
+    """Cancel other late runs of this deployment, which would repeat the current one."""
     if deployment.id is None:
         return
     due = in_states(StateType.SCHEDULED)
     due.expected_start_time = FlowRunFilterExpectedStartTime(before_=datetime.now(UTC))
     with get_client(sync_client=True) as client:
         for late in client.read_flow_runs(
-            flow_run_filter=due, deployment_filter=this()
+            flow_run_filter=due, deployment_filter=this_deployment()
         ):
             if str(late.id) == str(flow_run.id):
                 continue
             client.set_flow_run_state(
                 late.id,
-                Cancelled(message=f"late; run {flow_run.name} stands for it"),
+                Cancelled(message=f"late; replaced by run {flow_run.name}"),
                 force=True,
             )
-            logger.info(
-                "the late run %s is cancelled, this one stands for it", late.name
-            )
+            logger.info("the late run %s is cancelled: this run replaces it", late.name)
 
 
-def this() -> DeploymentFilter:
-    """The deployment of this run."""
+def this_deployment() -> DeploymentFilter:
+    """Return a filter for the deployment of the current flow run."""
     return DeploymentFilter(id=DeploymentFilterId(any_=[UUID(str(deployment.id))]))
 
 
-def of(name: str) -> DeploymentFilter:
-    """The deployments of a dataset."""
+def dataset_deployments(name: str) -> DeploymentFilter:
+    """Return a filter for all deployments of a dataset."""
     return DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG, name]))
 
 
 def in_states(*kinds: StateType) -> FlowRunFilter:
-    """The flow runs in any of some states."""
+    """Return a filter for flow runs in any of the given states."""
     kind = FlowRunFilterStateType(any_=list(kinds))
     return FlowRunFilter(state=FlowRunFilterState(type=kind))

@@ -1,318 +1,211 @@
-"""Deployments of a configuration: what should be, what is, and the way from here.
+"""Create, update and delete the Prefect deployments that a configuration describes.
 
-A deployment of a flow has the name of the dataset, so that `scheduled-retrain/orders`
-is found at once. All carry the tags `chainrule` and the name, by which they are known.
+A deployment has the name of its dataset, such as `scheduled-retrain/orders`, and the
+tags `chainrule` and the name of the dataset, by which it is found again.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Literal
 
-from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import (
-    DeploymentScheduleCreate,
-    WorkPoolCreate,
-)
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import (
-    CronSchedule,
-    IntervalSchedule,
-    RRuleSchedule,
-)
-from prefect.events.actions import RunDeployment
-from prefect.events.schemas.automations import (
-    AutomationCore,
-    EventTrigger,
-    Posture,
-)
-from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.asyncutils import run_coro_as_sync
-from prefect.utilities.callables import parameter_schema
 from prefect.workers.utilities import (
     get_default_base_job_template_for_infrastructure_type,
 )
-from pydantic import ValidationError
 
-from flows.deploy import dataset_lock, scheduled
-from tasks.config.paths import make_paths_absolute
+from flows.deploy import automations, dataset_lock, scheduled
+from flows.deploy.specs import DeploymentSpec, deployment_fields, deployment_specs
+from flows.outcomes import Outcome
 from tasks.config.root import Config
-from tasks.config.schedules import Schedule
-from tasks.runtime import environment
-
-FLOWS: dict[str, Flow[..., Any]] = {
-    "retrain": scheduled.retrain,
-    "score": scheduled.score,
-    "monitor": scheduled.monitor,
-    "sample": scheduled.sample,
-}
-"""The flow of each kind of deployment, by the key of its schedule."""
-
-ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)
-"""From where intervals count; a moving anchor would change at every deployment."""
-
-DTSTART = "DTSTART:20200101T000000"
-"""From where an RRULE counts that does not say."""
-
-Json = dict[str, Any]  # JSON-able values
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A deployment as it should be.
+class Change:
+    """A change to one object of the Prefect server.
 
     Attributes:
-        flow: Its flow.
-        facts: What is compared with the deployment that is there, JSON-able.
-        schedule: When it runs.
-        options: What else it is created with.
+        kind: Kind of object: deployment, work pool or automation.
+        name: Full name of the object.
+        change: What is done to it.
+        fields: Names of the fields that an update changes.
     """
 
-    flow: Flow[..., Any]
-    facts: Json
-    schedule: DeploymentScheduleCreate
-    options: Json
+    kind: Literal["deployment", "work pool", "automation"]
+    name: str
+    change: Literal["create", "update", "delete", "unchanged"]
+    fields: tuple[str, ...] = ()
 
 
-def deploy(config: Config, *, dry_run: bool = False) -> Json:
-    """Makes the deployments of a configuration what they should be.
+@dataclass(frozen=True, kw_only=True)
+class DeployOutcome(Outcome):
+    """Result of deploying or undeploying a configuration.
+
+    Attributes:
+        changes: Changes to the Prefect server.
+        pool: Name of the work pool whose workers run the deployments, if there are any.
+        dry_run: Whether the changes were only listed.
+    """
+
+    changes: tuple[Change, ...]
+    pool: str | None = None
+    dry_run: bool
+
+
+def deploy(config: Config, *, dry_run: bool = False) -> DeployOutcome:
+    """Bring the deployments of a dataset up to date with its configuration.
 
     Args:
-        config: Its `schedules` say which there are.
-        dry_run: Only say what would change.
-
-    Returns:
-        `changes` (kind, name, change and, for updates, the fields), `pool`, `dry_run`.
+        config: Configuration whose section `schedules` describes the deployments.
+        dry_run: Whether to list the changes only.
 
     Raises:
-        ValueError: There is no schedule, one cannot be read, or a block is missing.
+        ValueError: The configuration has no schedule, a schedule cannot be parsed, or a
+            notification block is missing.
     """
-    wanted = wanted_deployments(config)
-    if not wanted:
+    specs = deployment_specs(config)
+    if not specs:
         raise ValueError(
-            f"{config.name}: has no schedules; add, say, schedules: "
-            '{retrain: {cron: "0 3 * * *"}}'
+            f"{config.name}: the configuration has no schedules; add some, such as "
+            'schedules: {retrain: {cron: "0 3 * * *"}}'
         )
     with get_client(sync_client=True) as client:
         check_blocks(client, config.schedules.notify)
-        there = existing(client, config.name)
+        existing = existing_deployments(client, config.name)
         changes = [
             *pool_changes(client, config),
-            *differences(wanted, there),
+            *deployment_changes(specs, existing),
             *automation_changes(client, config),
         ]
         if not dry_run:
-            make_pool(client, config)
-            client.upsert_global_concurrency_limit_by_name(
-                dataset_lock.limit_name(config.name), 1
-            )
-            for name, each in wanted.items():
-                if change_of(changes, name) != "unchanged":
-                    create(client, config, each)
-            for name in there.keys() - wanted.keys():
-                client.delete_deployment(there[name].id)
-            automate(client, config)
-    return {"changes": changes, "pool": config.schedules.work_pool, "dry_run": dry_run}
+            apply(client, config, specs, changes)
+    return DeployOutcome(
+        changes=tuple(changes), pool=config.schedules.work_pool, dry_run=dry_run
+    )
 
 
-def undeploy(name: str, *, dry_run: bool = False) -> Json:
-    """Deletes the deployments of a dataset; the work pool and its queues stay.
+def undeploy(name: str, *, dry_run: bool = False) -> DeployOutcome:
+    """Delete the deployments of a dataset; its work pool and queue remain.
 
-    Returns:
-        `changes` and `dry_run`.
+    Args:
+        name: Name of the dataset.
+        dry_run: Whether to list the changes only.
     """
     with get_client(sync_client=True) as client:
-        there = existing(client, name)
+        existing = existing_deployments(client, name)
+        changes = tuple(Change("deployment", full, "delete") for full in existing)
         if not dry_run:
-            for deployment in there.values():
+            for deployment in existing.values():
                 client.delete_deployment(deployment.id)
-            delete_automations(client, name)
-            if there:
+            automations.delete_automation(client, name)
+            if existing:
                 limit = dataset_lock.limit_name(name)
                 client.delete_global_concurrency_limit_by_name(limit)
-    changes = [
-        {"kind": "deployment", "name": full, "change": "delete"} for full in there
-    ]
-    return {"changes": changes, "dry_run": dry_run}
+    return DeployOutcome(changes=changes, dry_run=dry_run)
 
 
-# --- what should be -------------------------------------------------------------------
+def apply(
+    client: SyncPrefectClient,
+    config: Config,
+    specs: Mapping[str, DeploymentSpec],
+    changes: list[Change],
+) -> None:
+    """Make the changes to the deployments of a dataset.
 
+    The automation is created anew, since the deployment that it runs may be a new one.
 
-def wanted_deployments(config: Config) -> dict[str, Wanted]:
-    """The deployments that a configuration asks for, by their full names."""
-    found = {}
-    for kind, flow in FLOWS.items():
-        schedule = getattr(config.schedules, kind)
-        if schedule is not None:
-            found[f"{flow.name}/{config.name}"] = wanted(config, kind, flow, schedule)
-    return found
-
-
-def wanted(
-    config: Config, kind: str, flow: Flow[..., Any], schedule: Schedule
-) -> Wanted:
-    """One deployment as it should be."""
-    planned = prefect_schedule(kind, schedule)
-    # Workers run in directories of their own.
-    parameters = {"config": make_paths_absolute(config).model_dump(mode="json")}
-    facts = {
-        "entrypoint": f"{flow.fn.__module__}.{flow.fn.__name__}",
-        "parameters": parameters,
-        "schedules": [described(planned, schedule.active)],
-        "tags": sorted([dataset_lock.TAG, config.name, kind]),
-        "work_pool_name": config.schedules.work_pool,
-        "work_queue_name": config.name,
-        # A run would be ended when a restarted server has forgotten its lease; see
-        # `flows/deploy/dataset_lock.py`, which sees to it that there is one at a time.
-        "concurrency_limit": None,
-        # Prefect reads its settings before any code of ours runs.
-        "job_variables": {
-            "env": dict(environment.PATIENT),
-            **config.schedules.job_variables,
-        },
-    }
-    options = {
-        "description": flow.description,
-        "enforce_parameter_schema": True,
-        "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(),
-    }
-    created = DeploymentScheduleCreate(schedule=planned, active=schedule.active)
-    return Wanted(flow, facts, created, options)
-
-
-def prefect_schedule(
-    kind: str, schedule: Schedule
-) -> CronSchedule | IntervalSchedule | RRuleSchedule:
-    """A schedule as Prefect knows it.
-
-    Raises:
-        ValueError: It cannot be read.
+    Args:
+        client: Client of the Prefect server.
+        config: Configuration of the dataset.
+        specs: Deployments that the configuration describes, by full name.
+        changes: Changes to make.
     """
-    try:
-        if schedule.cron is not None:
-            return CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
-        if schedule.rrule is not None:
-            # As the server would say it, or else it seems to change each time.
-            begin = "" if "DTSTART" in schedule.rrule else f"{DTSTART}\n"
-            rrule = f"{begin}{schedule.rrule}"
-            return RRuleSchedule(rrule=rrule, timezone=schedule.timezone)
-        return IntervalSchedule(
-            interval=timedelta(seconds=schedule.interval or 0),
-            anchor_date=ANCHOR,
-            timezone=schedule.timezone,
-        )
-    except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        given = schedule.cron or schedule.rrule
-        raise ValueError(f"schedules.{kind}: {given!r}: {said}") from error
+    create_pool(client, config)
+    client.upsert_global_concurrency_limit_by_name(
+        dataset_lock.limit_name(config.name), 1
+    )
+    existing = existing_deployments(client, config.name)
+    for change in changes:
+        if change.kind != "deployment":
+            continue
+        if change.change in ("create", "update"):
+            create_deployment(client, config.name, specs[change.name])
+        elif change.change == "delete":
+            client.delete_deployment(existing[change.name].id)
+    automations.delete_automation(client, config.name)
+    if config.schedules.retrain_after_drift is not None:
+        deployments = existing_deployments(client, config.name)
+        retrain = deployments[f"{scheduled.retrain.name}/{config.name}"]
+        automations.create_automation(client, config.name, retrain.id)
 
 
-def described(schedule: Any, active: bool) -> Json:  # one of Prefect's schedules
-    """What matters of a schedule; the server writes the rest in its own way."""
-    interval = getattr(schedule, "interval", None)
-    return {
-        "cron": getattr(schedule, "cron", None),
-        "rrule": getattr(schedule, "rrule", None),
-        "interval": interval.total_seconds() if interval else None,
-        "anchor": schedule.anchor_date.timestamp() if interval else None,
-        "timezone": schedule.timezone,
-        "active": active,
-    }
-
-
-# --- what is there --------------------------------------------------------------------
-
-
-def existing(client: SyncPrefectClient, name: str) -> dict[str, DeploymentResponse]:
-    """The deployments of a dataset, by their full names."""
-    tags = DeploymentFilter(tags=DeploymentFilterTags(all_=[dataset_lock.TAG, name]))
-    found = client.read_deployments(deployment_filter=tags)
+def existing_deployments(
+    client: SyncPrefectClient, name: str
+) -> dict[str, DeploymentResponse]:
+    """Return the existing deployments of a dataset by their full names."""
+    found = client.read_deployments(
+        deployment_filter=dataset_lock.dataset_deployments(name)
+    )
     return {f"{client.read_flow(d.flow_id).name}/{d.name}": d for d in found}
 
 
-def facts_of(deployment: DeploymentResponse) -> Json:
-    """What is compared of a deployment that is there, as `Wanted.facts`."""
-    limit = deployment.global_concurrency_limit
-    return {
-        "entrypoint": deployment.entrypoint,
-        "parameters": deployment.parameters,
-        "schedules": [
-            described(each.schedule, each.active) for each in deployment.schedules
-        ],
-        "tags": sorted(deployment.tags),
-        "work_pool_name": deployment.work_pool_name,
-        "work_queue_name": deployment.work_queue_name,
-        "concurrency_limit": limit.limit if limit else None,
-        "job_variables": deployment.job_variables,
-    }
-
-
-def check_blocks(client: SyncPrefectClient, slugs: tuple[str, ...]) -> None:
-    """Raises ValueError where a block that is to be told of failures is not there."""
-    for slug in slugs:
-        kind, slash, name = slug.partition("/")
-        if not slash:
-            raise ValueError(
-                f"schedules.notify: {slug!r} should be TYPE/NAME, such as "
-                "slack-webhook/team"
-            )
-        try:
-            run_coro_as_sync(read_block(kind, name))
-        except ObjectNotFound as error:
-            raise ValueError(
-                f"schedules.notify: there is no block {slug!r} at {client.api_url}; "
-                "create it on the page of Prefect, or with `prefect block create`"
-            ) from error
-
-
-async def read_block(kind: str, name: str) -> None:
-    """Reads a block's description; raises ObjectNotFound if there is none."""
-    async with get_client() as client:
-        await client.read_block_document_by_name(name, kind)
-
-
-# --- the way from here ----------------------------------------------------------------
-
-
-def differences(
-    wanted: Mapping[str, Wanted], there: Mapping[str, DeploymentResponse]
-) -> Iterator[Json]:
-    """What has to change, deployment by deployment."""
-    for name, each in wanted.items():
-        entry: Json = {"kind": "deployment", "name": name}
-        if name not in there:
-            yield entry | {"change": "create"}
+def deployment_changes(
+    specs: Mapping[str, DeploymentSpec], existing: Mapping[str, DeploymentResponse]
+) -> Iterator[Change]:
+    """Yield the changes that turn existing deployments into those described."""
+    for name, spec in specs.items():
+        if name not in existing:
+            yield Change("deployment", name, "create")
             continue
-        facts = facts_of(there[name])
-        fields = [key for key in each.facts if each.facts[key] != facts[key]]
-        if fields:
-            yield entry | {"change": "update", "fields": fields}
-        else:
-            yield entry | {"change": "unchanged"}
-    for name in sorted(there.keys() - wanted.keys()):
-        yield {"kind": "deployment", "name": name, "change": "delete"}
+        fields = deployment_fields(existing[name])
+        changed = tuple(k for k in spec.fields if spec.fields[k] != fields[k])
+        yield Change("deployment", name, "update" if changed else "unchanged", changed)
+    for name in sorted(existing.keys() - specs.keys()):
+        yield Change("deployment", name, "delete")
 
 
-def change_of(changes: list[Json], name: str) -> str:
-    """What becomes of a deployment."""
-    return str(next(c["change"] for c in changes if c["name"] == name))
+def automation_changes(client: SyncPrefectClient, config: Config) -> list[Change]:
+    """Return the change to the automation of a dataset, if it has or needs one."""
+    exists = automations.automation_exists(client, config.name)
+    wanted = config.schedules.retrain_after_drift is not None
+    name = automations.automation_name(config.name)
+    if exists and wanted:
+        return [Change("automation", name, "unchanged")]
+    if exists:
+        return [Change("automation", name, "delete")]
+    return [Change("automation", name, "create")] if wanted else []
 
 
-def pool_changes(client: SyncPrefectClient, config: Config) -> list[Json]:
-    """The work pool, if it has to be made."""
-    if pool_exists(client, config.schedules.work_pool):
-        return []
-    return [
-        {"kind": "work pool", "name": config.schedules.work_pool, "change": "create"}
-    ]
+def create_deployment(
+    client: SyncPrefectClient, name: str, spec: DeploymentSpec
+) -> None:
+    """Create a deployment, or update the existing one.
+
+    Args:
+        client: Client of the Prefect server.
+        name: Name of the dataset and the deployment.
+        spec: The deployment.
+    """
+    client.create_deployment(
+        client.create_flow(spec.flow),
+        name,
+        schedules=[spec.schedule],
+        **{key: spec.fields[key] for key in spec.fields if key != "schedules"},
+        **spec.options,
+    )
+
+
+def pool_changes(client: SyncPrefectClient, config: Config) -> list[Change]:
+    """Return the creation of the work pool, if it does not exist."""
+    pool = config.schedules.work_pool
+    return [] if pool_exists(client, pool) else [Change("work pool", pool, "create")]
 
 
 def pool_exists(client: SyncPrefectClient, name: str) -> bool:
-    """Whether there is such a work pool."""
+    """Return whether the Prefect server has a work pool of a name."""
     try:
         client.read_work_pool(name)
     except ObjectNotFound:
@@ -320,86 +213,53 @@ def pool_exists(client: SyncPrefectClient, name: str) -> bool:
     return True
 
 
-def make_pool(client: SyncPrefectClient, config: Config) -> None:
-    """Makes the work pool unless it is there."""
-    if pool_exists(client, config.schedules.work_pool):
+def create_pool(client: SyncPrefectClient, config: Config) -> None:
+    """Create the work pool of a configuration, unless it exists.
+
+    Raises:
+        ValueError: Prefect has no job template for the type of the pool.
+    """
+    pool, kind = config.schedules.work_pool, config.schedules.work_pool_type
+    if pool_exists(client, pool):
         return
-    kind = config.schedules.work_pool_type
     template = run_coro_as_sync(
         get_default_base_job_template_for_infrastructure_type(kind)
     )
     if template is None:
         raise ValueError(
-            f"schedules.work_pool_type: Prefect knows no template for {kind!r}; make "
-            f"the work pool {config.schedules.work_pool!r} by hand"
+            f"schedules.work_pool_type: Prefect has no job template for {kind!r}; "
+            f"create the work pool {pool!r} yourself"
         )
     client.create_work_pool(
-        WorkPoolCreate(
-            name=config.schedules.work_pool, type=kind, base_job_template=template
-        )
+        WorkPoolCreate(name=pool, type=kind, base_job_template=template)
     )
 
 
-def create(client: SyncPrefectClient, config: Config, wanted: Wanted) -> None:
-    """Creates a deployment, or brings the one that is there up to date."""
-    facts = wanted.facts
-    client.create_deployment(
-        client.create_flow(wanted.flow),
-        config.name,
-        schedules=[wanted.schedule],
-        **{k: facts[k] for k in facts if k != "schedules"},
-        **wanted.options,
-    )
+def check_blocks(client: SyncPrefectClient, slugs: tuple[str, ...]) -> None:
+    """Raise ValueError if a notification block does not exist.
 
-
-# --- retraining after drift -----------------------------------------------------------
-
-
-def automation_name(name: str) -> str:
-    """What the automation of a dataset is called."""
-    return f"chainrule: retrain {name} after drift"
-
-
-def automation_changes(client: SyncPrefectClient, config: Config) -> list[Json]:
-    """Whether the automation comes or goes."""
-    name = automation_name(config.name)
-    there = bool(client.read_automations_by_name(name))
-    wanted = config.schedules.retrain_after_drift is not None
-    if not (there or wanted):
-        return []
-    change = "unchanged" if there and wanted else "create" if wanted else "delete"
-    return [{"kind": "automation", "name": name, "change": change}]
-
-
-def automate(client: SyncPrefectClient, config: Config) -> None:
-    """Makes the automation that retrains when drift lasts, if it is wanted.
-
-    It does not depend on the number of batches, which the monitor counts; but the
-    deployment that it starts may be another one than last time.
+    Args:
+        client: Client of the Prefect server.
+        slugs: Blocks as TYPE/NAME.
     """
-    delete_automations(client, config.name)
-    if config.schedules.retrain_after_drift is None:
-        return
-    retrain = existing(client, config.name)[f"{scheduled.retrain.name}/{config.name}"]
-    client.create_automation(
-        AutomationCore(
-            name=automation_name(config.name),
-            description=f"when the monitor says that drift of {config.name} lasts",
-            tags=[dataset_lock.TAG, config.name],
-            trigger=EventTrigger(
-                expect={scheduled.LASTING},
-                match=ResourceSpecification(
-                    {"prefect.resource.id": scheduled.resource_of(config.name)}
-                ),
-                posture=Posture.Reactive,
-                threshold=1,
-            ),
-            actions=[RunDeployment(source="selected", deployment_id=retrain.id)],
-        )
-    )
+    for slug in slugs:
+        kind, slash, name = slug.partition("/")
+        if not slash:
+            raise ValueError(
+                f"schedules.notify: must be TYPE/NAME, such as slack-webhook/team; got "
+                f"{slug!r}"
+            )
+        try:
+            run_coro_as_sync(read_block(kind, name))
+        except ObjectNotFound as error:
+            raise ValueError(
+                f"schedules.notify: the block {slug!r} does not exist at "
+                f"{client.api_url}; create it in the Prefect UI or with `prefect block "
+                "create`"
+            ) from error
 
 
-def delete_automations(client: SyncPrefectClient, name: str) -> None:
-    """Deletes the automation of a dataset, if there is one."""
-    for found in client.read_automations_by_name(automation_name(name)):
-        client.delete_automation(found.id)
+async def read_block(kind: str, name: str) -> None:
+    """Read the document of a block; raise ObjectNotFound if it does not exist."""
+    async with get_client() as client:
+        await client.read_block_document_by_name(name, kind)

@@ -1,87 +1,117 @@
-"""A dataset's history, replayed partition by partition, as schedules would have it.
+"""Replay the history of a dataset partition by partition, as schedules would have run.
 
-After each partition has come, a model is retrained and judged and the partition is
-scored; then its held-out rows, which no model has seen, say what retraining was worth:
-against the champion of before, and against the first model, never retrained.
+When a partition arrives, a model is retrained and evaluated and the partition is
+scored. Its held-out rows, which no model has seen, then tell what retraining was worth:
+compared with the champion of that time, and with the first model, never retrained.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from mlflow import MlflowClient
-from rich.markup import escape
 
-from flows.cli.console import Terminal
-from flows.process import jobs
+from flows.outcomes import (
+    BackfillOutcome,
+    Json,
+    MonitorOutcome,
+    Outcome,
+    RetrainOutcome,
+)
+from flows.process import runs
 from tasks.config.root import Config
-from tasks.evaluation import replay as months
+from tasks.evaluation import replay
 from tasks.inference import backfill
 from tasks.registry import register
 from tasks.runtime import storage
 
 SUFFIX = "-replay"
-"""What follows the name of the dataset in that of the replayed model."""
+"""Suffix that makes the name of the replayed model from that of the dataset."""
 
-WHO = ("champion", "challenger", "never retrained")
+MODELS = ("champion", "challenger", "never retrained")
+"""Models that are compared on the held-out rows of every partition."""
 
-Json = dict[str, Any]  # JSON-able values
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayOutcome(Outcome):
+    """Result of a replay.
+
+    Attributes:
+        chart: Path of the chart of the negative log-likelihoods.
+        partitions: Results of the partitions, oldest first.
+    """
+
+    chart: str
+    partitions: tuple[Json, ...]
 
 
-def run(config: Config, terminal: Terminal) -> Json:
-    """Replays the partitions of `replay.path`; shows and returns what came out.
+def run(config: Config, on_partition: Callable[[Json], None]) -> ReplayOutcome:
+    """Replay the partitions of `replay.path`.
 
-    A replay that was stopped goes on with the next partition.
+    A replay that was stopped continues with the next partition.
 
     Args:
-        config: Of the dataset; the model is registered under a name of its own.
-        terminal: Shows a line for each partition.
+        config: Configuration of the dataset; the model is registered under the name of
+            the dataset with `SUFFIX`.
+        on_partition: Called with the result of every partition, also of those that are
+            already done.
+
+    Raises:
+        ValueError: The storage holds a replay of other partitions or settings.
     """
     source, window = config.replay.path or config.data.path, config.replay.window
     root = storage.join(config.resources.storage, f"{config.name}{SUFFIX}")
     names = list(backfill.partitions(source))
-    own = replayed_config(config, storage.join(root, "data"))
+    replayed = replayed_config(config, storage.join(root, "data"))
     check_settings(root, settings(config, names))
-    found: list[Json] = []
+    results: list[Json] = []
     for number, name in enumerate(names):
         path = storage.join(root, "replay", f"{number:04d}.json")
         if not storage.exists(path):
-            months.add_partition(
-                source, name, own.data.path, config.replay.rows_per_file
-            )
+            replay.bring(source, name, replayed.data.path, config.replay.rows_per_file)
             if window is not None and number >= window:
-                months.remove_partition(own.data.path, names[number - window])
-            champion = champion_of_before(own, path.replace(".json", "-champion.json"))
-            storage.write_json(path, one(own, name, champion, found))
-        found.append(storage.read_json(path))
-        terminal.say(line(found[-1]))
-    picture = months.draw(root, found)
-    result = {"status": "done", "picture": picture, "months": found}
-    terminal.result(result, summary(result))
-    return result
+                replay.leave(replayed.data.path, names[number - window])
+            champion = initial_champion(
+                replayed, path.replace(".json", "-champion.json")
+            )
+            result = replay_partition(replayed, name, champion, results)
+            storage.write_json(path, result)
+        results.append(storage.read_json(path))
+        on_partition(results[-1])
+    return ReplayOutcome(chart=replay.draw(root, results), partitions=tuple(results))
 
 
 def settings(config: Config, partitions: Sequence[str]) -> Json:
-    """All that what comes out of a replay depends on."""
+    """Return everything that the results of a replay depend on."""
     content = config.model_dump(mode="json")
-    for place in ("resources", "schedules", "card"):
-        del content[place]
+    for section in ("resources", "schedules", "card"):
+        del content[section]
     return {"partitions": list(partitions), "config": content}
 
 
 def check_settings(root: str, settings: Json) -> None:
-    """Raises ValueError where another replay stands in the folder."""
+    """Raise ValueError if a folder holds a replay with other settings.
+
+    Args:
+        root: Folder of the replay; the settings of a new one are written to it.
+        settings: Result of the function `settings`.
+    """
     path = storage.join(root, "replay.json")
     if not storage.exists(path):
         storage.write_json(path, settings)
     elif storage.read_json(path) != settings:
         raise ValueError(
             f"{root}: holds a replay of other partitions or settings; delete the "
-            "folder or name another --storage"
+            "folder or choose another --storage"
         )
 
 
 def replayed_config(config: Config, data: str) -> Config:
-    """The configuration of the replay of a dataset, which grows at `data`."""
+    """Return the configuration of the replayed model.
+
+    Args:
+        config: Configuration of the dataset.
+        data: Folder to which the partitions are copied as they arrive.
+    """
     content = config.model_dump(mode="json")
     content["name"] += SUFFIX
     content["data"]["path"] = content["score"]["input"] = data
@@ -89,101 +119,77 @@ def replayed_config(config: Config, data: str) -> Config:
     return Config.model_validate(content)
 
 
-def champion_of_before(config: Config, path: str) -> str | None:
-    """The champion's folder when a partition came, also if that was stopped since."""
+def initial_champion(config: Config, path: str) -> str | None:
+    """Return the folder of the champion at the time when a partition arrived.
+
+    Args:
+        config: Configuration of the replayed model.
+        path: File that records the folder, for a replay that is stopped and continued.
+    """
     if not storage.exists(path):
         storage.write_json(path, {"folder": champion_folder(config)})
     folder: str | None = storage.read_json(path)["folder"]
     return folder
 
 
-def one(
-    config: Config, partition: str, champion: str | None, before: Sequence[Json]
+def replay_partition(
+    config: Config, partition: str, champion: str | None, previous: Sequence[Json]
 ) -> Json:
-    """What happens when a partition has come.
+    """Monitor, retrain and score as if a partition had just arrived.
 
     Args:
-        config: Of the replayed model.
+        config: Configuration of the replayed model.
         partition: Name of the partition.
-        champion: Folder of the champion of before.
-        before: What happened when the partitions before it came.
+        champion: Folder of the champion before the partition arrived.
+        previous: Results of the partitions before it.
+
+    Returns:
+        The result of the partition: drift, the new model, scored rows, and the negative
+        log-likelihood of its held-out rows by each model.
     """
-    moved = drift(config, partition) if champion else None
-    trained = jobs.run("retrain", config)
+    drift = monitor_partition(config, partition) if champion else None
+    retrained = runs.run_flow("retrain", config)
+    assert isinstance(retrained, RetrainOutcome)
     scored: Json = {}
     if has_champion(config):
-        found = jobs.run("backfill", config, since=partition, until=partition)
-        scored = found["backfill"]
-    challenger = trained["train"]["path"] if "train" in trained else None
-    first = next((m["model"] for m in before if m["model"]), challenger)
-    models = dict(zip(WHO, (champion, challenger, first), strict=True))
+        outcome = runs.run_flow("backfill", config, since=partition, until=partition)
+        assert isinstance(outcome, BackfillOutcome)
+        scored = outcome.backfill
+    challenger = retrained.train["path"] if retrained.train else None
+    first = next((p["model"] for p in previous if p["model"]), challenger)
+    models = dict(zip(MODELS, (champion, challenger, first), strict=True))
+    register = retrained.register or {}
     return {
         "partition": partition,
-        "drift": moved,
+        "drift": drift,
         "model": challenger,
-        "version": trained.get("register", {}).get("version"),
-        "promoted": trained.get("register", {}).get("promoted", False),
-        "reason": jobs.verdict(trained),
+        "version": register.get("version"),
+        "promoted": register.get("promoted", False),
+        "reason": retrained.summary(),
         "scored": scored.get("rows_out"),
         "anomalies": scored.get("anomalies"),
-        **months.compare_nll(models, trained["prepare"]["path"], partition),
+        **replay.compare(models, retrained.prepare["path"], partition),
     }
 
 
-def drift(config: Config, partition: str) -> Json:
-    """Whether a partition is still what the champion learned, and why not."""
-    new = backfill.partitions(config.data.path)[partition]
-    watched = config.monitor.model_copy(update={"input": new})
-    asked = config.model_copy(update={"monitor": watched})
-    found = jobs.run("monitor", asked)["monitor"]
-    return {name: found[name] for name in ("verdict", "reasons")}
+def monitor_partition(config: Config, partition: str) -> Json:
+    """Return whether a partition has drifted from the champion's data, and why."""
+    path = backfill.partitions(config.data.path)[partition]
+    section = config.monitor.model_copy(update={"input": path})
+    outcome = runs.run_flow("monitor", config.model_copy(update={"monitor": section}))
+    assert isinstance(outcome, MonitorOutcome)
+    return {name: outcome.monitor[name] for name in ("verdict", "reasons")}
 
 
 def has_champion(config: Config) -> bool:
-    """Whether there is a model to score with."""
-    found = register.alias_of(MlflowClient(), config.name, register.CHAMPION)
-    return found is not None
+    """Return whether a version of the model has the alias `champion`."""
+    champion = register.alias_of(MlflowClient(), config.name, register.CHAMPION)
+    return champion is not None
 
 
 def champion_folder(config: Config) -> str | None:
-    """The folder of the champion, if there is one."""
+    """Download the champion; return its folder, or None if there is no champion."""
     if not has_champion(config):
         return None
     uri = f"models:/{config.name}@{register.CHAMPION}"
     return register.download(uri, config.resources.storage)[0]
-
-
-def has_drifted(month: Mapping[str, Any]) -> bool:
-    """Whether a partition was no longer what the champion had learned."""
-    return month["drift"] is not None and month["drift"]["verdict"] == "drift"
-
-
-def line(month: Mapping[str, Any]) -> str:
-    """One partition in words, with rich markup."""
-    figures = ", ".join(
-        f"{who} {month[who]['nll']:.3f}" for who in WHO if month[who] is not None
-    )
-    colour, what = ("green", "promoted") if month["promoted"] else ("yellow", "refused")
-    return (
-        f"{escape(month['partition']):<12} [{colour}]{what}[/]  "
-        f"{'[red]drift[/]' if has_drifted(month) else '     '}  NLL of "
-        f"{month['rows']:,} unseen rows: {figures}"
-    )
-
-
-def summary(result: Json) -> str:
-    """What retraining was worth, in words with rich markup."""
-    told = [m for m in result["months"] if m["champion"] and m["challenger"]]
-    lines = [
-        f"{len(result['months'])} partitions, "
-        f"{sum(m['promoted'] for m in result['months'])} promotions, "
-        f"{sum(has_drifted(m) for m in result['months'])} drifted"
-    ]
-    if told:
-        rows = sum(m["rows"] for m in told)
-        means = {
-            who: sum(m[who]["nll"] * m["rows"] for m in told) / rows for who in WHO
-        }
-        lines += [f"  {who:<16} {mean:.3f} nats per row" for who, mean in means.items()]
-        lines[-3:-3] = ["mean NLL of unseen rows after the first partition"]
-    return "\n".join([*lines, f"chart      {escape(result['picture'])}"])

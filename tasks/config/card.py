@@ -6,12 +6,8 @@ from tasks.config.section import Section
 
 
 class CardConfig(Section):
-    """Statements for the model card that cannot be derived from the data."""
+    """What only a person knows about a model, for the card of its versions."""
 
-    description: str | None = Field(
-        None, description="What a row of the dataset represents."
-    )
-    license: str | None = Field(None, description="License of the model.")
-    limitations: str | None = Field(
-        None, description="What the model should not be used for."
-    )
+    description: str | None = Field(None, description="what the rows are")
+    license: str | None = Field(None, description="of the model")
+    limitations: str | None = Field(None, description="what it should not be used for")

@@ -6,34 +6,29 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from tasks.config.section import Section
 
-_Share = Annotated[float, Field(ge=0, le=1)]
-
 
 class ContractConfig(Section):
-    """Limits on how a dataset may differ from the champion's dataset."""
+    """What a dataset must look like, against what the champion learned from."""
 
     on_failure: Literal["stop", "warn"] = Field(
-        "stop",
-        description="Whether a violation stops the run before training or is only "
-        "reported.",
+        "stop", description="stop before training, or only say what was found"
     )
     columns: Literal["same", "grow", "any"] = Field(
         "grow",
-        description="Permitted changes of the columns: none, new columns, or any.",
+        description="how columns may change: not at all, by new ones, or freely",
     )
-    min_rows: PositiveInt = Field(1, description="Minimum number of rows.")
+    min_rows: PositiveInt = Field(1, description="rows that there must be")
     min_rows_ratio: NonNegativeFloat = Field(
-        0.5, description="Minimum number of rows, relative to the champion's dataset."
+        0.5, description="rows, against those of the champion's dataset"
     )
-    max_quarantined: _Share = Field(
-        0.05, description="Maximum share of rows in quarantined files."
+    max_quarantined: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.05, description="share of rows in quarantine"
     )
-    max_null_increase: _Share = Field(
-        0.1, description="Maximum increase of a column's share of nulls."
+    max_null_increase: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.1, description="by how much a column's share of nulls may grow"
     )
-    max_drift: _Share = Field(
+    max_drift: Annotated[float, Field(ge=0, le=1)] = Field(
         0.3,
-        description="Maximum distance between a column's distribution and that of the "
-        "champion's dataset: Kolmogorov-Smirnov for numbers, total variation for "
-        "categories.",
+        description="distance of a column's distribution from the champion's: KS for "
+        "numbers, total variation for words",
     )

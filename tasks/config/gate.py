@@ -4,66 +4,53 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from tasks.config.section import Confidence, Section
+from tasks.config.section import Section
 
 
 class GateConfig(Section):
-    """Requirements on a challenger, compared with the champion on the same rows."""
+    """What a challenger must show before it becomes champion."""
 
-    confidence: Confidence = Field(
-        0.95, description="Level of confidence intervals of differences."
-    )
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
     min_improvement: float = Field(
-        0.0,
-        description="Lower limit of the confidence interval of the gain in "
-        "log-likelihood, in nats per row.",
+        0.0, description="nats per row that the interval must lie above"
     )
     rows: PositiveInt = Field(
-        50_000, description="Maximum number of held-out rows to compare, newest first."
+        50_000, description="newest held-out rows that are compared, at most"
     )
     min_rows: PositiveInt = Field(
-        100,
-        description="Minimum number of held-out rows; with fewer the version needs "
-        "manual approval.",
+        100, description="with fewer held-out rows a person has to decide"
     )
     order_by: str | None = Field(
         None,
-        description="Column whose largest values are the newest rows; default: "
-        "data.split.column, or else file order.",
+        description="column whose greatest values are the newest rows; "
+        "data.split.column if none, or else the order of the files",
     )
     segments: tuple[str, ...] = Field(
-        (),
-        description="Columns for each of whose values the challenger must not be "
-        "worse than segment_margin.",
+        (), description="columns in each value of which it must not be worse"
     )
     min_segment_rows: PositiveInt = Field(
-        200, description="Values of segments with fewer rows are not checked."
+        200, description="values with fewer rows are not looked at"
     )
     segment_margin: PositiveFloat = Field(
-        0.5, description="Loss of a segment that is tolerated, in nats per row."
+        0.5, description="nats per row that a segment may lose, with confidence"
     )
     column_margin: PositiveFloat = Field(
-        0.5, description="Loss of a column that is tolerated, in nats per row."
+        0.5, description="nats per row that a column may lose, with confidence"
     )
     calibration_margin: NonNegativeFloat = Field(
-        0.05,
-        description="Tolerated increase of the Kolmogorov-Smirnov distance between "
-        "p-values and the uniform distribution.",
+        0.05, description="by how much KS distances from uniform may grow"
     )
     min_diversity: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1,
-        description="Minimum number of distinct scores per distinct row; fewer mean "
-        "that the model has collapsed.",
+        0.1, description="different scores per different row"
     )
     max_latency_ratio: PositiveFloat = Field(
-        3.0, description="Maximum scoring time per row, relative to the champion."
+        3.0, description="work to score a row, against the champion"
     )
     max_size_ratio: PositiveFloat = Field(
-        4.0, description="Maximum size of the weights, relative to the champion."
+        4.0, description="bytes of weights, against the champion"
     )
     load_check: Literal["none", "process", "clean"] = Field(
         "process",
-        description="Load the registered version as a consumer would: in a process "
-        "without this project, or in a clean environment with the version's "
-        "requirements only, which takes minutes.",
+        description="load the version as a consumer: in a process without this "
+        "project, or in a fresh environment with its requirements, which takes minutes",
     )

@@ -2,20 +2,19 @@
 
 from pydantic import Field, PositiveInt
 
-from tasks.config.paths import DatasetPath
 from tasks.config.section import Section
 
 
 class ReplayConfig(Section):
-    """How the partitions of a dataset are replayed as if they had just arrived."""
+    """How a dataset's history is replayed."""
 
-    path: DatasetPath | None = Field(
-        None, description="Partitioned dataset to replay; default: data.path."
+    path: str | None = Field(
+        None, description="dataset whose partitions are replayed; data.path if none"
     )
     window: PositiveInt | None = Field(
         None,
-        description="Number of most recent partitions to train on; default: all.",
+        description="partitions, the newest, that a model learns from; all if none",
     )
     rows_per_file: PositiveInt | None = Field(
-        None, description="Rows to use of each file, evenly spaced; default: all."
+        None, description="rows of each file that are kept, evenly chosen; all if none"
     )

@@ -13,9 +13,8 @@ from typing import Any
 
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
-from tasks.data import hive
+from tasks.data import datasets
 from tasks.data.datasets import OnBadFile
-from tasks.data.files import find_files
 from tasks.inference.score import score
 from tasks.runtime import progress, storage
 
@@ -124,7 +123,7 @@ def backfill(
 
 def partitions(source: str) -> dict[str, str]:
     """The partitions of a dataset by name, in order, with the path of each."""
-    root, files = find_files(source)
+    root, files = datasets.find_files(source)
     found: dict[str, str] = {}
     for file in files:
         name = name_of(file)
@@ -136,7 +135,7 @@ def partitions(source: str) -> dict[str, str]:
 def name_of(file: str) -> str:
     """The partition that a file of a dataset belongs to."""
     folder = file.rpartition("/")[0]
-    if any(hive.is_partition(part) for part in folder.split("/")):
+    if any(datasets.HIVE.match(part) for part in folder.split("/")):
         return folder
     return file.removesuffix(".parquet")
 

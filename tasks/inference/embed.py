@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from tasks.config.embed import EmbedConfig
 from tasks.config.resources import Resources
-from tasks.data.datasets import OnBadFile, open_dataset
-from tasks.data.fragments import Fragment, read_fragment
+from tasks.data import datasets
+from tasks.data.datasets import Fragment, OnBadFile
 from tasks.inference.score import QUARANTINE, carried_columns, unread
 from tasks.inference.score import quarantined as in_quarantine
 from tasks.runtime import manifest, parts
@@ -40,7 +40,7 @@ def embed(
 
     Args:
         model: Folder of a saved `TableDensity`, local or S3.
-        source: The dataset, as for `open_dataset`.
+        source: The dataset, as for `datasets.open_dataset`.
         output: Folder for the parts and the manifest, local or S3; `{key}` in it
             stands for the job key.
         config: Rows of a fragment; its `input` and `output` are not looked at.
@@ -59,7 +59,7 @@ def embed(
         FileExistsError: The output folder holds something else.
     """
     began = time.monotonic()
-    dataset = open_dataset(
+    dataset = datasets.open_dataset(
         source, rows_per_fragment=config.rows_per_fragment, on_bad_file=on_bad_file
     )
     density = load(model)
@@ -136,7 +136,7 @@ class Embedder:
         """Writes the part of a fragment, and what goes to quarantine; its facts."""
         wanted = {*self.density.encoder.names, *self.carried}
         try:
-            table = read_fragment(fragment, wanted)
+            table = datasets.read(fragment, wanted)
         except pa.ArrowInvalid as error:
             if self.on_bad_file == "stop":
                 raise ValueError(

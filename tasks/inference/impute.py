@@ -10,8 +10,8 @@ from ar_models.density import DETAILS, TableDensity
 from ar_models.scoring.imputation import require_order_agnostic
 from tasks.config.impute import ImputeConfig
 from tasks.config.resources import Resources
-from tasks.data.datasets import Dataset, open_dataset
-from tasks.data.fragments import Fragment, read_fragment
+from tasks.data import datasets
+from tasks.data.datasets import Dataset, Fragment
 from tasks.runtime import manifest, parts
 from tasks.runtime.model_store import check_readable, fingerprint, load
 
@@ -38,7 +38,7 @@ def impute(
 
     Args:
         model: Folder of a saved `TableDensity` of an order-agnostic family.
-        source: The dataset, as for `open_dataset`.
+        source: The dataset, as for `datasets.open_dataset`.
         output: Folder for the parts and the manifest, local or S3; `{key}` in it
             stands for the job key.
         config: What is written; its `input` and `output` are not looked at.
@@ -101,7 +101,7 @@ def open_checked(density: TableDensity, source: str, config: ImputeConfig) -> Da
         ValueError: It cannot, or a column has the name of one of the output.
     """
     require_order_agnostic(density.model)
-    dataset = open_dataset(source, rows_per_fragment=config.rows_per_fragment)
+    dataset = datasets.open_dataset(source, rows_per_fragment=config.rows_per_fragment)
     check_readable(density, source, dataset.schema)
     added = {DETAILS: config.details, IMPUTATION: config.imputations > 1}
     for name, is_added in added.items():
@@ -131,7 +131,7 @@ class Imputer:
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Writes the part of a fragment; its facts."""
-        table = read_fragment(fragment)
+        table = datasets.read(fragment)
         modelled = set(self.density.columns)
         nulls = {name: table[name].null_count for name in table.column_names}
         empty = {name: count for name, count in nulls.items() if count}

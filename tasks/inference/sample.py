@@ -11,9 +11,8 @@ import pyarrow as pa
 from ar_models.density import LOG_PROB, TableDensity, check_given, check_modelled
 from tasks.config.resources import Resources
 from tasks.config.sample import SampleConfig
-from tasks.data.datasets import Dataset, open_dataset
-from tasks.data.fragments import Fragment, read_fragment
-from tasks.data.schema import check_columns
+from tasks.data import datasets
+from tasks.data.datasets import Dataset, Fragment
 from tasks.runtime import manifest, parts
 from tasks.runtime.model_store import fingerprint, load
 
@@ -132,10 +131,10 @@ def open_given(density: TableDensity, path: str, config: SampleConfig) -> Datase
             on, or a column of a name that the output uses otherwise.
     """
     most = max(1, config.rows_per_shard // config.samples_per_row)
-    dataset = open_dataset(path, rows_per_fragment=most)
+    dataset = datasets.open_dataset(path, rows_per_fragment=most)
     names = dataset.schema.names
     missing = config.null_is_missing
-    check_columns(dataset.schema, {"sample.null_is_missing": missing})
+    datasets.check_columns(dataset.schema, {"sample.null_is_missing": missing})
     check_modelled(density.encoder, missing)
     known = [name for name in density.columns if name in names]
     if not known:
@@ -203,7 +202,7 @@ class Sampler:
         config = self.config
         given = None
         if shard.given is not None:
-            given = repeated(read_fragment(shard.given), config.samples_per_row)
+            given = repeated(datasets.read(shard.given), config.samples_per_row)
         try:
             return self.density.sample(
                 shard.rows,

@@ -20,9 +20,8 @@ from ar_models.density import TableDensity, check_choices, put, scored_schema
 from ar_models.scoring.conformal import Rule, optional
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
-from tasks.data.datasets import Dataset, OnBadFile, open_dataset
-from tasks.data.fragments import Fragment, read_fragment
-from tasks.data.schema import check_columns
+from tasks.data import datasets
+from tasks.data.datasets import Dataset, Fragment, OnBadFile
 from tasks.inference import selection
 from tasks.runtime import cluster, manifest, parts, storage
 from tasks.runtime.model_store import check_readable, fingerprint, load
@@ -60,7 +59,7 @@ def score(
 
     Args:
         model: Folder of a saved `TableDensity`, local or S3.
-        source: The dataset, as for `open_dataset`.
+        source: The dataset, as for `datasets.open_dataset`.
         output: Folder for the parts and the manifest, local or S3; `{key}` in it
             stands for the job key.
         config: What is written; its `input` and `output` are not looked at.
@@ -81,7 +80,7 @@ def score(
         FileExistsError: The output folder holds something else.
     """
     began = time.monotonic()
-    dataset = open_dataset(
+    dataset = datasets.open_dataset(
         source, rows_per_fragment=config.rows_per_fragment, on_bad_file=on_bad_file
     )
     density = load(model)
@@ -379,7 +378,7 @@ class Finisher:
 def read(job: Job, density: TableDensity, fragment: Fragment) -> pa.Table:
     """The columns of a fragment that are modelled or carried."""
     wanted = {*density.encoder.names, *job.carried}
-    table = read_fragment(fragment, wanted)
+    table = datasets.read(fragment, wanted)
     if table.num_rows != fragment.rows:
         raise ValueError(
             f"{fragment.path}: held {fragment.rows} rows in row groups "
@@ -448,7 +447,7 @@ def carried_columns(
         ValueError: There is no such column, the output has another of that name, or
             the model cannot read the dataset.
     """
-    check_columns(dataset.schema, {"data.id": id_columns})
+    datasets.check_columns(dataset.schema, {"data.id": id_columns})
     check_readable(density, source, dataset.schema)
     partition = [key for key, _ in dataset.fragments[0].partition]
     carried = list(dict.fromkeys([*id_columns, *partition]))

@@ -1,21 +1,22 @@
-"""The number of consecutive batches with drift."""
+"""How many batches in a row have drifted."""
 
 from tasks.runtime import storage
 
 FILE = "drift.json"
 
 
-def record(folder: str, batch: str, *, drifted: bool) -> tuple[int, bool]:
-    """Record whether a batch has drifted; repeating it changes nothing.
+def count(folder: str, batch: str, *, drifted: bool) -> tuple[int, bool]:
+    """Notes what the monitor saw in a batch.
+
+    A batch that is looked at again counts once.
 
     Args:
-        folder: Directory of all results of a dataset.
-        batch: Job key of the drift report, which identifies the batch.
-        drifted: Whether the batch has drifted.
+        folder: Of all results of a dataset.
+        batch: The job key of the monitor, which is another one for another batch.
+        drifted: Whether the batch has.
 
     Returns:
-        The number of consecutive batches with drift, and whether this one is newly
-        among them.
+        How many in a row have drifted now, and whether this one was not yet known to.
     """
     path = storage.join(folder, FILE)
     known: list[str] = storage.read_json(path) if storage.exists(path) else []

@@ -31,6 +31,7 @@ from mlflow.types.schema import AnyType, Array, Object, Property
 
 import ar_models
 from ar_models.density import (
+    BACKGROUND,
     CALIBRATION,
     MIN_SEGMENT_ROWS,
     MODEL,
@@ -76,7 +77,7 @@ REQUIREMENTS = (
 )
 """Distributions that a consumer of a version needs."""
 
-FILES = (CALIBRATION, reference.FILE, WEIGHTS, MODEL)
+FILES = (CALIBRATION, reference.FILE, BACKGROUND, WEIGHTS, MODEL)
 """The files of a model's folder, the one that is there last of all at the end."""
 
 EXAMPLE_ROWS = 5

@@ -19,8 +19,10 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner, Result
 
 from flows.cli import main
-from flows.cli.console import Terminal
+from flows.cli.console import CommandConsole
+from flows.cli.execution import ExitCode
 from flows.process import supervisor
+from flows.process.output_lock import hold_output
 from tests.support.tables import small_table
 
 
@@ -79,7 +81,7 @@ def job(
     before = (root.handlers, root.level)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervisor, "is_supervised", lambda: True)
-        patch.setattr(Terminal, "divert", lambda terminal, log: None)
+        patch.setattr(CommandConsole, "redirect", lambda terminal, log: None)
         folder = tmp_path_factory.mktemp("job")
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/storage/mlflow.db")
         yield Job(folder)
@@ -123,7 +125,7 @@ def test_a_challenger_that_is_not_better_is_refused(
     job: Job, retrained: dict[str, Any]
 ) -> None:
     result = job("retrain", "--json", "--set", "train.learning_rate=1.0e-9")
-    assert result.exit_code == main.REFUSED
+    assert result.exit_code == ExitCode.REFUSED
     content = json.loads(result.stdout)
     assert content["status"] == "refused"
     assert content["register"]["alias"] == "challenger"
@@ -133,7 +135,7 @@ def test_a_challenger_that_is_not_better_is_refused(
     ]
     assert "improvement" in failed
     page = Path(content["report"]).read_text()
-    assert "<h2>Promotion gate</h2>" in page
+    assert "<h2>The gate</h2>" in page
     assert "column/count" in page
     run = MlflowClient().get_run(content["run_id"])
     assert run.data.metrics["gate/improvement_passed"] == 0
@@ -145,7 +147,7 @@ def test_a_person_overrules_the_gate_and_takes_it_back(
     job("retrain", "--set", "train.learning_rate=1.0e-9")
     place = ["--storage", str(job.storage), "--json"]
     refused = call("promote", "small", "2", *place)
-    assert refused.exit_code == main.USAGE  # It asks for the reason.
+    assert refused.exit_code == ExitCode.USAGE  # It asks for the reason.
     moved = call("promote", "small", "2", "--reason", "we know better", *place)
     assert moved.exit_code == 0
     assert json.loads(moved.stdout)["champion"] == "2"
@@ -155,7 +157,7 @@ def test_a_person_overrules_the_gate_and_takes_it_back(
     content = json.loads(back.stdout)
     assert (content["champion"], content["withdrawn"]) == ("1", "2")
     missing = call("promote", "small", "9", "--reason", "why", *place)
-    assert missing.exit_code == main.FAILED
+    assert missing.exit_code == ExitCode.FAILED
     assert "there are the versions 1, 2" in missing.stderr
 
 
@@ -168,9 +170,9 @@ def test_data_that_is_not_as_it_was_is_not_learned_from(
     pq.write_table(table, tmp_path / "bad.parquet")
     before = job.files()
     result = job("retrain", "--data", str(tmp_path / "bad.parquet"), "--json")
-    assert result.exit_code == main.REFUSED
+    assert result.exit_code == ExitCode.REFUSED
     content = json.loads(result.stdout)
-    assert "train" not in content
+    assert content["train"] is None
     assert "column count: 100.0% nulls" in content["contract"]["reason"]
     assert not [f for f in job.files().keys() - before.keys() if "/models/" in f]
 
@@ -219,10 +221,10 @@ def test_only_what_the_champion_has_not_scored_is_scored(
         assert found["backfill"]["path"] == f"{tmp_path}/out/version=1"
         assert found["backfill"]["done"]
         unknown = job(*command, *place, "--model-version", "99")
-        assert unknown.exit_code == main.FAILED
+        assert unknown.exit_code == ExitCode.FAILED
         assert "models:/small/99: no such version is registered" in unknown.stderr
     none = job("backfill", *place, "--since", "2027")
-    assert none.exit_code == main.FAILED
+    assert none.exit_code == ExitCode.FAILED
     assert "no partition lies in 2027" in none.stderr
 
 
@@ -248,9 +250,9 @@ def test_flags_of_score_replace_the_rule_of_the_file(
     assert scored["path"] != usual["path"]
     assert "the most anomalous 12" in job("score", "--budget", "12").stdout
     bad = job("score", "--set", "score.fdr=0.2", "--set", "score.threshold=99")
-    assert bad.exit_code == main.USAGE
+    assert bad.exit_code == ExitCode.USAGE
     assert "only one of threshold, fdr, budget" in bad.stderr
-    assert job("score", "--fdr", "2").exit_code == main.USAGE
+    assert job("score", "--fdr", "2").exit_code == ExitCode.USAGE
 
 
 def test_monitor_is_code_3_where_rows_have_changed(
@@ -266,7 +268,7 @@ def test_monitor_is_code_3_where_rows_have_changed(
     pq.write_table(changed, tmp_path / "new.parquet")
     place = ["--input", str(tmp_path / "new.parquet"), "--model-version", "1"]
     result = job("monitor", *place, "--json")
-    assert result.exit_code == main.REFUSED
+    assert result.exit_code == ExitCode.REFUSED
     content = json.loads(result.stdout)
     assert content["status"] == "drift"
     assert Path(content["monitor"]["page"]).exists()
@@ -331,10 +333,10 @@ def test_a_version_is_taken_by_number_or_alias(
         assert json.loads(result.stdout)["model"]["version"] == "1"
         assert json.loads(result.stdout)["sample"]["done"]  # the same as without
     unknown = job("sample", "--alias", "nobody")
-    assert unknown.exit_code == main.FAILED
+    assert unknown.exit_code == ExitCode.FAILED
     assert "models:/small@nobody: no such version" in flatten(unknown.stderr)
     both = job("score", "--alias", "champion", "--model-version", "1")
-    assert both.exit_code == main.USAGE
+    assert both.exit_code == ExitCode.USAGE
 
 
 def flatten(text: str) -> str:
@@ -355,14 +357,14 @@ def test_given_rows_are_completed_and_nulls_need_another_family(
     assert len(rows) == 40
     assert rows["kind"].to_pylist()[::2] == given["kind"].to_pylist()
     refused = job("impute", "--json")
-    assert refused.exit_code == main.FAILED
+    assert refused.exit_code == ExitCode.FAILED
     assert "train with model.family eonade" in flatten(refused.stderr)
     wrong = job("impute", "--method", "guess")
-    assert wrong.exit_code == main.USAGE
+    assert wrong.exit_code == ExitCode.USAGE
     assert "impute.method: input should be 'draw', 'median' or 'mean'" in flatten(
         wrong.stderr
     )
-    assert job("sample", "--top-p", "1.5").exit_code == main.USAGE
+    assert job("sample", "--top-p", "1.5").exit_code == ExitCode.USAGE
 
 
 def test_synthetic_rows_are_judged_and_logged(
@@ -408,10 +410,10 @@ def test_a_scored_file_tells_where_it_comes_from(
         assert found["training"]["data"] == str(job.data)
         fingerprint = found["version"]["tags"]["dataset_fingerprint"]
         assert fingerprint == retrained["prepare"]["fingerprint"]
-    assert "by           small version 1" in call("status", scored, *place).stdout
+    assert "model        small version 1" in call("status", scored, *place).stdout
     for path, said in (("no/such", "no such file"), (job.file, "is no result")):
         ended = call("status", str(path), *place)
-        assert ended.exit_code == main.FAILED
+        assert ended.exit_code == ExitCode.FAILED
         assert said in ended.stderr
 
 
@@ -457,7 +459,7 @@ def no_rows(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "settings", "said"),
     [
-        (shutil.rmtree, [], ["no such file or directory"]),
+        (shutil.rmtree, [], ["no such file or folder"]),
         (lambda folder: (folder / "part-0.parquet").unlink(), [], ["no"]),
         (not_parquet, [], ["part-1.parquet", "Parquet"]),
         (truncated, [], ["part-1.parquet"]),
@@ -507,7 +509,7 @@ def test_bad_data_is_one_message_and_harms_nothing(
             continue  # They concern preparing only.
         place = ["--input"] if command == "score" else ["--data"]
         result = job(command, *place, str(data), *changes)
-        assert result.exit_code == main.FAILED
+        assert result.exit_code == ExitCode.FAILED
         for words in said:
             assert words in result.stderr
         assert "Traceback" not in result.output
@@ -521,7 +523,7 @@ def test_a_corrupt_file_among_good_ones_is_put_in_quarantine_on_demand(
     shutil.copytree(job.data, data)
     truncated(data)
     place = ["--data", str(data), "--storage", str(tmp_path / "storage")]
-    assert job("prepare", *place).exit_code == main.FAILED
+    assert job("prepare", *place).exit_code == ExitCode.FAILED
     result = job("prepare", *place, "--set", "data.on_bad_file=quarantine", "--json")
     assert result.exit_code == 0
     prepared = json.loads(result.stdout)["prepare"]
@@ -537,7 +539,7 @@ def test_an_output_of_another_job_is_refused_unless_overwritten(
     before = sorted(path.read_bytes() for path in (tmp_path / "out").iterdir())
     for command in ("sample", "score"):
         result = job(command, *output)
-        assert result.exit_code == main.FAILED
+        assert result.exit_code == ExitCode.FAILED
         assert "holds the output of another job" in result.stderr
         assert "--overwrite" in result.stderr
     assert before == sorted(path.read_bytes() for path in (tmp_path / "out").iterdir())
@@ -550,7 +552,7 @@ def test_files_of_the_user_are_never_overwritten(
     precious = tmp_path / "thesis.tex"
     precious.write_text("chapter 1")
     result = job("sample", "--output", str(tmp_path), "--overwrite")
-    assert result.exit_code == main.FAILED
+    assert result.exit_code == ExitCode.FAILED
     assert precious.read_text() == "chapter 1"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["thesis.tex"]
 
@@ -559,8 +561,8 @@ def test_files_of_the_user_are_never_overwritten(
     ("number", "said"),
     [
         (errno.ENOSPC, "no space left"),
-        (errno.EACCES, "a folder you may write to"),
-        (errno.EROFS, "a folder you may write to"),
+        (errno.EACCES, "that you may write to"),
+        (errno.EROFS, "that you may write to"),
     ],
 )
 def test_a_disk_that_refuses_is_one_message_and_harms_nothing(
@@ -578,7 +580,7 @@ def test_a_disk_that_refuses_is_one_message_and_harms_nothing(
     changes = {"retrain": "data.min_category_count=3", "score": "score.threshold=99"}
     for command, change in changes.items():
         result = job(command, "--set", change)
-        assert result.exit_code == main.FAILED, result.output
+        assert result.exit_code == ExitCode.FAILED, result.output
         assert said in result.stderr.lower()
         assert "Traceback" not in result.output
     monkeypatch.undo()
@@ -590,14 +592,14 @@ def test_a_disk_that_refuses_is_one_message_and_harms_nothing(
 def test_a_storage_below_a_file_is_one_message(job: Job, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = job("retrain", "--storage", str(tmp_path / "file" / "storage"))
-    assert result.exit_code == main.FAILED
+    assert result.exit_code == ExitCode.FAILED
     assert "file" in result.stderr
     assert "Traceback" not in result.output
 
 
 def test_an_unknown_model_is_one_message(job: Job, tmp_path: Path) -> None:
     result = job("score", "--set", "name=nobody")
-    assert result.exit_code == main.FAILED
+    assert result.exit_code == ExitCode.FAILED
     assert "nobody" in result.stderr
     assert "retrain" in result.stderr
 
@@ -606,7 +608,7 @@ def test_one_command_at_a_time_retrains_a_model(
     job: Job, retrained: dict[str, Any]
 ) -> None:
     name = hashlib.sha256(f"{job.storage}/small".encode()).hexdigest()[:16]
-    with supervisor.hold(job.storage / "locks" / f"{name}.lock"):
+    with hold_output(job.storage / "locks" / f"{name}.lock"):
         result = job("retrain")
-    assert result.exit_code == main.FAILED
+    assert result.exit_code == ExitCode.FAILED
     assert "another chainrule command" in result.stderr

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
+
 from flows.process import reaper
 from tests.conftest import free_port
 
@@ -118,7 +120,7 @@ class Stack:
             return self.left() - (self.family(database.pid) if database else set())
 
         until(lambda: not others(), GRACE, or_not=True)
-        reaper.send(others(), signal.SIGKILL)
+        reaper.send_signal(others(), signal.SIGKILL)
         if database:
             database.send_signal(signal.SIGINT)  # It ends without waiting for clients.
             database.wait(timeout=GRACE)
@@ -128,13 +130,13 @@ class Stack:
 
     def left(self) -> set[int]:
         """Ids of living processes that this stack has started."""
-        table = reaper.from_proc()
-        return {pid for pid, (_, text) in table.items() if self.marker in text}
+        variable, value = self.marker.split("=")
+        return reaper.marked_processes(value, variable)
 
     def family(self, first: int) -> set[int]:
         """Ids of a living process and those that it has started."""
-        table = reaper.from_proc()
-        return {first} | {pid for pid, (up, _) in table.items() if up == first}
+        children = psutil.Process(first).children(recursive=True)
+        return {first, *(child.pid for child in children)}
 
     def launch(
         self,

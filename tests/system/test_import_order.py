@@ -58,8 +58,10 @@ ORDER = {
         {"training"},
     ],
     "flows": [
+        {"outcomes"},
         {"steps"},
-        {"batch", "retrain"},
+        {"batch"},
+        {"retrain"},
         {"process"},
         {"deploy"},
         {"cli"},

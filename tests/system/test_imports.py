@@ -23,6 +23,7 @@ TASKS = MODELS | {
     "mlflow",
     "onnxruntime",
     "pandas",
+    "psutil",
     "pydantic",
     "ray",
     "sklearn",

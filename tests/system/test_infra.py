@@ -132,7 +132,7 @@ OTHERS = {
 
 
 def code() -> str:
-    files = [p for folder in ("tasks", "flows") for p in ROOT.glob(f"{folder}/*.py")]
+    files = [p for folder in ("tasks", "flows") for p in ROOT.glob(f"{folder}/**/*.py")]
     return "\n".join(path.read_text() for path in files)
 
 

@@ -133,11 +133,8 @@ class Pipeline:
 
     def alive(self) -> set[int]:
         """Ids of all processes that a command started."""
-        table = reaper.from_proc()
-        found = {pid for pid, (_, text) in table.items() if self.marker in text}
-        while more := {p for p, (up, _) in table.items() if up in found} - found:
-            found |= more
-        return found
+        variable, value = self.marker.split("=")
+        return reaper.marked_processes(value, variable)
 
     def artifacts(self) -> dict[str, Any]:
         """What came out, by relative path, without times and paths."""

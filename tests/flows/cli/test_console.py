@@ -12,14 +12,14 @@ import pytest
 from rich.console import Console
 
 from flows.cli import formatting
-from flows.cli.console import Terminal, TerminalHandler
+from flows.cli.console import CommandConsole, ConsoleHandler
 from tasks.runtime import progress
 
 NOISY = """
 import logging, os, pathlib, subprocess, sys, warnings
-from flows.cli.console import Terminal
+from flows.cli.console import CommandConsole
 from tasks.runtime import progress
-terminal = Terminal(as_json=True)
+terminal = CommandConsole(as_json=True)
 with terminal.open_log(pathlib.Path(sys.argv[1])):
     print("noise on stdout", flush=True)
     subprocess.run(["sh", "-c", "echo noise of a child; echo and on stderr >&2"])
@@ -27,7 +27,7 @@ with terminal.open_log(pathlib.Path(sys.argv[1])):
     logging.getLogger("other").warning("noise in a log")
     logging.getLogger("tasks.x").info("news")
     progress.report(logging.getLogger("tasks.x"), "x: rows", 5, 5)
-    terminal.result({"status": "done"}, "never seen")
+    terminal.print_result({"status": "done"}, "never seen")
 """
 
 
@@ -56,12 +56,12 @@ def test_stdout_is_for_the_result_and_noise_goes_to_the_log(tmp_path: Path) -> N
 
 def records(stream: io.StringIO, *, terminal: bool) -> logging.Logger:
     """A logger whose records are shown on `stream` alone."""
-    shown = Terminal()
+    shown = CommandConsole()
     shown.console = Console(file=stream, force_terminal=terminal, width=100)
     logger = logging.getLogger("tasks.test_terminal")
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    logger.handlers = [TerminalHandler(shown.console, shown.progress())]
+    logger.handlers = [ConsoleHandler(shown.console, shown.progress_bars())]
     return logger
 
 
@@ -77,7 +77,7 @@ def test_a_terminal_shows_bars() -> None:
     stream = io.StringIO()
     logger = records(stream, terminal=True)
     handler = logger.handlers[0]
-    assert isinstance(handler, TerminalHandler)
+    assert isinstance(handler, ConsoleHandler)
     with handler.bars:
         for done in range(11):
             progress.report(logger, "score: rows", done, 10)
@@ -97,8 +97,8 @@ def test_old_logs_go(tmp_path: Path, count: int) -> None:
     for i in range(count):
         (tmp_path / f"2000-{i:03d}.log").touch()
     code = (
-        "import pathlib, sys; from flows.cli.console import Terminal\n"
-        "with Terminal().open_log(pathlib.Path(sys.argv[1])): pass"
+        "import pathlib, sys; from flows.cli.console import CommandConsole\n"
+        "with CommandConsole().open_log(pathlib.Path(sys.argv[1])): pass"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "2020.log"], check=True)
     left = sorted(path.name for path in tmp_path.iterdir())

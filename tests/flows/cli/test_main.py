@@ -11,7 +11,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from flows.cli import main
+from flows.cli import config_reference, execution, main
+from flows.cli.options import RunOptions
 from tasks.config.load import load
 from tasks.config.root import Config
 
@@ -70,14 +71,23 @@ def test_every_key_is_shown_with_its_default(tmp_path: Path) -> None:
     assert load(path) == given
 
 
+def test_keys_are_described() -> None:
+    text = config_reference.reference()
+    assert "epochs: 30  # integer > 0" in text
+    assert "max_seconds: null  # number > 0 or null" in text
+    assert 'by: "hash"  # hash | time' in text
+
+
 def test_flags_win_over_set_and_set_over_the_file(file: Path) -> None:
     changes = ["train.epochs=7", "data.path=elsewhere", "data.id=[a, b]"]
-    given = {"data.path": "here", "resources.storage": None}
-    config = load(file, main.overrides(given, changes))
+    overrides = {"data.path": "here", "score.input": None}
+    run = RunOptions(storage="s3://results", changes=changes)
+    config = execution.read_config(file, run, overrides)
     assert config.train.epochs == 7
     assert config.data.path == "here"
     assert config.data.id == ("a", "b")
-    assert config.resources.storage == ".chainrule"
+    assert config.score.input is None
+    assert config.resources.storage == "s3://results"
 
 
 @pytest.mark.parametrize(
@@ -90,26 +100,26 @@ def test_flags_win_over_set_and_set_over_the_file(file: Path) -> None:
         ("name: a\ndata: {path: p, split: {by: time}}", ["data.split: by: time needs"]),
         (
             "name: a\ndata: {path: p, split: {valid: 0.5, test: 0.5}}",
-            ["data.split: ", "must add up to less"],
+            ["data.split: ", "nothing for training"],
         ),
         ("name: a\ndata: {path: p}\ntrain: {epochs: 0}", ["train.epochs", "got 0"]),
         ("name: a\ndata: {path: p}\nscore: {threshold: 100}", ["threshold", "less"]),
         (
             "name: a\ndata: {path: p}\nschedules: {retrain: {timezone: UTC}}",
-            ["schedules.retrain: exactly one of cron, interval and rrule is required"],
+            ["schedules.retrain: one of cron, interval and rrule is needed"],
         ),
         (
             "name: a\ndata: {path: p}\n"
             "schedules: {retrain: {cron: 0 3 * * *, timezone: Mars}}",
-            ["schedules.retrain: timezone: unknown time zone 'Mars'"],
+            ["schedules.retrain: timezone: 'Mars' is not known"],
         ),
         (
             "name: a\ndata: {path: p}\nschedules: {retrain_after_drift: 3}",
             ["retrain_after_drift needs the schedules monitor and retrain"],
         ),
         ("name: [", ["not valid YAML"]),
-        ("- a", ["should be a mapping with the keys name and data"]),
-        ("", ["should be a mapping with the keys name and data"]),
+        ("- a", ["a mapping with the keys name and data is needed"]),
+        ("", ["a mapping with the keys name and data is needed"]),
     ],
 )
 def test_a_bad_configuration_is_code_2_and_names_file_and_key(
@@ -133,7 +143,7 @@ def test_a_missing_configuration_is_code_2(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--set", "train.epochs"], "--set needs KEY=VALUE"),
+        (["--set", "train.epochs"], "--set must be KEY=VALUE"),
         (["--set", "train.epochs=x"], "train.epochs"),
         (["--set", "name.x=1"], "name is not a section"),
         (["--set", "nothing=1"], "nothing: unknown key"),
@@ -160,11 +170,11 @@ def test_errors_are_json_where_results_are(file: Path) -> None:
 
 def test_an_error_of_the_system_names_the_file_and_a_remedy() -> None:
     full = OSError(28, os.strerror(28), "/x/part-0")
-    assert main.message(full) == (
-        "/x/part-0: no space left on device; free some space, or name another "
+    assert execution.error_message(full) == (
+        "/x/part-0: no space left on device; free some space, or choose another "
         "--storage or --output"
     )
-    assert main.message(ValueError("a: bad")) == "a: bad"
+    assert execution.error_message(ValueError("a: bad")) == "a: bad"
 
 
 def test_examples_are_valid() -> None:

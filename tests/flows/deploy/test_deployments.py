@@ -19,7 +19,11 @@ from prefect.events import emit_event
 from prefect.states import Running, Scheduled
 
 from flows.deploy import dataset_lock, deployments, scheduled
-from flows.process import jobs
+from flows.deploy.automations import automation_name
+from flows.deploy.deployments import DeployOutcome
+from flows.deploy.specs import deployment_specs, prefect_schedule
+from flows.outcomes import RetrainOutcome, SampleOutcome
+from flows.process import runs
 from tasks.config.root import Config
 from tasks.config.schedules import Schedule
 from tasks.monitoring import drift_streak
@@ -31,14 +35,17 @@ SCHEDULES = {
 }
 
 
+SAMPLED = SampleOutcome(model={}, sample={"rows_out": 5, "path": "p"})
+
+
 def configured(name: str, schedules: dict[str, Any]) -> Config:
     return Config.model_validate(
         {"name": name, "data": {"path": "data"}, "schedules": schedules}
     )
 
 
-def changes(result: dict[str, Any]) -> dict[str, str]:
-    return {each["name"]: each["change"] for each in result["changes"]}
+def changes(outcome: DeployOutcome) -> dict[str, str]:
+    return {each.name: each.change for each in outcome.changes}
 
 
 @pytest.fixture
@@ -103,7 +110,7 @@ def test_lasting_drift_gets_an_automation(server: None) -> None:
         "retrain_after_drift": 3,
     }
     config = configured("drifting", schedules)
-    name = deployments.automation_name("drifting")
+    name = automation_name("drifting")
     assert changes(deployments.deploy(config))[name] == "create"
     assert changes(deployments.deploy(config))[name] == "unchanged"
     with get_client(sync_client=True) as client:
@@ -120,20 +127,20 @@ def test_lasting_drift_gets_an_automation(server: None) -> None:
 
 def test_batches_in_a_row_are_counted_once_each(tmp_path: Path) -> None:
     seen = [("a", True), ("b", True), ("b", True), ("c", False), ("d", True)]
-    found = [drift_streak.record(str(tmp_path), key, drifted=d) for key, d in seen]
+    found = [drift_streak.count(str(tmp_path), key, drifted=d) for key, d in seen]
     assert found == [(1, True), (2, True), (2, False), (0, False), (1, True)]
 
 
 @pytest.mark.parametrize(
     ("schedules", "said"),
     [
-        ({}, "has no schedules"),
+        ({}, "the configuration has no schedules"),
         ({"retrain": {"cron": "every night"}}, "schedules.retrain: 'every night'"),
         ({"retrain": {"rrule": "FREQ=NEVER"}}, "schedules.retrain: 'FREQ=NEVER'"),
         ({"retrain": {"cron": "0 3 * * *"}, "notify": ["team"]}, "TYPE/NAME"),
         (
             {"retrain": {"cron": "0 3 * * *"}, "notify": ["slack-webhook/nobody"]},
-            "there is no block 'slack-webhook/nobody'",
+            "the block 'slack-webhook/nobody' does not exist",
         ),
     ],
 )
@@ -146,7 +153,7 @@ def test_a_schedule_that_cannot_be_is_told(
 
 def test_intervals_do_not_move() -> None:
     schedule = Schedule(interval=3600)
-    one, two = (deployments.prefect_schedule("score", schedule) for _ in range(2))
+    one, two = (prefect_schedule("score", schedule) for _ in range(2))
     assert one == two
 
 
@@ -171,8 +178,11 @@ def test_refusals_and_failures_are_told(
     noted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, told = noted
-    refused = {"register": {"uri": "u", "alias": "challenger", "reason": "it is worse"}}
-    monkeypatch.setattr(jobs, "run", lambda *_, **__: {"status": "refused", **refused})
+    register = {"uri": "u", "alias": "challenger", "reason": "it is worse"}
+    refused = RetrainOutcome(
+        status="refused", start={}, prepare={}, contract={}, register=register
+    )
+    monkeypatch.setattr(runs, "run_flow", lambda *_, **__: refused)
     state = scheduled.retrain(config, return_state=True)
     assert (state.type, state.name) == (StateType.COMPLETED, "Refused")
     assert "refused: u is challenger: it is worse" in told.read_text()
@@ -181,11 +191,10 @@ def test_refusals_and_failures_are_told(
     def fail(*_: object, **__: object) -> None:
         raise ValueError("no such file")
 
-    monkeypatch.setattr(jobs, "run", fail)
+    monkeypatch.setattr(runs, "run_flow", fail)
     assert scheduled.sample(config, return_state=True).is_failed()
     assert "no such file" in told.read_text()
-    drawn = {"status": "done", "sample": {"rows_out": 5, "path": "p"}}
-    monkeypatch.setattr(jobs, "run", lambda *_, **__: drawn)
+    monkeypatch.setattr(runs, "run_flow", lambda *_, **__: SAMPLED)
     before = told.read_text()
     assert scheduled.sample(config, return_state=True).name == "Completed"
     assert told.read_text() == before
@@ -208,11 +217,10 @@ def another_run(config: Config) -> Iterator[Any]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is done, and nothing is waited for."""
-    monkeypatch.setattr(dataset_lock, "PATIENCE", 0.5)
-    monkeypatch.setattr(dataset_lock, "HEARTBEAT", 0.0)
-    monkeypatch.setattr(dataset_lock, "MOMENT", 0.0)
-    done = {"status": "done", "sample": {"rows_out": 5, "path": "p"}}
-    monkeypatch.setattr(jobs, "run", lambda *_, **__: done)
+    monkeypatch.setattr(dataset_lock, "WAIT_SECONDS", 0.5)
+    monkeypatch.setattr(dataset_lock, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(dataset_lock, "CLAIM_SECONDS", 0.0)
+    monkeypatch.setattr(runs, "run_flow", lambda *_, **__: SAMPLED)
 
 
 def test_a_dataset_has_one_run_at_a_time(deployed: Any, quick: None) -> None:
@@ -221,7 +229,7 @@ def test_a_dataset_has_one_run_at_a_time(deployed: Any, quick: None) -> None:
     with another_run(config):
         state = scheduled.sample(config, return_state=True)
     assert state.is_cancelled()
-    assert f"another run on {config.name}" in state.message
+    assert f"another run works on {config.name}" in state.message
     assert scheduled.sample(config, return_state=True).is_completed()
 
 
@@ -237,15 +245,15 @@ def test_one_run_of_a_deployment_waits_at_most(
         )
         monkeypatch.setattr(dataset_lock, "deployment", Runtime(str(found.id)))
         monkeypatch.setattr(dataset_lock, "flow_run", Runtime(str(second.id)))
-        with pytest.raises(TimeoutError, match=f"run {first.name} waits its turn"):
-            with dataset_lock.turn(config.name, queue=True):
+        with pytest.raises(TimeoutError, match=f"run {first.name} already waits"):
+            with dataset_lock.hold(config.name, queue=True):
                 pass
         # The first itself goes on, and who has the slot does not wait.
         monkeypatch.setattr(dataset_lock, "flow_run", Runtime(str(first.id)))
-        with dataset_lock.turn(config.name, queue=True):
+        with dataset_lock.hold(config.name, queue=True):
             monkeypatch.setattr(dataset_lock, "flow_run", Runtime(str(second.id)))
             with pytest.raises(TimeoutError, match="another run"):
-                with dataset_lock.turn(config.name, queue=False):
+                with dataset_lock.hold(config.name, queue=False):
                     pass
         for run in (first, second):
             client.delete_flow_run(run.id)
@@ -267,7 +275,7 @@ def test_a_run_that_died_with_its_machine_gives_its_slot_back(
     deployed: Any, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, _ = deployed
-    monkeypatch.setattr(dataset_lock, "SILENCE", 0.0)
+    monkeypatch.setattr(dataset_lock, "SILENCE_SECONDS", 0.0)
     with another_run(config) as run, get_client(sync_client=True) as client:
         inside = child_of(client, run)
         assert scheduled.sample(config, return_state=True).is_completed()
@@ -276,7 +284,7 @@ def test_a_run_that_died_with_its_machine_gives_its_slot_back(
             assert state is not None
             assert state.is_crashed()
     # Who tells that it lives is left alone.
-    monkeypatch.setattr(dataset_lock, "SILENCE", 600.0)
+    monkeypatch.setattr(dataset_lock, "SILENCE_SECONDS", 600.0)
     with another_run(config) as run, get_client(sync_client=True) as client:
         emit_event(
             dataset_lock.HEARTBEAT_EVENT,
@@ -284,17 +292,17 @@ def test_a_run_that_died_with_its_machine_gives_its_slot_back(
         )
         old = run.model_copy(update={"start_time": datetime(2026, 1, 1, tzinfo=UTC)})
         deadline = time.monotonic() + 30
-        while not dataset_lock.beats(client, old):
+        while not dataset_lock.has_heartbeat(client, old):
             assert time.monotonic() < deadline
             time.sleep(0.2)
         silent = old.model_copy(update={"id": uuid4()})
-        assert not dataset_lock.beats(client, silent)
+        assert not dataset_lock.has_heartbeat(client, silent)
 
 
 def child_of(client: SyncPrefectClient, run: Any) -> Any:
     """A run within another one, under way."""
     place = client.create_task_run(task(lambda: None), run.id, dynamic_key="0")
-    flow = jobs.FLOWS["sample"]
+    flow = runs.FLOWS["sample"]
     return client.create_flow_run(flow, parent_task_run_id=place.id, state=Running())
 
 
@@ -326,7 +334,7 @@ def test_late_runs_collapse_into_one(
         StateType.SCHEDULED,
     ]
     assert states[0] is not None
-    assert "this run stands for it" in str(states[0].message)
+    assert "replaced by run this run" in str(states[0].message)
 
 
 class Runtime:
@@ -340,7 +348,7 @@ class Runtime:
 
 def test_flows_of_deployments_can_be_found_by_their_entrypoints() -> None:
     config = configured("any", SCHEDULES)
-    for wanted in deployments.wanted_deployments(config).values():
-        module, _, name = wanted.facts["entrypoint"].rpartition(".")
+    for wanted in deployment_specs(config).values():
+        module, _, name = wanted.fields["entrypoint"].rpartition(".")
         assert module == "flows.deploy.scheduled"
         assert getattr(scheduled, name) is wanted.flow

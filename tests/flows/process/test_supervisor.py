@@ -1,124 +1,48 @@
-"""No process outlives its command, and one command at a time writes an output."""
+"""Tests of supervised processes: nothing outlives them, signals are passed on."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from flows.process import reaper, supervisor
-
-SLEEP = "import time; time.sleep(60)"
-STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
-PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEP!r}])"
-HOLDER = """
-import sys, time, pathlib
 from flows.process import supervisor
-with lifetime.hold(pathlib.Path(sys.argv[1])) as lock:
-    lock.record("run-1")
-    print("held", flush=True)
-    time.sleep(60)
+from tests.support.processes import SLEEP, start
+
+BLOCK = """
+import subprocess, sys
+from flows.process import supervisor
+with supervisor.reaped():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    print(child.pid, flush=True)
+assert child.wait() == -15
 """
 
 
-def start(code: str, *arguments: str, marker: str = "") -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        env=os.environ | ({reaper.VARIABLE: marker} if marker else {}),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "waited 10 s in vain"
-        time.sleep(0.05)
-
-
-@pytest.mark.parametrize("table", [reaper.from_proc, reaper.from_ps])
-def test_a_process_is_known_by_what_it_inherited(
-    table: Callable[[], dict[int, tuple[int, str]]], tmp_path: Path
+def test_a_process_is_supervised_by_its_parent_only(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with start(SLEEP, marker=tmp_path.name + "-marker") as process:
-        try:
-            parent, environment = table()[process.pid]
-            assert parent == os.getpid()
-            assert f"{reaper.VARIABLE}={tmp_path.name}-marker" in environment
-        finally:
-            process.kill()
+    monkeypatch.setenv(supervisor.SUPERVISOR_VARIABLE, "1234567")
+    assert not supervisor.is_supervised()
 
 
-@pytest.mark.parametrize("code", [SLEEP, STUBBORN, PARENT])
-def test_the_watchdog_ends_what_is_marked_and_its_descendants(
-    code: str, monkeypatch: pytest.MonkeyPatch
+def test_processes_end_with_the_block_that_started_them() -> None:
+    with start(BLOCK) as process:
+        assert process.wait(timeout=20) == 0
+
+
+def test_a_child_is_killed_if_it_does_not_end_after_a_signal(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(reaper, "GRACE", 0.5)
-    marker = f"test-{len(code)}"
-    with start(code, marker=marker) as process, start(SLEEP) as bystander:
-        expected = 2 if code == PARENT else 1
-        wait_for(lambda: len(reaper.marked(marker)) == expected)
-        if code == STUBBORN:
-            time.sleep(0.5)  # Until it ignores SIGTERM.
-        reaper.end(marker)
-        assert process.wait(timeout=5) != 0
-        assert reaper.marked(marker) == set()
-        assert bystander.poll() is None
-        bystander.kill()
+    monkeypatch.setattr(supervisor, "INTERRUPT_SECONDS", 0.1)
+    child = subprocess.Popen([sys.executable, "-c", SLEEP])
+    assert supervisor.wait(child, [signal.SIGINT]) == -signal.SIGKILL
 
 
-def test_the_watchdog_waits_for_the_end_of_its_pipe() -> None:
-    guard = subprocess.Popen(
-        [sys.executable, "-I", "-S", reaper.__file__, "test-pipe"],
-        stdin=subprocess.PIPE,
+def test_a_supervised_command_has_the_exit_code_of_its_child() -> None:
+    code = (
+        "import sys; from flows.process import supervisor\n"
+        "sys.exit(supervisor.supervise(['retrain', '--nonsense']))"
     )
-    with start(SLEEP, marker="test-pipe") as process:
-        time.sleep(0.5)
-        assert process.poll() is None
-        guard.communicate(timeout=10)
-        assert process.wait(timeout=5) == -signal.SIGTERM
-
-
-def test_one_command_at_a_time_holds_an_output(tmp_path: Path) -> None:
-    lock = tmp_path / "locks" / "a.lock"
-    with start(HOLDER, str(lock)) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        with (
-            pytest.raises(BlockingIOError, match="another chainrule command"),
-            supervisor.hold(lock),
-        ):
-            pass
-        holder.kill()
-
-
-def test_the_next_holder_ends_what_a_killed_one_left(tmp_path: Path) -> None:
-    lock = tmp_path / "a.lock"
-    with (
-        start(SLEEP, marker="test-left") as leftover,
-        start(HOLDER, str(lock), marker="test-left") as holder,
-    ):
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        holder.kill()
-        holder.wait(timeout=5)
-        with supervisor.hold(lock) as held:
-            assert leftover.wait(timeout=5) == -signal.SIGTERM
-            assert held.dead_flow_runs == ["run-1"]
-            held.forget_dead()
-        with supervisor.hold(lock) as held:
-            assert held.dead_flow_runs == []
-
-
-def test_dead_flow_runs_are_kept_until_they_are_marked(tmp_path: Path) -> None:
-    lock = tmp_path / "a.lock"
-    lock.write_text('{"marker": null, "flow_runs": ["run-1"]}')
-    with pytest.raises(RuntimeError), supervisor.hold(lock):
-        raise RuntimeError("before they were marked")
-    with supervisor.hold(lock) as held:
-        assert held.dead_flow_runs == ["run-1"]
+    with start(code) as process:
+        assert process.wait(timeout=60) == 2

@@ -24,8 +24,7 @@ from ar_models.scoring import statistics
 from ar_models.scoring.explanation import text
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
-from tasks.data.datasets import open_dataset
-from tasks.data.fragments import Fragment
+from tasks.data import datasets
 from tasks.inference import score, selection
 from tasks.runtime import manifest, storage
 from tests.support.tables import small_table
@@ -234,7 +233,7 @@ def test_a_job_stopped_anywhere_is_completed_to_the_same_bytes(
         raise KeyboardInterrupt
 
     class Once(score.Scorer):
-        def __call__(self, fragment: Fragment) -> Any:
+        def __call__(self, fragment: datasets.Fragment) -> Any:
             asked.append(fragment.index)
             if stage == "Scorer" and fragment.index == 1 and len(asked) == 2:
                 raise KeyboardInterrupt
@@ -393,7 +392,7 @@ def test_rows_without_a_finite_score_go_to_quarantine(
     monkeypatch.setattr(score, "measure", broken)
     # All that are left are flagged, and explained in the second pass.
     config = CONFIG.model_copy(update={"budget": 10**6})
-    dataset = open_dataset(str(source), rows_per_fragment=400)
+    dataset = datasets.open_dataset(str(source), rows_per_fragment=400)
     work = score.Job(small_model, str(tmp_path), config, ("id",), {}, "k", "stop")
     score.Scorer(work)(dataset.fragments[1])
     path = f"{work.staged}/part-00001.parquet"
@@ -424,7 +423,7 @@ def test_a_file_that_changes_while_it_is_scored_is_noticed(
 ) -> None:
     copy = tmp_path / "rows.parquet"
     shutil.copy(source, copy)
-    dataset = open_dataset(str(copy), rows_per_fragment=400)
+    dataset = datasets.open_dataset(str(copy), rows_per_fragment=400)
     pq.write_table(small_table(900), copy, row_group_size=150)
     work = score.Job(small_model, str(tmp_path), CONFIG, ("id",), {}, "k", "stop")
     scorer = score.Scorer(work)
@@ -436,7 +435,7 @@ def test_a_file_that_changes_while_it_is_scored_is_noticed(
     ("change", "message"),
     [
         ({"id_columns": ("idd",)}, "no column 'idd'; did you mean 'id'"),
-        ({"source": "empty.parquet"}, "empty.parquet: no rows"),
+        ({"source": "empty.parquet"}, "empty.parquet: holds no rows"),
         ({"source": "short.parquet"}, "short.parquet: column 'paid' is missing"),
         ({"source": "typed.parquet"}, "typed.parquet: column 'count' is string"),
         (

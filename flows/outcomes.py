@@ -1,0 +1,235 @@
+"""Results of the flows: one frozen dataclass per flow, with one field per step.
+
+`chainrule COMMAND --json` prints them by `dataclasses.asdict`. A step that did not run
+is None.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Json = dict[str, Any]
+"""A JSON object."""
+
+Status = Literal["done", "refused", "drift"]
+"""How a flow ended: as asked, with the data or the new model refused, or with drift."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """Result of a flow.
+
+    Attributes:
+        status: How the flow ended.
+    """
+
+    status: Status = "done"
+
+    def summary(self) -> str:
+        """Return the outcome in one sentence, for states and notifications."""
+        return self.status
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareOutcome(Outcome):
+    """Result of preparing a dataset.
+
+    Attributes:
+        prepare: The prepared dataset.
+    """
+
+    prepare: Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOutcome(PrepareOutcome):
+    """Result of training a model without registering it.
+
+    Attributes:
+        train: The trained model.
+    """
+
+    train: Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOutcome(TrainOutcome):
+    """Result of training and evaluating a model without registering it.
+
+    Attributes:
+        evaluate: The evaluation on held-out rows.
+        report: Path of the HTML report.
+        fidelity: The comparison of synthetic with real rows, if configured.
+    """
+
+    evaluate: Json
+    report: str
+    fidelity: Json | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainOutcome(Outcome):
+    """Result of a retraining; if data validation failed, it ends after `contract`.
+
+    Attributes:
+        start: The model that training started from.
+        prepare: The prepared dataset.
+        contract: The result of data validation.
+        train: The trained model.
+        evaluate: The evaluation on held-out rows.
+        fidelity: The comparison of synthetic with real rows, if configured.
+        gate: The verdict of the gate.
+        report: Path of the HTML report.
+        register: The registered version and its alias.
+        backfill: The scored partitions, if `score.after_retrain` is set.
+        run_id: Id of the MLflow run.
+        unchanged: Whether every step was already done by an earlier retraining.
+    """
+
+    start: Json
+    prepare: Json
+    contract: Json
+    train: Json | None = None
+    evaluate: Json | None = None
+    fidelity: Json | None = None
+    gate: Json | None = None
+    report: str | None = None
+    register: Json | None = None
+    backfill: Json | None = None
+    run_id: str | None = None
+    unchanged: bool = False
+
+    def summary(self) -> str:
+        """Return which version has which alias, or why the data was refused."""
+        if self.register is None:
+            return f"data validation failed: {self.contract['reason']}"
+        register = self.register
+        return f"{register['uri']} is {register['alias']}: {register['reason']}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOutcome(Outcome):
+    """Result of scoring a dataset.
+
+    Attributes:
+        model: The registered version that scored.
+        score: The scored rows.
+    """
+
+    model: Json
+    score: Json
+
+    def summary(self) -> str:
+        """Return how many rows were written, and where."""
+        return written_rows(self.score)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackfillOutcome(Outcome):
+    """Result of scoring the partitions of a dataset.
+
+    Attributes:
+        model: The registered version that scored.
+        backfill: The scored partitions.
+    """
+
+    model: Json
+    backfill: Json
+
+    def summary(self) -> str:
+        """Return how many rows were written, and where."""
+        return written_rows(self.backfill)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonitorOutcome(Outcome):
+    """Result of comparing new rows with the reference data of a model.
+
+    Attributes:
+        model: The registered version that was compared with.
+        monitor: The verdict and its reasons.
+        run_id: Id of the MLflow run.
+    """
+
+    model: Json
+    monitor: Json
+    run_id: str
+
+    def summary(self) -> str:
+        """Return the verdict and the number of compared rows."""
+        return f"{self.monitor['verdict']}: {self.monitor['rows_out']:,} rows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOutcome(Outcome):
+    """Result of comparing two registered versions.
+
+    Attributes:
+        models: The two versions.
+        compare: The comparison.
+        run_id: Id of the MLflow run.
+    """
+
+    models: tuple[Json, Json]
+    compare: Json
+    run_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOutcome(Outcome):
+    """Result of drawing synthetic rows.
+
+    Attributes:
+        model: The registered version that was drawn from.
+        sample: The synthetic rows.
+    """
+
+    model: Json
+    sample: Json
+
+    def summary(self) -> str:
+        """Return how many rows were written, and where."""
+        return written_rows(self.sample)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImputeOutcome(Outcome):
+    """Result of filling the nulls of a dataset.
+
+    Attributes:
+        model: The registered version that filled them.
+        impute: The filled rows.
+    """
+
+    model: Json
+    impute: Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedOutcome(Outcome):
+    """Result of computing features of rows.
+
+    Attributes:
+        model: The registered version that computed them.
+        embed: The features.
+    """
+
+    model: Json
+    embed: Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOutcome(Outcome):
+    """Result of writing a model as an ONNX file.
+
+    Attributes:
+        model: The registered version that was exported.
+        export: The file.
+    """
+
+    model: Json
+    export: Json
+
+
+def written_rows(step: Json) -> str:
+    """Return how many rows a step wrote, and where."""
+    return f"{step['rows_out']:,} rows in {step['path']}"
