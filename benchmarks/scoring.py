@@ -43,6 +43,7 @@ from tasks.config.score import ScoreConfig
 from tasks.data.datasets import open_dataset, read
 from tasks.data.prepare import load_encoder, prepare
 from tasks.inference.score import score
+from tasks.inference.source import Source
 from tasks.runtime import cluster, environment
 
 FRAGMENT = 100_000
@@ -222,9 +223,9 @@ def run_job(
             }
         )
         done = score(
-            str(model), str(source), output, config, Resources(), id_columns=("id",)
+            str(model), Source(str(source), ("id",)), output, config, Resources()
         )
-        assert done["rows_out"] == pq.read_metadata(source).num_rows
+        assert done.rows_out == pq.read_metadata(source).num_rows
 
 
 def encode(model: Path, source: Path, folder: Path) -> None:

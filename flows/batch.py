@@ -3,6 +3,8 @@
 Each flow takes a version by its number or alias and writes one folder of results.
 """
 
+from dataclasses import asdict
+
 from prefect import flow
 
 from flows import steps
@@ -20,6 +22,7 @@ from flows.steps import output_path
 from tasks.config.root import Config
 from tasks.data import group
 from tasks.inference import export as onnx
+from tasks.inference.source import Source
 from tasks.registry import register
 from tasks.registry.register import CHAMPION
 from tasks.runtime import storage
@@ -40,16 +43,18 @@ def score(
     source = steps.input_path(config, config.score.input)
     scored = steps.score_rows(
         folder,
-        source,
+        Source(
+            source,
+            group.of_groups(config.data, source).id + config.score.passthrough,
+            config.data.on_bad_file,
+        ),
         config.score.output or output_path(config, "scored"),
         config.score,
         config.resources,
-        id_columns=group.of_groups(config.data, source).id + config.score.passthrough,
         model_info=model,
-        on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,
     )
-    return ScoreOutcome(model=model, score=scored)
+    return ScoreOutcome(model=model, score=asdict(scored))
 
 
 @flow(flow_run_name="{config.name}")
@@ -71,17 +76,19 @@ def backfill(
     folder, model = steps.fetch_model(config, version)
     scored = steps.score_partitions(
         folder,
-        config.score.input or config.data.path,
+        Source(
+            config.score.input or config.data.path,
+            config.data.id + config.score.passthrough,
+            config.data.on_bad_file,
+        ),
         partitions_path(config),
         config.score,
         config.resources,
         model_info=model,
-        id_columns=config.data.id + config.score.passthrough,
-        on_bad_file=config.data.on_bad_file,
         since=since,
         until=until,
     )
-    return BackfillOutcome(model=model, backfill=scored)
+    return BackfillOutcome(model=model, backfill=asdict(scored))
 
 
 def partitions_path(config: Config) -> str:
@@ -195,7 +202,7 @@ def sample(
         model_info=model,
         overwrite=overwrite,
     )
-    return SampleOutcome(model=model, sample=sampled)
+    return SampleOutcome(model=model, sample=asdict(sampled))
 
 
 @flow(flow_run_name="{config.name}")
@@ -219,7 +226,7 @@ def impute(
         model_info=model,
         overwrite=overwrite,
     )
-    return ImputeOutcome(model=model, impute=imputed)
+    return ImputeOutcome(model=model, impute=asdict(imputed))
 
 
 @flow(flow_run_name="{config.name}")
@@ -237,16 +244,18 @@ def embed(
     source = steps.input_path(config, config.embed.input)
     embedded = steps.embed_rows(
         folder,
-        source,
+        Source(
+            source,
+            group.of_groups(config.data, source).id + config.embed.passthrough,
+            config.data.on_bad_file,
+        ),
         config.embed.output or output_path(config, "embedded"),
         config.embed,
         config.resources,
-        id_columns=group.of_groups(config.data, source).id + config.embed.passthrough,
         model_info=model,
-        on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,
     )
-    return EmbedOutcome(model=model, embed=embedded)
+    return EmbedOutcome(model=model, embed=asdict(embedded))
 
 
 def export(config: Config, output: str, version: str = CHAMPION) -> ExportOutcome:

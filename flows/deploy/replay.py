@@ -20,7 +20,7 @@ from flows.outcomes import (
 from flows.process import runs
 from tasks.config.root import Config
 from tasks.evaluation import replay
-from tasks.inference import backfill
+from tasks.inference.partitions import find_partitions
 from tasks.registry import register
 from tasks.runtime import storage
 
@@ -60,7 +60,7 @@ def run(config: Config, on_partition: Callable[[Json], None]) -> ReplayOutcome:
     """
     source, window = config.replay.path or config.data.path, config.replay.window
     root = storage.join(config.resources.storage, f"{config.name}{SUFFIX}")
-    names = list(backfill.partitions(source))
+    names = list(find_partitions(source))
     replayed = replayed_config(config, storage.join(root, "data"))
     check_settings(root, settings(config, names))
     results: list[Json] = []
@@ -174,7 +174,7 @@ def replay_partition(
 
 def monitor_partition(config: Config, partition: str) -> Json:
     """Return whether a partition has drifted from the champion's data, and why."""
-    path = backfill.partitions(config.data.path)[partition]
+    path = find_partitions(config.data.path)[partition]
     section = config.monitor.model_copy(update={"input": path})
     outcome = runs.run_flow("monitor", config.model_copy(update={"monitor": section}))
     assert isinstance(outcome, MonitorOutcome)

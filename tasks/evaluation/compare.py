@@ -100,9 +100,10 @@ def compare(
         return summary(output, content, done=True)
     folder = storage.join(output, ROWS)
     make = partial(Pair, models, folder, config.segments, key, on_bad_file)
-    found, new_rows = parts.complete(
+    completed = parts.complete(
         make, dataset.fragments, folder, key, resources, what="compare: rows"
     )
+    found = completed.metadata
     result = {
         "input": source,
         "models": about,
@@ -124,7 +125,7 @@ def compare(
         rows_quarantined=sum(facts["rows_in"] for facts in found) - result["rows"],
         bad_files=[{"name": b.name, "reason": b.reason} for b in dataset.bad_files],
         seconds=round(seconds, 3),
-        rows_per_s=round(new_rows / seconds, 1),
+        rows_per_s=round(completed.new_rows / seconds, 1),
         files=[
             {**entry, "path": f"{ROWS}/{entry['path']}"}
             for facts in found

@@ -100,9 +100,10 @@ def evaluate(
         fit_baseline(density, prepared, about, config, folder)
         make = partial(Judge, model, config, folder, key)
         rows = storage.join(folder, ROWS)
-        found, _ = parts.complete(
+        completed = parts.complete(
             make, pieces, rows, key, resources, what="evaluate: rows"
         )
+        found = completed.metadata
         evaluation = summarise(density, found, read_rows(folder), config)
         storage.write_json(storage.join(folder, EVALUATION), evaluation)
         figures.draw(folder, evaluation, read_rows(folder))

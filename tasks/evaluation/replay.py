@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from tasks.data import datasets
 from tasks.evaluation import held_out
 from tasks.evaluation.intervals import bootstrap_interval
-from tasks.inference import backfill
+from tasks.inference.partitions import partition_of
 from tasks.reports import figures
 from tasks.runtime import manifest, storage
 from tasks.runtime.model_store import load
@@ -34,7 +34,7 @@ def bring(source: str, partition: str, folder: str, rows: int | None) -> int:
         How many rows came.
     """
     root, files = datasets.find_files(source)
-    files = [file for file in files if backfill.name_of(file) == partition]
+    files = [file for file in files if partition_of(file) == partition]
     came = 0
     for file in files:
         filesystem, inner = storage.resolve(storage.join(root, file))
@@ -93,7 +93,7 @@ def compare(models: dict[str, str | None], prepared: str, partition: str) -> Jso
 def of_partition(about: Json, path: str, partition: str) -> bool:
     """Whether a file of test rows comes from a partition."""
     part = path.rpartition("/")[2].removesuffix(".parquet")
-    return backfill.name_of(about["sources"][part]["name"]) == partition
+    return partition_of(about["sources"][part]["name"]) == partition
 
 
 def draw(folder: str, months: Sequence[Json]) -> str:

@@ -1,167 +1,168 @@
-"""A dataset's partitions, scored one by one: those of a range, those that are new.
+"""Incremental scoring: the partitions of a dataset that a model has not scored yet.
 
-A partition is a hive folder (day=2026-01-01) or, where there are none, a file. Each has
-a folder of results with a manifest of its own, so that a job that was stopped goes on,
-and a partition whose files have changed is scored anew.
+Each partition has a result directory with a manifest of its own, so that a stopped run
+continues where it was, and a partition is scored again when its files have changed.
 """
 
 import logging
-import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
-from tasks.data import datasets
-from tasks.data.datasets import OnBadFile
-from tasks.inference.score import score
+from tasks.inference.partitions import find_partitions, select_range
+from tasks.inference.score import ScoreResult, score
+from tasks.inference.source import Source
 from tasks.runtime import progress, storage
 
 logger = logging.getLogger(__name__)
 
 LATEST = "latest"
-"""Folder of the results where those of other versions are replaced."""
+"""Directory of the results where those of other model versions are replaced."""
 
-NAMED = 3
-"""Partitions that could not be scored that an error names."""
+NAMED_FAILURES = 3
+"""Maximum number of failed partitions that an error message names."""
 
-Json = dict[str, Any]  # JSON-able values
-Label = list[tuple[int, int, str]]
+
+@dataclass(frozen=True, kw_only=True)
+class BackfillResult:
+    """The outcome of incremental scoring.
+
+    Attributes:
+        path: Directory of the results of all partitions.
+        partitions: Number of partitions in the requested range.
+        scored: Names of the partitions that this call scored.
+        rows_in: Rows of these partitions.
+        rows_out: Rows of these partitions that were scored.
+        rows_quarantined: Rows of these partitions that could not be scored.
+        anomalies: Number of anomalies in these partitions.
+        done: Whether all partitions had been scored, so that this call did no work.
+        seconds: Wall-clock time of this call.
+        rows_per_s: Rows scored per second.
+    """
+
+    path: str
+    partitions: int
+    scored: list[str]
+    rows_in: int
+    rows_out: int
+    rows_quarantined: int
+    anomalies: int
+    done: bool
+    seconds: float
+    rows_per_s: float
 
 
 def backfill(
     model: str,
-    source: str,
+    source: Source,
     output: str,
     config: ScoreConfig,
     resources: Resources,
     *,
     model_info: Mapping[str, Any],  # JSON-able
-    id_columns: tuple[str, ...] = (),
-    on_bad_file: OnBadFile = "stop",
     since: str | None = None,
     until: str | None = None,
-) -> Json:
-    """Scores the partitions of a dataset that this model has not scored as they are.
+) -> BackfillResult:
+    """Score the partitions of a dataset that this model has not scored yet.
 
-    Results stand in `output/version=V/PARTITION`, or in `output/latest/PARTITION` where
-    `config.versions` is replace. A partition that cannot be scored does not keep the
-    others from it.
+    Results are in `output/version=V/PARTITION`, or in `output/latest/PARTITION` where
+    `config.versions` is replace. Those of other files or settings are always
+    overwritten. A partition that cannot be scored does not stop the others.
 
     Args:
-        model: Folder of the model.
+        model: Directory of the model.
         source: The dataset.
-        output: Folder of all results.
+        output: Directory of all results.
         config: What is written.
-        resources: Where it runs.
-        model_info: What is known of the model: its `version` and `fingerprint`.
-        id_columns: Columns that are carried to the output.
-        on_bad_file: Whether an unreadable file stops a partition.
-        since: First partition, by the values of its keys, such as 2026-01-15, or the
-            beginning of them, 2026-01; from the first if None.
-        until: Last partition, likewise; 2026-01 takes all of January.
-
-    Returns:
-        `path`, `partitions` (how many were asked for), `scored` (names of those that
-        were not scored before), `rows_in`, `rows_out`, `rows_quarantined` and
-        `anomalies` of these, `done` (whether there was nothing to do), `seconds`,
-        `rows_per_s`.
+        resources: Where the job runs.
+        model_info: What manifests say about the model, with `version` and
+            `fingerprint`.
+        since: First partition, as for `select_range`.
+        until: Last partition, as for `select_range`.
 
     Raises:
-        ValueError: There is no partition in the range, or some could not be scored,
-            after the others were.
+        ValueError: There is no partition in the range, or some could not be scored;
+            then the others have been.
     """
     began = time.monotonic()
-    chosen = select(partitions(source), since, until)
+    chosen = select_range(find_partitions(source.path), since, until)
     if not chosen:
         raise ValueError(
-            f"{source}: no partition lies in {since or 'the first'} to "
+            f"{source.path}: no partition lies between {since or 'the first'} and "
             f"{until or 'the last'}"
         )
-    version = model_info["version"] or model_info["fingerprint"][:12]
-    replace = config.versions == "replace"
-    root = storage.join(output, LATEST if replace else f"version={version}")
-    found: dict[str, Json] = {}
+    root = storage.join(output, results_name(config, model_info))
+    score_partition = partial(
+        score,
+        model,
+        config=config,
+        resources=resources,
+        model_info=model_info,
+        overwrite=True,
+    )
+    results = score_partitions(score_partition, source, chosen, root)
+    new = {name: each for name, each in results.items() if not each.done}
+    seconds = time.monotonic() - began
+    rows_in = sum(each.rows_in for each in new.values())
+    return BackfillResult(
+        path=root,
+        partitions=len(chosen),
+        scored=list(new),
+        rows_in=rows_in,
+        rows_out=sum(each.rows_out for each in new.values()),
+        rows_quarantined=sum(each.rows_quarantined for each in new.values()),
+        anomalies=sum(each.anomalies for each in new.values()),
+        done=not new,
+        seconds=round(seconds, 3),
+        rows_per_s=round(rows_in / seconds, 1),
+    )
+
+
+def results_name(config: ScoreConfig, model_info: Mapping[str, Any]) -> str:
+    """Return the name of the directory of a model version's results."""
+    if config.versions == "replace":
+        return LATEST
+    return f"version={model_info['version'] or model_info['fingerprint'][:12]}"
+
+
+def score_partitions(
+    score_partition: Callable[..., ScoreResult],
+    source: Source,
+    partitions: Mapping[str, str],
+    root: str,
+) -> dict[str, ScoreResult]:
+    """Score partitions one after the other.
+
+    Args:
+        score_partition: `score` with all arguments but `source` and `output`.
+        source: The dataset.
+        partitions: Paths by name.
+        root: Directory of the results of all partitions.
+
+    Returns:
+        Results by the name of the partition.
+
+    Raises:
+        ValueError: Some could not be scored; the others have been.
+    """
+    results: dict[str, ScoreResult] = {}
     failed: dict[str, Exception] = {}
-    for number, (name, path) in enumerate(chosen.items(), start=1):
+    for number, (name, path) in enumerate(partitions.items(), start=1):
         try:
-            found[name] = score(
-                model,
-                path,
-                storage.join(root, name),
-                config,
-                resources,
-                id_columns=id_columns,
-                model_info=dict(model_info),
-                on_bad_file=on_bad_file,
-                overwrite=True,  # what is there is of other files or settings
+            results[name] = score_partition(
+                source=replace(source, path=path), output=storage.join(root, name)
             )
         except (ValueError, OSError) as error:
             logger.warning("partition %s was not scored: %s", name, error)
             failed[name] = error
-        progress.report(logger, "partitions", number, len(chosen))
+        progress.report(logger, "partitions", number, len(partitions))
     if failed:
         raise ValueError(
-            f"{len(failed)} of {len(chosen)} partitions were not scored: "
-            + "; ".join(f"{n}: {e}" for n, e in list(failed.items())[:NAMED])
+            f"{len(failed)} of {len(partitions)} partitions were not scored: "
+            + "; ".join(f"{n}: {e}" for n, e in list(failed.items())[:NAMED_FAILURES])
         ) from next(iter(failed.values()))
-    new = {name: each for name, each in found.items() if not each["done"]}
-    counts = ("rows_in", "rows_out", "rows_quarantined", "anomalies")
-    seconds = time.monotonic() - began
-    totals = {k: sum(each[k] or 0 for each in new.values()) for k in counts}
-    return {
-        "path": root,
-        "partitions": len(chosen),
-        "scored": list(new),
-        **totals,
-        "done": not new,
-        "seconds": round(seconds, 3),
-        "rows_per_s": round(totals["rows_in"] / seconds, 1),
-    }
-
-
-def partitions(source: str) -> dict[str, str]:
-    """The partitions of a dataset by name, in order, with the path of each."""
-    root, files = datasets.find_files(source)
-    found: dict[str, str] = {}
-    for file in files:
-        name = name_of(file)
-        place = name if file.startswith(f"{name}/") else file
-        found[name] = storage.join(root, place)
-    return found
-
-
-def name_of(file: str) -> str:
-    """The partition that a file of a dataset belongs to."""
-    folder = file.rpartition("/")[0]
-    if any(datasets.HIVE.match(part) for part in folder.split("/")):
-        return folder
-    return file.removesuffix(".parquet")
-
-
-def select(
-    names: Mapping[str, str], since: str | None, until: str | None
-) -> dict[str, str]:
-    """The partitions from `since` to `until`, both included."""
-    first, last = (label(each) if each else [] for each in (since, until))
-    chosen = {}
-    for name, path in names.items():
-        own = label(name)
-        if own[: len(first)] < first:
-            continue
-        if last and own[: len(last)] > last:
-            continue
-        chosen[name] = path
-    return chosen
-
-
-def label(name: str) -> Label:
-    """What orders partitions: the values of the keys, or the words of a file's name.
-
-    Numbers count as such, so that 2026-1-5, year=2026/month=01/day=05 and 2026-01-05
-    are the same.
-    """
-    values = [part.rpartition("=")[2] for part in name.split("/")]
-    words = re.findall(r"\d+|[^\W\d_]+", " ".join(values))
-    return [(0, int(w), "") if w.isdigit() else (1, 0, w) for w in words]
+    return results

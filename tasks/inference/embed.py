@@ -1,6 +1,8 @@
-"""What a model makes of every row, for other models, fragment by fragment."""
+"""Features of every row of a dataset, as input for other models."""
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,159 +12,174 @@ import pyarrow as pa
 from tasks.config.embed import EmbedConfig
 from tasks.config.resources import Resources
 from tasks.data import datasets
-from tasks.data.datasets import Fragment, OnBadFile
-from tasks.inference.score import QUARANTINE, carried_columns, unread
-from tasks.inference.score import quarantined as in_quarantine
-from tasks.runtime import manifest, parts
-from tasks.runtime.model_store import fingerprint, load
+from tasks.data.datasets import Fragment
+from tasks.inference.quarantine import (
+    QUARANTINE,
+    QUARANTINE_COLUMNS,
+    quarantine_table,
+    unreadable_rows,
+)
+from tasks.inference.source import (
+    Source,
+    UnreadableFile,
+    carried_columns,
+    unreadable_files,
+)
+from tasks.runtime import model_store, parts
+from tasks.runtime.job import Job, JobResult
 
 FEATURES = "features"
-"""The column that is written: a list of so many 32-bit reals."""
+"""Column of the features: a fixed-size list of 32-bit floats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedResult(JobResult):
+    """The outcome of an embedding job.
+
+    Attributes:
+        features: Number of features of a row.
+        rows_in: Rows of the dataset.
+        rows_out: Rows whose features were written.
+        rows_quarantined: Rows that could not be read or embedded.
+        bad_files: Files that were set aside; their rows are not counted.
+        rows_per_s: Rows per second of the call that finished the job.
+    """
+
+    features: int
+    rows_in: int
+    rows_out: int
+    rows_quarantined: int
+    bad_files: list[UnreadableFile]
+    rows_per_s: float
 
 
 def embed(
     model: str,
-    source: str,
+    source: Source,
     output: str,
     config: EmbedConfig,
     resources: Resources,
     *,
-    id_columns: tuple[str, ...] = (),
-    model_info: dict[str, Any] | None = None,  # JSON-able
-    on_bad_file: OnBadFile = "stop",
+    model_info: Mapping[str, Any] | None = None,  # JSON-able
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Writes the features of every row of a dataset; each fragment becomes one part.
+) -> EmbedResult:
+    """Write the features of every row of a dataset; each fragment becomes one part.
 
     Part k holds, in input order, the id and partition columns of fragment k and the
-    column `features`. Rows whose features are not finite stand in `quarantine/` with
-    the reason. A job that was stopped is completed by the same call.
+    column `features`. Rows whose features are not finite are in `quarantine/`.
 
     Args:
-        model: Folder of a saved `TableDensity`, local or S3.
-        source: The dataset, as for `datasets.open_dataset`.
-        output: Folder for the parts and the manifest, local or S3; `{key}` in it
-            stands for the job key.
-        config: Rows of a fragment; its `input` and `output` are not looked at.
-        resources: Where it runs.
-        id_columns: Columns that are carried to the output.
-        model_info: What to note about the model, such as its name, version, run id.
-        on_bad_file: Whether an unreadable file stops the job or goes to quarantine.
-        overwrite: Whether another job's output may be replaced.
-
-    Returns:
-        path, features (how many), rows_in, rows_out, rows_quarantined, bad_files,
-        seconds, rows_per_s, and done: whether there was nothing left to do.
+        model: Directory of a saved `TableDensity`, local or S3.
+        source: The dataset.
+        output: Directory for the results, as for `Job`.
+        config: Rows of a fragment; its `input` and `output` are ignored.
+        resources: Where the job runs.
+        model_info: What the manifest says about the model: name, version, run id.
+        overwrite: Whether the results of another job may be replaced.
 
     Raises:
-        ValueError: The model cannot read the dataset, or a column is not as asked.
-        FileExistsError: The output folder holds something else.
+        ValueError: The model cannot read the dataset, or a column is not as configured.
+        FileExistsError: The directory holds other results.
     """
     began = time.monotonic()
-    dataset = datasets.open_dataset(
-        source, rows_per_fragment=config.rows_per_fragment, on_bad_file=on_bad_file
-    )
-    density = load(model)
-    carried = carried_columns(density, source, dataset, id_columns)
-    if FEATURES in carried:
-        raise ValueError(
-            f"{source}: column {FEATURES!r} has the name of a column of the output; "
-            "rename it, or take it from data.id"
-        )
-    about = {**(model_info or {}), "fingerprint": fingerprint(density)}
-    settings = config.model_dump(exclude={"input", "output", "passthrough"})
-    key = manifest.job_key(
-        job="embed",
-        model=about["fingerprint"],
-        data=dataset.fingerprint,
-        config=settings,
-        carried=carried,
-    )
-    output = output.replace("{key}", key)
-    content = manifest.claim(output, key, overwrite=overwrite)
-    if content is not None:
-        return summary(output, content, done=True)
-    make = partial(Embedder, model, output, carried, about, key, on_bad_file)
-    found, new_rows = parts.complete(
-        make, dataset.fragments, output, key, resources, what="embed: rows"
-    )
-    seconds = time.monotonic() - began
-    counts = ("rows_in", "rows_out", "rows_quarantined")
-    content = manifest.finish(
-        output,
-        key,
-        input=source,
-        data=dataset.fingerprint,
-        model=about,
-        config=settings,
-        features=max(facts["features"] for facts in found),
-        **{name: sum(facts[name] for facts in found) for name in counts},
-        bad_files=[{"name": b.name, "reason": b.reason} for b in dataset.bad_files],
-        files=[entry for facts in found for entry in facts["files"]],
-        seconds=round(seconds, 3),
-        rows_per_s=round(new_rows / seconds, 1),
-    )
-    return summary(output, content, done=False)
+    dataset = source.open(config.rows_per_fragment)
+    density = model_store.load(model)
+    taken = (FEATURES, *QUARANTINE_COLUMNS)
+    carried = carried_columns(density, source, dataset, taken)
+    about = model_store.describe(density, model_info)
+    identity = {
+        "model": about["fingerprint"],
+        "data": dataset.fingerprint,
+        "config": config.model_dump(exclude={"input", "output", "passthrough"}),
+    }
+    job = Job("embed", output, {**identity, "carried": carried}, overwrite, began)
+
+    def work() -> dict[str, Any]:
+        make = partial(Embedder, model, source, job.path, carried, about, job.key)
+        completed = job.complete_parts(make, dataset.fragments, resources)
+        counts = ("rows_in", "rows_out", "rows_quarantined")
+        return {
+            "input": source.path,
+            **identity,
+            "model": about,
+            "features": max(part["features"] for part in completed.metadata),
+            **{name: completed.total(name) for name in counts},
+            "bad_files": unreadable_files(dataset),
+            "files": completed.files(),
+            "rows_per_s": job.rows_per_s(completed.new_rows),
+        }
+
+    return job.run(work, EmbedResult)
 
 
 class Embedder:
-    """Writes the features of fragments with a model that each actor loads once.
+    """Function that embeds fragments; each Ray actor makes one and loads the model.
 
     Args:
-        model: Folder of a saved `TableDensity`.
-        output: Folder of the parts.
-        carried: Columns that are carried from the input.
-        about: What is noted about the model.
+        model: Directory of a saved `TableDensity`.
+        source: The dataset.
+        output: Directory of the parts.
+        carried: Columns that are copied from the input.
+        about: What is noted about the model, JSON-able.
         key: The job key.
-        on_bad_file: Whether an unreadable fragment stops the job.
     """
 
     def __init__(
         self,
         model: str,
+        source: Source,
         output: str,
-        carried: list[str],
+        carried: tuple[str, ...],
         about: dict[str, Any],  # JSON-able
         key: str,
-        on_bad_file: OnBadFile,
     ) -> None:
-        self.density = load(model)
+        self.density = model_store.load(model)
+        self.source = source
         self.output = output
-        self.carried = carried
-        self.about = {"job_key": key, "model": about}
-        self.on_bad_file = on_bad_file
+        self.carried = list(carried)
+        self.common = {"job_key": key, "model": about}
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
-        """Writes the part of a fragment, and what goes to quarantine; its facts."""
+        """Write the part of a fragment and its quarantine; return the metadata."""
         wanted = {*self.density.encoder.names, *self.carried}
         try:
             table = datasets.read(fragment, wanted)
         except pa.ArrowInvalid as error:
-            if self.on_bad_file == "stop":
-                raise ValueError(
-                    f"{error}; replace it, or set data.on_bad_file: quarantine"
-                ) from error
-            bad = unread(fragment, self.carried, str(error))
-            return self.publish(fragment, fragment.schema.empty_table(), bad)
-        return self.publish(fragment, table, None)
-
-    def publish(
-        self, fragment: Fragment, table: pa.Table, bad: pa.Table | None
-    ) -> parts.PartMetadata:
-        """Writes the part of the rows of `table`, after its quarantine."""
+            self.source.check_bad_file(error)
+            empty = fragment.schema.empty_table()
+            bad = unreadable_rows(fragment, self.carried, str(error))
+            return self.write(fragment, empty, self.density.features(empty), bad)
         features = self.density.features(table)
         finite = np.isfinite(features).all(axis=1)
-        if bad is None:
-            rows = np.flatnonzero(~finite)
-            reasons = ["the features are not finite numbers"] * len(rows)
-            carried = table.select(self.carried).filter(pa.array(~finite))
-            bad = in_quarantine(fragment, carried, rows, reasons)
-        table, features = table.filter(pa.array(finite)), features[finite]
-        file = parts.file_name(fragment.index)
-        companions = {f"{QUARANTINE}/{file}": bad.num_rows} if bad.num_rows else {}
-        files = [parts.write(self.output, name, bad, self.about) for name in companions]
-        facts = {
-            **self.about,
+        rows = np.flatnonzero(~finite)
+        bad = quarantine_table(
+            fragment,
+            table.select(self.carried).filter(pa.array(~finite)),
+            rows,
+            ["the features are not finite numbers"] * len(rows),
+        )
+        return self.write(
+            fragment, table.filter(pa.array(finite)), features[finite], bad
+        )
+
+    def write(
+        self, fragment: Fragment, table: pa.Table, features: np.ndarray, bad: pa.Table
+    ) -> parts.PartMetadata:
+        """Write the part after its quarantine, so that a part is proof of both.
+
+        Args:
+            fragment: Where the rows come from.
+            table: The rows with finite features.
+            features: Their features, (rows, features).
+            bad: Quarantine table of the other rows.
+        """
+        name = parts.file_name(fragment.index)
+        companions = {f"{QUARANTINE}/{name}": bad.num_rows} if bad.num_rows else {}
+        files = [
+            parts.write(self.output, file, bad, self.common) for file in companions
+        ]
+        metadata = {
+            **self.common,
             "source": fragment.name,
             "first_row": fragment.first,
             "features": features.shape[1],
@@ -171,29 +188,12 @@ class Embedder:
             "rows_quarantined": bad.num_rows,
             "companions": companions,
         }
-        width = features.shape[1]
         values = pa.array(np.ascontiguousarray(features).reshape(-1), pa.float32())
-        column = pa.FixedSizeListArray.from_arrays(values, width)
+        column = pa.FixedSizeListArray.from_arrays(values, features.shape[1])
         fields = [table.schema.field(name) for name in self.carried]
         written = pa.Table.from_arrays(
             [*(table[name] for name in self.carried), column],
             schema=pa.schema([*fields, pa.field(FEATURES, column.type)]),
         )
-        return {
-            **facts,
-            "files": [parts.write(self.output, file, written, facts), *files],
-        }
-
-
-def summary(output: str, content: dict[str, Any], *, done: bool) -> dict[str, Any]:
-    """What a caller wants to know of a manifest."""
-    told = (
-        "features",
-        "rows_in",
-        "rows_out",
-        "rows_quarantined",
-        "bad_files",
-        "seconds",
-        "rows_per_s",
-    )
-    return {"path": output, **{name: content[name] for name in told}, "done": done}
+        entry = parts.write(self.output, name, written, metadata)
+        return {**metadata, "files": [entry, *files]}

@@ -1,6 +1,9 @@
-"""The empty cells of a dataset filled, fragment by fragment."""
+"""Imputation of the missing cells of a dataset, fragment by fragment."""
 
 import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,11 +15,30 @@ from tasks.config.impute import ImputeConfig
 from tasks.config.resources import Resources
 from tasks.data import datasets
 from tasks.data.datasets import Dataset, Fragment
-from tasks.runtime import manifest, parts
-from tasks.runtime.model_store import check_readable, fingerprint, load
+from tasks.runtime import model_store, parts
+from tasks.runtime.job import Job, JobResult
 
 IMPUTATION = "imputation"
-"""Column that numbers the imputations of a row, where there are several."""
+"""Column with the number of the imputation, where a row has several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImputeResult(JobResult):
+    """The outcome of an imputation job.
+
+    Attributes:
+        rows_in: Rows of the dataset.
+        rows_out: Rows written, one per imputation of each row.
+        filled: Number of filled cells by column.
+        left: Number of nulls that remain, by column; these columns are not modelled.
+        rows_per_s: Rows per second of the call that finished the job.
+    """
+
+    rows_in: int
+    rows_out: int
+    filled: dict[str, int]
+    left: dict[str, int]
+    rows_per_s: float
 
 
 def impute(
@@ -26,141 +48,131 @@ def impute(
     config: ImputeConfig,
     resources: Resources,
     *,
-    model_info: dict[str, Any] | None = None,  # JSON-able
+    model_info: Mapping[str, Any] | None = None,  # JSON-able
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Fills the nulls of a dataset; each fragment becomes exactly one part.
+) -> ImputeResult:
+    """Fill the nulls of a dataset; each fragment becomes exactly one part.
 
     Part k holds all rows and columns of fragment k, in input order, with the nulls of
-    the modelled columns filled as `TableDensity.impute` does; every other cell is as it
-    was. With several imputations it holds them one after the other. A job that was
-    stopped is completed by the same call.
+    the modelled columns filled by `TableDensity.impute`; every other cell is unchanged.
+    Several imputations of a fragment follow one after the other.
 
     Args:
-        model: Folder of a saved `TableDensity` of an order-agnostic family.
+        model: Directory of a saved `TableDensity` of an order-agnostic family.
         source: The dataset, as for `datasets.open_dataset`.
-        output: Folder for the parts and the manifest, local or S3; `{key}` in it
-            stands for the job key.
-        config: What is written; its `input` and `output` are not looked at.
-        resources: Where it runs.
-        model_info: What to note about the model, such as its name, version, run id.
-        overwrite: Whether another job's output may be replaced.
-
-    Returns:
-        path, rows_in, rows_out, filled and left (cells by column; left are nulls of
-        columns that are not modelled), seconds, rows_per_s, and done: whether there was
-        nothing left to do.
+        output: Directory for the results, as for `Job`.
+        config: What is written; its `input` and `output` are ignored.
+        resources: Where the job runs.
+        model_info: What the manifest says about the model: name, version, run id.
+        overwrite: Whether the results of another job may be replaced.
 
     Raises:
         ValueError: The family is not order-agnostic, or the model cannot read the
             dataset.
-        FileExistsError: The output folder holds something else.
+        FileExistsError: The directory holds other results.
     """
     began = time.monotonic()
-    density = load(model)
+    density = model_store.load(model)
     dataset = open_checked(density, source, config)
-    about = {**(model_info or {}), "fingerprint": fingerprint(density)}
+    about = model_store.describe(density, model_info)
     settings = config.model_dump(exclude={"input", "output"})
-    key = manifest.job_key(
-        job="impute",
-        model=about["fingerprint"],
-        data=dataset.fingerprint,
-        config=settings,
-    )
-    output = output.replace("{key}", key)
-    content = manifest.claim(output, key, overwrite=overwrite)
-    if content is not None:
-        return summary(output, content, done=True)
-    make = partial(Imputer, model, output, config, key)
-    found, new_rows = parts.complete(
-        make, dataset.fragments, output, key, resources, what="impute: rows"
-    )
-    seconds = time.monotonic() - began
-    content = manifest.finish(
-        output,
-        key,
-        input=source,
-        data=dataset.fingerprint,
-        model=about,
-        config=settings,
-        rows_in=dataset.rows,
-        rows_out=sum(facts["rows_out"] for facts in found),
-        filled=total(facts["filled"] for facts in found),
-        left=total(facts["left"] for facts in found),
-        files=[entry for facts in found for entry in facts["files"]],
-        seconds=round(seconds, 3),
-        rows_per_s=round(new_rows / seconds, 1),
-    )
-    return summary(output, content, done=False)
+    depends_on = {
+        "model": about["fingerprint"],
+        "data": dataset.fingerprint,
+        "config": settings,
+    }
+    job = Job("impute", output, depends_on, overwrite, began)
+
+    def work() -> dict[str, Any]:
+        make = partial(Imputer, model, job.path, config, job.key)
+        completed = job.complete_parts(make, dataset.fragments, resources)
+        return {
+            "input": source,
+            "data": dataset.fingerprint,
+            "model": about,
+            "config": settings,
+            "rows_in": dataset.rows,
+            "rows_out": completed.total("rows_out"),
+            "filled": sum_counts(part["filled"] for part in completed.metadata),
+            "left": sum_counts(part["left"] for part in completed.metadata),
+            "files": completed.files(),
+            "rows_per_s": job.rows_per_s(completed.new_rows),
+        }
+
+    return job.run(work, ImputeResult)
 
 
 def open_checked(density: TableDensity, source: str, config: ImputeConfig) -> Dataset:
-    """The dataset, which the model can read and fill.
+    """Open the dataset and check that the model can read and impute it.
 
     Raises:
-        ValueError: It cannot, or a column has the name of one of the output.
+        ValueError: It cannot, or a column has the name of an output column.
     """
     require_order_agnostic(density.model)
     dataset = datasets.open_dataset(source, rows_per_fragment=config.rows_per_fragment)
-    check_readable(density, source, dataset.schema)
+    model_store.check_readable(density, source, dataset.schema)
     added = {DETAILS: config.details, IMPUTATION: config.imputations > 1}
     for name, is_added in added.items():
         if is_added and name in dataset.schema.names:
             raise ValueError(
-                f"{source}: column {name!r} has the name of a column of the output; "
+                f"{source}: column {name!r} is also the name of an output column; "
                 "rename it"
             )
     return dataset
 
 
 class Imputer:
-    """Fills fragments with a model that each actor loads once.
+    """Function that imputes fragments; each Ray actor makes one and loads the model.
 
     Args:
-        model: Folder of a saved `TableDensity`.
-        output: Folder of the parts.
+        model: Directory of a saved `TableDensity`.
+        output: Directory of the parts.
         config: What is written.
         key: The job key.
     """
 
     def __init__(self, model: str, output: str, config: ImputeConfig, key: str) -> None:
-        self.density = load(model)
+        self.density = model_store.load(model)
         self.output = output
         self.config = config
-        self.about = {"job_key": key, "model": fingerprint(self.density)}
+        self.about = {"job_key": key, "model": model_store.fingerprint(self.density)}
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
-        """Writes the part of a fragment; its facts."""
+        """Write the part of a fragment and return its metadata."""
         table = datasets.read(fragment)
         modelled = set(self.density.columns)
         nulls = {name: table[name].null_count for name in table.column_names}
-        empty = {name: count for name, count in nulls.items() if count}
-        filled = [self.fill(table, fragment, k) for k in range(self.config.imputations)]
-        whole = filled[0]
-        if len(filled) > 1:
-            whole = pa.concat_tables(
-                [
-                    each.append_column(
-                        pa.field(IMPUTATION, pa.int32(), nullable=False),
-                        pa.array([k] * len(each), pa.int32()),
-                    )
-                    for k, each in enumerate(filled)
-                ]
-            )
-        facts = {
+        nulls = {name: count for name, count in nulls.items() if count}
+        imputed = self.impute(table, fragment)
+        metadata = {
             **self.about,
             "source": fragment.name,
             "first_row": fragment.first,
             "rows_in": fragment.rows,
-            "rows_out": whole.num_rows,
-            "filled": {n: count for n, count in empty.items() if n in modelled},
-            "left": {n: count for n, count in empty.items() if n not in modelled},
+            "rows_out": imputed.num_rows,
+            "filled": {n: count for n, count in nulls.items() if n in modelled},
+            "left": {n: count for n, count in nulls.items() if n not in modelled},
         }
-        entry = parts.write(self.output, parts.file_name(fragment.index), whole, facts)
-        return {**facts, "files": [entry]}
+        name = parts.file_name(fragment.index)
+        entry = parts.write(self.output, name, imputed, metadata)
+        return {**metadata, "files": [entry]}
 
-    def fill(self, table: pa.Table, fragment: Fragment, imputation: int) -> pa.Table:
-        """The rows of a fragment, filled for the time number `imputation`."""
+    def impute(self, table: pa.Table, fragment: Fragment) -> pa.Table:
+        """Return all imputations of a fragment's rows, one after the other."""
+        count = self.config.imputations
+        imputed = [self.impute_once(table, fragment, k) for k in range(count)]
+        if count == 1:
+            return imputed[0]
+        field = pa.field(IMPUTATION, pa.int32(), nullable=False)
+        return pa.concat_tables(
+            rows.append_column(field, pa.array([k] * len(rows), pa.int32()))
+            for k, rows in enumerate(imputed)
+        )
+
+    def impute_once(
+        self, table: pa.Table, fragment: Fragment, imputation: int
+    ) -> pa.Table:
+        """Return imputation number `imputation`, from 0, of a fragment's rows."""
         config = self.config
         try:
             return self.density.impute(
@@ -175,16 +187,9 @@ class Imputer:
             raise ValueError(f"{fragment.path}: {error}") from error
 
 
-def total(counts: Any) -> dict[str, int]:  # an iterable of counts by name
-    """The sums of counts by name."""
-    sums: dict[str, int] = {}
+def sum_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the sums of counts by column name."""
+    total: Counter[str] = Counter()
     for each in counts:
-        for name, count in each.items():
-            sums[name] = sums.get(name, 0) + count
-    return sums
-
-
-def summary(output: str, content: dict[str, Any], *, done: bool) -> dict[str, Any]:
-    """What a caller wants to know of a manifest."""
-    told = ("rows_in", "rows_out", "filled", "left", "seconds", "rows_per_s")
-    return {"path": output, **{name: content[name] for name in told}, "done": done}
+        total.update(each)
+    return dict(total)

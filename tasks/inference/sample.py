@@ -1,6 +1,7 @@
-"""Synthetic rows, shard by shard, or completions of given rows."""
+"""Synthetic rows drawn from a model, shard by shard, or completions of given rows."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,26 +14,39 @@ from tasks.config.resources import Resources
 from tasks.config.sample import SampleConfig
 from tasks.data import datasets
 from tasks.data.datasets import Dataset, Fragment
-from tasks.runtime import manifest, parts
-from tasks.runtime.model_store import fingerprint, load
+from tasks.runtime import model_store, parts
+from tasks.runtime.job import Job, JobResult
 
 FORMAT = 2
-"""Enters the job key; raised when the same job would give other rows."""
+"""Version of the output, in the job key; raised when the same job gives other rows."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """So many rows from the random stream number `index`.
+    """Rows that are drawn from one random stream and become one part.
 
     Attributes:
-        index: Number of the stream and of the part.
-        rows: How many.
-        given: The given rows that it completes, if there are any.
+        index: Number of the random stream and of the part.
+        rows: Number of rows to draw.
+        given: Rows that the shard completes; None to draw unconditionally.
     """
 
     index: int
     rows: int
     given: Fragment | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleResult(JobResult):
+    """The outcome of a sampling job.
+
+    Attributes:
+        rows_out: Rows drawn.
+        rows_per_s: Rows per second of the call that finished the job.
+    """
+
+    rows_out: int
+    rows_per_s: float
 
 
 def sample(
@@ -41,82 +55,81 @@ def sample(
     config: SampleConfig,
     resources: Resources,
     *,
-    model_info: dict[str, Any] | None = None,  # JSON-able
+    model_info: Mapping[str, Any] | None = None,  # JSON-able
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Draws rows with the original columns; each shard becomes exactly one part.
+) -> SampleResult:
+    """Draw rows with the original columns; each shard becomes exactly one part.
 
-    A shard is a pure function of model, seed, shard number and settings, so that it is
-    the same bytes wherever and however often processors draw it; on GPUs the last
-    digits differ. A job that was stopped is completed by the same call.
+    A shard is a pure function of model, seed, shard number and settings: it has the
+    same bytes wherever and however often it is drawn on CPUs; on GPUs the last digits
+    differ.
 
-    With `config.given`, a shard completes a fragment of that dataset:
-    `samples_per_row` times each of its rows, one after the other, with the given cells
-    and all columns that are not modelled as they are. A null there is free, but in the
-    columns `config.null_is_missing`, where it says that the value is missing.
+    With `config.given`, a shard completes a fragment of that dataset: each of its rows
+    `samples_per_row` times, one after the other. Given cells and columns that are not
+    modelled are copied. A null is drawn, except in the columns of
+    `config.null_is_missing`, where it means that the value is missing.
 
     Args:
-        model: Folder of a saved `TableDensity`, local or S3.
-        output: Folder for the parts and the manifest, local or S3; `{key}` in it
-            stands for the job key.
-        config: How many rows, and how; its `output` is not looked at.
-        resources: Where it runs.
-        model_info: What to note about the model, such as its name, version, run id.
-        overwrite: Whether another job's output may be replaced.
-
-    Returns:
-        path, rows_out, seconds, rows_per_s, and done: whether there was nothing left
-        to do.
+        model: Directory of a saved `TableDensity`, local or S3.
+        output: Directory for the results, as for `Job`.
+        config: Number of rows and how to draw them; its `output` is ignored.
+        resources: Where the job runs.
+        model_info: What the manifest says about the model: name, version, run id.
+        overwrite: Whether the results of another job may be replaced.
 
     Raises:
-        ValueError: The model cannot condition on what is given.
-        FileExistsError: The output folder holds something else.
+        ValueError: The model cannot condition on the given columns.
+        FileExistsError: The directory holds other results.
     """
     began = time.monotonic()
-    density = load(model)
-    about = {**(model_info or {}), "fingerprint": fingerprint(density)}
-    settings = config.model_dump(exclude={"output", "given"})
-    more = {}
+    density = model_store.load(model)
+    about = model_store.describe(density, model_info)
+    shards, identity = plan_shards(density, config)
+    identity["config"] = settings_of(config)
+    depends_on = {"format": FORMAT, "model": about["fingerprint"], **identity}
+    job = Job("sample", output, depends_on, overwrite, began)
+
+    def work() -> dict[str, Any]:
+        make = partial(Sampler, model, job.path, config, job.key)
+        completed = job.complete_parts(make, shards, resources)
+        return {
+            **({"input": config.given} if config.given else {}),
+            **identity,
+            "model": about,
+            "rows_out": completed.total("rows_out"),
+            "files": completed.files(),
+            "rows_per_s": job.rows_per_s(completed.new_rows),
+        }
+
+    return job.run(work, SampleResult)
+
+
+def settings_of(config: SampleConfig) -> dict[str, Any]:
+    """Return the settings that determine the rows, apart from the given ones."""
+    irrelevant = {"output", "given", *(("rows",) if config.given else ())}
+    return config.model_dump(exclude=irrelevant)
+
+
+def plan_shards(
+    density: TableDensity, config: SampleConfig
+) -> tuple[list[Shard], dict[str, Any]]:
+    """Return the shards of a job, and the fingerprint of the given rows as `data`.
+
+    Raises:
+        ValueError: The model cannot condition on the given columns.
+    """
     if config.given is None:
-        shards = divide(config.rows, config.rows_per_shard)
-    else:
-        dataset = open_given(density, config.given, config)
-        shards = completions(dataset, config.samples_per_row)
-        del settings["rows"]
-        more = {"data": dataset.fingerprint}
-    key = manifest.job_key(
-        job="sample",
-        format=FORMAT,
-        model=about["fingerprint"],
-        config=settings,
-        **more,
-    )
-    output = output.replace("{key}", key)
-    content = manifest.claim(output, key, overwrite=overwrite)
-    if content is not None:
-        return summary(output, content, done=True)
-    make = partial(Sampler, model, output, config, key)
-    found, new_rows = parts.complete(
-        make, shards, output, key, resources, what="sample: rows"
-    )
-    seconds = time.monotonic() - began
-    content = manifest.finish(
-        output,
-        key,
-        **({"input": config.given} if config.given else {}),
-        **more,
-        model=about,
-        config=settings,
-        rows_out=sum(facts["rows_out"] for facts in found),
-        files=[entry for facts in found for entry in facts["files"]],
-        seconds=round(seconds, 3),
-        rows_per_s=round(new_rows / seconds, 1),
-    )
-    return summary(output, content, done=False)
+        return divide(config.rows, config.rows_per_shard), {}
+    dataset = open_given(density, config.given, config)
+    shards = [
+        Shard(fragment.index, fragment.rows * config.samples_per_row, fragment)
+        for fragment in dataset.fragments
+    ]
+    return shards, {"data": dataset.fingerprint}
 
 
 def divide(rows: int, rows_per_shard: int) -> list[Shard]:
-    """Shards of `rows_per_shard` rows, the last one of what is left."""
+    """Return shards of `rows_per_shard` rows; the last one holds the remainder."""
     starts = range(0, rows, rows_per_shard)
     return [
         Shard(i, min(rows_per_shard, rows - start)) for i, start in enumerate(starts)
@@ -124,14 +137,19 @@ def divide(rows: int, rows_per_shard: int) -> list[Shard]:
 
 
 def open_given(density: TableDensity, path: str, config: SampleConfig) -> Dataset:
-    """The dataset of given rows, in fragments that make shards of the wanted size.
+    """Open the dataset of given rows, with one fragment for each shard.
+
+    Args:
+        density: The model that completes the rows.
+        path: The dataset.
+        config: Size of the shards, and how the rows are completed.
 
     Raises:
         ValueError: It has no modelled column, or one that the model cannot condition
-            on, or a column of a name that the output uses otherwise.
+            on, or a column with the name of an output column.
     """
-    most = max(1, config.rows_per_shard // config.samples_per_row)
-    dataset = datasets.open_dataset(path, rows_per_fragment=most)
+    rows_per_fragment = max(1, config.rows_per_shard // config.samples_per_row)
+    dataset = datasets.open_dataset(path, rows_per_fragment=rows_per_fragment)
     names = dataset.schema.names
     missing = config.null_is_missing
     datasets.check_columns(dataset.schema, {"sample.null_is_missing": missing})
@@ -139,8 +157,8 @@ def open_given(density: TableDensity, path: str, config: SampleConfig) -> Datase
     known = [name for name in density.columns if name in names]
     if not known:
         raise ValueError(
-            f"{path}: has none of the modelled columns ({', '.join(density.columns)}), "
-            "so nothing is given; without --given rows are drawn without conditions"
+            f"{path}: has none of the modelled columns ({', '.join(density.columns)}); "
+            "omit --given to draw rows without conditions"
         )
     if config.log_prob and LOG_PROB in names:
         raise ValueError(
@@ -149,60 +167,53 @@ def open_given(density: TableDensity, path: str, config: SampleConfig) -> Datase
         )
     try:
         density.encoder.check_some(dataset.schema, known)
-        if len(known) == 1:  # of more, those that are null would not count
-            whole = {known[0]: np.ones(1, bool)}
-            check_given(density.model, density.columns, whole)
+        if len(known) == 1:  # with more columns it depends on each row's nulls
+            given = {known[0]: np.ones(1, bool)}
+            check_given(density.model, density.columns, given)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return dataset
 
 
-def completions(dataset: Dataset, samples_per_row: int) -> list[Shard]:
-    """A shard for each fragment of given rows."""
-    return [
-        Shard(fragment.index, fragment.rows * samples_per_row, fragment)
-        for fragment in dataset.fragments
-    ]
-
-
 class Sampler:
-    """Draws shards from a model that each actor loads once.
+    """Function that draws shards; each Ray actor makes one and loads the model.
 
     Args:
-        model: Folder of a saved `TableDensity`.
-        output: Folder of the parts.
+        model: Directory of a saved `TableDensity`.
+        output: Directory of the parts.
         config: The seed, and how rows are drawn.
         key: The job key.
     """
 
     def __init__(self, model: str, output: str, config: SampleConfig, key: str) -> None:
-        self.density = load(model)
+        self.density = model_store.load(model)
         self.output = output
         self.config = config
         # Nothing here may depend on where the model came from: version numbers differ
         # between registries, and a shard is to be the same bytes everywhere.
-        self.about = {
+        self.common = {
             "job_key": key,
-            "model": fingerprint(self.density),
+            "model": model_store.fingerprint(self.density),
             "seed": config.seed,
         }
 
     def __call__(self, shard: Shard) -> parts.PartMetadata:
-        """Writes the part of a shard; its facts."""
-        facts = {**self.about, "shard": shard.index}
+        """Write the part of a shard and return its metadata."""
+        metadata: parts.PartMetadata = {**self.common, "shard": shard.index}
         if shard.given is not None:
-            facts |= {"source": shard.given.name, "first_row": shard.given.first}
+            metadata["source"] = shard.given.name
+            metadata["first_row"] = shard.given.first
         table = self.draw(shard)
-        facts["rows_out"] = table.num_rows
-        entry = parts.write(self.output, parts.file_name(shard.index), table, facts)
-        return {**facts, "files": [entry]}
+        metadata["rows_out"] = table.num_rows
+        entry = parts.write(self.output, parts.file_name(shard.index), table, metadata)
+        return {**metadata, "files": [entry]}
 
     def draw(self, shard: Shard) -> pa.Table:
-        """The rows of a shard."""
+        """Return the rows of a shard."""
         config = self.config
         given = None
         if shard.given is not None:
-            given = repeated(datasets.read(shard.given), config.samples_per_row)
+            given = repeat_rows(datasets.read(shard.given), config.samples_per_row)
         try:
             return self.density.sample(
                 shard.rows,
@@ -227,14 +238,8 @@ class Sampler:
             raise ValueError(f"{where}{times}: {error}") from error
 
 
-def repeated(rows: pa.Table, times: int) -> pa.Table:
-    """Each row so many times, one after the other."""
+def repeat_rows(rows: pa.Table, times: int) -> pa.Table:
+    """Return a table with each row `times` times, one after the other."""
     if times == 1:
         return rows
     return rows.take(pa.array(np.repeat(np.arange(rows.num_rows), times)))
-
-
-def summary(output: str, content: dict[str, Any], *, done: bool) -> dict[str, Any]:
-    """What a caller wants to know of a manifest."""
-    told = ("rows_out", "seconds", "rows_per_s")
-    return {"path": output, **{name: content[name] for name in told}, "done": done}

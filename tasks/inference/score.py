@@ -1,541 +1,232 @@
-"""Every row's probability and anomaly score, fragment by fragment, in two passes.
+"""Probability and anomaly score of every row of a dataset, in two passes over it.
 
-The first pass asks the model about every row; what it finds stands in parts in a folder
-of its own. The second completes each part by what only all parts together say: q-values
-and flags. It asks the model only about rows that it flags and that lack an explanation.
+The first pass asks the model about every row and writes parts to a directory of its
+own. The second completes each part by what depends on all rows together: q-values and
+anomalies. It asks the model only about anomalies that are not explained yet.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from ar_models.density import TableDensity, check_choices, put, scored_schema
-from ar_models.scoring.conformal import Rule, optional
+from ar_models.density import TableDensity, check_choices, scored_schema
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
-from tasks.data import datasets
-from tasks.data.datasets import Dataset, Fragment, OnBadFile
+from tasks.data.datasets import Dataset, Fragment
 from tasks.inference import selection
-from tasks.runtime import cluster, manifest, parts, storage
-from tasks.runtime.model_store import check_readable, fingerprint, load
-
-MOST_ANOMALOUS = 5
-"""Rows that are named in the manifest, the most anomalous of all."""
-
-QUARANTINE = "quarantine"
-
-STAGED = "_first_pass"
-"""Folder of the first pass's parts, within the output as long as the job is at work."""
+from tasks.inference.first_pass import MOST_ANOMALOUS, FirstPass
+from tasks.inference.quarantine import QUARANTINE_COLUMNS
+from tasks.inference.scoring_plan import FIRST_PASS, ScoringPlan, measure, rule_of
+from tasks.inference.second_pass import SecondPass
+from tasks.inference.source import (
+    Source,
+    UnreadableFile,
+    carried_columns,
+    unreadable_files,
+)
+from tasks.runtime import cluster, model_store, parts, storage
+from tasks.runtime.job import Job, JobResult
 
 FORMAT = 4
-"""Enters the job key; raised when the same job would give other rows."""
+"""Version of the output, in the job key; raised when the same job gives other rows."""
+
+
+@dataclass(frozen=True)
+class AnomalousRow:
+    """One of the most anomalous rows of a scoring job.
+
+    Attributes:
+        source: File of the row, relative to the dataset.
+        row: Position of the row in the file.
+        ids: Values of the id and partition columns.
+        log_prob: Log-probability of the row, in nats.
+        anomaly_score: The configured statistic.
+        p_value: Conformal p-value; None for an uncalibrated model.
+        severity: The p-value's negative decimal logarithm; None likewise.
+        q_value: False discovery rate at which the row is an anomaly; None likewise.
+        explanation: The columns that contribute most, most anomalous first.
+    """
+
+    source: str
+    row: int
+    ids: dict[str, int | float | str | None]
+    log_prob: float
+    anomaly_score: float
+    p_value: float | None
+    severity: float | None
+    q_value: float | None
+    explanation: list[dict[str, Any]] | None  # see ar_models.scoring.explanation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreResult(JobResult):
+    """The outcome of a scoring job.
+
+    Attributes:
+        rows_in: Rows of the dataset.
+        rows_out: Rows that were scored.
+        rows_quarantined: Rows that could not be scored.
+        anomalies: Number of anomalies.
+        most_anomalous: The most anomalous rows with their explanations.
+        rule: `threshold`, `fdr` or `budget`, and its value, which makes anomalies.
+        segments: Segments that rows are compared within; empty if they are not.
+        bad_files: Files that were set aside; their rows are not counted.
+        rows_per_s: Rows per second of the call that finished the job.
+    """
+
+    rows_in: int
+    rows_out: int
+    rows_quarantined: int
+    anomalies: int
+    most_anomalous: list[AnomalousRow]
+    rule: dict[str, float]
+    segments: list[dict[str, Any]]  # see TableDensity.segments
+    bad_files: list[UnreadableFile]
+    rows_per_s: float
 
 
 def score(
     model: str,
-    source: str,
+    source: Source,
     output: str,
     config: ScoreConfig,
     resources: Resources,
     *,
-    id_columns: tuple[str, ...] = (),
-    model_info: dict[str, Any] | None = None,  # JSON-able
-    on_bad_file: OnBadFile = "stop",
+    model_info: Mapping[str, Any] | None = None,  # JSON-able
     overwrite: bool = False,
-) -> dict[str, Any]:
-    """Scores every row of a dataset; each fragment becomes exactly one part.
+) -> ScoreResult:
+    """Score every row of a dataset; each fragment becomes exactly one part.
 
-    Part k holds, in input order, the id and partition columns of fragment k and what
-    `TableDensity.score` gives, all fragments being one dataset. Rows that cannot be
-    scored stand in `quarantine/` with the reason. A job that was stopped is completed
-    by the same call.
+    Part k holds, in input order, the id and partition columns of fragment k and the
+    columns of `TableDensity.score` for all fragments as one dataset. Rows that cannot
+    be scored are in `quarantine/` with the reason.
 
     Args:
-        model: Folder of a saved `TableDensity`, local or S3.
-        source: The dataset, as for `datasets.open_dataset`.
-        output: Folder for the parts and the manifest, local or S3; `{key}` in it
-            stands for the job key.
-        config: What is written; its `input` and `output` are not looked at.
-        resources: Where it runs.
-        id_columns: Columns that are carried to the output.
-        model_info: What to note about the model, such as its name, version, run id.
-        on_bad_file: Whether an unreadable file stops the job or goes to quarantine.
-        overwrite: Whether another job's output may be replaced.
-
-    Returns:
-        path, rows_in, rows_out, rows_quarantined, anomalies, most_anomalous (rows with
-        their explanations), rule (what an anomaly is), segments (as `TableDensity`
-        gives them), bad_files (set aside, their rows cannot be counted), seconds,
-        rows_per_s, and done: whether there was nothing left to do.
+        model: Directory of a saved `TableDensity`, local or S3.
+        source: The dataset.
+        output: Directory for the results, as for `Job`.
+        config: What is written; its `input` and `output` are ignored.
+        resources: Where the job runs.
+        model_info: What the manifest says about the model: name, version, run id.
+        overwrite: Whether the results of another job may be replaced.
 
     Raises:
-        ValueError: The model cannot read the dataset, or a column is not as asked.
-        FileExistsError: The output folder holds something else.
+        ValueError: The model cannot read the dataset, or lacks what `config` needs.
+        FileExistsError: The directory holds other results.
     """
     began = time.monotonic()
-    dataset = datasets.open_dataset(
-        source, rows_per_fragment=config.rows_per_fragment, on_bad_file=on_bad_file
-    )
-    density = load(model)
-    carried = carried_columns(density, source, dataset, id_columns)
-    rule = rule_of(config)
-    check_choices(config.statistic, config.explain, rule, bool(density.calibration))
-    measure(density, dataset.schema.empty_table(), config)  # raises before it matters
-    about = {**(model_info or {}), "fingerprint": fingerprint(density)}
-    settings = config.model_dump(exclude={"input", "output"})
-    key = manifest.job_key(
-        job="score",
-        format=FORMAT,
-        model=about["fingerprint"],
-        data=dataset.fingerprint,
-        config=settings,
-        carried=carried,
-    )
-    output = output.replace("{key}", key)
-    content = manifest.claim(output, key, overwrite=overwrite)
-    if content is not None:
-        return summary(output, content, done=True)
-    job = Job(model, output, config, tuple(carried), about, key, on_bad_file)
-    found, new_rows = both_passes(job, dataset.fragments, density, resources)
-    seconds = time.monotonic() - began
-    content = manifest.finish(
-        output,
-        key,
-        input=source,
-        data=dataset.fingerprint,
-        model=about,
-        config=settings,
-        rule={rule.kind: rule.value},
-        segments=segments(density, config),
-        **totals(found),
-        bad_files=[{"name": b.name, "reason": b.reason} for b in dataset.bad_files],
-        seconds=round(seconds, 3),
-        rows_per_s=round(new_rows / seconds, 1),
-    )
-    return summary(output, content, done=False)
+    dataset = source.open(config.rows_per_fragment)
+    density = model_store.load(model)
+    carried = output_columns(density, source, dataset, config)
+    about = model_store.describe(density, model_info)
+    depends_on = {
+        "format": FORMAT,
+        "model": about["fingerprint"],
+        "data": dataset.fingerprint,
+        "config": config.model_dump(exclude={"input", "output"}),
+        "carried": carried,
+    }
+    job = Job("score", output, depends_on, overwrite, began)
+    plan = ScoringPlan(model, source, job.path, config, carried, about, job.key)
 
-
-@dataclass(frozen=True)
-class Job:
-    """What both passes know.
-
-    Attributes:
-        model: Folder of a saved `TableDensity`.
-        output: Folder of the parts.
-        config: What is written.
-        carried: Columns that are carried from the input.
-        about: What is noted about the model, JSON-able.
-        key: The job key.
-        on_bad_file: Whether an unreadable fragment stops the job.
-    """
-
-    model: str
-    output: str
-    config: ScoreConfig
-    carried: tuple[str, ...]
-    about: dict[str, Any]
-    key: str
-    on_bad_file: OnBadFile
-
-    @property
-    def staged(self) -> str:
-        """Folder of the first pass's parts."""
-        return storage.join(self.output, STAGED)
-
-    @property
-    def notes(self) -> parts.PartMetadata:
-        """What every file of the job says about it."""
-        rule = rule_of(self.config)
+    def work() -> dict[str, Any]:
+        completed = run_passes(job, plan, dataset.fragments, density, resources)
         return {
-            "job_key": self.key,
-            "model": self.about,
-            "rule": {rule.kind: rule.value},
-            "calibrate_by": self.config.calibrate_by,
+            "input": source.path,
+            "data": dataset.fingerprint,
+            "model": about,
+            "config": depends_on["config"],
+            "rule": plan.metadata["rule"],
+            "segments": segments(density, config),
+            **totals(completed),
+            "bad_files": unreadable_files(dataset),
+            "rows_per_s": job.rows_per_s(completed.new_rows),
         }
 
+    return job.run(work, ScoreResult)
 
-def both_passes(
+
+def output_columns(
+    density: TableDensity, source: Source, dataset: Dataset, config: ScoreConfig
+) -> tuple[str, ...]:
+    """Return the columns to copy to the output, once all options are checked.
+
+    Raises:
+        ValueError: The model cannot read the dataset, lacks what `config` needs, or a
+            column has the name of an output column.
+    """
+    written = scored_schema(density.columns, density.sequences).names
+    taken = {*written, *QUARANTINE_COLUMNS}
+    carried = carried_columns(density, source, dataset, taken)
+    calibrated = bool(density.calibration)
+    check_choices(config.statistic, config.explain, rule_of(config), calibrated)
+    # Raises for other options before any work is done.
+    measure(density, dataset.schema.empty_table(), config)
+    return carried
+
+
+def run_passes(
     job: Job,
+    plan: ScoringPlan,
     fragments: Sequence[Fragment],
     density: TableDensity,
     resources: Resources,
-) -> tuple[list[parts.PartMetadata], int]:
-    """Makes the parts that are not there yet.
+) -> parts.CompletedParts:
+    """Write the parts that are missing; both passes use the same Ray actors.
 
-    A part of the output is as good a source for the survey between the passes as one of
-    the first pass, so what is done already is not asked of the model again.
+    The rows of finished parts count for the selection of anomalies as those of the
+    first pass do, so that the model is not asked about them again.
 
     Returns:
-        The facts of all parts, in order, and how many rows the model was asked about.
+        All parts; `new_rows` are the rows that the model was asked about.
     """
-    whole = parts.finished(job.output, job.key, [f.index for f in fragments])
+    whole = parts.finished(plan.path, plan.key, [f.index for f in fragments])
     missing = [fragment for fragment in fragments if fragment.index not in whole]
     with cluster.actor_pool(resources.gpus_per_process) as pool:
-        _, rows = parts.complete(
-            partial(Scorer, job),
+        staged = job.complete_parts(
+            partial(FirstPass, plan),
             missing,
-            job.staged,
-            job.key,
             resources,
-            what="score: rows",
+            subdirectory=FIRST_PASS,
             pool=pool,
         )
         paths = [
             storage.join(
-                job.output if fragment.index in whole else job.staged,
+                plan.path if fragment.index in whole else plan.first_pass,
                 parts.file_name(fragment.index),
             )
             for fragment in fragments
         ]
         selected = selection.select_anomalies(
-            paths, rule_of(job.config), bool(density.calibration)
+            paths, rule_of(plan.config), bool(density.calibration)
         )
-        found, _ = parts.complete(
-            partial(Finisher, job, selected),
+        completed = job.complete_parts(
+            partial(SecondPass, plan, selected),
             fragments,
-            job.output,
-            job.key,
             resources,
-            what="score: rows flagged",
+            label="score: rows completed",
             pool=pool,
         )
-    storage.delete(job.staged)
-    return found, rows
-
-
-class Scorer:
-    """The first pass, with a model that each actor loads once.
-
-    Args:
-        job: The job.
-    """
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.config = job.config
-        self.density = load(job.model)
-
-    def __call__(self, fragment: Fragment) -> parts.PartMetadata:
-        """Writes what the model says about a fragment; the facts of that."""
-        try:
-            table = read(self.job, self.density, fragment)
-        except pa.ArrowInvalid as error:
-            if self.job.on_bad_file == "stop":
-                raise ValueError(
-                    f"{error}; replace it, or set data.on_bad_file: quarantine"
-                ) from error
-            nothing = fragment.schema.empty_table()
-            scored = measure(self.density, nothing, self.config)
-            bad = unread(fragment, self.job.carried, str(error))
-            return self.publish(fragment, nothing, scored, bad)
-        scored = self.explain(table, measure(self.density, table, self.config))
-        finite = pc.and_(
-            pc.is_finite(scored["log_prob"]), pc.is_finite(scored["anomaly_score"])
-        )
-        carried = table.select(list(self.job.carried))
-        bad = unscored(fragment, carried, scored, finite)
-        if bad.num_rows:
-            table, scored = table.filter(finite), scored.filter(finite)
-        return self.publish(fragment, table, scored, bad)
-
-    def explain(self, table: pa.Table, scored: pa.Table) -> pa.Table:
-        """`scored`, explained where it is known already which rows are flagged."""
-        rule = rule_of(self.config)
-        if self.config.explain != "flagged" or rule.kind != "threshold":
-            return scored
-        flagged = scored["severity"].to_numpy() >= rule.value
-        return put(
-            scored,
-            "explanation",
-            explain_some(self.density, table, flagged, self.config),
-        )
-
-    def publish(
-        self, fragment: Fragment, table: pa.Table, scored: pa.Table, bad: pa.Table
-    ) -> parts.PartMetadata:
-        """Writes the part, after its quarantine, so that a part is proof of both."""
-        file = parts.file_name(fragment.index)
-        companions = {f"{QUARANTINE}/{file}": bad.num_rows} if bad.num_rows else {}
-        notes = self.job.notes
-        files = [parts.write(self.job.staged, name, bad, notes) for name in companions]
-        facts = {
-            **notes,
-            "source": fragment.name,
-            "first_row": fragment.first,
-            "rows_in": fragment.rows,
-            "rows_out": scored.num_rows,
-            "rows_quarantined": bad.num_rows,
-            "most_anomalous": self.most_anomalous(fragment, table, scored),
-            "companions": companions,
-        }
-        for place, column in enumerate(self.job.carried):
-            scored = scored.add_column(place, table.schema.field(column), table[column])
-        # Soon read again and deleted: quick, not small.
-        entry = parts.write(self.job.staged, file, scored, facts, compression="lz4")
-        return {**facts, "files": [entry, *files]}
-
-    def most_anomalous(
-        self, fragment: Fragment, table: pa.Table, scored: pa.Table
-    ) -> list[dict[str, Any]]:
-        """The most anomalous rows of a fragment, explained, as JSON-able dicts."""
-        p_value = selection.p_values(scored)
-        order = np.lexsort([-scored["anomaly_score"].to_numpy(), p_value])
-        rows = pa.array(order[:MOST_ANOMALOUS])
-        # They are explained even where the output has no explanations.
-        everything = np.ones(len(rows), dtype=bool)
-        reasons = explain_some(
-            self.density, table.take(rows), everything, self.config
-        ).to_pylist()
-        numbers = ["log_prob", "anomaly_score", "p_value", "severity"]
-        ids = {name: table[name].take(rows).to_pylist() for name in self.job.carried}
-        return [
-            {
-                "source": fragment.name,
-                "row": fragment.first + row,
-                "ids": {name: plain(values[k]) for name, values in ids.items()},
-                **facts,
-                "explanation": reasons[k],
-            }
-            for k, (row, facts) in enumerate(
-                zip(
-                    rows.to_pylist(),
-                    scored.select(numbers).take(rows).to_pylist(),
-                    strict=True,
-                )
-            )
-        ]
-
-
-class Finisher:
-    """The second pass: adds q-values, flags, and explanations that lack.
-
-    Args:
-        job: The job.
-        selected: What all rows together said.
-    """
-
-    def __init__(self, job: Job, selected: selection.AnomalySelection) -> None:
-        self.job = job
-        self.selected = selected
-        self.density: TableDensity | None = None  # loaded when it is needed
-
-    def __call__(self, fragment: Fragment) -> parts.PartMetadata:
-        """Writes the part of a fragment and its quarantine; its facts."""
-        file = parts.file_name(fragment.index)
-        scored, facts = read_part(storage.join(self.job.staged, file))
-        rows = scored.num_rows
-        flagged = self.selected.is_anomaly(scored, fragment.index)
-        q_value = self.selected.q_value(scored["p_value"].to_numpy())
-        scored = put(scored, "q_value", optional(q_value, rows, pa.float64()))
-        scored = put(scored, "is_anomaly", optional(flagged, rows, pa.bool_()))
-        if self.lacks_explanations and flagged is not None and flagged.any():
-            bad = np.empty(0, np.int64)
-            for name in facts["companions"]:
-                table, _ = read_part(storage.join(self.job.staged, name))
-                bad = table["row"].to_numpy() - fragment.first
-            scored = put(scored, "explanation", self.explain(fragment, flagged, bad))
-        facts["anomalies"] = 0 if flagged is None else int(flagged.sum())
-        for row in facts["most_anomalous"]:
-            row_q_value = self.selected.q_value(np.array(row["p_value"]))
-            row["q_value"] = None if row_q_value is None else float(row_q_value)
-        files = []
-        for name in facts["companions"]:
-            table, notes = read_part(storage.join(self.job.staged, name))
-            files.append(parts.write(self.job.output, name, table, notes))
-        entry = parts.write(self.job.output, file, scored, facts)
-        return {**facts, "files": [entry, *files]}
-
-    @property
-    def lacks_explanations(self) -> bool:
-        """Whether the first pass could not know which rows to explain."""
-        config = self.job.config
-        return config.explain == "flagged" and rule_of(config).kind != "threshold"
-
-    def explain(
-        self, fragment: Fragment, flagged: np.ndarray, bad: np.ndarray
-    ) -> pa.Array:
-        """Explanations of the flagged rows of a part, null elsewhere.
-
-        Args:
-            fragment: What the part was made of.
-            flagged: The part's rows to explain, (n,).
-            bad: Rows of the fragment that went to quarantine.
-        """
-        density = self.density = self.density or load(self.job.model)
-        table = read(self.job, density, fragment)
-        kept = np.setdiff1d(np.arange(table.num_rows), bad)
-        table = table.take(pa.array(kept))
-        return explain_some(density, table, flagged, self.job.config)
-
-
-def read(job: Job, density: TableDensity, fragment: Fragment) -> pa.Table:
-    """The columns of a fragment that are modelled or carried."""
-    wanted = {*density.encoder.names, *job.carried}
-    table = datasets.read(fragment, wanted)
-    if table.num_rows != fragment.rows:
-        raise ValueError(
-            f"{fragment.path}: held {fragment.rows} rows in row groups "
-            f"{fragment.row_groups} and now holds {table.num_rows}; do not change "
-            "a dataset while it is scored"
-        )
-    return table
-
-
-def read_part(path: str) -> tuple[pa.Table, parts.PartMetadata]:
-    """A file of the job, and the facts in its footer."""
-    filesystem, inner = storage.resolve(path)
-    with filesystem.open_input_file(inner) as source:
-        file = pq.ParquetFile(source)
-        facts = parts.read_metadata(file.metadata)
-        assert facts is not None  # or the first pass would have made it again
-        return file.read(use_threads=False), facts
-
-
-def rule_of(config: ScoreConfig) -> Rule:
-    """Which rows are anomalies."""
-    return Rule.of(config.threshold, config.fdr, config.budget)
+    storage.delete(plan.first_pass)
+    return parts.CompletedParts(completed.metadata, staged.new_rows)
 
 
 def segments(density: TableDensity, config: ScoreConfig) -> list[dict[str, Any]]:
-    """The segments that rows are compared within; [] if they are not."""
+    """Return the segments that rows are compared within, empty if they are not."""
     if config.calibrate_by is None:
         return []
     return density.segments(config.calibrate_by, config.min_segment_rows)
 
 
-def measure(density: TableDensity, table: pa.Table, config: ScoreConfig) -> pa.Table:
-    """What the model says about the rows of `table`, each by itself."""
-    return density.measure(
-        table,
-        statistic=config.statistic,
-        calibrate_by=config.calibrate_by,
-        min_segment_rows=config.min_segment_rows,
-        missing=config.missing,
-        explain_columns=config.explain_columns if config.explain == "all" else 0,
-        column_log_prob=config.column_log_prob,
-        precision=config.precision,
-    )
-
-
-def explain_some(
-    density: TableDensity, table: pa.Table, which: np.ndarray, config: ScoreConfig
-) -> pa.Array:
-    """Explanations of the rows where `which` is true, null elsewhere."""
-    return density.explain_some(
-        table,
-        which,
-        config.statistic,
-        config.explain_columns,
-        missing=config.missing,
-        precision=config.precision,
-    )
-
-
-def carried_columns(
-    density: TableDensity, source: str, dataset: Dataset, id_columns: Sequence[str]
-) -> list[str]:
-    """The id and partition columns of the output.
-
-    Raises:
-        ValueError: There is no such column, the output has another of that name, or
-            the model cannot read the dataset.
-    """
-    datasets.check_columns(dataset.schema, {"data.id": id_columns})
-    check_readable(density, source, dataset.schema)
-    partition = [key for key, _ in dataset.fragments[0].partition]
-    carried = list(dict.fromkeys([*id_columns, *partition]))
-    written = scored_schema(density.columns, density.sequences).names
-    taken = {*written, "source", "row", "reason"}
-    for column in carried:
-        if column in taken:
-            raise ValueError(
-                f"{source}: column {column!r} has the name of a column of the output; "
-                "rename it, or take it from data.id"
-            )
-    return carried
-
-
-def unscored(
-    fragment: Fragment, carried: pa.Table, scored: pa.Table, finite: pa.ChunkedArray
-) -> pa.Table:
-    """What goes to quarantine: rows whose score is not a finite number."""
-    bad = pc.invert(finite)
-    reasons = [
-        f"log_prob is {log_prob}, anomaly_score is {anomaly_score}"
-        for log_prob, anomaly_score in zip(
-            scored["log_prob"].filter(bad).to_pylist(),
-            scored["anomaly_score"].filter(bad).to_pylist(),
-            strict=True,
-        )
-    ]
-    rows = np.flatnonzero(bad.to_numpy())
-    return quarantined(fragment, carried.filter(bad), rows, reasons)
-
-
-def unread(fragment: Fragment, carried: Sequence[str], reason: str) -> pa.Table:
-    """What goes to quarantine of a fragment that cannot be read: all its rows."""
-    schema = pa.schema([fragment.schema.field(c).with_nullable(True) for c in carried])
-    nulls = [pa.nulls(fragment.rows, field.type) for field in schema]
-    table = pa.Table.from_arrays(nulls, schema=schema)
-    return quarantined(
-        fragment, table, np.arange(fragment.rows), [reason] * fragment.rows
-    )
-
-
-def quarantined(
-    fragment: Fragment, carried: pa.Table, rows: np.ndarray, reasons: list[str]
-) -> pa.Table:
-    """`carried` with the file, the row's number in it, and the reason."""
-    more = {
-        "source": pa.array([fragment.name] * len(reasons), pa.string()),
-        "row": pa.array(rows + fragment.first, pa.int64()),
-        "reason": pa.array(reasons, pa.string()),
-    }
-    # Built anew, since a table of no columns, where nothing is carried, has no rows.
-    kept = {name: carried[name] for name in carried.column_names}
-    fields = [*carried.schema, *(pa.field(n, v.type) for n, v in more.items())]
-    return pa.table({**kept, **more}, schema=pa.schema(fields))
-
-
-def totals(found: Sequence[parts.PartMetadata]) -> dict[str, Any]:
-    """What the manifest says about all parts together."""
+def totals(completed: parts.CompletedParts) -> dict[str, Any]:
+    """Return what the manifest says about all parts together."""
     counts = ("rows_in", "rows_out", "rows_quarantined", "anomalies")
-    most_anomalous = [row for facts in found for row in facts["most_anomalous"]]
-
-    def ordinary(row: dict[str, Any]) -> tuple[float, float]:
-        return row["p_value"] or 0.0, -row["anomaly_score"]
-
+    rows = [row for part in completed.metadata for row in part["most_anomalous"]]
+    rows.sort(key=lambda row: (row["p_value"] or 0.0, -row["anomaly_score"]))
     return {
-        **{name: sum(facts[name] for facts in found) for name in counts},
-        "most_anomalous": sorted(most_anomalous, key=ordinary)[:MOST_ANOMALOUS],
-        "files": [entry for facts in found for entry in facts["files"]],
+        **{name: completed.total(name) for name in counts},
+        "most_anomalous": rows[:MOST_ANOMALOUS],
+        "files": completed.files(),
     }
-
-
-def summary(output: str, content: dict[str, Any], *, done: bool) -> dict[str, Any]:
-    """What a caller wants to know of a manifest."""
-    told = (
-        "rows_in",
-        "rows_out",
-        "rows_quarantined",
-        "anomalies",
-        "most_anomalous",
-        "rule",
-        "segments",
-        "bad_files",
-        "seconds",
-        "rows_per_s",
-    )
-    return {"path": output, **{name: content[name] for name in told}, "done": done}
-
-
-def plain(value: object) -> object:
-    """A value of a cell as JSON can hold it."""
-    return value if isinstance(value, (int, float, str, type(None))) else str(value)

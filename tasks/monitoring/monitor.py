@@ -114,9 +114,10 @@ def monitor(
         return summary(output, content, done=True)
     counts = storage.join(output, COUNTS)
     make = partial(Counter, model, counts, key, on_bad_file)
-    found, new_rows = parts.complete(
+    completed = parts.complete(
         make, dataset.fragments, counts, key, resources, what="monitor: rows"
     )
+    found = completed.metadata
     batch = merged(known, counts, found)
     result = compare(density.encoder, known, batch, config)
     result = {"input": source, "model": about, **result}
@@ -139,7 +140,7 @@ def monitor(
         rows_quarantined=sum(facts["rows_quarantined"] for facts in found),
         bad_files=[{"name": b.name, "reason": b.reason} for b in dataset.bad_files],
         seconds=round(seconds, 3),
-        rows_per_s=round(new_rows / seconds, 1),
+        rows_per_s=round(completed.new_rows / seconds, 1),
         files=[
             {**entry, "path": f"{COUNTS}/{entry['path']}"}
             for facts in found

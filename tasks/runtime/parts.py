@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
@@ -34,7 +35,7 @@ class WorkUnit(Protocol):
         """How much work it is."""
 
 
-Work = TypeVar("Work", bound=WorkUnit)
+Unit = TypeVar("Unit", bound=WorkUnit)
 
 
 def file_name(index: int) -> str:
@@ -67,48 +68,75 @@ def write(
         return manifest.entry(str(unfinished), file, table.num_rows)
 
 
+@dataclass(frozen=True)
+class CompletedParts:
+    """All parts of a job, in order.
+
+    Attributes:
+        metadata: Metadata of each part.
+        new_rows: Rows of the parts that were written now, not found.
+    """
+
+    metadata: list[PartMetadata]
+    new_rows: int
+
+    def total(self, name: str) -> int:
+        """Return the sum of one entry of the metadata over all parts."""
+        return sum(part[name] for part in self.metadata)
+
+    def files(self, subdirectory: str = "") -> list[dict[str, Any]]:
+        """Return the manifest's entries for the files of all parts.
+
+        Args:
+            subdirectory: Directory of the parts within the results.
+        """
+        prefix = f"{subdirectory}/" if subdirectory else ""
+        return [
+            {**entry, "path": prefix + entry["path"]}
+            for part in self.metadata
+            for entry in part["files"]
+        ]
+
+
 def complete(
-    make: Callable[[], Callable[[Work], PartMetadata]],
-    pieces: Sequence[Work],
+    make_writer: Callable[[], Callable[[Unit], PartMetadata]],
+    units: Sequence[Unit],
     folder: str,
     key: str,
     resources: Resources,
     *,
     what: str,
     pool: cluster.ActorPool | None = None,
-) -> tuple[list[PartMetadata], int]:
-    """Makes the parts that are not there yet, in parallel.
+) -> CompletedParts:
+    """Write the parts of a job that are missing, in parallel.
 
     Args:
-        make: Makes, once in every process, the function from a piece to the facts of
-            the part that it wrote.
-        pieces: The whole job.
-        folder: Where its parts stand.
-        key: Its job key.
-        resources: Where it runs.
-        what: Names the rows in reports of progress.
-        pool: The actors to take; new ones if None.
-
-    Returns:
-        The facts of all parts, in order, and how many rows were worked on now.
+        make_writer: Called once in every actor; returns the function that writes the
+            part of a unit and returns the part's metadata.
+        units: All units of the job.
+        folder: Directory of the parts.
+        key: The job key.
+        resources: Where the job runs.
+        what: Names the rows in progress reports, such as "score: rows".
+        pool: The actors to use; new ones if None.
     """
-    found = finished(folder, key, [piece.index for piece in pieces])
-    missing = [piece for piece in pieces if piece.index not in found]
-    rows = sum(piece.rows for piece in missing)
+    found = finished(folder, key, [unit.index for unit in units])
+    missing = [unit for unit in units if unit.index not in found]
+    rows = sum(unit.rows for unit in missing)
     if missing:
         cluster.connect(resources)
-        new = cluster.stream_actors(
-            make,
+        written = cluster.stream_actors(
+            make_writer,
             missing,
             what=what,
-            units=lambda piece: piece.rows,
-            done=sum(piece.rows for piece in pieces) - rows,
+            units=lambda unit: unit.rows,
+            done=sum(unit.rows for unit in units) - rows,
             gpus=resources.gpus_per_process,
             pool=pool,
         )
-        for piece, facts in zip(missing, new, strict=True):
-            found[piece.index] = facts
-    return [found[piece.index] for piece in pieces], rows
+        for unit, metadata in zip(missing, written, strict=True):
+            found[unit.index] = metadata
+    return CompletedParts([found[unit.index] for unit in units], rows)
 
 
 def finished(folder: str, key: str, indices: Iterable[int]) -> dict[int, PartMetadata]:

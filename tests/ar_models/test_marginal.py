@@ -13,6 +13,7 @@ from ar_models.scoring.statistics import statistics_of
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
 from tasks.inference import score
+from tasks.inference.source import Source
 from tests.ar_models.test_given import build, holes
 from tests.support.tables import small_table
 
@@ -95,7 +96,7 @@ def test_other_families_refuse(small_model: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot marginalise"):
         score.score(
             small_model,
-            str(tmp_path / "rows.parquet"),
+            Source(str(tmp_path / "rows.parquet")),
             str(tmp_path / "out"),
             config,
             Resources(),

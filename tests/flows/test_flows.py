@@ -225,7 +225,7 @@ def test_only_what_the_champion_has_not_scored_is_scored(
         assert "models:/small/99: no such version is registered" in unknown.stderr
     none = job("backfill", *place, "--since", "2027")
     assert none.exit_code == ExitCode.FAILED
-    assert "no partition lies in 2027" in none.stderr
+    assert "no partition lies between 2027" in none.stderr
 
 
 def test_every_row_is_scored_with_its_id(job: Job, retrained: dict[str, Any]) -> None:

@@ -257,18 +257,18 @@ def test_the_job_fills_every_fragment_and_counts(
 
     result = run(model, source, tmp_path / "out")
 
-    filled = read(result["path"])
+    filled = read(result.path)
     assert filled.schema.names == original.schema.names
-    assert result["rows_in"] == result["rows_out"] == len(filled) == 300
+    assert result.rows_in == result.rows_out == len(filled) == 300
     empty = {name: original[name].null_count for name in NUMBERS}
-    assert result["filled"] == empty
-    assert result["left"] == {"key": 2}
+    assert result.filled == empty
+    assert result.left == {"key": 2}
     for name in original.column_names:
         known = original[name].is_valid()
         assert filled[name].filter(known).equals(original[name].filter(known))
-    assert run(model, source, tmp_path / "out")["done"]
+    assert run(model, source, tmp_path / "out").done
     again = run(model, source, tmp_path / "again")
-    assert files(again["path"]) == files(result["path"])
+    assert files(again.path) == files(result.path)
 
 
 def files(folder: str) -> Any:
@@ -281,27 +281,27 @@ def test_several_imputations_are_numbered_and_differ(
 ) -> None:
     result = run(model, source, tmp_path / "out", imputations=3, details=True)
 
-    rows = read(result["path"])
-    assert (result["rows_in"], result["rows_out"]) == (300, 900)
+    rows = read(result.path)
+    assert (result.rows_in, result.rows_out) == (300, 900)
     each = [rows.filter(pc.equal(rows["imputation"], k)) for k in range(3)]
     assert [len(table) for table in each] == [300] * 3
     assert each[0]["key"].equals(each[1]["key"])
     assert not each[0]["amount"].equals(each[1]["amount"])
     told = each[0]["imputed"].to_pylist()
-    assert sum(map(len, told)) == sum(result["filled"].values())
+    assert sum(map(len, told)) == sum(result.filled.values())
 
 
 def test_a_lost_part_alone_is_made_again(
     model: str, source: str, tmp_path: Path, in_process: None
 ) -> None:
     result = run(model, source, tmp_path / "out")
-    before = files(result["path"])
+    before = files(result.path)
     kept = (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns
     (tmp_path / "out" / "part-00000.parquet").unlink()
 
-    assert not run(model, source, tmp_path / "out")["done"]
+    assert not run(model, source, tmp_path / "out").done
 
-    assert files(result["path"]) == before
+    assert files(result.path) == before
     assert (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns == kept
 
 

@@ -13,6 +13,7 @@ from ar_models.density import TableDensity
 from tasks.config.embed import EmbedConfig
 from tasks.config.resources import Resources
 from tasks.inference import embed
+from tasks.inference.source import Source
 from tasks.runtime import manifest, storage
 from tests.support.tables import small_table
 
@@ -33,14 +34,18 @@ def source(tmp_path: Path) -> Path:
 def job(small_model: str, source: Path, tmp_path: Path, in_process: None) -> Job:
     """`embed` with what the tests have in common."""
 
-    def run(**changes: Any) -> dict[str, Any]:
+    def run(**changes: Any) -> embed.EmbedResult:
+        dataset = Source(
+            str(changes.pop("source", source)),
+            changes.pop("id_columns", ("id",)),
+            changes.pop("on_bad_file", "stop"),
+        )
         arguments = {
             "model": small_model,
-            "source": str(source),
+            "source": dataset,
             "output": str(tmp_path / "output"),
             "config": CONFIG,
             "resources": Resources(),
-            "id_columns": ("id",),
         }
         return embed.embed(**{**arguments, **changes})
 
@@ -60,13 +65,13 @@ def test_every_row_has_its_features_in_order(
 
     rows = pq.read_table(source)
     expected = TableDensity.load(Path(small_model)).features(rows)
-    found = written(result["path"])
+    found = written(result.path)
     assert found.column_names == ["id", "features"]
     assert found["id"].equals(rows["id"])
     values = found["features"].combine_chunks().flatten().to_numpy()
     np.testing.assert_allclose(values.reshape(100, -1), expected, atol=1e-5)
-    assert (result["rows_in"], result["rows_out"]) == (100, 100)
-    assert result["features"] == expected.shape[1]
+    assert (result.rows_in, result.rows_out) == (100, 100)
+    assert result.features == expected.shape[1]
 
 
 def test_a_lost_part_alone_is_made_again(job: Job, tmp_path: Path) -> None:
@@ -76,12 +81,12 @@ def test_a_lost_part_alone_is_made_again(job: Job, tmp_path: Path) -> None:
     time = kept.stat().st_mtime_ns
     (tmp_path / "output" / "part-00000.parquet").unlink()
 
-    assert not job()["done"]
+    assert not job().done
 
     after = storage.read_json(str(tmp_path / "output" / manifest.MANIFEST))["files"]
     assert after == before
     assert kept.stat().st_mtime_ns == time
-    assert job()["done"]
+    assert job().done
 
 
 def test_a_damaged_file_goes_to_quarantine_whole(job: Job, tmp_path: Path) -> None:
@@ -99,8 +104,8 @@ def test_a_damaged_file_goes_to_quarantine_whole(job: Job, tmp_path: Path) -> No
         job(source=str(folder), output=str(tmp_path / "stopped"))
     result = job(source=str(folder), on_bad_file="quarantine")
 
-    assert result["rows_quarantined"] == 100
-    assert written(result["path"]).num_rows == 100
+    assert result.rows_quarantined == 100
+    assert written(result.path).num_rows == 100
 
 
 def test_a_column_named_features_cannot_be_carried(job: Job, tmp_path: Path) -> None:

@@ -22,14 +22,14 @@ from tests.support.tables import small_table
 
 CONFIG = SampleConfig(rows=250, rows_per_shard=100, seed=5, log_prob=True)
 
-Job = Callable[..., dict[str, Any]]
+Job = Callable[..., sample.SampleResult]
 
 
 @pytest.fixture
 def job(small_model: str, tmp_path: Path) -> Job:
     """`sample` with what the tests have in common."""
 
-    def run(config: SampleConfig = CONFIG, **changes: Any) -> dict[str, Any]:
+    def run(config: SampleConfig = CONFIG, **changes: Any) -> sample.SampleResult:
         output = changes.pop("output", str(tmp_path / "output"))
         return sample.sample(small_model, output, config, Resources(), **changes)
 
@@ -80,7 +80,7 @@ def test_another_seed_gives_other_rows(
 ) -> None:
     result = job(CONFIG.model_copy(update={"seed": 6, "rows": 100}))
     name = "part-00000.parquet"
-    other = pq.read_table(Path(result["path"]) / name)
+    other = pq.read_table(Path(result.path) / name)
     assert not other.equals(pq.read_table(undisturbed / name))
 
 
@@ -92,15 +92,15 @@ def test_a_lost_part_alone_is_drawn_again(
     kept = (output / "part-00001.parquet").stat().st_mtime_ns
     (output / "part-00000.parquet").unlink()
     result = job()
-    assert not result["done"] and result["rows_out"] == 250
+    assert not result.done and result.rows_out == 250
     assert files(output) == files(undisturbed)
     assert (output / "part-00001.parquet").stat().st_mtime_ns == kept
-    assert job()["done"]
+    assert job().done
 
 
 def test_s3_gives_the_same_bytes(job: Job, undisturbed: Path, bucket: str) -> None:
     result = job(output=f"{bucket}/sampled")
-    assert result["rows_out"] == 250
+    assert result.rows_out == 250
     assert files(f"{bucket}/sampled") == files(undisturbed)
 
 
@@ -132,8 +132,8 @@ def test_the_bytes_do_not_depend_on_where_the_model_came_from(
 ) -> None:
     result = job(model_info={"name": "other", "version": "7"})
 
-    assert files(result["path"]) == files(undisturbed)
-    content = storage.read_json(storage.join(result["path"], manifest.MANIFEST))
+    assert files(result.path) == files(undisturbed)
+    content = storage.read_json(storage.join(result.path, manifest.MANIFEST))
     assert content["model"]["version"] == "7"
 
 
@@ -148,10 +148,10 @@ def test_temperature_and_top_p_enter_the_rows_and_the_key(
 
     usual = log_probs(undisturbed)
     for result in (cold, narrow):
-        content = storage.read_json(storage.join(result["path"], manifest.MANIFEST))
+        content = storage.read_json(storage.join(result.path, manifest.MANIFEST))
         assert content["job_key"] != plain["job_key"]
-        assert not np.array_equal(log_probs(result["path"]), usual)
-    assert log_probs(cold["path"]).mean() > usual.mean() + 0.1
+        assert not np.array_equal(log_probs(result.path), usual)
+    assert log_probs(cold.path).mean() > usual.mean() + 0.1
 
 
 def test_bf16_enters_the_draws_and_the_key_and_changes_little(
@@ -172,10 +172,10 @@ def test_bf16_enters_the_draws_and_the_key_and_changes_little(
     monkeypatch.setattr(AutoregressiveModel, "draw_unconditional", watched)
     rough = job(CONFIG.model_copy(update={"precision": "bf16"}), output=f"{tmp_path}/b")
 
-    content = storage.read_json(storage.join(rough["path"], manifest.MANIFEST))
+    content = storage.read_json(storage.join(rough.path, manifest.MANIFEST))
     plain = storage.read_json(str(undisturbed / manifest.MANIFEST))
     assert content["job_key"] != plain["job_key"]
-    usual, found = log_probs(undisturbed), log_probs(rough["path"])
+    usual, found = log_probs(undisturbed), log_probs(rough.path)
     assert set(types) == {torch.bfloat16}
     assert found.mean() == pytest.approx(usual.mean(), abs=0.1)
 
@@ -207,8 +207,8 @@ def test_each_given_row_is_completed_so_many_times(
 
     result = job(config)
 
-    rows = pq.read_table(result["path"])
-    assert result["rows_out"] == len(rows) == 360
+    rows = pq.read_table(result.path)
+    assert result.rows_out == len(rows) == 360
     assert rows.column_names == ["kind", "count", "paid", "late", "id", "log_prob"]
     every = pa.array([i // 3 for i in range(360)])
     assert rows["id"].equals(given["id"].take(every))
@@ -216,8 +216,8 @@ def test_each_given_row_is_completed_so_many_times(
     counts = given["count"].take(every)
     assert rows["count"].filter(counts.is_valid()).equals(counts.drop_null())
     assert set(rows["paid"].to_pylist()[:3]) != {rows["paid"][0].as_py()}
-    assert max(part.num_rows for part in read_parts(result["path"])) <= 100
-    assert job(config)["done"]
+    assert max(part.num_rows for part in read_parts(result.path)) <= 100
+    assert job(config).done
 
 
 def read_parts(folder: str) -> list[pa.Table]:
@@ -229,11 +229,11 @@ def test_a_lost_completion_alone_is_drawn_again(
     job: Job, in_process: None, known: str, tmp_path: Path
 ) -> None:
     config = CONFIG.model_copy(update={"given": known, "samples_per_row": 2})
-    before = files(job(config)["path"])
+    before = files(job(config).path)
     kept = (tmp_path / "output" / "part-00001.parquet").stat().st_mtime_ns
     (tmp_path / "output" / "part-00000.parquet").unlink()
 
-    assert not job(config)["done"]
+    assert not job(config).done
 
     assert files(tmp_path / "output") == before
     assert (tmp_path / "output" / "part-00001.parquet").stat().st_mtime_ns == kept
@@ -243,7 +243,7 @@ def test_nulls_are_missing_in_the_columns_that_say_so(
     job: Job, in_process: None, known: str
 ) -> None:
     update = {"given": known, "null_is_missing": ("count",)}
-    rows = pq.read_table(job(CONFIG.model_copy(update=update))["path"])
+    rows = pq.read_table(job(CONFIG.model_copy(update=update)).path)
     assert rows["count"].equals(pq.read_table(known)["count"])
 
 

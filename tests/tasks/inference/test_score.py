@@ -25,14 +25,16 @@ from ar_models.scoring.explanation import text
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
 from tasks.data import datasets
-from tasks.inference import score, selection
+from tasks.inference import first_pass, score, selection
+from tasks.inference.scoring_plan import FIRST_PASS, ScoringPlan, rule_of
+from tasks.inference.source import Source
 from tasks.runtime import manifest, storage
 from tests.support.tables import small_table
 
 CONFIG = ScoreConfig(rows_per_fragment=400)
 ROWS = 1000  # fragments of 400, 400 and 200
 
-Job = Callable[..., dict[str, Any]]
+Job = Callable[..., score.ScoreResult]
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +53,18 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def job(small_model: str, source: Path, tmp_path: Path) -> Job:
     """`score` with what the tests have in common."""
 
-    def run(**changes: Any) -> dict[str, Any]:
+    def run(**changes: Any) -> score.ScoreResult:
+        dataset = Source(
+            str(changes.pop("source", source)),
+            changes.pop("id_columns", ("id",)),
+            changes.pop("on_bad_file", "stop"),
+        )
         arguments = {
             "model": small_model,
-            "source": str(source),
+            "source": dataset,
             "output": str(tmp_path / "output"),
             "config": CONFIG,
             "resources": Resources(),
-            "id_columns": ("id",),
             "model_info": {"name": "small", "version": 3, "run_id": "r1"},
         }
         return score.score(**{**arguments, **changes})
@@ -74,11 +80,10 @@ def undisturbed(
     output = tmp_path_factory.mktemp("undisturbed") / "output"
     score.score(
         small_model,
-        str(source),
+        Source(str(source), ("id",)),
         str(output),
         CONFIG,
         Resources(),
-        id_columns=("id",),
         model_info={"name": "small", "version": 3, "run_id": "r1"},
     )
     return output
@@ -149,15 +154,15 @@ def test_the_manifest_counts_and_names_the_most_anomalous_rows(
 
 def test_nothing_need_be_carried(job: Job) -> None:
     done = job(id_columns=())
-    assert done["rows_out"] == ROWS
-    assert [row["ids"] for row in done["most_anomalous"]] == [{}] * 5
-    assert done["most_anomalous"][0]["row"] == 123
+    assert done.rows_out == ROWS
+    assert [row.ids for row in done.most_anomalous] == [{}] * 5
+    assert done.most_anomalous[0].row == 123
 
 
 def test_a_finished_job_is_left_alone(job: Job, undisturbed: Path) -> None:
     before = times(undisturbed)
     result = job(output=str(undisturbed))
-    assert result["done"] and result["rows_out"] == ROWS
+    assert result.done and result.rows_out == ROWS
     assert times(undisturbed) == before
 
 
@@ -169,7 +174,7 @@ def test_a_lost_part_alone_is_made_again(
     before = times(output)
     (output / "part-00001.parquet").unlink()
     result = job()
-    assert not result["done"] and result["rows_out"] == ROWS
+    assert not result.done and result.rows_out == ROWS
     changed = {Path(p).name for p, t in times(output).items() if before[p] != t}
     assert changed == {"_manifest.json", "part-00001.parquet"}
     assert content(output) == content(undisturbed)
@@ -183,6 +188,7 @@ def test_a_killed_job_is_completed_to_the_same_bytes(
 import sys, time
 from tasks.runtime import parts
 from tasks.inference import score
+from tasks.inference.source import Source
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
 write = parts.write
@@ -192,13 +198,14 @@ def slow(place, file, table, facts, **more):
             unfinished.write_bytes(b"half")
             time.sleep(600)
     return write(place, file, table, facts, **more)
-class Slow(score.Finisher):
+class Slow(score.SecondPass):
     def __call__(self, fragment):
         parts.write = slow
         return super().__call__(fragment)
-score.Finisher = Slow
-score.score(*sys.argv[1:4], ScoreConfig(rows_per_fragment=400), Resources(),
-            id_columns=("id",),
+score.SecondPass = Slow
+model, source, output = sys.argv[1:]
+score.score(model, Source(source, ("id",)), output,
+            ScoreConfig(rows_per_fragment=400), Resources(),
             model_info={"name": "small", "version": 3, "run_id": "r1"})
 """
     arguments = [small_model, str(source), str(output)]
@@ -216,13 +223,15 @@ score.score(*sys.argv[1:4], ScoreConfig(rows_per_fragment=400), Resources(),
         victim.wait(timeout=10)
     whole = (output / "part-00000.parquet").stat().st_mtime_ns
     result = job()
-    assert not result["done"] and result["rows_out"] == ROWS
+    assert not result.done and result.rows_out == ROWS
     assert (output / "part-00000.parquet").stat().st_mtime_ns == whole
     assert sorted(os.listdir(output)) == sorted(os.listdir(undisturbed))
     assert content(output) == content(undisturbed)
 
 
-@pytest.mark.parametrize("stage", ["Scorer", "selection.select_anomalies", "Finisher"])
+@pytest.mark.parametrize(
+    "stage", ["FirstPass", "selection.select_anomalies", "SecondPass"]
+)
 def test_a_job_stopped_anywhere_is_completed_to_the_same_bytes(
     job: Job, in_process: None, undisturbed: Path, tmp_path: Path, stage: str
 ) -> None:
@@ -232,27 +241,27 @@ def test_a_job_stopped_anywhere_is_completed_to_the_same_bytes(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    class Once(score.Scorer):
+    class Once(score.FirstPass):
         def __call__(self, fragment: datasets.Fragment) -> Any:
             asked.append(fragment.index)
-            if stage == "Scorer" and fragment.index == 1 and len(asked) == 2:
+            if stage == "FirstPass" and fragment.index == 1 and len(asked) == 2:
                 raise KeyboardInterrupt
             return super().__call__(fragment)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score, "Scorer", Once)
-        if stage != "Scorer":
+        patch.setattr(score, "FirstPass", Once)
+        if stage != "FirstPass":
             patch.setattr(f"tasks.inference.score.{stage}", stop)
         with pytest.raises(KeyboardInterrupt):
             job()
         assert not list(output.glob("part-*"))
-        if stage != "Scorer":
+        if stage != "FirstPass":
             patch.undo()
-            patch.setattr(score, "Scorer", Once)
+            patch.setattr(score, "FirstPass", Once)
         result = job()
     # No row that stood in a whole part was shown to the model again.
-    assert asked == ([0, 1, 1, 2] if stage == "Scorer" else [0, 1, 2])
-    assert result["rows_out"] == ROWS
+    assert asked == ([0, 1, 1, 2] if stage == "FirstPass" else [0, 1, 2])
+    assert result.rows_out == ROWS
     assert sorted(os.listdir(output)) == sorted(os.listdir(undisturbed))
     assert content(output) == content(undisturbed)
 
@@ -267,7 +276,7 @@ def half_done(output: Path) -> bool:
 def test_one_process_gives_the_bytes_of_two(
     job: Job, in_process: None, undisturbed: Path
 ) -> None:
-    assert content(job()["path"]) == content(undisturbed)
+    assert content(job().path) == content(undisturbed)
 
 
 def test_s3_gives_what_local_folders_give(
@@ -286,7 +295,7 @@ def test_s3_gives_what_local_folders_give(
         source=f"{bucket}/score/{source.parent.name}/rows.parquet",
         output=f"{bucket}/score/output",
     )
-    assert result["rows_out"] == ROWS
+    assert result.rows_out == ROWS
     found = content(f"{bucket}/score/output")["files"]
     local = content(undisturbed)["files"]
     # Job keys differ, since data on S3 have another fingerprint; they are in footers.
@@ -300,7 +309,7 @@ def test_s3_gives_what_local_folders_give(
         source=f"{bucket}/score/{source.parent.name}/rows.parquet",
         output=f"{bucket}/score/output",
     )
-    assert again["done"]
+    assert again.done
 
 
 def test_another_jobs_output_is_refused_and_overwritten_on_demand(
@@ -314,11 +323,11 @@ def test_another_jobs_output_is_refused_and_overwritten_on_demand(
         job(config=other)
     assert times(output) == before
     result = job(config=other, overwrite=True)
-    assert result["rows_out"] == ROWS
+    assert result.rows_out == ROWS
     found = pq.read_table(output / "part-00000.parquet")
     assert found["explanation"].null_count == 400
     # The most anomalous are explained all the same.
-    assert result["most_anomalous"][0]["explanation"][0]["column"] == "count"
+    assert (result.most_anomalous[0].explanation or [])[0]["column"] == "count"
 
 
 def test_partition_columns_are_carried(
@@ -329,7 +338,7 @@ def test_partition_columns_are_carried(
         path.parent.mkdir(parents=True)
         pq.write_table(small_table(30 * month, seed=month), path)
     result = job(source=str(tmp_path / "hive"))
-    assert result["rows_out"] == 360
+    assert result.rows_out == 360
     found = [pq.read_table(p) for p in sorted((tmp_path / "output").glob("*.parquet"))]
     assert [t.column_names[:3] for t in found] == [["id", "month", "log_prob"]] * 2
     assert [t["month"].unique().to_pylist() for t in found] == [[2], [10]]
@@ -366,16 +375,16 @@ def test_rows_that_cannot_be_read_go_to_quarantine(
     (damaged / "c.parquet").write_text("no Parquet")
     changes = {"on_bad_file": "quarantine", "id_columns": ids}
     result = job(source=str(damaged), **changes)
-    assert (result["rows_in"], result["rows_out"]) == (120, 50)
-    assert result["rows_quarantined"] == 70
-    assert [bad["name"] for bad in result["bad_files"]] == ["c.parquet"]
+    assert (result.rows_in, result.rows_out) == (120, 50)
+    assert result.rows_quarantined == 70
+    assert [bad.name for bad in result.bad_files] == ["c.parquet"]
     output = tmp_path / "output"
     assert pq.read_table(output / "part-00001.parquet").num_rows == 0
     bad = pq.read_table(output / "quarantine" / "part-00001.parquet")
     assert bad.column_names == [*ids, "source", "row", "reason"]
     assert bad["row"].to_pylist() == list(range(70))
     assert "b.parquet: is damaged" in bad["reason"][0].as_py()
-    assert job(source=str(damaged), **changes)["done"]
+    assert job(source=str(damaged), **changes).done
 
 
 def test_rows_without_a_finite_score_go_to_quarantine(
@@ -389,18 +398,20 @@ def test_rows_without_a_finite_score_go_to_quarantine(
         numbers[2:4] = np.nan, -np.inf
         return scored.set_column(0, "log_prob", pa.array(numbers))
 
-    monkeypatch.setattr(score, "measure", broken)
+    monkeypatch.setattr(first_pass, "measure", broken)
     # All that are left are flagged, and explained in the second pass.
     config = CONFIG.model_copy(update={"budget": 10**6})
     dataset = datasets.open_dataset(str(source), rows_per_fragment=400)
-    work = score.Job(small_model, str(tmp_path), config, ("id",), {}, "k", "stop")
-    score.Scorer(work)(dataset.fragments[1])
-    path = f"{work.staged}/part-00001.parquet"
-    selected = selection.select_anomalies([path], score.rule_of(config), True)
+    plan = ScoringPlan(
+        small_model, Source(str(source)), str(tmp_path), config, ("id",), {}, "k"
+    )
+    score.FirstPass(plan)(dataset.fragments[1])
+    path = f"{plan.first_pass}/part-00001.parquet"
+    selected = selection.select_anomalies([path], rule_of(config), True)
     cutoff = selected.cutoff
     assert cutoff is not None
     selected = replace(selected, cutoff=replace(cutoff, ties=(0, *cutoff.ties)))
-    facts = score.Finisher(work, selected)(dataset.fragments[1])
+    facts = score.SecondPass(plan, selected)(dataset.fragments[1])
     assert (facts["rows_out"], facts["rows_quarantined"]) == (398, 2)
     assert facts["anomalies"] == 398
     bad = pq.read_table(tmp_path / "quarantine" / "part-00001.parquet")
@@ -425,8 +436,10 @@ def test_a_file_that_changes_while_it_is_scored_is_noticed(
     shutil.copy(source, copy)
     dataset = datasets.open_dataset(str(copy), rows_per_fragment=400)
     pq.write_table(small_table(900), copy, row_group_size=150)
-    work = score.Job(small_model, str(tmp_path), CONFIG, ("id",), {}, "k", "stop")
-    scorer = score.Scorer(work)
+    plan = ScoringPlan(
+        small_model, Source(str(copy)), str(tmp_path), CONFIG, ("id",), {}, "k"
+    )
+    scorer = score.FirstPass(plan)
     with pytest.raises(ValueError, match="held 400 rows.*and now holds 300"):
         scorer(dataset.fragments[0])
 
@@ -515,7 +528,7 @@ def test_rules_change_flags_and_explanations_alone(
 ) -> None:
     before = table_of(undisturbed)
     result = job(config=ScoreConfig(rows_per_fragment=400, **rule))
-    assert result["rule"] == rule
+    assert result.rule == rule
     found = table_of(tmp_path / "output")
     for name in ("log_prob", "anomaly_score", "p_value", "q_value", "severity"):
         assert found[name].equals(before[name])
@@ -529,9 +542,9 @@ def test_rules_change_flags_and_explanations_alone(
         assert set(np.flatnonzero(flags)) == set(order[:taken])
     else:
         np.testing.assert_array_equal(flags, flagged(found))
-    assert 0 < flags.sum() == result["anomalies"] < ROWS
+    assert 0 < flags.sum() == result.anomalies < ROWS
     assert found["explanation"].is_valid().to_numpy().tolist() == flags.tolist()
-    assert not (tmp_path / "output" / score.STAGED).exists()
+    assert not (tmp_path / "output" / FIRST_PASS).exists()
 
 
 def test_bf16_is_another_job_with_nearly_the_same_scores(
@@ -560,7 +573,7 @@ def test_ties_do_not_exceed_a_budget(
     for part in range(3):
         pq.write_table(same.slice(0, 30), tmp_path / "same" / f"{part}.parquet")
     result = job(source=str(tmp_path / "same"), config=ScoreConfig(budget=40))
-    assert result["anomalies"] == 40
+    assert result.anomalies == 40
     flags = table_of(tmp_path / "output")["is_anomaly"].to_pylist()
     assert flags == [True] * 40 + [False] * 50
 
@@ -574,7 +587,7 @@ def test_a_budget_needs_no_calibration_rows(
     with pytest.raises(ValueError, match="flag by a budget"):
         job(model=str(bare))
     config = ScoreConfig(rows_per_fragment=400, budget=9)
-    assert job(model=str(bare), config=config)["anomalies"] == 9
+    assert job(model=str(bare), config=config).anomalies == 9
     found = table_of(tmp_path / "output")
     scores = found["anomaly_score"].to_numpy()
     flags = found["is_anomaly"].to_numpy()
@@ -591,7 +604,7 @@ def test_segments_have_a_scale_of_their_own(
         rows_per_fragment=400, calibrate_by="kind", min_segment_rows=45
     )
     result = job(config=config)
-    own = {entry["value"]: entry for entry in result["segments"]}
+    own = {entry["value"]: entry for entry in result.segments}
     codes = density.calibration["segment:kind"]
     labels = density.encoder.labels(0)
     counts = {label: int((codes == k).sum()) for k, label in enumerate(labels)}

@@ -23,6 +23,7 @@ from tasks.config.gate import GateConfig
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
 from tasks.inference import score
+from tasks.inference.source import Source
 from tasks.registry import gate, isolated_load
 from tasks.runtime import storage
 from tests.conftest import free_port
@@ -62,12 +63,12 @@ def flow(
     pq.write_table(rows, tmp_path / "rows.parquet")
     found = score.score(
         pair.models["strong"],
-        str(tmp_path / "rows.parquet"),
+        Source(str(tmp_path / "rows.parquet")),
         str(tmp_path / "scored"),
         ScoreConfig(explain="all"),
         Resources(),
     )
-    return pq.read_table(found["path"]).to_pandas()
+    return pq.read_table(found.path).to_pandas()
 
 
 def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:

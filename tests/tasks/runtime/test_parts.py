@@ -85,11 +85,14 @@ def test_only_missing_parts_are_made(ray: None, folder: str) -> None:
 
         return write
 
-    pieces = [SimpleNamespace(index=i, rows=3) for i in range(4)]
-    everything = parts.complete(make, pieces, folder, "k1", Resources(), what="x: rows")
-    assert everything[1] == 12
+    units = [SimpleNamespace(index=i, rows=3) for i in range(4)]
+
+    def complete() -> parts.CompletedParts:
+        return parts.complete(make, units, folder, "k1", Resources(), what="x: rows")
+
+    written = complete()
+    assert written.new_rows == written.total("rows_out") == 12
+    assert written.files("rows")[2]["path"] == "rows/part-00002.parquet"
     storage.delete(storage.join(folder, parts.file_name(2)))
-    again = parts.complete(make, pieces, folder, "k1", Resources(), what="x: rows")
-    assert again == (everything[0], 3)
-    nothing = parts.complete(make, pieces, folder, "k1", Resources(), what="x: rows")
-    assert nothing == (everything[0], 0)
+    assert complete() == parts.CompletedParts(written.metadata, new_rows=3)
+    assert complete() == parts.CompletedParts(written.metadata, new_rows=0)
