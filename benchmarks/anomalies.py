@@ -43,7 +43,7 @@ from tasks.config.model import MadeConfig
 from tasks.config.train import TrainConfig
 from tasks.data import profile
 from tasks.data.batches import Batch
-from tasks.training.trainer import Learner, train_epoch
+from tasks.training.trainer import Trainer, train_epoch
 
 Floats = NDArray[np.float64]
 
@@ -203,14 +203,14 @@ def learn(
     Small datasets go round many times between two of them.
     """
     config = setting.train.model_copy(update={"epochs": JUDGED, "seed": seed})
-    learner = Learner(model, config, steps=setting.steps)
+    trainer = Trainer(model, config, steps=setting.steps)
     generator = torch.Generator().manual_seed(seed)
     rows = endless(len(train), config.batch_size, generator)
     for _ in range(JUDGED):
         some = itertools.islice(rows, setting.steps // JUDGED)
-        train_epoch(learner, (Batch(train[r], len(r)) for r in some), lambda: False)
-        learner.end_epoch(learner.nll([valid]))
-    model.load_state_dict(learner.best)
+        train_epoch(trainer, (Batch(train[r], len(r)) for r in some), lambda: False)
+        trainer.end_epoch(trainer.nll([valid]))
+    model.load_state_dict(trainer.best)
 
 
 def endless(rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -74,7 +74,7 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
             "model": model.model_dump(),
             "training": training.model_dump(),
         }
-        bare += bare_rates(worker.begun(settings), x, training, threads)[1:]
+        bare += bare_rates(worker.initial_model(settings), x, training, threads)[1:]
         start = time.perf_counter()
         output = str(folder / f"model-{number}")
         trained = train.train(prepared, model, training, output, resources)

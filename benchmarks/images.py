@@ -32,7 +32,7 @@ from ar_models.families.independent import Independent
 from ar_models.variables import Variable
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
-from tasks.training.trainer import Learner, train_epoch
+from tasks.training.trainer import Trainer, train_epoch
 
 SIDE = 14
 LEFT_OUT = (1, 4, 8)
@@ -86,10 +86,10 @@ def learn(family: str, x: Tensor, steps: int, swap_noise: float) -> Autoregressi
         swap_noise=swap_noise,
         ema_decay=0.99,
     )
-    learner = Learner(model, config, steps=steps)
+    trainer = Trainer(model, config, steps=steps)
     order = torch.randint(len(x), (steps, size))
-    train_epoch(learner, (Batch(x[rows], size) for rows in order), lambda: False)
-    return learner.kept.eval()
+    train_epoch(trainer, (Batch(x[rows], size) for rows in order), lambda: False)
+    return trainer.eval_model.eval()
 
 
 @torch.inference_mode()

@@ -423,7 +423,7 @@ def trained(
         work.mkdir(parents=True, exist_ok=True)
         fitted = fit(model, config, data, device)
         save_file(fitted.best, path)
-        history, seconds = fitted.position.history, fitted.position.seconds
+        history, seconds = fitted.state.history, fitted.state.seconds
         about.write_text(json.dumps({"seconds": seconds, "history": history}))
     model.load_state_dict(load_file(path))
     return model.to(device).eval(), json.loads(about.read_text())["seconds"]
@@ -441,7 +441,7 @@ def key(config: Config, data: Data) -> str:
 
 def fit(
     model: AutoregressiveModel, config: Config, data: Data, device: torch.device
-) -> trainer.Learner:
+) -> trainer.Trainer:
     """Trains as `chainrule train` does, here and without checkpoints."""
     training = config.train
     with tempfile.TemporaryDirectory() as folder:
@@ -449,10 +449,10 @@ def fit(
         valid = as_rows(Path(folder) / "valid", data.valid)
         order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
         steps = training.epochs * order.batches
-        student = trainer.Learner(model, training, steps=steps, device=device)
+        student = trainer.Trainer(model, training, steps=steps, device=device)
         sequences = any(v.at_least for v in data.variables)
         feed = Batches(rows, order, device=device, by_length=sequences)
-        position = student.position
+        position = student.state
 
         def out_of_time() -> bool:
             budget = training.max_seconds or math.inf

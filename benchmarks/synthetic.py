@@ -236,8 +236,8 @@ def fit(
     torch.manual_seed(training.seed)
     model = registry.build(family, encoder.variables, settings)
     order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
-    learned = trainer.Learner(model, training, steps=training.epochs * order.batches)
-    position = learned.position
+    learned = trainer.Trainer(model, training, steps=training.epochs * order.batches)
+    position = learned.state
     source = Batches(rows, order)
     volume = storage.read_json(f"{prepared}/{manifest.MANIFEST}")["log_abs_det"]
     while position.stopped is None and clock() < deadline:

@@ -23,8 +23,8 @@ from tasks.config.root import Config
 from tasks.data import group
 from tasks.inference import export as onnx
 from tasks.inference.source import Source
-from tasks.registry import register
-from tasks.registry.register import CHAMPION
+from tasks.registry import downloads
+from tasks.registry.aliases import CHAMPION
 from tasks.runtime import storage
 
 
@@ -269,5 +269,5 @@ def export(config: Config, output: str, version: str = CHAMPION) -> ExportOutcom
         version: Number or alias of a registered version.
     """
     uri = steps.model_uri(config, version)
-    folder, model = register.download(uri, config.resources.storage)
+    folder, model = downloads.download(uri, config.resources.storage)
     return ExportOutcome(model=model, export=onnx.export(folder, output))

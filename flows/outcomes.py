@@ -68,12 +68,12 @@ class EvaluateOutcome(TrainOutcome):
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainOutcome(Outcome):
-    """Result of a retraining; if data validation failed, it ends after `contract`.
+    """Result of a retraining, which ends early if data validation fails.
 
     Attributes:
         start: The model that training started from.
         prepare: The prepared dataset.
-        contract: The result of data validation.
+        data_validation: The result of data validation.
         train: The trained model.
         evaluate: The evaluation on held-out rows.
         fidelity: The comparison of synthetic with real rows, if configured.
@@ -87,7 +87,7 @@ class RetrainOutcome(Outcome):
 
     start: Json
     prepare: Json
-    contract: Json
+    data_validation: Json
     train: Json | None = None
     evaluate: Json | None = None
     fidelity: Json | None = None
@@ -101,7 +101,7 @@ class RetrainOutcome(Outcome):
     def summary(self) -> str:
         """Return which version has which alias, or why the data was refused."""
         if self.register is None:
-            return f"data validation failed: {self.contract['reason']}"
+            return f"data validation failed: {self.data_validation['reason']}"
         register = self.register
         return f"{register['uri']} is {register['alias']}: {register['reason']}"
 

@@ -1,6 +1,7 @@
 """Flows from raw data to a registered model, whole or up to a step."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from prefect import flow
 
@@ -16,6 +17,7 @@ from flows.steps import output_path
 from tasks.config.root import Config
 from tasks.registry import tracking
 from tasks.registry.data_validation import log_facts, reference_of
+from tasks.registry.registration import Registration
 from tasks.runtime import storage
 from tasks.training.warm_start import encoder_of
 
@@ -66,11 +68,13 @@ def retrain(config: Config) -> RetrainOutcome:
     start = steps.choose_start(config, steps.training_data(config))
     prepared = steps.prepared_data(config, encoder_of(start))
     reference = reference_of(config.name)
-    contract = steps.validate_data(prepared["path"], reference, config.contract)
-    steps.publish_checks(config.name, "contract", contract)
-    if not contract["passed"]:
+    validation = steps.validate_data(
+        prepared["path"], reference, config.data_validation
+    )
+    steps.publish_checks(config.name, "data_validation", validation)
+    if not validation["passed"]:
         return RetrainOutcome(
-            status="refused", start=start, prepare=prepared, contract=contract
+            status="refused", start=start, prepare=prepared, data_validation=validation
         )
     with steps.mlflow_run(config, prepared, start) as run_id:
         log_facts(run_id, prepared["path"])
@@ -86,20 +90,20 @@ def retrain(config: Config) -> RetrainOutcome:
         figures = storage.join(evaluated["path"], "figures")
         tracking.log_results(run_id, {}, artifacts=[page, figures])
         decision = steps.decide_champion(
-            config.name, registered["version"], verdict, run_id
+            config.name, registered.version, verdict, run_id
         )
     scored = batch.backfill(config) if config.score.after_retrain else None
     return RetrainOutcome(
-        status="done" if decision["promoted"] else "refused",
+        status="done" if decision.promoted else "refused",
         start=start,
         prepare=prepared,
-        contract=contract,
+        data_validation=validation,
         train=trained,
         evaluate=evaluated,
         fidelity=fidelity,
         gate=verdict,
         report=page,
-        register=decision,
+        register=asdict(decision),
         backfill=scored.backfill if scored else None,
         run_id=run_id,
         unchanged=all(s["done"] for s in (prepared, trained, evaluated, verdict)),
@@ -172,9 +176,9 @@ def compared_samples(
 
 def registered_model(
     config: Config, prepared: Json, trained: Json, evaluated: Json, run_id: str
-) -> Json:
+) -> Registration:
     """Register a trained model as a new version in MLflow."""
-    registered: Json = steps.register_model(
+    registered: Registration = steps.register_model(
         config.name,
         trained["path"],
         evaluated["path"],
@@ -182,19 +186,19 @@ def registered_model(
         run_id,
         tags=steps.provenance_tags(),
         source=config.data.path,
-        about=config.card,
+        card=config.model_card,
     )
     return registered
 
 
 def judged_challenger(
-    config: Config, prepared: Json, trained: Json, registered: Json
+    config: Config, prepared: Json, trained: Json, registered: Registration
 ) -> Json:
     """Run the gate on a registered model, against the incumbent if there is one.
 
     The checks are published as a table artifact of the flow run.
     """
-    incumbent = registered["rival"]
+    incumbent = registered.incumbent_uri
     folder = None
     if incumbent is not None:
         folder, _ = steps.download_model(incumbent, config.resources.storage)
@@ -204,7 +208,7 @@ def judged_challenger(
         prepared["path"],
         output_path(config, "gates"),
         config.gate,
-        logged=registered["uri"],
+        logged=registered.uri,
     )
     steps.publish_checks(config.name, "gate", verdict)
     return verdict

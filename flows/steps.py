@@ -24,7 +24,14 @@ from tasks.data import group, prepare
 from tasks.evaluation import checks, compare, evaluate, fidelity, report
 from tasks.inference import backfill, embed, impute, sample, score
 from tasks.monitoring import monitor
-from tasks.registry import data_validation, gate, register, tracking
+from tasks.registry import (
+    data_validation,
+    downloads,
+    gate,
+    promotion,
+    registration,
+    tracking,
+)
 from tasks.runtime import manifest, storage
 from tasks.training import train, warm_start
 
@@ -62,15 +69,15 @@ remote_step: Callable[..., Any] = partial(
 group_rows = remote_step(group.group, name="group")
 choose_start = local_step(warm_start.choose, name="start")
 prepare_data = remote_step(prepare.prepare, name="prepare")
-validate_data = local_step(data_validation.check, name="contract")
+validate_data = local_step(data_validation.check, name="data_validation")
 train_model = local_step(train.train, name="train")
 evaluate_model = remote_step(evaluate.evaluate, name="evaluate")
 compare_samples = remote_step(fidelity.fidelity, name="compare samples")
 write_report = remote_step(report.report, name="report")
-register_model = local_step(register.register, name="register")
+register_model = local_step(registration.register, name="register")
 judge_challenger = remote_step(gate.gate, name="gate")
-decide_champion = local_step(register.decide, name="decide")
-download_model = remote_step(register.download, name="download")
+decide_champion = local_step(promotion.promote_if_passed, name="decide")
+download_model = remote_step(downloads.download, name="download")
 score_rows = remote_step(score.score, name="score")
 score_partitions = remote_step(backfill.backfill, name="backfill")
 compare_models = remote_step(compare.compare, name="compare")
@@ -159,7 +166,7 @@ def publish_checks(name: str, kind: str, verdict: Mapping[str, Any]) -> None:
 
     Args:
         name: Name of the model.
-        kind: Kind of verdict, `gate` or `contract`.
+        kind: Kind of verdict, `gate` or `data_validation`.
         verdict: Result of `gate` or of `data_validation.check`.
     """
     outcome = "passed" if verdict["passed"] else "refused"

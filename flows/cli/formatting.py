@@ -63,14 +63,14 @@ def describe_prepare(step: Json) -> Iterator[str]:
 def describe_validation(step: Json) -> Iterator[str]:
     """Yield whether the data passed validation, and the checks that failed."""
     if step["fit"]:
-        yield head("contract", escape(step["reason"]))
+        yield head("data", escape(step["reason"]))
         return
-    yield head("contract", "[yellow]data validation failed[/]")
+    yield head("data", "[yellow]data validation failed[/]")
     yield from failed_checks(step)
     if not step["passed"]:
         yield (
             f"{INDENT}no model was trained; to train in spite of it, use "
-            "[bold]--set contract.on_failure=warn[/]"
+            "[bold]--set data_validation.on_failure=warn[/]"
         )
 
 
@@ -142,7 +142,7 @@ def describe_register(step: Json) -> Iterator[str]:
         "register",
         f"{escape(step['uri'])} is [{colour}]{alias}[/]: {escape(step['reason'])}",
     )
-    if step["person"]:
+    if step["needs_review"]:
         _, name, number = step["uri"].split("/")
         yield (
             f"{INDENT}needs manual approval: "
@@ -256,7 +256,7 @@ def describe_export(step: Json) -> Iterator[str]:
 
 DESCRIPTIONS: dict[str, Callable[[Any], Iterator[str]]] = {
     "prepare": describe_prepare,
-    "contract": describe_validation,
+    "data_validation": describe_validation,
     "train": describe_train,
     "evaluate": describe_evaluate,
     "fidelity": describe_fidelity,
@@ -283,10 +283,10 @@ def describe_aliases(moved: Json) -> str:
         lines[0] += ", unchanged"
     if moved["previous"] is not None:
         lines.append(f"{uri}{moved['previous']} is previous")
-    if "withdrawn" in moved:
+    if moved["rolled_back"] is not None:
         lines.append(
-            f"{uri}{moved['withdrawn']} is withdrawn; only [bold]chainrule promote[/] "
-            "makes it champion again"
+            f"{uri}{moved['rolled_back']} was rolled back; only "
+            "[bold]chainrule promote[/] makes it champion again"
         )
     return "\n".join(lines)
 

@@ -5,7 +5,7 @@ from mlflow import MlflowClient
 from rich.markup import escape
 
 from flows.outcomes import Json
-from tasks.registry import register
+from tasks.registry import versions
 from tasks.runtime import manifest, parts, storage
 
 
@@ -35,8 +35,8 @@ def find_lineage(path: str) -> Json:
     if model.get("version") is None:
         return lineage
     client = MlflowClient()
-    version = register.version_of(client, model["name"], model["version"])
-    if version.tags.get(register.FINGERPRINT) != model["fingerprint"]:
+    version = versions.get_version(client, model["name"], model["version"])
+    if version.tags.get(versions.MODEL_FINGERPRINT) != model["fingerprint"]:
         raise ValueError(
             f"{path}: was written by {model['name']} version {model['version']} of "
             f"another registry than {mlflow.get_tracking_uri()}"
@@ -88,10 +88,10 @@ def describe(lineage: Json) -> str:
         tags = lineage["version"]["tags"]
         rows |= {
             "alias": ", ".join(lineage["version"]["aliases"]) or "none",
-            "status": tags.get(register.STATUS),
+            "status": tags.get(versions.VALIDATION_STATUS),
             "trained on": lineage.get("training", {}).get("data"),
             "dataset": tags.get("dataset_fingerprint"),
-            "parent": tags.get(register.PARENT),
+            "parent": tags.get(versions.PARENT_VERSION),
             "flow run": tags.get("flow_run_id"),
             "commit": tags.get("git_sha"),
         }

@@ -1,5 +1,6 @@
 """Commands that move the aliases of registered versions."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -26,10 +27,10 @@ def promote(
 ) -> None:
     """Make a version champion despite the gate, and record who did so and why."""
     from flows.cli import formatting
-    from tasks.registry import register
+    from tasks.registry import promotion
 
     with session("promote", default_storage(common), common) as console:
-        moved = {"status": "done", **register.override(name, version, reason)}
+        moved = {"status": "done", **asdict(promotion.promote(name, version, reason))}
         console.print_result(moved, formatting.describe_aliases(moved))
 
 
@@ -46,12 +47,12 @@ def rollback(
 ) -> None:
     """Make the previous champion the champion again.
 
-    The version that was champion is withdrawn: no retraining makes it champion again,
-    only `chainrule promote` does.
+    The replaced version is blocked: no retraining makes it champion again, only
+    `chainrule promote` does.
     """
     from flows.cli import formatting
-    from tasks.registry import register
+    from tasks.registry import promotion
 
     with session("rollback", default_storage(common), common) as console:
-        moved = {"status": "done", **register.rollback(name, reason)}
+        moved = {"status": "done", **asdict(promotion.rollback(name, reason))}
         console.print_result(moved, formatting.describe_aliases(moved))

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from flows.outcomes import Json
-from tasks.registry import register
+from tasks.registry import versions
 from tasks.runtime import manifest, storage
 
 RESULT_KINDS = (
@@ -77,7 +77,7 @@ def version_entry(
         "name": version.name,
         "version": int(version.version),
         "aliases": sorted(aliases),
-        "validation_status": version.tags.get(register.STATUS),
+        "validation_status": version.tags.get(versions.VALIDATION_STATUS),
         "test_nll": metrics.get("test/nll"),
         "created": created.isoformat(timespec="seconds"),
     }

@@ -21,7 +21,7 @@ from flows.process import runs
 from tasks.config.root import Config
 from tasks.evaluation import replay
 from tasks.inference.partitions import find_partitions
-from tasks.registry import register
+from tasks.registry import aliases, downloads
 from tasks.runtime import storage
 
 SUFFIX = "-replay"
@@ -83,7 +83,7 @@ def run(config: Config, on_partition: Callable[[Json], None]) -> ReplayOutcome:
 def settings(config: Config, partitions: Sequence[str]) -> Json:
     """Return everything that the results of a replay depend on."""
     content = config.model_dump(mode="json")
-    for section in ("resources", "schedules", "card"):
+    for section in ("resources", "schedules", "model_card"):
         del content[section]
     return {"partitions": list(partitions), "config": content}
 
@@ -183,7 +183,7 @@ def monitor_partition(config: Config, partition: str) -> Json:
 
 def has_champion(config: Config) -> bool:
     """Return whether a version of the model has the alias `champion`."""
-    champion = register.alias_of(MlflowClient(), config.name, register.CHAMPION)
+    champion = aliases.version_by_alias(MlflowClient(), config.name, aliases.CHAMPION)
     return champion is not None
 
 
@@ -191,5 +191,5 @@ def champion_folder(config: Config) -> str | None:
     """Download the champion; return its folder, or None if there is no champion."""
     if not has_champion(config):
         return None
-    uri = f"models:/{config.name}@{register.CHAMPION}"
-    return register.download(uri, config.resources.storage)[0]
+    uri = f"models:/{config.name}@{aliases.CHAMPION}"
+    return downloads.download(uri, config.resources.storage)[0]

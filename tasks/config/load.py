@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from tasks.config.root import Config
 
 RENAMED = {
-    "card.licence": "license",
-    "card.limits": "limitations",
+    "card": "model_card",
+    "contract": "data_validation",
     "data.sequence.order": "order_by",
     "embed.carry": "passthrough",
     "evaluate.bootstrap": "resamples",
@@ -21,6 +21,8 @@ RENAMED = {
     "gate.max_slowdown": "max_latency_ratio",
     "gate.newest": "order_by",
     "gate.segment_rows": "min_segment_rows",
+    "model_card.licence": "license",
+    "model_card.limits": "limitations",
     "monitor.bootstrap": "resamples",
     "replay.rows": "rows_per_file",
     "sample.given_missing": "null_is_missing",

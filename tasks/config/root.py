@@ -4,15 +4,15 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from tasks.config.card import CardConfig
-from tasks.config.contract import ContractConfig
 from tasks.config.data import DataConfig
+from tasks.config.data_validation import DataValidationConfig
 from tasks.config.embed import EmbedConfig
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.fidelity import FidelityConfig
 from tasks.config.gate import GateConfig
 from tasks.config.impute import ImputeConfig
 from tasks.config.model import MadeConfig, ModelConfig
+from tasks.config.model_card import ModelCardConfig
 from tasks.config.monitor import MonitorConfig
 from tasks.config.replay import ReplayConfig
 from tasks.config.resources import Resources
@@ -30,7 +30,7 @@ class Config(Section):
         description="of the registered model and of the folders of results"
     )
     data: DataConfig
-    contract: ContractConfig = ContractConfig()
+    data_validation: DataValidationConfig = DataValidationConfig()
     model: ModelConfig = MadeConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
@@ -40,7 +40,7 @@ class Config(Section):
     monitor: MonitorConfig = MonitorConfig()
     sample: SampleConfig = SampleConfig()
     embed: EmbedConfig = EmbedConfig()
-    card: CardConfig = CardConfig()
+    model_card: ModelCardConfig = ModelCardConfig()
     schedules: SchedulesConfig = SchedulesConfig()
     impute: ImputeConfig = ImputeConfig()
     replay: ReplayConfig = ReplayConfig()

@@ -24,7 +24,7 @@ class Check:
         remark: The outcome in words.
         interval: Confidence interval of the value, if it has one.
         bound: The number that the value, or its interval, was compared with.
-        person: Whether a failure has to be reviewed by a person.
+        needs_review: Whether a failure has to be reviewed by a person.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Check:
     remark: str
     interval: tuple[float, float] | None = None
     bound: float | None = None
-    person: bool = False
+    needs_review: bool = False
 
 
 def conclude(checks: Sequence[Check]) -> Json:
     """Combine checks into a verdict that passes if every check passed.
 
     Returns:
-        `passed`, `person` (whether a failed check has to be reviewed by a person),
+        `passed`, `needs_review` (whether a failed check asks for manual approval),
         `reason` (the remarks that decided) and `checks` (as dicts).
     """
     passed = all(check.passed for check in checks)
@@ -51,7 +51,9 @@ def conclude(checks: Sequence[Check]) -> Json:
     ]
     return {
         "passed": passed,
-        "person": any(check.person and not check.passed for check in checks),
+        "needs_review": any(
+            check.needs_review and not check.passed for check in checks
+        ),
         "reason": "; ".join(decisive) or "it is the first version",
         "checks": [asdict(check) for check in checks],
     }

@@ -188,7 +188,7 @@ def check_same_columns(
         )
         remark = f"log-probabilities of different columns cannot be compared: {each}"
     passed = not differing
-    return Check("columns", len(differing), passed, remark, bound=0, person=True)
+    return Check("columns", len(differing), passed, remark, bound=0, needs_review=True)
 
 
 def _units(density: TableDensity, other: TableDensity) -> dict[str, str]:

@@ -13,11 +13,11 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 
-from tasks.config.contract import ContractConfig
+from tasks.config.data_validation import DataValidationConfig
 from tasks.data.profile import TOP
 from tasks.evaluation import distances
 from tasks.evaluation.checks import Check, conclude
-from tasks.registry import register, tracking
+from tasks.registry import aliases, tracking
 from tasks.runtime import storage
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ FACTS = ("profile.json", "schema.json")
 Json = dict[str, Any]  # JSON-able values
 
 
-def check(prepared: str, reference: Json | None, config: ContractConfig) -> Json:
+def check(prepared: str, reference: Json | None, config: DataValidationConfig) -> Json:
     """The verdict on a prepared dataset.
 
     Args:
@@ -83,7 +83,7 @@ def reference_of(name: str) -> Json | None:
 
     None where there is no champion, or its run does not have them.
     """
-    champion = register.alias_of(MlflowClient(), name, register.CHAMPION)
+    champion = aliases.version_by_alias(MlflowClient(), name, aliases.CHAMPION)
     if champion is None or champion.run_id is None:
         return None
     there = MlflowClient().list_artifacts(champion.run_id, FOLDER)
@@ -110,7 +110,7 @@ def reference_of(name: str) -> Json | None:
 # --- the checks -----------------------------------------------------------------------
 
 
-def check_rows(profiled: Json, config: ContractConfig) -> Iterator[Check]:
+def check_rows(profiled: Json, config: DataValidationConfig) -> Iterator[Check]:
     """Whether there are rows enough, and few of them in quarantine."""
     rows = sum(profiled["rows"].values())
     yield Check(
@@ -131,7 +131,9 @@ def check_rows(profiled: Json, config: ContractConfig) -> Iterator[Check]:
     )
 
 
-def check_schema(schema: Json, before: Json, config: ContractConfig) -> Iterator[Check]:
+def check_schema(
+    schema: Json, before: Json, config: DataValidationConfig
+) -> Iterator[Check]:
     """Whether the columns are those of before."""
     ours, theirs = (
         {column["name"]: column["type"] for column in each["columns"]}
@@ -152,11 +154,11 @@ def check_schema(schema: Json, before: Json, config: ContractConfig) -> Iterator
     }[config.columns]
     remark = f"columns: {'; '.join(changes) or 'as before'}"
     if not allowed:
-        remark += "; if that is meant, set contract.columns: any"
+        remark += "; if that is meant, set data_validation.columns: any"
     yield Check("columns", len(changes), allowed, remark)
 
 
-def check_growth(profiled: Json, before: Json, config: ContractConfig) -> Check:
+def check_growth(profiled: Json, before: Json, config: DataValidationConfig) -> Check:
     """Whether the dataset has not shrunk."""
     rows, then = sum(profiled["rows"].values()), sum(before["rows"].values())
     ratio = rows / max(1, then)
@@ -170,7 +172,7 @@ def check_growth(profiled: Json, before: Json, config: ContractConfig) -> Check:
 
 
 def check_columns(
-    profiled: Json, before: Json, config: ContractConfig
+    profiled: Json, before: Json, config: DataValidationConfig
 ) -> Iterator[Check]:
     """Whether each column has nulls and values as before."""
     then = {column["name"]: column for column in before["columns"]}

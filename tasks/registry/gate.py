@@ -76,8 +76,8 @@ def gate(
         overwrite: Whether a folder with another job's output is replaced.
 
     Returns:
-        `path`, `passed`, `person` (whether a person has to decide), `reason`, `checks`
-        (a list of `Check` as dicts), `rows`, `done` and `seconds`.
+        `path`, `passed`, `needs_review` (whether it needs manual approval), `reason`,
+        `checks` (a list of `Check` as dicts), `rows`, `done` and `seconds`.
 
     Raises:
         ValueError: A column that the configuration names is not there.
@@ -159,7 +159,7 @@ def examine(
         table.num_rows >= needed,
         remark,
         bound=needed,
-        person=True,
+        needs_review=True,
     )
     if not enough.passed:
         return [enough], table.num_rows
@@ -263,7 +263,7 @@ def learned_from(density: TableDensity, table: pa.Table) -> np.ndarray | None:
     The rule that divided its own dataset is applied to the rows. None where the model
     does not tell its rule, or the rows lack columns that it looks at.
     """
-    rule = density.info.get("division")
+    rule = density.info.get("split_rule")
     if rule is None:
         return None
     data = DataConfig.model_validate({**rule["config"], "path": ""})
@@ -578,7 +578,7 @@ def check_speed(
     rates = [part.num_rows / seconds for seconds in least]
     ratio = least[0] / least[1]
     return Check(
-        "slowdown",
+        "latency_ratio",
         ratio,
         ratio <= config.max_latency_ratio,
         f"{rates[0]:,.0f} rows per second of a processor, the champion {rates[1]:,.0f}",
@@ -590,7 +590,7 @@ def check_size(sizes: Sequence[int], config: GateConfig) -> Check:
     """Whether the weights take about as much space as the champion's."""
     ratio = sizes[0] / sizes[1]
     return Check(
-        "growth",
+        "size_ratio",
         ratio,
         ratio <= config.max_size_ratio,
         f"{sizes[0]:,} bytes of weights, the champion {sizes[1]:,}",
@@ -615,11 +615,11 @@ def check_loads(
             logged, rows, clean=config.load_check == "clean"
         )
     except (RuntimeError, mlflow.MlflowException) as error:
-        return Check("loads", 0, False, f"does not load in {where}: {error}")
+        return Check("load", 0, False, f"does not load in {where}: {error}")
     logger.info("gate: loaded and scored in %.0f s", time.monotonic() - began)
     furthest = float(np.abs(found - density.log_prob(rows)).max())
     return Check(
-        "loads",
+        "load",
         furthest,
         furthest <= SAME,
         f"scores of {where} differ by {furthest:.1e} nats at most",

@@ -8,7 +8,7 @@ from torch import Tensor
 from ar_models.variables import Variable
 
 
-class Smoothing:
+class Augmentation:
     """Changes rows at random, by torch's global random numbers.
 
     Args:

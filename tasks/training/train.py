@@ -32,7 +32,7 @@ from tasks.config.train import TrainConfig
 from tasks.monitoring import reference
 from tasks.runtime import cluster, manifest, model_store, progress, storage
 from tasks.training import orderings
-from tasks.training.trainer import BEST, Record, read_position
+from tasks.training.trainer import BEST, Record, read_state
 from tasks.training.warm_start import facts, network
 from tasks.training.worker import build, read_encoder, train_loop_per_worker
 
@@ -87,7 +87,7 @@ def train(
         checkpoints: Folder that every node can reach, in which Ray keeps checkpoints
             below the job key until the model is written; beside `output` if None.
         on_metrics: Called here once for every epoch of the run, also for those before
-            an interruption, with its record (see `tasks.training.trainer.Position`).
+            an interruption, with its record (see `trainer.TrainerState`).
         overwrite: Replace what another job wrote to `output`.
 
     Returns:
@@ -425,7 +425,7 @@ def publish(
         behind: Folder of the model that is its background.
     """
     with checkpoint.as_directory() as folder:
-        position = read_position(Path(folder))
+        position = read_state(Path(folder))
         weights = load_file(Path(folder) / BEST)
     if not math.isfinite(position.best_nll):
         raise FloatingPointError(
@@ -441,7 +441,7 @@ def publish(
         info={
             "job_key": config["key"],
             "prepared": source["job_key"],
-            "division": division(config["prepared"], source),
+            "split_rule": split_rule(config["prepared"], source),
             "start": begin,
         },
         background=None if behind is None else model_store.load(behind).model,
@@ -474,7 +474,7 @@ def publish(
     )
 
 
-def division(prepared: str, source: dict[str, Any]) -> dict[str, Any]:  # JSON values
+def split_rule(prepared: str, source: dict[str, Any]) -> dict[str, Any]:  # JSON values
     """What was learned from: the files, and by which rule their rows were divided.
 
     Args:

@@ -1,7 +1,7 @@
 """A model in training, as plain torch: one rank's part of the mathematics, without Ray.
 
 Everything random is a function of the seed, the rank and the number of the step, and
-the position is saved with the weights: a run that goes on from a checkpoint takes the
+the state is saved with the weights: a run that goes on from a checkpoint takes the
 same steps as one that was never interrupted.
 """
 
@@ -24,12 +24,12 @@ from torch.nn.parallel import DistributedDataParallel
 from ar_models.families.base import AutoregressiveModel
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
-from tasks.training.augmentation import Smoothing
+from tasks.training.augmentation import Augmentation
 
 MAX_SKIPPED = 20
 """Steps in a row without a finite gradient after which training gives up."""
 
-POSITION = "position.json"
+STATE = "state.json"
 MODEL = "model.safetensors"
 AVERAGE = "average.safetensors"
 BEST = "best.safetensors"
@@ -40,7 +40,7 @@ Record = dict[str, float]
 
 
 @dataclass
-class Position:
+class TrainerState:
     """Where training stands; the same on every rank.
 
     Attributes:
@@ -67,14 +67,14 @@ class Position:
     stopped: Literal["epochs", "patience", "time"] | None = None
 
 
-class Learner:
-    """A model, its averaged and its best weights, the optimiser and the position.
+class Trainer:
+    """A model, its averaged and its best weights, the optimiser and the state.
 
     Attributes:
         model: What is trained.
         kept: What is judged and kept: the model, or the running average of its weights.
         best: The weights of `kept` at the least valid NLL; empty before the first.
-        position: Where training stands.
+        state: Where training stands.
         sums: This rank's sum of NLLs (nats) and the rows learned from by all ranks, of
             the epoch under way; steps skipped in a row, the most of those, and all.
     """
@@ -103,7 +103,7 @@ class Learner:
         self.device = device or torch.device("cpu")
         self.rank, self.world = rank, world
         self.model = model.to(self.device).train()
-        self.kept = copy.deepcopy(self.model) if config.ema_decay else self.model
+        self.eval_model = copy.deepcopy(self.model) if config.ema_decay else self.model
         self.network: nn.Module = self.model
         if world > 1:
             self.network = DistributedDataParallel(
@@ -116,13 +116,13 @@ class Learner:
             parameter_groups(self.model, config.weight_decay), lr=0.0, fused=True
         )
         self.autocast = autocast_dtype(config.precision, self.device)
-        self.smoothing = None
+        self.augmentation = None
         if config.noise or config.swap_noise:
-            self.smoothing = Smoothing(
+            self.augmentation = Augmentation(
                 model.variables, config.noise, config.swap_noise, self.device
             )
         self.best: dict[str, Tensor] = {}
-        self.position = Position()
+        self.state = TrainerState()
         self.sums = torch.zeros(5, dtype=torch.float64, device=self.device)
 
     def step(self, batch: Batch) -> None:
@@ -130,7 +130,7 @@ class Learner:
 
         Nothing here waits for the device.
         """
-        rate = learning_rate(self.config, self.position.step, self.steps)
+        rate = learning_rate(self.config, self.state.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss = self.loss(batch)
@@ -147,8 +147,8 @@ class Learner:
         self.optimizer.zero_grad()
         self._count(loss.detach(), batch.rows, failed)
         self._average()
-        self.position.step += 1
-        self.position.batch += 1
+        self.state.step += 1
+        self.state.batch += 1
 
     @torch.no_grad()
     def _penalise(self) -> None:
@@ -166,8 +166,8 @@ class Learner:
         counts its rows, and the average is the gradient of the mean over all rows.
         """
         self.seed()
-        self.model.step = self.position.step
-        x = batch.x if self.smoothing is None else self.smoothing(batch.x)
+        self.model.step = self.state.step
+        x = batch.x if self.augmentation is None else self.augmentation(batch.x)
         with torch.autocast(
             self.device.type, self.autocast, enabled=self.autocast is not None
         ):
@@ -185,8 +185,8 @@ class Learner:
         From the share `trim`, but from all rows until the rate has risen and an epoch
         is over: before, the unlikely ones are those that take longest to learn.
         """
-        warm = self.position.step >= self.config.warmup_ratio * self.steps
-        return int(self.config.trim * rows) if warm and self.position.epoch else 0
+        warm = self.state.step >= self.config.warmup_ratio * self.steps
+        return int(self.config.trim * rows) if warm and self.state.epoch else 0
 
     def least_kept(self, log_prob: Tensor, batch: Batch, left_out: int) -> Tensor:
         """The log-probability from which on the rows of a global batch count, nats.
@@ -209,7 +209,7 @@ class Learner:
 
     def seed(self) -> None:
         """Makes what is random in the coming step a function of the step and rank."""
-        seed = step_seed(self.config.seed, self.position.step, self.rank)
+        seed = step_seed(self.config.seed, self.state.step, self.rank)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
         else:
@@ -225,13 +225,13 @@ class Learner:
 
     @torch.no_grad()
     def _average(self) -> None:
-        if self.kept is self.model:
+        if self.eval_model is self.model:
             return
         # The first steps would else weigh the random beginning too much.
-        step = self.position.step
+        step = self.state.step
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(
-            list(self.kept.parameters()), list(self.model.parameters()), 1 - decay
+            list(self.eval_model.parameters()), list(self.model.parameters()), 1 - decay
         )
 
     def check(self) -> int:
@@ -246,7 +246,7 @@ class Learner:
 
     def _diverged(self, when: str) -> FloatingPointError:
         return FloatingPointError(
-            f"the gradient was not finite {when}, up to step {self.position.step}; "
+            f"the gradient was not finite {when}, up to step {self.state.step}; "
             f"lower train.learning_rate (now {self.config.learning_rate:g}) or "
             f"train.max_grad_norm (now {self.config.max_grad_norm:g}), or set "
             "train.precision to fp32"
@@ -259,10 +259,10 @@ class Learner:
         Args:
             batches: This rank's share of the rows.
         """
-        self.kept.eval()
+        self.eval_model.eval()
         total = torch.zeros(2, dtype=torch.float64, device=self.device)
         for x in batches:
-            total[0] -= self.kept.estimate_log_prob(x).double().sum()
+            total[0] -= self.eval_model.estimate_log_prob(x).double().sum()
             total[1] += len(x)
         self.model.train()
         nll, rows = self._sum(total).tolist()
@@ -283,38 +283,38 @@ class Learner:
             FloatingPointError: There was no finite gradient for too long.
         """
         self.check()
-        position = self.position
+        state = self.state
         nll = float(self._sum(self.sums[:1].clone()))
         rows = float(self.sums[1])
         if not rows:
             raise self._diverged("in a whole epoch")
-        position.epoch += 1
+        state.epoch += 1
         record = {
-            "epoch": position.epoch,
+            "epoch": state.epoch,
             "train_nll": nll / rows - log_abs_det,
             "valid_nll": valid_nll,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "rows_per_s": rows / max(position.epoch_seconds, 1e-9),
-            "seconds": position.epoch_seconds + seconds,
+            "rows_per_s": rows / max(state.epoch_seconds, 1e-9),
+            "seconds": state.epoch_seconds + seconds,
         }
-        position.history.append(record)
-        position.seconds += record["seconds"]
-        position.batch, position.epoch_seconds = 0, 0.0
+        state.history.append(record)
+        state.seconds += record["seconds"]
+        state.batch, state.epoch_seconds = 0, 0.0
         self.sums[:2] = 0.0
         self._judge(valid_nll)
         return record
 
     def _judge(self, valid_nll: float) -> None:
         """Keeps the weights if they are the best so far; sees whether to go on."""
-        position = self.position
-        if valid_nll < position.best_nll:
-            position.best_nll, position.best_epoch = valid_nll, position.epoch
-            state = self.kept.state_dict()
-            self.best = {n: t.detach().cpu().clone() for n, t in state.items()}
-        if position.epoch >= self.config.epochs:
-            position.stopped = "epochs"
-        elif position.epoch - position.best_epoch >= self.config.patience:
-            position.stopped = "patience"
+        state = self.state
+        if valid_nll < state.best_nll:
+            state.best_nll, state.best_epoch = valid_nll, state.epoch
+            weights = self.eval_model.state_dict()
+            self.best = {n: t.detach().cpu().clone() for n, t in weights.items()}
+        if state.epoch >= self.config.epochs:
+            state.stopped = "epochs"
+        elif state.epoch - state.best_epoch >= self.config.patience:
+            state.stopped = "patience"
 
     def _sum(self, values: Tensor) -> Tensor:
         """The sum of each value over all ranks."""
@@ -329,8 +329,8 @@ class Learner:
         if self.rank:
             return
         save_file(_contiguous(self.model.state_dict()), folder / MODEL)
-        if self.kept is not self.model:
-            save_file(_contiguous(self.kept.state_dict()), folder / AVERAGE)
+        if self.eval_model is not self.model:
+            save_file(_contiguous(self.eval_model.state_dict()), folder / AVERAGE)
         save_file(self.best, folder / BEST)
         moments = {
             f"{number}.{name}": value
@@ -338,13 +338,13 @@ class Learner:
             for name, value in values.items()
         }
         save_file(_contiguous(moments), folder / OPTIMIZER)
-        (folder / POSITION).write_text(json.dumps(asdict(self.position)))
+        (folder / STATE).write_text(json.dumps(asdict(self.state)))
 
     def load(self, folder: Path) -> None:
         """Goes on from a checkpoint, whatever the number of ranks that wrote it."""
         self.model.load_state_dict(load_file(folder / MODEL))
-        if self.kept is not self.model:
-            self.kept.load_state_dict(load_file(folder / AVERAGE))
+        if self.eval_model is not self.model:
+            self.eval_model.load_state_dict(load_file(folder / AVERAGE))
         self.best = load_file(folder / BEST)
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in load_file(folder / OPTIMIZER).items():
@@ -352,16 +352,16 @@ class Learner:
             state.setdefault(int(number), {})[name] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        self.position = read_position(folder)
+        self.state = read_state(folder)
         count = len(list(folder.glob("rank-*.json")))
         parts = [json.loads(_rank_file(folder, r).read_text()) for r in range(count)]
         self.sums = torch.tensor(parts[0], dtype=torch.float64, device=self.device)
         self.sums[0] = math.fsum(part[0] for part in parts[self.rank :: self.world])
 
 
-def read_position(folder: Path) -> Position:
+def read_state(folder: Path) -> TrainerState:
     """Where the training stood that wrote the checkpoint in `folder`."""
-    return Position(**json.loads((folder / POSITION).read_text()))
+    return TrainerState(**json.loads((folder / STATE).read_text()))
 
 
 def _rank_file(folder: Path, rank: int) -> Path:
@@ -373,22 +373,22 @@ def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def train_epoch(
-    learner: Learner, batches: Iterable[Batch], pulse: Callable[[], bool]
+    trainer: Trainer, batches: Iterable[Batch], callback: Callable[[], bool]
 ) -> None:
     """Takes the steps of (the rest of) an epoch.
 
     Args:
-        learner: Learns.
+        trainer: Learns.
         batches: This rank's share of the global batches.
-        pulse: Called after every step; true ends the epoch early.
+        callback: Called after every step; true ends the epoch early.
     """
     last = time.perf_counter()
     for batch in batches:
-        learner.step(batch)
+        trainer.step(batch)
         now = time.perf_counter()
-        learner.position.epoch_seconds += now - last
+        trainer.state.epoch_seconds += now - last
         last = now
-        if pulse():
+        if callback():
             return
 
 

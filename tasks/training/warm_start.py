@@ -19,7 +19,7 @@ from tasks.config.data import DataConfig
 from tasks.config.root import Config
 from tasks.config.train import TrainConfig
 from tasks.data import prepare
-from tasks.registry import register
+from tasks.registry import aliases, downloads
 from tasks.runtime import manifest, storage
 from tasks.runtime.model_store import load
 
@@ -67,11 +67,11 @@ def choose(config: Config, data: DataConfig) -> Json:
 
 def from_champion(config: Config, data: DataConfig, schema: Any) -> Json:
     """The champion as a start for rows of a schema, or scratch and the reason."""
-    champion = register.alias_of(MlflowClient(), config.name, register.CHAMPION)
+    champion = aliases.version_by_alias(MlflowClient(), config.name, aliases.CHAMPION)
     if champion is None:
         return {"folder": None, "version": None, "why": "there is no champion"}
     uri = f"models:/{config.name}/{champion.version}"
-    folder, about = register.download(uri, config.resources.storage)
+    folder, about = downloads.download(uri, config.resources.storage)
     why = differs(load(folder).encoder, data, schema)
     if why is not None:
         logger.warning("training starts from scratch: %s", why)
@@ -112,7 +112,7 @@ def facts(folder: str, prepared: Json, training: TrainConfig) -> Json:
         only every so-many-th row is taken.
     """
     info = load(folder).info
-    known = set((info.get("division") or {}).get("contents", ()))
+    known = set((info.get("split_rule") or {}).get("contents", ()))
     rows = {
         entry["path"].removeprefix("encoded/train/").removesuffix(".arrow"): entry[
             "rows"

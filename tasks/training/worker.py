@@ -25,9 +25,9 @@ from tasks.data.batches import Batches, Order, Rows
 from tasks.evaluation.baseline import with_frequencies
 from tasks.runtime import storage
 from tasks.training.orderings import some_rows
-from tasks.training.trainer import Learner, train_epoch
+from tasks.training.trainer import Trainer, train_epoch
 
-PULSE_SECONDS = 1.0
+CALLBACK_SECONDS = 1.0
 """How often the ranks agree whether to save a checkpoint and whether to stop."""
 
 EPOCH_SECONDS = 5.0
@@ -66,8 +66,8 @@ def train_loop_per_worker(
     training = TrainConfig(**config["training"])
     rows, valid = open_rows(config, local_rank=context.get_local_rank(), world=world)
     order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
-    learner = Learner(
-        begun(config),
+    trainer = Trainer(
+        initial_model(config),
         training,
         steps=training.epochs * order.batches,
         device=get_device(),
@@ -77,24 +77,24 @@ def train_loop_per_worker(
     checkpoint = ray_train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder:
-            learner.load(Path(folder))
+            trainer.load(Path(folder))
     data = Batches(
         rows,
         order,
         rank=rank,
         world=world,
-        device=learner.device,
-        by_length=any(v.at_least for v in learner.model.variables),
+        device=trainer.device,
+        by_length=any(v.at_least for v in trainer.model.variables),
     )
-    pulse = Pulse(learner, config["messages"], config["checkpoint_seconds"])
+    callback = StepCallback(trainer, config["messages"], config["checkpoint_seconds"])
     try:
-        run_epochs(learner, data, valid, pulse, config["log_abs_det"])
+        run_epochs(trainer, data, valid, callback, config["log_abs_det"])
     except FloatingPointError as error:
         # All ranks come here together. If it rose further, Ray would try again.
         return {"failed": str(error)}
     if context.get_local_rank() == 0:
         shutil.rmtree(batches.cache_folder(config["key"]), ignore_errors=True)
-    return {"stopped": learner.position.stopped}
+    return {"stopped": trainer.state.stopped}
 
 
 def open_rows(
@@ -118,7 +118,7 @@ def build(config: dict[str, Any], variables: Sequence[Variable]) -> Autoregressi
     return registry.build(family, variables, arguments)
 
 
-def begun(config: dict[str, Any]) -> AutoregressiveModel:
+def initial_model(config: dict[str, Any]) -> AutoregressiveModel:
     """The model of a run as training begins, with the weights that it goes on from."""
     encoder = read_encoder(config["prepared"])
     variables = encoder.variables
@@ -143,45 +143,45 @@ def read_encoder(prepared: str) -> TableEncoder:
 
 
 def run_epochs(
-    learner: Learner,
+    trainer: Trainer,
     data: Batches,
     valid: Rows,
-    pulse: "Pulse",
+    callback: "StepCallback",
     log_abs_det: dict[str, float],
 ) -> None:
     """Trains until something says stop.
 
     Args:
-        learner: Learns.
+        trainer: Learns.
         data: This rank's share of the train rows.
         valid: All rows that decide which weights are kept.
-        pulse: Saves, and says when to stop within an epoch.
+        callback: Saves, and says when to stop within an epoch.
         log_abs_det: Mean log-volumes of the train and valid rows, nats.
     """
-    position = learner.position
-    pulse.tell_history()
-    while position.stopped is None and not pulse.abandoned:
-        rest = data.epoch(position.epoch, start=position.batch)
-        train_epoch(learner, rest, pulse)
-        if pulse.abandoned:
+    state = trainer.state
+    callback.tell_history()
+    while state.stopped is None and not callback.abandoned:
+        rest = data.epoch(state.epoch, start=state.batch)
+        train_epoch(trainer, rest, callback)
+        if callback.abandoned:
             return
         start = time.perf_counter()
         own = batches.in_sequence(
             valid,
-            learner.config.batch_size,
-            rank=learner.rank,
-            world=learner.world,
-            device=learner.device,
+            trainer.config.batch_size,
+            rank=trainer.rank,
+            world=trainer.world,
+            device=trainer.device,
         )
-        nll = learner.nll(own) - log_abs_det["valid"]
+        nll = trainer.nll(own) - log_abs_det["valid"]
         seconds = time.perf_counter() - start
-        learner.end_epoch(nll, log_abs_det=log_abs_det["train"], seconds=seconds)
-        if pulse.out_of_time:
-            position.stopped = "time"
-        pulse.end_epoch()
+        trainer.end_epoch(nll, log_abs_det=log_abs_det["train"], seconds=seconds)
+        if callback.out_of_time:
+            state.stopped = "time"
+        callback.end_epoch()
 
 
-class Pulse:
+class StepCallback:
     """About once a second and at the same step on all ranks: news, saving, stopping.
 
     Attributes:
@@ -190,19 +190,19 @@ class Pulse:
     """
 
     def __init__(
-        self, learner: Learner, messages: Messages, checkpoint_seconds: float
+        self, trainer: Trainer, messages: Messages, checkpoint_seconds: float
     ) -> None:
-        self.learner, self.messages = learner, messages
+        self.trainer, self.messages = trainer, messages
         self.checkpoint_seconds = checkpoint_seconds
         self.abandoned = self.out_of_time = self.undelivered = False
-        self.step, self.time = learner.position.step, time.perf_counter()
+        self.step, self.time = trainer.state.step, time.perf_counter()
         self.due = self.step + 1
         self.saved = self.time
         self.skipped = 0
 
     def __call__(self) -> bool:
         """Called after every step; true where the epoch is to end here."""
-        if self.learner.position.step < self.due:
+        if self.trainer.state.step < self.due:
             return False
         self.tell_steps()
         now = time.perf_counter()
@@ -213,7 +213,7 @@ class Pulse:
             self.next_step(now),
         )
         self.out_of_time, self.abandoned = bool(out_of_time), bool(abandoned)
-        self.step, self.time, self.due = self.learner.position.step, now, int(due)
+        self.step, self.time, self.due = self.trainer.state.step, now, int(due)
         stop = self.out_of_time or self.abandoned
         if save and not stop:
             self.save()
@@ -221,74 +221,74 @@ class Pulse:
 
     def end_epoch(self) -> None:
         """Tells of the epoch that ended, and saves what a crash must not cost."""
-        position = self.learner.position
-        self.tell("epoch", position.history[-1])
-        if position.stopped is not None:
-            self.tell("steps", (position.step, position.step))
+        state = self.trainer.state
+        self.tell("epoch", state.history[-1])
+        if state.stopped is not None:
+            self.tell("steps", (state.step, state.step))
         limit = min(self.checkpoint_seconds, EPOCH_SECONDS)
         late = time.perf_counter() - self.saved >= limit
         save, abandoned = self.agree(
-            late or position.stopped is not None, self.undelivered
+            late or state.stopped is not None, self.undelivered
         )
         self.abandoned = bool(abandoned)
         if save:
             self.save()
 
     def next_step(self, now: float) -> float:
-        """The step at which a pulse is due after this one, at the speed so far."""
-        steps = self.learner.position.step - self.step
+        """The step at which a callback is due after this one, at the speed so far."""
+        steps = self.trainer.state.step - self.step
         speed = steps / max(now - self.time, 1e-9)
         # The first steps may be slow; later ones are not believed to speed up much.
-        return self.learner.position.step + min(
-            max(1, int(speed * PULSE_SECONDS)), 10 * steps
+        return self.trainer.state.step + min(
+            max(1, int(speed * CALLBACK_SECONDS)), 10 * steps
         )
 
     def time_is_up(self) -> bool:
         """Whether the time budget is used up."""
-        position, budget = self.learner.position, self.learner.config.max_seconds
-        return budget is not None and position.seconds + position.epoch_seconds > budget
+        state, budget = self.trainer.state, self.trainer.config.max_seconds
+        return budget is not None and state.seconds + state.epoch_seconds > budget
 
     def agree(self, *values: float) -> list[float]:
         """What rank 0 has as `values`."""
-        if self.learner.world == 1:
+        if self.trainer.world == 1:
             return list(values)
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.learner.device)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.trainer.device)
         dist.broadcast(tensor, src=0)
         return tensor.tolist()
 
     def save(self) -> None:
         """Reports a checkpoint; all ranks meet here."""
         with tempfile.TemporaryDirectory() as folder:
-            self.learner.save(Path(folder))
+            self.trainer.save(Path(folder))
             ray_train.report(
-                {"step": self.learner.position.step},
+                {"step": self.trainer.state.step},
                 checkpoint=ray_train.Checkpoint.from_directory(folder),
             )
         self.saved = time.perf_counter()
 
     def tell_history(self) -> None:
         """Tells of the epochs before a restart, which a new driver does not know."""
-        for record in self.learner.position.history:
+        for record in self.trainer.state.history:
             self.tell("epoch", record)
 
     def tell_steps(self) -> None:
         """Tells how far training is, and of steps that changed nothing."""
-        skipped = self.learner.check()
+        skipped = self.trainer.check()
         if skipped > self.skipped:
             self.tell(
                 "warning",
-                f"{skipped} steps up to step {self.learner.position.step} had no "
+                f"{skipped} steps up to step {self.trainer.state.step} had no "
                 "finite gradient and changed nothing; if that goes on, lower "
                 "train.learning_rate",
             )
         self.skipped = skipped
-        self.tell("steps", (self.learner.position.step, self.learner.steps))
+        self.tell("steps", (self.trainer.state.step, self.trainer.steps))
 
     def tell(self, kind: str, content: Any) -> None:  # what belongs to the kind
         """Sends a message to the driver, from rank 0."""
-        if self.learner.rank == 0 and not self.undelivered:
+        if self.trainer.rank == 0 and not self.undelivered:
             try:
                 self.messages.put((kind, content))
             except ActorDiedError:
-                # The driver was interrupted; the next pulse tells the other ranks.
+                # The driver was interrupted; the next callback tells the other ranks.
                 self.undelivered = True

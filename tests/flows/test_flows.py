@@ -155,7 +155,7 @@ def test_a_person_overrules_the_gate_and_takes_it_back(
     assert again["model"]["version"] == "2"
     back = call("rollback", "small", "--reason", "we did not", *place)
     content = json.loads(back.stdout)
-    assert (content["champion"], content["withdrawn"]) == ("1", "2")
+    assert (content["champion"], content["rolled_back"]) == ("1", "2")
     missing = call("promote", "small", "9", "--reason", "why", *place)
     assert missing.exit_code == ExitCode.FAILED
     assert "there are the versions 1, 2" in missing.stderr
@@ -173,7 +173,7 @@ def test_data_that_is_not_as_it_was_is_not_learned_from(
     assert result.exit_code == ExitCode.REFUSED
     content = json.loads(result.stdout)
     assert content["train"] is None
-    assert "column count: 100.0% nulls" in content["contract"]["reason"]
+    assert "column count: 100.0% nulls" in content["data_validation"]["reason"]
     assert not [f for f in job.files().keys() - before.keys() if "/models/" in f]
 
 

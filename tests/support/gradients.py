@@ -17,7 +17,7 @@ from torch import Tensor
 from ar_models.families.base import AutoregressiveModel
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
-from tasks.training.trainer import Learner
+from tasks.training.trainer import Trainer
 from tests.ar_models.families.test_laws import KINDS, LEARNED, build, observations
 
 ROWS, FIRST = 11, 4
@@ -29,10 +29,10 @@ def gradients(
 ) -> dict[str, Tensor]:
     """The gradients after this worker's share of a global batch, by parameter."""
     config = TrainConfig(precision="fp32")
-    learner = Learner(model, config, steps=1, rank=rank, world=world)
+    trainer = Trainer(model, config, steps=1, rank=rank, world=world)
     # What is random in train mode is drawn for each worker anew.
-    learner.model.eval()
-    learner.loss(Batch(rows, ROWS)).backward()
+    trainer.model.eval()
+    trainer.loss(Batch(rows, ROWS)).backward()
     return {
         name: parameter.grad
         for name, parameter in model.named_parameters()

@@ -17,7 +17,8 @@ from tasks.config.gate import GateConfig
 from tasks.config.resources import Resources
 from tasks.data import prepare
 from tasks.evaluation import baseline, evaluate
-from tasks.registry import gate, register, tracking
+from tasks.registry import downloads, gate, promotion, registration, tracking
+from tasks.registry.promotion import Promotion
 from tasks.runtime import manifest, storage
 
 
@@ -116,10 +117,10 @@ def train_made(prepared: str, folder: Path, steps: int) -> str:
 
 def register_and_gate(
     pair: ModelPair, name: str, model: str, **config: Any
-) -> dict[str, Any]:
+) -> Promotion:
     """Registers one of the models in a run of its own and lets the gate judge it."""
     run_id = tracking.start(name, model, {"model": model}, {"dataset": "d"})
-    found = register.register(
+    found = registration.register(
         name,
         pair.models[model],
         pair.evaluations[model]["path"],
@@ -128,17 +129,19 @@ def register_and_gate(
         tags={"flow_run_id": "f"},
     )
     root = Path(pair.prepared).parent / "gated"
-    rival = found["rival"] and register.download(found["rival"], str(root))[0]
+    incumbent = (
+        found.incumbent_uri and downloads.download(found.incumbent_uri, str(root))[0]
+    )
     settings = GateConfig.model_validate(
         {"load_check": "none", "column_margin": 1.0, **config}
     )
     verdict = gate.gate(
         pair.models[model],
-        rival,
+        incumbent,
         pair.prepared,
         f"{root}/{{key}}",
         settings,
     )
-    decided = register.decide(name, found["version"], verdict, run_id)
+    decided = promotion.promote_if_passed(name, found.version, verdict, run_id)
     tracking.finish(run_id)
     return decided

@@ -191,7 +191,7 @@ def test_a_challenger_that_learned_from_shuffled_columns_is_refused(
     assert found["gate/improvement"] < 0
     assert found["gate/improvement_passed"] == 0
     version = MlflowClient().get_model_version("orders", "2")
-    assert version.tags["validation_status"] == "refused"
+    assert version.tags["validation_status"] == "rejected"
     # By hand it is the same verdict, and no work.
     said = stack.chainrule(
         "retrain", str(stack.folder / "work" / "orders.yaml"), code=3
@@ -230,7 +230,7 @@ def test_a_better_one_passes_though_the_prefect_server_dies_meanwhile(
 
 def test_a_rollback_is_one_command(stack: Stack) -> None:
     said = stack.chainrule("rollback", "orders", "--reason", "flags half of Sunday")
-    assert (said["champion"], said["withdrawn"]) == ("1", "3")
+    assert (said["champion"], said["rolled_back"]) == ("1", "3")
     assert aliases("orders") == {"champion": "1"}
     tags = MlflowClient().get_model_version("orders", "3").tags
     assert tags["rolled_back_reason"] == "flags half of Sunday"

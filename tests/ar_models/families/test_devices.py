@@ -35,7 +35,7 @@ from tasks.inference.score import score
 from tasks.monitoring import reference
 from tasks.monitoring.monitor import monitor
 from tasks.runtime import cluster
-from tasks.training.trainer import Learner
+from tasks.training.trainer import Trainer
 from tests.ar_models import test_given
 from tests.ar_models.families.test_ensemble import FAMILIES, ensemble
 from tests.ar_models.families.test_laws import (
@@ -149,8 +149,8 @@ def test_a_step_of_training_does_not_wait(family: str, kind: str, seen: Seen) ->
     model = build(family, KINDS[kind])
     rows = observations(model, ROWS)
     config = TrainConfig(precision="fp32", ema_decay=0.9, noise=0.1, trim=0.2)
-    here = Learner(copy.deepcopy(model), config, steps=20)
-    there = Learner(model, config, steps=20, device=ELSEWHERE)
+    here = Trainer(copy.deepcopy(model), config, steps=20)
+    there = Trainer(model, config, steps=20, device=ELSEWHERE)
 
     for turn in range(3):
         moved = rows.to(ELSEWHERE)

@@ -180,7 +180,7 @@ def test_refusals_and_failures_are_told(
     config, told = noted
     register = {"uri": "u", "alias": "challenger", "reason": "it is worse"}
     refused = RetrainOutcome(
-        status="refused", start={}, prepare={}, contract={}, register=register
+        status="refused", start={}, prepare={}, data_validation={}, register=register
     )
     monkeypatch.setattr(runs, "run_flow", lambda *_, **__: refused)
     state = scheduled.retrain(config, return_state=True)

@@ -7,12 +7,12 @@ from typing import Any
 import mlflow
 import pytest
 
-from tasks.config.contract import ContractConfig
+from tasks.config.data_validation import DataValidationConfig
 from tasks.registry import data_validation, tracking
 from tasks.runtime import storage
 from tests.support.model_pair import ModelPair
 
-CONFIG = ContractConfig()
+CONFIG = DataValidationConfig()
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,9 @@ def test_the_same_data_is_fit(pair: ModelPair, facts: dict[str, Any]) -> None:
 def test_the_first_data_is_held_against_no_other(pair: ModelPair) -> None:
     verdict = data_validation.check(pair.prepared, None, CONFIG)
     assert verdict["passed"]
-    few = data_validation.check(pair.prepared, None, ContractConfig(min_rows=10_000))
+    few = data_validation.check(
+        pair.prepared, None, DataValidationConfig(min_rows=10_000)
+    )
     assert failed(few) == ["min_rows"]
 
 
@@ -98,7 +100,7 @@ def test_data_that_is_not_as_it_was_is_refused_with_the_reason(
     assert failed(verdict) == names
     assert said in verdict["reason"]
     warned = data_validation.check(
-        pair.prepared, other, ContractConfig(on_failure="warn")
+        pair.prepared, other, DataValidationConfig(on_failure="warn")
     )
     assert (warned["passed"], warned["fit"]) == (True, False)
 
@@ -109,12 +111,14 @@ def test_new_columns_are_allowed_unless_all_must_be_the_same(
     other = copy.deepcopy(facts)
     other["schema"]["columns"].pop(0)
     assert data_validation.check(pair.prepared, other, CONFIG)["passed"]
-    same = data_validation.check(pair.prepared, other, ContractConfig(columns="same"))
+    same = data_validation.check(
+        pair.prepared, other, DataValidationConfig(columns="same")
+    )
     assert failed(same) == ["columns"]
     spoil_columns(other)
-    assert data_validation.check(pair.prepared, other, ContractConfig(columns="any"))[
-        "fit"
-    ]
+    assert data_validation.check(
+        pair.prepared, other, DataValidationConfig(columns="any")
+    )["fit"]
 
 
 def test_a_champion_tells_later_runs_what_it_learned_from(

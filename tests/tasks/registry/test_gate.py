@@ -73,10 +73,10 @@ def by_name(verdict: dict[str, Any]) -> dict[str, Any]:
 def test_a_better_model_passes_every_check(verdicts: Any) -> None:
     verdict = verdicts["strong"]
     assert verdict["passed"], verdict["reason"]
-    assert not verdict["person"]
+    assert not verdict["needs_review"]
     names = set(by_name(verdict))
     assert {"columns", "rows", "finite", "diversity", "improvement"} <= names
-    assert {"p_values", "calibration", "slowdown", "growth"} <= names
+    assert {"p_values", "calibration", "latency_ratio", "size_ratio"} <= names
     assert {"segment/kind <b>=x", "segment/large=True", "column/count"} <= names
 
 
@@ -87,7 +87,7 @@ def test_a_worse_model_is_refused_with_the_reasons(verdicts: Any) -> None:
     for name in ("improvement", "segment/large=False", "column/count"):
         assert not checks[name]["passed"]
         assert checks[name]["remark"] in verdict["reason"]
-    assert checks["growth"]["passed"]
+    assert checks["size_ratio"]["passed"]
 
 
 def test_differences_are_paired_on_the_same_rows(
@@ -134,7 +134,7 @@ def test_too_few_rows_ask_for_a_person(pair: ModelPair, tmp_path: Path) -> None:
         GateConfig(load_check="none", min_rows=10_000),
     )
     assert not verdict["passed"]
-    assert verdict["person"]
+    assert verdict["needs_review"]
 
 
 def test_models_of_different_columns_ask_for_a_person(strong: TableDensity) -> None:
@@ -142,7 +142,7 @@ def test_models_of_different_columns_ask_for_a_person(strong: TableDensity) -> N
     encoder = strong.encoder
     fewer = type(encoder)(encoder.columns[:-1], encoder.left_out, encoder.schema)
     check = check_same_columns(TableDensity(fewer, strong.model), strong)
-    assert (check.passed, check.person) == (False, True)
+    assert (check.passed, check.needs_review) == (False, True)
     gone = encoder.columns[-1]
     assert f"{gone.name} is {gone.type} in the champion" in check.remark
     assert "not modelled in the challenger" in check.remark
@@ -164,7 +164,7 @@ def test_rare_codes_are_not_compared_with_numbers(strong: TableDensity) -> None:
     other = type(encoder)(columns, encoder.left_out, encoder.schema)
     model = Independent(other.variables)
     check = check_same_columns(TableDensity(other, model), strong)
-    assert (check.passed, check.person) == (False, True)
+    assert (check.passed, check.needs_review) == (False, True)
     assert f"count is {number.type} in the champion" in check.remark
     assert "with rare values as one in the challenger" in check.remark
     again = check_same_columns(TableDensity(other, model), TableDensity(other, model))
@@ -275,7 +275,7 @@ def test_rows_that_the_champion_learned_from_do_not_count(
     about = storage.read_json(f"{pair.prepared}/_manifest.json")
     profiled = storage.read_json(f"{pair.prepared}/profile.json")
     rule = {"config": about["config"], "boundaries": profiled["boundaries"]}
-    strong = replace(strong, info={**strong.info, "division": rule})
+    strong = replace(strong, info={**strong.info, "split_rule": rule})
     for split, learned in (("train", 1), ("valid", 1), ("calibration", 0), ("test", 0)):
         seen = gate.learned_from(strong, pq.read_table(f"{pair.prepared}/{split}"))
         assert seen is not None
@@ -288,7 +288,7 @@ def test_another_champions_split_leaves_what_it_held_out(
     about = storage.read_json(f"{pair.prepared}/_manifest.json")
     other = {**about["config"], "split": {**about["config"]["split"], "seed": 1}}
     rule = {"config": other, "boundaries": []}
-    champion = replace(strong, info={**strong.info, "division": rule})
+    champion = replace(strong, info={**strong.info, "split_rule": rule})
     table, remark = gate.compared_rows(champion, pair.prepared, about, SETTINGS)
     share = table.num_rows / about["rows"]["test"]
     assert 0.3 < share < 0.5  # It held out 0.4.

@@ -9,8 +9,8 @@ from ar_models.families.made import MADE
 from ar_models.variables import Variable
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
-from tasks.training.augmentation import Smoothing
-from tasks.training.trainer import Learner, train_epoch
+from tasks.training.augmentation import Augmentation
+from tasks.training.trainer import Trainer, train_epoch
 
 VARIABLES = (
     Variable("a.state", "categorical", group=0, size=2),
@@ -31,7 +31,7 @@ def draw(rows: int) -> Tensor:
 
 def smooth(x: Tensor, noise: float = 0.0, swap_noise: float = 0.0) -> Tensor:
     torch.manual_seed(1)
-    return Smoothing(VARIABLES, noise, swap_noise, torch.device("cpu"))(x)
+    return Augmentation(VARIABLES, noise, swap_noise, torch.device("cpu"))(x)
 
 
 def test_noise_moves_numbers_by_a_share_of_their_scale() -> None:
@@ -76,10 +76,10 @@ def surprisals(noise: float, x: Tensor, odd: Tensor) -> tuple[float, float]:
     config = TrainConfig(
         epochs=3, learning_rate=1e-2, noise=noise, precision="fp32", patience=3
     )
-    learner = Learner(model, config, steps=150)
+    trainer = Trainer(model, config, steps=150)
     for _ in range(3):
-        train_epoch(learner, (Batch(x, len(x)) for _ in range(50)), lambda: False)
-        learner.end_epoch(learner.nll([x]))
+        train_epoch(trainer, (Batch(x, len(x)) for _ in range(50)), lambda: False)
+        trainer.end_epoch(trainer.nll([x]))
     model.eval()
     with torch.no_grad():
         return -float(model.log_prob(x).mean()), -float(model.log_prob(odd).max())

@@ -28,7 +28,7 @@ from tasks.config.train import TrainConfig
 from tasks.data import batches, prepare
 from tasks.runtime import manifest, storage
 from tasks.training import orderings, train, worker
-from tasks.training.trainer import Record, read_position
+from tasks.training.trainer import Record, read_state
 
 MODEL = MadeConfig(
     hidden=24, layers=1, components=2, dropout=0.1, ordering="dependence"
@@ -267,7 +267,7 @@ def history_on_disk(checkpoints: Path) -> list[Record]:
         except json.JSONDecodeError:
             return []  # It is just being written.
         folder = path.parent / latest["checkpoint_dir_name"]
-        return read_position(folder).history
+        return read_state(folder).history
     return []
 
 

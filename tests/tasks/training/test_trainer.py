@@ -14,7 +14,7 @@ from ar_models.variables import Variable, binary_variables
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training import trainer
-from tasks.training.trainer import Learner
+from tasks.training.trainer import Trainer
 
 VARIABLES = (
     Variable("state", "categorical", group=0, size=3),
@@ -25,7 +25,7 @@ VARIABLES = (
 STEPS = 24
 
 
-def make(seed: int = 0, **config: Any) -> Learner:
+def make(seed: int = 0, **config: Any) -> Trainer:
     """A learner with a small model that uses dropout and orderings."""
     torch.manual_seed(seed)
     model = MADE(
@@ -38,7 +38,7 @@ def make(seed: int = 0, **config: Any) -> Learner:
         orderings=2,
         ordering="random",
     )
-    return Learner(
+    return Trainer(
         model, TrainConfig(epochs=2, precision="fp32", **config), steps=STEPS
     )
 
@@ -60,16 +60,16 @@ def batches(epoch: int = 0) -> list[Batch]:
     ]
 
 
-def steps(learning: Learner, some: list[Batch]) -> None:
+def steps(learning: Trainer, some: list[Batch]) -> None:
     trainer.train_epoch(learning, some, lambda: False)
 
 
-def weights(learning: Learner) -> Tensor:
+def weights(learning: Trainer) -> Tensor:
     """All weights, those of the average too."""
     return torch.cat(
         [
             p.detach().flatten()
-            for model in (learning.model, learning.kept)
+            for model in (learning.model, learning.eval_model)
             for p in model.parameters()
         ]
     )
@@ -119,7 +119,7 @@ def test_l1_makes_weights_that_tell_nothing_vanish() -> None:
     sums = {}
     for l1 in (0.0, 0.05):
         config = TrainConfig(learning_rate=0.02, l1=l1, epochs=1)
-        learning = Learner(FVSBN(binary_variables(6)), config, steps=400)
+        learning = Trainer(FVSBN(binary_variables(6)), config, steps=400)
         for _ in range(400):
             learning.step(Batch(x, len(x)))
         model = learning.model.eval()
@@ -155,15 +155,15 @@ def test_a_row_of_weight_zero_does_not_count() -> None:
     assert all(p.grad is None or not p.grad.any() for p in learning.model.parameters())
 
 
-def trimmed(share: float) -> Learner:
+def trimmed(share: float) -> Trainer:
     """A learner past its first epoch, without dropout."""
     learning = make(trim=share)
     learning.model.dropout.p = 0.0
-    learning.position.epoch, learning.position.step = 1, STEPS // 2
+    learning.state.epoch, learning.state.step = 1, STEPS // 2
     return learning
 
 
-def gradients(learning: Learner, batch: Batch) -> list[Tensor | None]:
+def gradients(learning: Trainer, batch: Batch) -> list[Tensor | None]:
     """Of the loss of a batch."""
     learning.model.zero_grad()
     learning.loss(batch).backward()
@@ -183,11 +183,11 @@ def test_the_least_likely_rows_of_a_batch_teach_nothing() -> None:
 
 def test_all_rows_teach_in_the_first_epoch() -> None:
     learning = trimmed(0.1)
-    learning.position.epoch = 0
+    learning.state.epoch = 0
     assert learning.left_out(20) == 0
-    learning.position.epoch = 1
+    learning.state.epoch = 1
     assert [learning.left_out(rows) for rows in (9, 10, 25)] == [0, 1, 2]
-    learning.position.step = 0
+    learning.state.step = 0
     assert learning.left_out(20) == 0
 
 
@@ -238,11 +238,11 @@ def test_a_checkpoint_goes_on_to_the_same_weights(tmp_path: Path, stop: int) -> 
     half = STEPS // 2
     plan = [batches(0), batches(1)]
 
-    def run(learning: Learner) -> Iterator[None]:
-        while learning.position.stopped is None:
-            for batch in plan[learning.position.epoch][learning.position.batch :]:
+    def run(learning: Trainer) -> Iterator[None]:
+        while learning.state.stopped is None:
+            for batch in plan[learning.state.epoch][learning.state.batch :]:
                 learning.step(batch)
-                if learning.position.batch < half:
+                if learning.state.batch < half:
                     yield
             learning.end_epoch(learning.nll([draw(50, seed=9)]))
             yield
@@ -258,8 +258,8 @@ def test_a_checkpoint_goes_on_to_the_same_weights(tmp_path: Path, stop: int) -> 
     torch.testing.assert_close(weights(second), weights(whole), atol=0, rtol=0)
     torch.testing.assert_close(second.best, whole.best, atol=0, rtol=0)
     for key in ("train_nll", "valid_nll", "learning_rate"):
-        assert [r[key] for r in second.position.history] == [
-            r[key] for r in whole.position.history
+        assert [r[key] for r in second.state.history] == [
+            r[key] for r in whole.state.history
         ]
 
 
@@ -328,11 +328,11 @@ def test_too_many_such_steps_end_the_training(broken: Callable[[], Batch]) -> No
 
 def test_the_average_is_what_is_judged_and_kept() -> None:
     learning = make(ema_decay=0.5, learning_rate=1e-2)
-    first = {n: p.detach().clone() for n, p in learning.kept.named_parameters()}
+    first = {n: p.detach().clone() for n, p in learning.eval_model.named_parameters()}
     average = first
     for batch in batches():
         learning.step(batch)
-        done = learning.position.step
+        done = learning.state.step
         decay = min(0.5, done / (9 + done))
         average = {
             n: decay * average[n] + (1 - decay) * p.detach()
@@ -354,9 +354,9 @@ def test_the_best_weights_are_kept_and_patience_ends() -> None:
         learning.end_epoch(valid_nll)
         kept.append(learning.best["first.weight"].clone())
 
-    assert learning.position.stopped == "patience"
-    assert learning.position.best_epoch == 2
-    assert learning.position.best_nll == 2.0
+    assert learning.state.stopped == "patience"
+    assert learning.state.best_epoch == 2
+    assert learning.state.best_nll == 2.0
     assert not torch.equal(kept[0], kept[1])
     assert torch.equal(kept[1], kept[3])
 
@@ -366,8 +366,8 @@ def test_epochs_end_the_training() -> None:
     stopped = []
     for _ in range(2):
         steps(learning, batches())
-        learning.end_epoch(1.0 / (1 + learning.position.epoch))
-        stopped.append(learning.position.stopped)
+        learning.end_epoch(1.0 / (1 + learning.state.epoch))
+        stopped.append(learning.state.stopped)
 
     assert stopped == [None, "epochs"]
 
@@ -407,7 +407,7 @@ def test_training_with_bf16_ends_near_training_with_fp32() -> None:
 def test_weights_are_judged_by_the_quick_estimate() -> None:
     torch.manual_seed(0)
     model = EoNADE(VARIABLES, hidden=16, layers=1, components=2, embedding=4)
-    learning = Learner(model, TrainConfig(epochs=1, precision="fp32"), steps=1)
+    learning = Trainer(model, TrainConfig(epochs=1, precision="fp32"), steps=1)
     held_out = draw(50, seed=7)
 
     nll = learning.nll([held_out])

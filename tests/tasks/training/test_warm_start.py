@@ -19,7 +19,7 @@ from tasks.data import batches, prepare
 from tasks.runtime import storage
 from tasks.runtime.model_store import load
 from tasks.training import warm_start
-from tasks.training.worker import begun
+from tasks.training.worker import initial_model
 from tests.support.model_pair import ModelPair
 
 
@@ -42,8 +42,8 @@ def parts(*rows: int) -> dict[str, Any]:
 def champion(pair: ModelPair, tmp_path: Path) -> str:
     """A copy of the strong model that knows the first two of some files."""
     density = load(pair.models["strong"])
-    division = {"contents": ["content 0", "content 1"]}
-    info = {**density.info, "division": division}
+    split_rule = {"contents": ["content 0", "content 1"]}
+    info = {**density.info, "split_rule": split_rule}
     TableDensity(density.encoder, density.model, {}, info).save(tmp_path / "champion")
     return str(tmp_path / "champion")
 
@@ -56,7 +56,7 @@ def champion(pair: ModelPair, tmp_path: Path) -> str:
         (9.0, (9, 9, 9), 18, 1),
     ],
 )
-def test_old_rows_are_thinned_to_the_mixture(
+def test_replay_ratio_are_thinned_to_the_mixture(
     champion: str, ratio: float | None, rows: tuple[int, ...], old: int, every: int
 ) -> None:
     found = warm_start.facts(champion, parts(*rows), TrainConfig(replay_ratio=ratio))
@@ -92,7 +92,7 @@ def test_training_begins_with_the_champions_weights(
     model = load(champion).model
     config = {"family": "made", "hidden": 32, "components": 4}
     job = {"prepared": pair.prepared, "model": config, "training": {"seed": 5}}
-    fresh, further = (begun({**job, "start": s}) for s in (None, champion))
+    fresh, further = (initial_model({**job, "start": s}) for s in (None, champion))
     for name, value in model.state_dict().items():
         torch.testing.assert_close(further.state_dict()[name], value)
     weights = fresh.state_dict()
@@ -111,7 +111,7 @@ def test_pixels_start_from_frequencies_of_their_own(tmp_path: Path) -> None:
 
     model = {"family": "made", "hidden": 8}
     job = {"prepared": prepared, "model": model, "training": {"seed": 0}}
-    begins = begun({**job, "start": None}).eval()
+    begins = initial_model({**job, "start": None}).eval()
     ones = torch.ones(1, 5)
     with torch.no_grad():
         each = begins.conditionals(torch.zeros(1, 5)).log_prob(ones)
