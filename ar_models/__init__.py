@@ -8,7 +8,8 @@ Example:
     torch.Size([10])
 """
 
-from ar_models.distributions.conditionals import Conditionals, ParameterLayout
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.eonade import EoNADE
 from ar_models.families.fvsbn import FVSBN

@@ -18,7 +18,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from ar_models.distributions.conditionals import SamplingParams
+from ar_models.distributions.sampling import SamplingParams
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.registry import build, family_name
 from ar_models.scoring import explanation

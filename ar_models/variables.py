@@ -18,6 +18,10 @@ MAX_ONE_HOT = 64
 as inputs and factorised as outputs."""
 
 
+MIN_FREQUENCY = 1e-6
+"""Minimum frequency of an outcome from which a bias starts."""
+
+
 @dataclass(frozen=True)
 class Variable:
     """One factor of the chain rule, as it stands in a column of `x`.
@@ -72,6 +76,20 @@ class Variable:
     def column_index(self) -> int:
         """Number of the column that it is a part of."""
         return self.group if self.column is None else self.column
+
+    def initial_frequencies(self, outcomes: int) -> list[float]:
+        """Return positive frequencies of outcomes, equal ones if none are known.
+
+        Raises:
+            ValueError: There are not as many frequencies as outcomes.
+        """
+        frequencies = list(self.frequencies) or [1 / outcomes] * outcomes
+        if len(frequencies) != outcomes:
+            raise ValueError(
+                f"{self.name}: {outcomes} frequencies are needed, "
+                f"got {len(frequencies)}"
+            )
+        return [max(frequency, MIN_FREQUENCY) for frequency in frequencies]
 
     def is_present(self, parent: Tensor) -> Tensor:
         """Where the values (batch,) of its parent say that it is present, bool."""

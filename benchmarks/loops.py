@@ -13,7 +13,8 @@ from functools import partial
 
 import torch
 
-from ar_models.distributions.conditionals import Conditionals, ParameterLayout
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.kernels import compiled
 from ar_models.layers.features import InputFeatures
 from ar_models.variables import Variable

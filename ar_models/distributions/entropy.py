@@ -1,13 +1,14 @@
-r"""Entropies of mixtures, by a rule with a few nodes for every component.
+r"""Approximate entropies of mixtures, with a few nodes for every component.
 
-The entropy is the mean over components, by their weight, of what each expects -log p
-to be. That expectation is taken as the mean over `NODES` values of the component,
-chosen such that it is exact for a mixture of one component. An even number of them, as
-then none stands on the peak of a narrow component inside a wide one.
+The entropy is the mean, weighted over components, of the expectation of -log p under
+each component. That expectation is taken as the mean over `NODES` values of the
+component, chosen such that it is exact for a mixture of one component. Their number is
+even, as then no node is on the peak of a narrow component inside a wide one.
 
-To about 0.05 nats, and 0.2 nats in one of a hundred random mixtures of eight. Nodes
-around every component with trapezoids between them all are exact to 0.01 nats, at five
-times the price; scoring rows costs little more than these entropies.
+Errors are about 0.05 nats, and 0.2 nats in one of a hundred random mixtures of eight
+components. Nodes around every component with trapezoids between all of them are
+accurate to 0.01 nats at five times the cost, when scoring rows costs little more than
+these entropies.
 """
 
 import math
@@ -16,97 +17,102 @@ import torch
 from torch import Tensor
 
 NORMAL_NODES = (0.23468551, 0.75224151, 1.54241869)
-"""Medians of the six sixths of a standard normal, scaled so that their mean square is
-1; only those above 0."""
+"""Medians of the six sixths of a standard normal distribution, scaled to a mean square
+of 1; only the positive ones."""
 
 LOGISTIC_NODES = (0.37901645, 1.23752298, 2.70108985)
-"""The same of a standard logistic, …"""
+"""Medians of the six sixths of a standard logistic distribution, multiplied by
+`LOGISTIC_NODES_SCALE`; only the positive ones."""
 
 LOGISTIC_NODES_SCALE = 1.12644196
-"""… scaled so that the mean of -log p is right."""
+"""Factor that makes the mean of -log p over the logistic nodes exact."""
 
-TINY = 1e-6
-"""Shares of a component are taken to be at least so far from 0 and 1."""
+QUANTILE_MARGIN = 1e-6
+"""Minimum distance of the CDF at a node from 0 and 1."""
 
 NODES = 2 * len(NORMAL_NODES)
+"""Number of nodes of each component."""
 
-HELD = 2**19
-"""About so many nodes are held at once on CPUs."""
+MAX_NODES = 2**19
+"""Approximate number of nodes of a block of rows on a CPU."""
 
-BITS = 1 / math.log(2)
-"""Powers of 2 were measured to be several times as fast as powers of e."""
+# Powers of 2 were measured to be several times as fast as powers of e.
+LOG2_E = 1 / math.log(2)
 
-NEGLIGIBLE = 2e-3
-"""Share of a mixture whose overlap with the rest is left out."""
+NEGLIGIBLE_OVERLAP = 2e-3
+"""Probability of the atoms, or of the other components, below which their overlap is
+neglected."""
 
 
-def of_normals(weight: Tensor, location: Tensor, spread: Tensor) -> Tensor:
-    """Differential entropies of mixtures of normals, in nats.
+def gaussian_mixture_entropy(
+    weight: Tensor, location: Tensor, spread: Tensor
+) -> Tensor:
+    """Compute differential entropies of mixtures of normals, in nats.
 
     Args:
-        weight: (…, components), which add up to 1; the others the same.
-        location: Means.
-        spread: Standard deviations.
+        weight: Weights that add up to 1, (*batch, components).
+        location: Means, (*batch, components).
+        spread: Standard deviations, (*batch, components).
 
     Returns:
-        (…).
+        (*batch,).
     """
-    steps = normal_steps(location)
-    x = torch.addcmul(location.unsqueeze(-1), spread.unsqueeze(-1), steps).flatten(-2)
+    nodes = normal_nodes(location)
+    x = torch.addcmul(location.unsqueeze(-1), spread.unsqueeze(-1), nodes).flatten(-2)
     density = torch.zeros_like(x)
     height = weight / (spread * (2 * torch.pi) ** 0.5)
-    sharpness = (0.5 * BITS) ** 0.5 / spread
+    sharpness = (0.5 * LOG2_E) ** 0.5 / spread
     # One component at a time: sums over a short last axis are slow.
     for c in range(weight.shape[-1]):
         one = slice(c, c + 1)
         u = (x - location[..., one]).mul_(sharpness[..., one])
         density.addcmul_(u.square_().neg_().exp2_(), height[..., one])
-    return expected_surprisal(density, weight)
+    return _expected_surprisal(density, weight)
 
 
-def of_logistics(
+def logistic_mixture_entropy(
     weight: Tensor, location: Tensor, spread: Tensor, lower: Tensor, upper: Tensor
 ) -> Tensor:
-    """-Σ q log q over all integers, with q a mixture of discretised logistics.
+    """Compute -Σ q log q over all integers for mixtures q of discretised logistics.
 
     Args:
-        weight: (…, components), which add up to 1 or less; the next two the same.
-        location: Medians.
-        spread: Scales.
-        lower: Least integer, on which the mass below it falls, broadcast to (…).
-        upper: Greatest integer.
+        weight: Weights that add up to 1 or less, (*batch, components).
+        location: Medians, (*batch, components).
+        spread: Scales, (*batch, components).
+        lower: Least integer, which gets the mass below it, broadcastable to (*batch,).
+        upper: Greatest integer, which gets the mass above it, likewise.
 
     Returns:
-        (…), in nats.
+        (*batch,), in nats.
     """
-    at_low, at_high = on_bounds(weight, location, spread, lower, upper)
+    at_low, at_high = _bound_masses(weight, location, spread, lower, upper)
     bounds: Tensor = torch.special.entr(at_low) + torch.special.entr(at_high)
     low, high = lower.unsqueeze(-1) + 1, upper.unsqueeze(-1) - 1
-    # The nodes of a component divide what it has between the bounds.
+    # The nodes divide the mass that a component has between the bounds.
     below = torch.sigmoid((low - 0.5 - location) / spread)
     inside = (torch.sigmoid((high + 0.5 - location) / spread) - below).clamp_(min=0)
-    steps = logistic_steps(weight)
-    share = torch.addcmul(below.unsqueeze(-1), inside.unsqueeze(-1), steps)
-    at = torch.logit(share, eps=TINY).mul_(LOGISTIC_NODES_SCALE)
+    nodes = logistic_nodes(weight)
+    share = torch.addcmul(below.unsqueeze(-1), inside.unsqueeze(-1), nodes)
+    at = torch.logit(share, eps=QUANTILE_MARGIN).mul_(LOGISTIC_NODES_SCALE)
     at = torch.addcmul(location.unsqueeze(-1), at, spread.unsqueeze(-1)).flatten(-2)
     x = at.round_().clamp_(low, torch.maximum(low, high))
-    return bounds + expected_surprisal(
-        between(x, weight, location, spread), weight * inside
+    return bounds + _expected_surprisal(
+        _mass_between_bounds(x, weight, location, spread), weight * inside
     )
 
 
-def normal_steps(like: Tensor) -> Tensor:
-    """The nodes of a standard normal, (`NODES`,), of the type and on the device."""
+def normal_nodes(like: Tensor) -> Tensor:
+    """Return the nodes of a standard normal, (`NODES`,), with the type of `like`."""
     return like.new_tensor([*(-t for t in NORMAL_NODES), *NORMAL_NODES])
 
 
-def logistic_steps(like: Tensor) -> Tensor:
-    """The nodes of a standard logistic, as shares of it, (`NODES`,)."""
-    steps = torch.sigmoid(like.new_tensor(LOGISTIC_NODES) / LOGISTIC_NODES_SCALE)
-    return torch.cat([1 - steps.flip(0), steps])
+def logistic_nodes(like: Tensor) -> Tensor:
+    """Return the CDF of a standard logistic at its nodes, (`NODES`,)."""
+    nodes = torch.sigmoid(like.new_tensor(LOGISTIC_NODES) / LOGISTIC_NODES_SCALE)
+    return torch.cat([1 - nodes.flip(0), nodes])
 
 
-def mass(
+def logistic_mixture_mass(
     x: Tensor,
     weight: Tensor,
     location: Tensor,
@@ -114,46 +120,51 @@ def mass(
     lower: Tensor,
     upper: Tensor,
 ) -> Tensor:
-    """Mass of a mixture of discretised logistics at integers `x`, (…, n).
+    """Compute the mass of mixtures of discretised logistics at integers.
 
     Args:
-        x: (…, n).
-        weight: As the others, see `of_logistics`.
-        location: Medians.
-        spread: Scales.
-        lower: Least integer.
-        upper: Greatest integer.
+        x: Integers, (*batch, n).
+        weight: Weights, (*batch, components).
+        location: Medians, (*batch, components).
+        spread: Scales, (*batch, components).
+        lower: Least integer, (*batch,).
+        upper: Greatest integer, (*batch,).
+
+    Returns:
+        (*batch, n).
     """
-    total = between(x, weight, location, spread)
-    at_low, at_high = on_bounds(weight, location, spread, lower, upper)
+    total = _mass_between_bounds(x, weight, location, spread)
+    at_low, at_high = _bound_masses(weight, location, spread, lower, upper)
     total = torch.where(x >= upper.unsqueeze(-1), at_high.unsqueeze(-1), total)
-    # Where both bounds are the same all mass is at the lower one.
+    # Where the bounds are equal all mass is at the lower one.
     return torch.where(x <= lower.unsqueeze(-1), at_low.unsqueeze(-1), total)
 
 
-def between(x: Tensor, weight: Tensor, location: Tensor, spread: Tensor) -> Tensor:
-    """As `mass`, at integers that are not bounds."""
+def _mass_between_bounds(
+    x: Tensor, weight: Tensor, location: Tensor, spread: Tensor
+) -> Tensor:
+    """Compute the mass of mixtures at integers that are not bounds, (*batch, n)."""
     total = torch.zeros_like(x)
-    in_bits = BITS / spread
-    double_cosh, double_sinh = curves(weight, spread)
+    in_log2 = LOG2_E / spread
+    double_cosh, double_sinh = _hyperbolic(weight, spread)
     for c in range(weight.shape[-1]):
         one = slice(c, c + 1)
-        decay = (x - location[..., one]).mul_(in_bits[..., one]).abs_().neg_().exp2_()
+        decay = (x - location[..., one]).mul_(in_log2[..., one]).abs_().neg_().exp2_()
         below = (decay + double_cosh[..., one]).mul_(decay).add_(1)
         total.addcdiv_(decay.mul_(double_sinh[..., one]), below)
     return total
 
 
-def curves(weight: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """2 cosh d, and 2 sinh d times the weight: d is half an integer in scales."""
+def _hyperbolic(weight: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
+    """Return 2 cosh d and 2 weight sinh d, with d half an integer in scales."""
     d = (0.5 / spread).clamp(max=40)
     return 2 * torch.cosh(d), 2 * torch.sinh(d) * weight
 
 
-def on_bounds(
+def _bound_masses(
     weight: Tensor, location: Tensor, spread: Tensor, lower: Tensor, upper: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mass at and beyond each bound, (…); all at the lower where they are the same."""
+    """Compute the mass at and beyond each bound; all at the lower one if equal."""
     low = torch.sigmoid((lower.unsqueeze(-1) + 0.5 - location) / spread)
     high = torch.sigmoid((location - upper.unsqueeze(-1) + 0.5) / spread)
     same = lower == upper
@@ -161,19 +172,22 @@ def on_bounds(
     return torch.where(same, weight.sum(-1), at_low), at_high.masked_fill(same, 0)
 
 
-def of_atoms(of_atoms: Tensor, beside: Tensor) -> Tensor:
-    """What point masses add to the entropy of the rest, summed: (…, atoms) -> (…).
+def atom_entropy(on_atoms: Tensor, overlap: Tensor) -> Tensor:
+    """Compute what point masses add to the entropy of the components, in nats.
 
     Args:
-        of_atoms: Their own masses.
-        beside: Mass of the rest where they stand.
+        on_atoms: Probabilities of the atoms, (*batch, atoms).
+        overlap: Mass of the components at the atoms, (*batch, atoms).
+
+    Returns:
+        (*batch,).
     """
-    added: Tensor = torch.special.entr(of_atoms + beside) - torch.special.entr(beside)
+    added: Tensor = torch.special.entr(on_atoms + overlap) - torch.special.entr(overlap)
     return added.sum(-1)
 
 
-def expected_surprisal(density: Tensor, weight: Tensor) -> Tensor:
-    """Mean of -log density over the nodes, by weight: (…, nodes) -> (…)."""
+def _expected_surprisal(density: Tensor, weight: Tensor) -> Tensor:
+    """Average -log density over nodes: (*batch, components * NODES) -> (*batch,)."""
     logs = density.clamp_(min=1e-37).log_().unflatten(-1, (-1, NODES))
     surprisal: Tensor = -(logs.mean(-1) * weight).sum(-1)
     return surprisal

@@ -1,8 +1,8 @@
-"""Softmax over many codes whose logits are products, without holding them all.
+"""Softmax over many codes with factorised logits, computed in blocks of rows.
 
 For n queries and K codes the logits are `query @ table.T + bias`. They are computed for
-some rows at a time and used up before the next: what stays in the cache costs a tenth
-of what goes through memory.
+a block of rows at a time and used before the next block: what stays in the cache costs
+a tenth of what goes through memory.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,25 +13,19 @@ from torch import Tensor
 
 from ar_models.distributions import softmax
 
-HELD = 2**19
-"""So many logits are held at once on CPUs, …"""
+MAX_CPU_LOGITS = 2**19
+"""Maximum number of logits of a block on a CPU."""
 
-HELD_ON_DEVICE = 2**26
-"""… and on accelerators, where few large operations are faster."""
+MAX_DEVICE_LOGITS = 2**26
+"""Maximum number of logits of a block on an accelerator, where few large operations
+are faster."""
 
 
-class LogProb(torch.autograd.Function):
-    """Log-probabilities of codes, differentiable.
+class _LogProb(torch.autograd.Function):
+    """Log-probabilities of codes, whose backward pass computes the logits again.
 
-    Args:
-        query: (n, rank).
-        table: A row per code, (K, rank).
-        bias: (K,).
-        codes: Integers in 0 … K - 1, (n,).
-
-    Returns:
-        (n,), in nats. The gradient computes the logits again, and has none itself. Its
-        products, not the logits, are in the type of an autocast around it.
+    The products of the backward pass, not the logits, are in the type of an enclosing
+    autocast. There is no second derivative.
     """
 
     @staticmethod
@@ -43,9 +37,9 @@ class LogProb(torch.autograd.Function):
         codes: Tensor,
     ) -> Tensor:
         totals, chosen = [query.new_empty(0)], [query.new_empty(0)]
-        for rows, logits in blocks(query, table, bias):
+        for rows, logits in _blocks(query, table, bias):
             chosen.append(logits.gather(1, codes[rows, None]).squeeze(1))
-            totals.append(log_total(logits))
+            totals.append(_logsumexp(logits))
         total = torch.cat(totals)
         ctx.save_for_backward(query, table, bias, codes, total)
         device = query.device.type
@@ -55,70 +49,89 @@ class LogProb(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, table, bias, codes, total = ctx.saved_tensors
-        queries, codebook = query.to(ctx.dtype), table.to(ctx.dtype)
-        of_query = torch.empty_like(query)
-        of_table, of_bias = torch.zeros_like(table), torch.zeros_like(bias)
-        for rows, logits in blocks(query, table, bias):
-            own = weight[rows, None]
-            slope = logits.sub_(total[rows, None]).exp_().mul_(-own)
-            slope.scatter_add_(1, codes[rows, None], own)
-            of_bias += slope.sum(0)
-            slope = slope.to(ctx.dtype)
-            of_query[rows] = slope @ codebook
-            of_table += slope.T @ queries[rows]
-        return of_query, of_table, of_bias, None
+        cast_query, cast_table = query.to(ctx.dtype), table.to(ctx.dtype)
+        query_grad = torch.empty_like(query)
+        table_grad, bias_grad = torch.zeros_like(table), torch.zeros_like(bias)
+        for rows, logits in _blocks(query, table, bias):
+            own = grad[rows, None]
+            logits_grad = logits.sub_(total[rows, None]).exp_().mul_(-own)
+            logits_grad.scatter_add_(1, codes[rows, None], own)
+            bias_grad += logits_grad.sum(0)
+            logits_grad = logits_grad.to(ctx.dtype)
+            query_grad[rows] = logits_grad @ cast_table
+            table_grad += logits_grad.T @ cast_query[rows]
+        return query_grad, table_grad, bias_grad, None
 
 
 def log_prob(query: Tensor, table: Tensor, bias: Tensor, codes: Tensor) -> Tensor:
-    """Log-probabilities (n,) of codes, in nats; see `LogProb`."""
-    found: Tensor = LogProb.apply(query, table, bias, codes)  # type: ignore[no-untyped-call]
-    return found
+    """Compute log-probabilities of codes, in nats.
+
+    Args:
+        query: (n, rank).
+        table: A row per code, (K, rank).
+        bias: (K,).
+        codes: Integers in 0 … K - 1, (n,).
+
+    Returns:
+        (n,), differentiable once.
+    """
+    result: Tensor = _LogProb.apply(query, table, bias, codes)  # type: ignore[no-untyped-call] # torch does not annotate it
+    return result
 
 
 def entropy(query: Tensor, table: Tensor, bias: Tensor) -> Tensor:
-    """Entropies (n,) of the codes, in nats; arguments as for `LogProb`."""
-    return by_blocks(softmax.entropy, query, table, bias)
+    """Compute entropies (n,) in nats; arguments as for `log_prob`."""
+    return _map_blocks(
+        lambda rows, logits: softmax.entropy(logits), query, table, bias, ()
+    )
 
 
 def log_tail_probs(query: Tensor, table: Tensor, bias: Tensor, codes: Tensor) -> Tensor:
-    """Log-probabilities of less likely, as likely and likelier codes, (n, 3), nats."""
-    parts = [query.new_empty(0, 3)]
-    for rows, logits in blocks(query, table, bias):
-        own = logits.gather(1, codes[rows, None])
-        parts.append(softmax.log_tail_probs(logits, own))
-    return torch.cat(parts)
+    """Compute log-probabilities of less, equally and more likely codes, (n, 3), nats.
+
+    Arguments are those of `log_prob`.
+    """
+
+    def of_block(rows: slice, logits: Tensor) -> Tensor:
+        return softmax.log_tail_probs(logits, logits.gather(1, codes[rows, None]))
+
+    return _map_blocks(of_block, query, table, bias, (3,))
 
 
-def by_blocks(
-    of_rows: Callable[[Tensor], Tensor], query: Tensor, table: Tensor, bias: Tensor
+def _map_blocks(
+    of_block: Callable[[slice, Tensor], Tensor],
+    query: Tensor,
+    table: Tensor,
+    bias: Tensor,
+    shape: tuple[int, ...],
 ) -> Tensor:
-    """What `of_rows` makes of the logits of some rows, for all rows, (n,)."""
-    parts = [of_rows(logits) for _, logits in blocks(query, table, bias)]
-    return torch.cat(parts) if parts else query.new_empty(0)
+    """Apply a function to the logits of every block; (n, *shape)."""
+    parts = [of_block(rows, logits) for rows, logits in _blocks(query, table, bias)]
+    return torch.cat(parts) if parts else query.new_empty(0, *shape)
 
 
-def blocks(
+def _blocks(
     query: Tensor, table: Tensor, bias: Tensor
 ) -> Iterator[tuple[slice, Tensor]]:
-    """The logits (rows, K) of some rows at a time, which may be overwritten."""
-    held = HELD if query.device.type == "cpu" else HELD_ON_DEVICE
-    size = min(max(1, held // len(table)), max(1, len(query)))
+    """Yield rows and their logits (rows, K), which the caller may overwrite."""
+    limit = MAX_CPU_LOGITS if query.device.type == "cpu" else MAX_DEVICE_LOGITS
+    size = min(max(1, limit // len(table)), max(1, len(query)))
     buffer = query.new_empty(size, len(table))
-    learned = torch.is_grad_enabled() and any(
+    needs_grad = torch.is_grad_enabled() and any(
         tensor.requires_grad for tensor in (query, table, bias)
     )
     for start in range(0, len(query), size):
         rows = slice(start, min(start + size, len(query)))
-        if learned:
+        if needs_grad:
             yield rows, torch.addmm(bias, query[rows], table.T)
         else:
             logits = buffer[: rows.stop - start]
             yield rows, torch.addmm(bias, query[rows], table.T, out=logits)
 
 
-def log_total(logits: Tensor) -> Tensor:
-    """Log of the sum of exponentials of each row: (rows, K) -> (rows,)."""
-    most = logits.amax(1, keepdim=True)
-    return (logits - most).exp_().sum(1).log_() + most.squeeze(1)
+def _logsumexp(logits: Tensor) -> Tensor:
+    """Compute logsumexp of each row, overwriting less memory than torch's does."""
+    largest = logits.amax(1, keepdim=True)
+    return (logits - largest).exp_().sum(1).log_() + largest.squeeze(1)

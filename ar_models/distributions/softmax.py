@@ -1,4 +1,4 @@
-"""What softmax distributions give, from logits that are not normalised."""
+"""Entropies and tail probabilities of softmax distributions, from logits."""
 
 from collections.abc import Callable
 
@@ -8,61 +8,71 @@ from torch import Tensor
 from ar_models.kernels import softmax_tails
 from ar_models.kernels.compiled import run_kernel, use_kernel
 
-FAINT = 1e-30
-"""Probabilities below are computed by logarithms, which is slower."""
+MIN_DIRECT_PROBABILITY = 1e-30
+"""Probabilities below this are computed by logarithms throughout, which is slower."""
 
-AS_LIKELY = 1e-4
-"""Codes whose log-probabilities (nats) differ by no more count as equally likely:
-rounding depends on the batch."""
+EQUAL_LOGIT_MARGIN = 1e-4
+"""Maximum difference of log-probabilities, in nats, of codes that count as equally
+likely: rounding depends on the batch."""
 
 
 def entropy(logits: Tensor) -> Tensor:
-    """Entropies in nats: (…, codes) -> (…)."""
+    """Compute entropies in nats: (*batch, codes) -> (*batch,)."""
     log_probs = logits.log_softmax(-1)
     negative: Tensor = torch.linalg.vecdot(log_probs.exp(), log_probs)
     return -negative
 
 
-def log_tail_probs(logits: Tensor, own: Tensor) -> Tensor:
-    """Log-probabilities of less likely, as likely and likelier codes, (…, 3).
+def log_tail_probs(logits: Tensor, chosen: Tensor) -> Tensor:
+    """Compute log-probabilities of less, equally and more likely codes, in nats.
 
     Args:
-        logits: Of all codes, (…, codes).
-        own: That of the code at hand, (…, 1).
+        logits: Unnormalised log-probabilities of all codes, (*batch, codes).
+        chosen: Logit of the code to compare with, (*batch, 1).
+
+    Returns:
+        (*batch, 3).
     """
     if use_kernel(logits):
-        flat = logits.reshape(-1, 1, logits.shape[-1])
-        each = run_kernel(
-            softmax_tails.log_tail_probs, flat, own.reshape(-1, 1), AS_LIKELY, results=3
+        rows = logits.reshape(-1, 1, logits.shape[-1])
+        tails = run_kernel(
+            softmax_tails.log_tail_probs,
+            rows,
+            chosen.reshape(-1, 1),
+            EQUAL_LOGIT_MARGIN,
+            results=3,
         )
-        return torch.stack(each, -1).view(*logits.shape[:-1], 3)
-    plain, shares = logits.detach(), logits.softmax(-1)
-    # As numbers, 0 and 1: several times as fast as what multiplies by booleans.
-    less = torch.lt(plain, own.detach() - AS_LIKELY, out=torch.empty_like(plain))
-    more = torch.gt(plain, own.detach() + AS_LIKELY, out=torch.empty_like(plain))
-    as_much = (1 - less).sub_(more)
+        return torch.stack(tails, -1).view(*logits.shape[:-1], 3)
+    plain, probabilities = logits.detach(), logits.softmax(-1)
+    low, high = (chosen.detach() + d for d in (-EQUAL_LOGIT_MARGIN, EQUAL_LOGIT_MARGIN))
+    # Masks of the numbers 0 and 1 are several times as fast as booleans.
+    less = torch.lt(plain, low, out=torch.empty_like(plain))
+    more = torch.gt(plain, high, out=torch.empty_like(plain))
+    equal = (1 - less).sub_(more)
 
-    def total(which: Tensor) -> Tensor:
+    def log_sum(mask: Tensor) -> Tensor:
         return stable_log(
-            torch.linalg.vecdot(shares, which),
-            lambda far: (
-                logits[far].log_softmax(-1).masked_fill(which[far] == 0, -torch.inf)
+            torch.linalg.vecdot(probabilities, mask),
+            lambda at: (
+                logits[at].log_softmax(-1).masked_fill(mask[at] == 0, -torch.inf)
             ),
         )
 
-    return torch.stack([total(less), total(as_much), total(more)], -1)
+    return torch.stack([log_sum(less), log_sum(equal), log_sum(more)], -1)
 
 
-def stable_log(total: Tensor, terms: Callable[[tuple[Tensor, ...]], Tensor]) -> Tensor:
-    """Logs of probabilities that are sums, also where these vanish.
+def stable_log(
+    total: Tensor, log_terms: Callable[[tuple[Tensor, ...]], Tensor]
+) -> Tensor:
+    """Compute logs of probabilities that are sums, accurately also where they vanish.
 
     Args:
         total: The probabilities, (batch, count).
-        terms: Gives the logs of what they are sums of, (n, terms), at the n places of
+        log_terms: Returns the logs of the summands, (n, terms), at the n positions of
             an index into (batch, count).
     """
-    found = total.clamp(max=1).log()
-    far = (total < FAINT).nonzero(as_tuple=True)
-    if len(far[0]):
-        found[far] = terms(far).logsumexp(-1)
-    return found
+    result = total.clamp(max=1).log()
+    at = (total < MIN_DIRECT_PROBABILITY).nonzero(as_tuple=True)
+    if len(at[0]):
+        result[at] = log_terms(at).logsumexp(-1)
+    return result

@@ -1,4 +1,4 @@
-"""Variables handled together: one tensor operation for all of equal kind and width."""
+"""Variables divided into groups that are computed by one tensor operation each."""
 
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -10,10 +10,10 @@ from ar_models.distributions.tensor_cache import TensorCache
 
 
 class VariableGroup(nn.Module):
-    """`count` variables of one kind, each with `width` numbers.
+    """Variables of one kind, each with `width` numbers.
 
-    All its tensors have the variables as their first axis, so that a part of the
-    variables is a part of each tensor.
+    The first axis of all its tensors is that of the variables, so that a subset of the
+    variables is a subset of each tensor.
 
     Args:
         width: Numbers per variable.
@@ -36,31 +36,34 @@ class VariableGroup(nn.Module):
 
     def select(self, chosen: Tensor | slice) -> Self:
         """Return this group with the chosen variables only, without gradients."""
-        own = self.tensors().items()
-        return type(self)(self.width, {name: t.detach()[chosen] for name, t in own})
+        tensors = self.tensors().items()
+        return type(self)(self.width, {name: t.detach()[chosen] for name, t in tensors})
 
     def tensors(self) -> dict[str, Tensor]:
-        """All its tensors by name."""
-        every = {**self._buffers, **self._parameters}
-        return {name: tensor for name, tensor in every.items() if tensor is not None}
+        """Return all buffers and parameters by name."""
+        tensors = {**self._buffers, **self._parameters}
+        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 class VariableGroups(nn.Module):
-    """Variables 0 … dim - 1, divided into groups.
+    """The variables 0 … dim - 1 of a model, divided into groups.
 
-    The numbers of all variables stand in one vector of length `size`: group after
-    group, within a group variable after variable.
+    The numbers of all variables (such as parameters, or input features) are stored in
+    one vector of length `size`: group after group, within a group variable after
+    variable.
 
     Args:
         groups: The groups.
-        members: Per group, its variables.
+        members: Variables of each group.
         source_index: Positions of these numbers in the vector of all variables, of
             which this is a selection, (size,). By default 0 … size - 1.
 
     Attributes:
         dim: Number of variables.
         size: Length of the vector.
-        variable_index: Which variable each number belongs to, (size,).
+        variable_index: The variable that each number belongs to, (size,).
+        locations: Group and position in the group, by variable.
+        section_sizes: Numbers of each group.
     """
 
     variable_index: Tensor
@@ -87,25 +90,26 @@ class VariableGroups(nn.Module):
         )
         self.size = len(variable_index)
         self.locations = {
-            variable: (k, place)
+            variable: (k, position)
             for k, variables in enumerate(members)
-            for place, variable in enumerate(variables)
+            for position, variable in enumerate(variables)
         }
         self.section_sizes = [len(m) * w for m, w in zip(members, widths, strict=True)]
         self.in_order = order.tolist() == list(range(self.dim))
-        self._alone: TensorCache[VariableGroup] = TensorCache()
-        self.register_buffer("variable_index", variable_index, persistent=False)
-        self.register_buffer("inverse", order.argsort(), persistent=False)
+        self._singles: TensorCache[VariableGroup] = TensorCache()
         if source_index is None:
             source_index = torch.arange(self.size)
-        self.register_buffer("source_index", source_index, persistent=False)
-        for k, variables in enumerate(members):
-            self.register_buffer(
-                f"members_{k}", torch.tensor(variables), persistent=False
-            )
+        buffers = {
+            "variable_index": variable_index,
+            "inverse": order.argsort(),
+            "source_index": source_index,
+            **{f"members_{k}": torch.tensor(m) for k, m in enumerate(members)},
+        }
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer, persistent=False)
 
     def split(self, vector: Tensor) -> list[Tensor]:
-        """The numbers of each group: (batch, size) -> (batch, count, width) each."""
+        """Divide a vector (batch, size) into groups, (batch, count, width) each."""
         return [
             part.unflatten(-1, (len(variables), -1))
             for part, variables in zip(
@@ -114,56 +118,56 @@ class VariableGroups(nn.Module):
         ]
 
     def gather(self, k: int, x: Tensor) -> Tensor:
-        """The variables of group `k`: (batch, dim, …) -> (batch, count, …)."""
+        """Select group `k`: (batch, dim, *any) -> (batch, count, *any)."""
         if self.in_order and len(self.members) == 1:
             return x
         members: Tensor = self.get_buffer(f"members_{k}")
         return x[:, members]
 
     def merge(self, parts: Sequence[Tensor]) -> Tensor:
-        """One tensor in the order of the variables: (batch, count, …) each."""
-        together = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
-        return together if self.in_order else together[:, self.inverse]
+        """Put tensors (batch, count, *any) of all groups in the variables' order."""
+        joined = parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
+        return joined if self.in_order else joined[:, self.inverse]
 
     def single(self, variable: int) -> tuple[VariableGroup, slice]:
-        """A group of this variable only, and where its numbers stand in the vector."""
-        k, place = self.locations[variable]
+        """Return a group of one variable, and the slice of its numbers."""
+        k, position = self.locations[variable]
         group = self.groups[k]
         assert isinstance(group, VariableGroup)
-        chosen = self._alone.get(
+        single = self._singles.get(
             variable,
             tuple(group.tensors().values()),
-            lambda: group.select(slice(place, place + 1)),
+            lambda: group.select(slice(position, position + 1)),
         )
-        return chosen, self.slice_of(variable)
+        return single, self.slice_of(variable)
 
     def slice_of(self, variable: int) -> slice:
-        """Where a variable's numbers stand in the vector."""
-        k, place = self.locations[variable]
+        """Return the slice of a variable's numbers in the vector."""
+        k, position = self.locations[variable]
         width = self.section_sizes[k] // len(self.members[k])
-        start = sum(self.section_sizes[:k]) + place * width
+        start = sum(self.section_sizes[:k]) + position * width
         return slice(start, start + width)
 
     def select(self, indices: Sequence[int]) -> Self:
-        """The grouping of some variables alone, numbered in the order given.
+        """Return the groups of some variables, renumbered in the given order.
 
-        Its `source_index` say where their numbers stand in the vector of all variables.
+        Its `source_index` holds the positions of their numbers in the vector of all
+        variables.
         """
-        wanted = {variable: i for i, variable in enumerate(indices)}
+        numbers = {variable: i for i, variable in enumerate(indices)}
         device = self.source_index.device
-        groups, members, source_index = [], [], []
+        groups, members, positions = [], [], []
         start = 0
         for group, variables in zip(self.groups, self.members, strict=True):
             assert isinstance(group, VariableGroup)
-            found = [k for k, i in enumerate(variables) if i in wanted]
-            if found:
-                at = torch.tensor(found, device=device)
+            chosen = [k for k, i in enumerate(variables) if i in numbers]
+            if chosen:
+                at = torch.tensor(chosen, device=device)
                 groups.append(group.select(at))
-                members.append([wanted[variables[k]] for k in found])
+                members.append([numbers[variables[k]] for k in chosen])
                 first = start + at[:, None] * group.width
-                numbers = first + torch.arange(group.width, device=device)
-                source_index.append(numbers.flatten())
+                own = first + torch.arange(group.width, device=device)
+                positions.append(own.flatten())
             start += len(variables) * group.width
-        return type(self)(
-            groups, members, self.source_index[torch.cat(source_index)]
-        ).to(device)
+        source_index = self.source_index[torch.cat(positions)]
+        return type(self)(groups, members, source_index).to(device)

@@ -7,11 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ar_models.distributions.conditionals import (
-    EXACT_SAMPLING,
-    Conditionals,
-    SamplingParams,
-)
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.layers import cuda_graphs
 from ar_models.variables import Variable, apply_given, check_variables

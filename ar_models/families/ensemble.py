@@ -7,11 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ar_models.distributions.conditionals import (
-    EXACT_SAMPLING,
-    Conditionals,
-    SamplingParams,
-)
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.families.base import AutoregressiveModel, mean_of_orderings
 
 

@@ -6,12 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ar_models.distributions.conditionals import (
-    EXACT_SAMPLING,
-    Conditionals,
-    ParameterLayout,
-    SamplingParams,
-)
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.parameter_layout import ParameterLayout
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.families.base import AutoregressiveModel
 from ar_models.variables import Variable, apply_given
 

@@ -10,13 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.distributions.conditionals import (
-    EXACT_SAMPLING,
-    Conditionals,
-    GroupDistribution,
-    ParameterLayout,
-    SamplingParams,
-)
+from ar_models.distributions.base import GroupDistribution
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.parameter_layout import ParameterLayout
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import (
     AutoregressiveModel,

@@ -6,14 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ar_models.distributions.conditionals import (
-    EXACT_SAMPLING,
-    Conditionals,
-    GroupDistribution,
-    ParameterLayout,
-    SamplingParams,
-    at_least_float32,
-)
+from ar_models.distributions.base import GroupDistribution, at_least_float32
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.parameter_layout import ParameterLayout
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import (
     AutoregressiveModel,

@@ -7,14 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.distributions.conditionals import (
-    EXACT_SAMPLING,
-    Conditionals,
-    GroupDistribution,
-    ParameterLayout,
-    SamplingParams,
-    at_least_float32,
-)
+from ar_models.distributions.base import GroupDistribution, at_least_float32
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.parameter_layout import ParameterLayout
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.families.base import AutoregressiveModel, Ordering
 from ar_models.layers.dropout import Dropout
 from ar_models.layers.variable_tokens import SharedValueEmbedding

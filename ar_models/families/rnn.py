@@ -6,11 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from ar_models.distributions.conditionals import (
-    EXACT_SAMPLING,
-    Conditionals,
-    SamplingParams,
-)
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.families.base import AutoregressiveModel, Ordering
 from ar_models.layers.dropout import Dropout
 from ar_models.layers.sequence_tokens import PositionTokens, group_order

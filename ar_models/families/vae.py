@@ -9,13 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.distributions.conditionals import (
-    EXACT_SAMPLING,
-    TINY,
-    Conditionals,
-    ParameterLayout,
-    SamplingParams,
-)
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.mixtures import UNIFORM_MARGIN
+from ar_models.distributions.parameter_layout import ParameterLayout
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.families.base import AutoregressiveModel, Ordering
 from ar_models.families.made import MADE
 from ar_models.layers.dropout import Dropout
@@ -173,7 +170,7 @@ class VAE(AutoregressiveModel):
                 dropout=dropout,
             )
         sobol = torch.quasirandom.SobolEngine(latent, scramble=True, seed=seed)
-        uniform = sobol.draw(samples).clamp(TINY, 1 - TINY)
+        uniform = sobol.draw(samples).clamp(UNIFORM_MARGIN, 1 - UNIFORM_MARGIN)
         self.register_buffer("points", torch.special.ndtri(uniform), persistent=False)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -273,7 +270,7 @@ class VAE(AutoregressiveModel):
                 "a vae cannot sample rows of which a part is given; choose an "
                 "order-agnostic family or an ordering that starts with it"
             )
-        uniform = noise[:, : self.latent, 0].clamp(TINY, 1 - TINY)
+        uniform = noise[:, : self.latent, 0].clamp(UNIFORM_MARGIN, 1 - UNIFORM_MARGIN)
         z: Tensor = torch.special.ndtri(uniform)
         uniform = noise[:, self.latent :]
         return self.decoder.draw(z, uniform, self.variables, sampling)

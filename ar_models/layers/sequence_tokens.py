@@ -13,14 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.distributions.conditionals import (
-    EXACT_SAMPLING,
-    Conditionals,
-    GroupDistribution,
-    ParameterLayout,
-    SamplingParams,
-    at_least_float32,
-)
+from ar_models.distributions.base import GroupDistribution, at_least_float32
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.parameter_layout import ParameterLayout
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.layers.features import InputFeatures
 from ar_models.variables import Variable, apply_given
 

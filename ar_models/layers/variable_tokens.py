@@ -6,16 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.distributions.conditionals import (
-    EXACT_SAMPLING,
-    Conditionals,
-    GroupDistribution,
-    Heads,
-    ParameterLayout,
-    SamplingParams,
-    at_least_float32,
-)
+from ar_models.distributions.base import at_least_float32
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.parameter_layout import ParameterLayout
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.layers.features import InputFeatures
+from ar_models.layers.heads import Heads, SharedHeads
 from ar_models.variables import Variable, apply_given
 
 INIT_STD = 0.1
@@ -96,36 +92,6 @@ class SharedValueEmbedding(nn.Module):
     def _of_codes(self, x: Tensor) -> Tensor:
         code = x.nan_to_num().long().clamp(0, len(self.weight) - 1)
         return F.embedding(code, self.weight).masked_fill(x.isnan().unsqueeze(-1), 0)
-
-
-class SharedHeads(nn.Module):
-    """Parameters from one hidden vector per variable, by one map for all of them.
-
-    As `Heads`, for variables that are alike. Each has a bias of its own, so that the
-    start is near the marginal distributions here too.
-
-    Args:
-        layout: Of the model's variables, all of one kind and width.
-        width: Length of each hidden vector.
-    """
-
-    def __init__(self, layout: ParameterLayout, width: int) -> None:
-        super().__init__()
-        # The layout's tables belong to the model that holds it.
-        self._layout = [layout]
-        rows = layout.size // layout.dim
-        self.weight = nn.Parameter(torch.randn(rows, width) * 0.01)
-        self.bias = nn.Parameter(layout.initial_bias())
-
-    def forward(self, h: Tensor) -> Tensor:
-        """The parameters (batch, size) from hidden vectors (batch, dim, width)."""
-        return F.linear(h, self.weight).flatten(1) + self.bias
-
-    def forward_one(self, h: Tensor, i: int) -> tuple[GroupDistribution, Tensor]:
-        """As `Heads.alone`."""
-        group, at = self._layout[0].single(i)
-        assert isinstance(group, GroupDistribution)
-        return group, F.linear(h, self.weight, self.bias[at])
 
 
 def require_alike(variables: Sequence[Variable]) -> None:

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ar_models.distributions.conditionals import Conditionals, sample_categorical
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.sampling import sample_categorical
 from ar_models.families.base import AutoregressiveModel
 from ar_models.tables import arrow
 from ar_models.tables.columns import (

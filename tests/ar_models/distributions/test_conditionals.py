@@ -6,14 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from ar_models.distributions.conditionals import (
-    Conditionals,
-    Heads,
-    ParameterLayout,
-    SamplingParams,
-    log_logistic_mass,
-)
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.logistic_mixture import log_logistic_mass
+from ar_models.distributions.parameter_layout import ParameterLayout
+from ar_models.distributions.sampling import SamplingParams
 from ar_models.layers.features import InputFeatures
+from ar_models.layers.heads import Heads
 from ar_models.variables import Variable, binary_variables
 
 MIXED = (
@@ -338,7 +336,7 @@ def test_codes_drawn_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     noise = torch.rand(20, len(MIXED), 2, dtype=torch.float64)
     together = whole.sample(noise)
 
-    monkeypatch.setattr("ar_models.distributions.conditionals.MOST_LOGITS", 300)
+    monkeypatch.setattr("ar_models.distributions.discrete.MAX_SAMPLING_LOGITS", 300)
 
     assert torch.equal(whole.sample(noise), together)
 

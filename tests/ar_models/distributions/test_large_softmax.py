@@ -7,7 +7,7 @@ from ar_models.distributions import large_softmax
 
 @pytest.fixture(autouse=True)
 def _few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_softmax, "HELD", 7 * 100)
+    monkeypatch.setattr(large_softmax, "MAX_CPU_LOGITS", 7 * 100)
 
 
 def problem(rows: int, dtype: torch.dtype = torch.float64) -> list[Tensor]:

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ar_models.distributions.conditionals import EXACT_SAMPLING, SamplingParams
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.families import base
 from ar_models.families.base import AutoregressiveModel, ancestral_sample
 from ar_models.families.registry import MODELS

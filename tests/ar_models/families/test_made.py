@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from ar_models.distributions.conditionals import EXACT_SAMPLING, SamplingParams
+from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.families import made
 from ar_models.families.base import ancestral_sample
 from ar_models.families.made import MADE

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ar_models.distributions import softmax
-from ar_models.distributions.conditionals import Conditionals, ParameterLayout
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.kernels import compiled, elementary
 from ar_models.kernels.compiled import jit, use_kernel
 from ar_models.layers.features import InputFeatures

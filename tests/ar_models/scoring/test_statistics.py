@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from ar_models.density import TableDensity
-from ar_models.distributions.conditionals import Conditionals, ParameterLayout
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.families.eonade import EoNADE
 from ar_models.families.independent import Independent
 from ar_models.scoring.statistics import (
