@@ -61,13 +61,10 @@ from ar_models.tables.columns import CodeColumn
 from ar_models.tables.encoder import Encoded, TableEncoder
 from ar_models.tables.lists import ListColumn
 
-FORMAT = 1
+FORMAT = 2
 """Number of the saved form that this version writes, and the only one it reads."""
 
 MODEL, WEIGHTS, CALIBRATION = "model.json", "weights.safetensors", "calibration.parquet"
-BACKGROUND = "background.safetensors"
-"""Weights of the background, where a model has one."""
-
 DETAILS = "imputed"
 """Column of imputed rows that tells which cells were filled."""
 
@@ -99,20 +96,15 @@ class TableDensity:
         calibration: What `reference_scores` gave for the calibration rows, in row
             order; empty if there were none, and then nothing has a p-value.
         info: What the model was made of: name, fingerprints, library versions.
-        background: Another density of `x`, that knows only what is common to all rows:
-            what the statistic `ratio` compares with. None: independent columns.
     """
 
     encoder: TableEncoder
     model: AutoregressiveModel
     calibration: Mapping[str, Floats | Codes] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)  # any JSON value
-    background: AutoregressiveModel | None = None
 
     def __post_init__(self) -> None:
         self.model.eval()
-        if self.background is not None:
-            self.background.eval()
 
     @cached_property
     def references(self) -> dict[tuple[str, str | None, int], Reference]:
@@ -187,7 +179,7 @@ class TableDensity:
         }
 
     @cached_property
-    def scales(self) -> dict[Statistic, RobustScale]:
+    def scales(self) -> dict[str, RobustScale]:
         """What is usual of the statistics that `combined` is made of."""
         return robust_scales(self.scores)
 
@@ -239,7 +231,7 @@ class TableDensity:
                 SEGMENT + name: codes_of(self.encoder, encoded, name).astype(np.int32)
                 for name in segment_columns(self)
             }
-            scores = reference_scores(self.model, encoded, self.background)
+            scores = reference_scores(self.model, encoded)
             parts.append({**scores, **codes})
         return {
             name: np.concatenate([part[name] for part in parts]) for name in parts[0]
@@ -419,9 +411,7 @@ class TableDensity:
             ValueError: The model cannot tell that statistic.
         """
         self.check_statistic(statistic)
-        return score_batch(
-            self.model, encoded, statistic, self.scales, self.background, precision
-        )
+        return score_batch(self.model, encoded, statistic, self.scales, precision)
 
     def explain(
         self, rows: pa.Table, encoded: Encoded, batch_scores: Scores, columns: int
@@ -464,9 +454,7 @@ class TableDensity:
                 "all others: family eonade, or transformer with order_agnostic, and no "
                 f"ensemble; this one is {type(self.model).__name__}"
             )
-        known = [*self.scores]
-        if "excess" in known:
-            known.append("combined")
+        known = ["combined", *self.scores]
         if self.calibration and statistic not in known:
             raise ValueError(
                 f"statistic {statistic!r} has no calibration scores in this model, "
@@ -641,14 +629,6 @@ class TableDensity:
             "encoder": self.encoder.to_dict(),
         }
         found = hashlib.sha256(weights).hexdigest()
-        if self.background is not None:
-            behind = weights_in_bytes(self.background)
-            (folder / BACKGROUND).write_bytes(behind)
-            content["background"] = {
-                "family": family_name(self.background),
-                "config": self.background.config(),
-                "weights": hashlib.sha256(behind).hexdigest(),
-            }
         fingerprints = {
             **self.info.get("fingerprints", {}),
             "encoder": self.encoder.fingerprint,
@@ -671,22 +651,11 @@ class TableDensity:
         """
         content = read_model(folder)
         encoder = TableEncoder.from_dict(content["encoder"])
-
-        def network(
-            about: Mapping[str, Any], file: str, stated: str
-        ) -> AutoregressiveModel:
-            model = build(about["family"], encoder.variables, about["config"])
-            model.load_state_dict(load_tensors(read_weights(folder, file, stated)))
-            return model.to(device or "cpu")
-
         stated = content["info"]["fingerprints"]["weights"]
-        model, background = network(content, WEIGHTS, stated), None
-        if "background" in content:
-            about = content["background"]
-            background = network(about, BACKGROUND, about["weights"])
-        return cls(
-            encoder, model, read_calibration(folder), content["info"], background
-        )
+        model = build(content["family"], encoder.variables, content["config"])
+        model.load_state_dict(load_tensors(read_weights(folder, WEIGHTS, stated)))
+        model = model.to(device or "cpu")
+        return cls(encoder, model, read_calibration(folder), content["info"])
 
     def batches(
         self, table: pa.Table, missing: Missing = "model"

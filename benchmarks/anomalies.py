@@ -102,7 +102,7 @@ SETTINGS = {
         MODEL.model_copy(update={"orderings": 16, "dropout": 0.3}), TRAIN, 600, DEFAULT
     ),
     "contaminated": Setting(
-        MODEL, TRAIN.model_copy(update={"trim": 0.1}), 300, "margins"
+        MODEL, TRAIN.model_copy(update={"trim": 0.1}), 300, "marginal_tail"
     ),
 }
 """One for all datasets of a protocol."""

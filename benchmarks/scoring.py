@@ -40,7 +40,8 @@ from ar_models.scoring.statistics import DEFAULT
 from tasks.config.data import DataConfig
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
-from tasks.data.datasets import open_dataset, read
+from tasks.data.datasets import open_dataset
+from tasks.data.fragments import read_fragment
 from tasks.data.prepare import load_encoder, prepare
 from tasks.inference.score import score
 from tasks.inference.source import Source
@@ -110,7 +111,7 @@ class Floor:
 
     @torch.inference_mode()
     def __call__(self, fragment: Any) -> int:  # a Fragment
-        table = read(fragment)
+        table = read_fragment(fragment)
         pq.write_table(table, f"{self.output}/{fragment.index}.parquet")
         x = torch.from_numpy(np.load(f"{self.encoded}/{fragment.index}.npy"))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.rough):
@@ -173,7 +174,7 @@ class Peer:
         self.output = output
 
     def __call__(self, fragment: Any) -> int:  # a Fragment
-        table = read(fragment)
+        table = read_fragment(fragment)
         scores = self.detector.decision_function(self.numbers(table))
         scored = pa.table({"id": table["id"], "anomaly_score": scores})
         pq.write_table(
@@ -233,7 +234,8 @@ def encode(model: Path, source: Path, folder: Path) -> None:
     encoder = TableDensity.load(model).encoder
     folder.mkdir()
     for fragment in open_dataset(str(source), rows_per_fragment=FRAGMENT).fragments:
-        np.save(folder / f"{fragment.index}.npy", encoder.encode(read(fragment)).x)
+        encoded = encoder.encode(read_fragment(fragment))
+        np.save(folder / f"{fragment.index}.npy", encoded.x)
 
 
 def seconds(function: Callable[[], None]) -> float:

@@ -271,7 +271,8 @@ def settings_of(config: Any, family: str) -> Json:
 
 def judge(name: str, tables: dict[str, pa.Table], target: str, work: Path) -> Json:
     """The measures of what a model drew and filled."""
-    from tasks.evaluation.fidelity import Tables, compare
+    from tasks.evaluation.fidelity.fidelity import compare
+    from tasks.evaluation.fidelity.tables import Tables
 
     train, test = tables["train"], tables["test"]
     synthetic = as_trained(pq.read_table(work / name / "sample.parquet"), train.schema)
@@ -286,7 +287,9 @@ def judge(name: str, tables: dict[str, pa.Table], target: str, work: Path) -> Js
 
 def judge_real(tables: dict[str, pa.Table], target: str) -> Json:
     """The same measures of the train rows themselves."""
-    from tasks.evaluation.fidelity import Tables, compare, two_sample_auc
+    from tasks.evaluation.fidelity.classifiers import two_sample_auc
+    from tasks.evaluation.fidelity.fidelity import compare
+    from tasks.evaluation.fidelity.tables import Tables
 
     train, test = tables["train"], tables["test"]
     found = flat(compare(Tables(train, test, train), target))
@@ -318,7 +321,7 @@ def flat(found: Json) -> Json:
 
 def filled(table: pa.Table, tables: dict[str, pa.Table]) -> Json:
     """How near filled cells are to the truth: categories right, numbers by rank."""
-    from tasks.evaluation.fidelity import numbers, text
+    from tasks.reports.column_values import to_numbers, to_strings
 
     test, holes, train = tables["test"], tables["holes"], tables["train"]
     table = as_trained(table, test.schema)
@@ -326,10 +329,10 @@ def filled(table: pa.Table, tables: dict[str, pa.Table]) -> Json:
     for name in test.column_names:
         empty = pc.and_(holes[name].is_null(), test[name].is_valid())
         truth, guess = (t[name].filter(empty) for t in (test, table))
-        known = numbers(train[name])
-        one, two = numbers(truth), numbers(guess)
+        known = to_numbers(train[name])
+        one, two = to_numbers(truth), to_numbers(guess)
         if known is None or one is None or two is None:
-            equal = pc.equal(text(truth), text(guess))
+            equal = pc.equal(to_strings(truth), to_strings(guess))
             right.append(float(pc.mean(pc.fill_null(equal, False)).as_py()))
             continue
         ranked = np.sort(known)

@@ -13,8 +13,8 @@ from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 from typer.main import get_command
 
-from flows.cli import main
-from flows.cli.config_reference import default, kind, limits, sections
+from flows.cli import config_reference, main
+from flows.cli.config_reference import sections_of
 from tasks.config.root import Config
 
 PYTHON_API = {
@@ -69,17 +69,17 @@ def section_page(title: str, section: type[BaseModel], prefix: str) -> Iterator[
     rows = [
         (
             f"`{prefix}{name}`",
-            kind(field.annotation) + limits(field.metadata),
-            f"`{default(field)}`",
+            config_reference.type_of(field),
+            f"`{config_reference.default_of(field)}`",
             field.description or "",
         )
         for name, field in fields
-        if not sections(field.annotation)
+        if not sections_of(field.annotation)
     ]
     if rows:
         yield from table(("key", "type", "default", "meaning"), rows)
     for name, field in fields:
-        choices = sections(field.annotation)
+        choices = sections_of(field.annotation)
         for choice in choices:
             title = f"{prefix}{name}"
             if len(choices) > 1:

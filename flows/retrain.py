@@ -158,8 +158,7 @@ def compared_samples(
     """Compare synthetic rows with real ones and log the metrics.
 
     Returns:
-        The result of `tasks.evaluation.fidelity.fidelity`, or None where the
-        configuration names no samples.
+        The result of `measure_fidelity`, or None if the configuration names no samples.
     """
     if config.fidelity.samples is None:
         return None

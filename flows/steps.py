@@ -21,7 +21,9 @@ from ar_models.tables.encoder import TableEncoder
 from tasks.config.data import DataConfig
 from tasks.config.root import Config
 from tasks.data import group, prepare
-from tasks.evaluation import checks, compare, evaluate, fidelity, report
+from tasks.evaluation import checks, compare, evaluate
+from tasks.evaluation.fidelity import fidelity
+from tasks.evaluation.report import model_report
 from tasks.inference import backfill, embed, impute, sample, score
 from tasks.monitoring import monitor
 from tasks.registry import (
@@ -72,8 +74,8 @@ prepare_data = remote_step(prepare.prepare, name="prepare")
 validate_data = local_step(data_validation.check, name="data_validation")
 train_model = local_step(train.train, name="train")
 evaluate_model = remote_step(evaluate.evaluate, name="evaluate")
-compare_samples = remote_step(fidelity.fidelity, name="compare samples")
-write_report = remote_step(report.report, name="report")
+compare_samples = remote_step(fidelity.measure_fidelity, name="compare samples")
+write_report = remote_step(model_report.write_report, name="report")
 register_model = local_step(registration.register, name="register")
 judge_challenger = remote_step(gate.gate, name="gate")
 decide_champion = local_step(promotion.promote_if_passed, name="decide")
@@ -132,7 +134,7 @@ def input_path(config: Config, path: str | None = None) -> str:
 
 def training_data(config: Config) -> DataConfig:
     """Return the configuration of the dataset to learn from, grouped if configured."""
-    return group.of_groups(config.learned, input_path(config))
+    return group.of_groups(config.prepared_data, input_path(config))
 
 
 def prepared_data(config: Config, encoder: TableEncoder | None = None) -> Json:

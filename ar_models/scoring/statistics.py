@@ -30,10 +30,8 @@ Statistic = Literal[
     "surprisal",
     "tail",
     "leave_one_out",
-    "typicality",
     "ratio",
-    "margins",
-    "peak",
+    "marginal_tail",
 ]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
@@ -42,7 +40,7 @@ Precision = Literal["fp32", "bf16"]
 DEFAULT: Statistic = "combined"
 """What an anomaly score is made of where nothing else is asked for."""
 
-COMBINED: tuple[Statistic, ...] = ("excess", "tail", "density", "peak")
+COMBINED: tuple[str, ...] = ("excess", "tail", "density", "max_column")
 """What the statistic combined is the greatest of."""
 
 
@@ -71,13 +69,13 @@ class RobustScale(NamedTuple):
         return factor, other.median - factor * self.median
 
 
-UNIT_SCALES: Mapping[Statistic, RobustScale] = MappingProxyType(
+UNIT_SCALES: Mapping[str, RobustScale] = MappingProxyType(
     dict.fromkeys(COMBINED, RobustScale(0.0, 1.0))
 )
 """Where there are no calibration rows."""
 
 OTHERS = 0.2
-"""Weight of the columns besides the most anomalous in peak. Chosen on labelled sets,
+"""Weight of the other columns in max_column. Chosen on labelled sets,
 see BENCHMARKS.md; without them rows of few columns of codes would be equal."""
 
 PASSES = 2**19
@@ -173,20 +171,20 @@ def score_batch(
     model: AutoregressiveModel,
     encoded: Encoded,
     statistic: Statistic,
-    scales: Mapping[Statistic, RobustScale] = UNIT_SCALES,
-    background: AutoregressiveModel | None = None,
+    scales: Mapping[str, RobustScale] = UNIT_SCALES,
     precision: Precision = "fp32",
 ) -> Scores:
     """What `model` says about encoded rows, and by what columns are anomalous.
 
     All statistics are sums over the columns, in nats, and weigh what was found against
     what the model expects. They have the expectation zero where it is right, but for
-    surprisal, leave_one_out, ratio and peak.
+    surprisal, leave_one_out, ratio and combined.
 
-    combined: The greatest of excess, tail, density and peak, each by how far it is
-    beyond what is usual of it, for they fail on different rows: tail in gaps between
-    modes, density where ordinary values are far apart, excess where anomalous ones are,
-    and all three where ordinary columns outweigh an anomalous one.
+    combined: The greatest of excess, tail, density and max_column (the density, of
+    which the column where it is greatest counts whole and the others by OTHERS), each
+    standardised by its calibration scores, for they fail on different rows: tail in
+    gaps between modes, density where ordinary values are far apart, excess where
+    anomalous ones are, and all three where ordinary columns outweigh an anomalous one.
 
     surprisal: -log_prob.
 
@@ -207,18 +205,10 @@ def score_batch(
 
     leave_one_out: -log p(column | all other columns), of order-agnostic families.
 
-    typicality: The size of the sum of the excess: rows that are too ordinary are
-    anomalous too. Contributions are the excess, with the sign that makes the sum
-    positive.
+    ratio: log_prob under independent columns less log_prob: how much less likely the
+    row is to the model than to one that knows each column by itself.
 
-    ratio: log_prob under the background less log_prob: how much less likely the row is
-    to the model than to one that knows only what is common to all rows; where there is
-    none, to independent columns.
-
-    peak: The density, of which the column where it is greatest counts whole and the
-    others by the share OTHERS.
-
-    margins: The density plus, for each variable, -log of its tail probability by
+    marginal_tail: The density plus, for each variable, -log of its tail probability by
     itself less 1. Given one extreme value a model that learned from anomalies expects
     the next one; columns by themselves do not get used to it. An absent value is
     wholly ordinary: its tail probability is 1.
@@ -231,13 +221,12 @@ def score_batch(
         encoded: The n rows.
         statistic: One of them.
         scales: Of what combined is made of, as `robust_scales` gives it.
-        background: What ratio compares with, of the same variables and in eval mode.
         precision: Of the networks' products.
 
     Raises:
         TypeError: leave_one_out was asked of a family that is not order-agnostic.
     """
-    view = View(model, encoded, scales, background, precision)
+    view = View(model, encoded, scales, precision)
     contributions, scores = ANOMALY_SCORES[statistic](view)
     spread = scores.double().std(0).cpu().numpy() if len(scores) > 1 else None
     first = view.conditionals[0]
@@ -248,16 +237,15 @@ def score_batch(
 def reference_scores(
     model: AutoregressiveModel,
     encoded: Encoded,
-    background: AutoregressiveModel | None = None,
 ) -> dict[str, Floats]:
     """log_prob and the anomaly score by every statistic that `model` knows, each (n,).
 
     As many passes as there are variables go into leave_one_out, so of many rows with
     many variables only the first have it, and the others NaN.
     """
-    view = View(model, encoded, background=background)
+    view = View(model, encoded)
     found = {"log_prob": view.log_prob.sum(axis=1)}
-    for statistic in statistics_of(model):
+    for statistic in (*statistics_of(model), "max_column"):
         if statistic == "combined":
             continue  # what is usual depends on all rows, see `combined_scores`
         if statistic != "leave_one_out":
@@ -271,24 +259,20 @@ def reference_scores(
             out_of_support=encoded.out_of_support[rows],
         )
         scores = np.full(len(encoded.x), np.nan)
-        scores[rows] = score_batch(model, part, statistic).contributions.sum(axis=1)
+        scores[rows] = score_batch(model, part, "leave_one_out").anomaly_score
         found[statistic] = scores
     return found
 
 
-def robust_scales(calibration: Mapping[str, Floats]) -> dict[Statistic, RobustScale]:
+def robust_scales(calibration: Mapping[str, Floats]) -> dict[str, RobustScale]:
     """What is usual of the statistics that combined is made of.
-
-    A model that was saved before one of them came to be does without it.
 
     Args:
         calibration: What `reference_scores` gave, each (n,); {}: as good as nothing.
     """
     if not calibration or not len(calibration["excess"]):
         return dict(UNIT_SCALES)
-    return {
-        n: RobustScale.from_scores(calibration[n]) for n in COMBINED if n in calibration
-    }
+    return {n: RobustScale.from_scores(calibration[n]) for n in COMBINED}
 
 
 def combined_scores(calibration: Mapping[str, Floats]) -> Floats:
@@ -313,7 +297,6 @@ class View:
         model: The model.
         encoded: The n rows.
         scales: Of the statistics that combined is made of.
-        background: What ratio compares with.
         precision: Of the networks' products.
 
     Attributes:
@@ -330,12 +313,11 @@ class View:
         self,
         model: AutoregressiveModel,
         encoded: Encoded,
-        scales: Mapping[Statistic, RobustScale] = UNIT_SCALES,
-        background: AutoregressiveModel | None = None,
+        scales: Mapping[str, RobustScale] = UNIT_SCALES,
         precision: Precision = "fp32",
     ) -> None:
         self.model, self.encoded, self.scales = model, encoded, scales
-        self.background, self.precision = background, precision
+        self.precision = precision
         x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
         self.x = x
         with self.rounding():
@@ -443,24 +425,13 @@ def _leave_one_out(view: View) -> tuple[Floats, Tensor]:
     return found, view.each[:1].sum(-1)
 
 
-def _typicality(view: View) -> tuple[Floats, Tensor]:
-    excess, scores = view.excess
-    sign = np.sign(excess.sum(axis=1, keepdims=True))
-    return excess * np.where(sign, sign, 1), scores
-
-
 def _ratio(view: View) -> tuple[Floats, Tensor]:
-    background = view.background
-    if background is None:
-        background = Independent(view.model.variables).to(view.x.device).eval()
-        usual = by_column(background.variable_log_prob(view.x), background.variables)
-    else:
-        with view.rounding():
-            usual = network_log_probs(background, view.encoded, view.x)
-    return view.replace_out_of_support(usual - view.network), -view.each.sum(-1)
+    independent = Independent(view.model.variables).to(view.x.device).eval()
+    alone = by_column(independent.variable_log_prob(view.x), independent.variables)
+    return view.replace_out_of_support(alone - view.network), -view.each.sum(-1)
 
 
-def _peak(view: View) -> tuple[Floats, Tensor]:
+def _max_column(view: View) -> tuple[Floats, Tensor]:
     each, scores = _density(view)
     rows = np.arange(len(each))
     greatest = each.argmax(axis=1)
@@ -469,7 +440,7 @@ def _peak(view: View) -> tuple[Floats, Tensor]:
     return contributions, scores
 
 
-def _margins(view: View) -> tuple[Floats, Tensor]:
+def _marginal_tail(view: View) -> tuple[Floats, Tensor]:
     contributions, scores = _density(view)
     variables = view.model.variables
     alone = Independent(variables).to(view.x.device).eval().conditionals(view.x)
@@ -482,7 +453,7 @@ def _margins(view: View) -> tuple[Floats, Tensor]:
     return contributions + np.where(counts, apart, 0.0), scores
 
 
-ANOMALY_SCORES: dict[Statistic, Callable[[View], tuple[Floats, Tensor]]] = {
+ANOMALY_SCORES: dict[str, Callable[[View], tuple[Floats, Tensor]]] = {
     "combined": _combined,
     "density": _density,
     "surplus": _surplus,
@@ -490,10 +461,9 @@ ANOMALY_SCORES: dict[Statistic, Callable[[View], tuple[Floats, Tensor]]] = {
     "surprisal": _surprisal,
     "tail": _tail,
     "leave_one_out": _leave_one_out,
-    "typicality": _typicality,
     "ratio": _ratio,
-    "margins": _margins,
-    "peak": _peak,
+    "marginal_tail": _marginal_tail,
+    "max_column": _max_column,
 }
 
 

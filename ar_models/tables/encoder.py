@@ -34,7 +34,7 @@ from ar_models.variables import Variable
 BLOCK = 1 << 15
 """Rows that are encoded at a time, so that what is between stays in the cache."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the encoding; a change of it makes prepared data stale."""
 
 

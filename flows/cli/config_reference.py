@@ -1,4 +1,4 @@
-"""Every key of the configuration, as a commented YAML file that shows the defaults."""
+"""Reference of all configuration keys, as a commented YAML file of the defaults."""
 
 import json
 import types
@@ -8,94 +8,105 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tasks.config.paths import is_path_field
 from tasks.config.root import Config
 
-SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-"""Bounds by the names that pydantic's metadata have for them."""
+SYMBOLS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+"""Comparison symbols by the names of pydantic's bounds."""
+
+NAMES = {str: "text", int: "integer", float: "number", bool: "true | false"}
+"""Names of Python's types in the reference."""
 
 
 def reference() -> str:
-    """A YAML file with all keys, their types, limits, meanings and defaults."""
-    return "\n".join(lines(Config, "")) + "\n"
+    """Return YAML with every key, its default, type, bounds and description."""
+    return "\n".join(_section_lines(Config, "")) + "\n"
 
 
-def lines(section: type[BaseModel], indent: str) -> Iterator[str]:
-    """The lines of one section, its subsections below it."""
+def _section_lines(section: type[BaseModel], indent: str) -> Iterator[str]:
     for name, field in section.model_fields.items():
-        choices = sections(field.annotation)
+        choices = sections_of(field.annotation)
         if not choices:
-            yield f"{indent}{name}: {default(field)}  # {remark(field)}"
+            yield f"{indent}{name}: {default_of(field)}  # {_comment(field)}"
             continue
         usual = choices[0] if field.is_required() else type(field.default)
         if field.default is None:
             yield f"{indent}{name}: null  # {field.description}"
         else:
-            yield f"\n{indent}{name}:  # {first_line(usual)}"
-            yield from lines(usual, indent + "  ")
+            yield f"\n{indent}{name}:  # {_summary(usual)}"
+            yield from _section_lines(usual, indent + "  ")
         for other in choices:
             if other is not usual:
-                yield f"\n{indent}  # or: {first_line(other)}"
-                yield from (f"{indent}  # {line}" for line in lines(other, ""))
+                yield f"\n{indent}  # or: {_summary(other)}"
+                for line in _section_lines(other, ""):
+                    yield f"{indent}  # {line}"
 
 
-def sections(annotation: Any) -> list[type[BaseModel]]:  # a type, a union or a literal
-    """The sections that a field may hold; [] if it holds a plain value."""
+def sections_of(annotation: Any) -> list[type[BaseModel]]:  # a type or a union
+    """Return the sections that a field can hold, or [] for a plain value."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Annotated, Union, types.UnionType):
-        return [one for part in get_args(annotation) for one in sections(part)]
+        return [s for part in get_args(annotation) for s in sections_of(part)]
     return []
 
 
-def first_line(section: type[BaseModel]) -> str:
-    """What a section is about."""
+def _summary(section: type[BaseModel]) -> str:
     return (section.__doc__ or "").splitlines()[0]
 
 
-def default(field: FieldInfo) -> str:
-    """A field's default as YAML; a placeholder where the user must give one."""
+def default_of(field: FieldInfo) -> str:
+    """Return a default as YAML, or REQUIRED if there is none."""
     if field.is_required():
         return "REQUIRED"
     value = field.default
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
-def remark(field: FieldInfo) -> str:
-    """A field's type and limits, then its meaning."""
-    parts = [kind(field.annotation) + limits(field.metadata), field.description]
-    return "; ".join(part for part in parts if part)
+def _comment(field: FieldInfo) -> str:
+    """Return the type and the bounds of a field, followed by its description."""
+    return ". ".join(part for part in (type_of(field), field.description) if part)
 
 
-def limits(metadata: Iterable[object]) -> str:
-    """The bounds of a number, such as ` > 0 < 1`."""
-    names = [(bound, type(bound).__name__.lower()) for bound in metadata]
+def type_of(field: FieldInfo) -> str:
+    """Return the type and the bounds of a field in plain words."""
+    kind = type_name(field.annotation) + _bounds(field.metadata)
+    return kind.replace("text", "path") if is_path_field(field) else kind
+
+
+def _bounds(metadata: Iterable[object]) -> str:
+    """Return bounds from a field's metadata as text, such as ` > 0 < 1`."""
+    flat = [b for m in metadata for b in getattr(m, "metadata", [m])]
+    names = [(bound, type(bound).__name__.lower()) for bound in flat]
     return "".join(
-        f" {SIGNS[name]} {getattr(bound, name):g}"
+        f" {SYMBOLS[name]} {getattr(bound, name):g}"
         for bound, name in names
-        if name in SIGNS
+        if name in SYMBOLS
     )
 
 
-def kind(annotation: Any) -> str:  # a type, a union or a literal
-    """A type in plain words."""
+def type_name(annotation: Any) -> str:  # a type, a union or a literal
+    """Return the name of a type in plain words, such as `integer > 0 or null`."""
     arguments = get_args(annotation)
     origin = get_origin(annotation)
     if origin is Annotated:
-        return kind(arguments[0]) + limits(arguments[1:])
+        return type_name(arguments[0]) + _bounds(arguments[1:])
     if origin is Literal:
         return " | ".join(str(value) for value in arguments)
     if origin in (Union, types.UnionType):
-        return " or ".join(kind(one) for one in arguments)
+        return " or ".join(type_name(argument) for argument in arguments)
     if origin is tuple:
         return "list"
     if origin is dict:
-        _, section = arguments
-        if section is str:
-            return "mapping of text to text"
-        values = "; ".join(
-            f"{name}: {kind(field.annotation)}"
-            for name, field in section.model_fields.items()
-        )
-        return f"mapping of column to {{{values}}}"
-    names = {str: "text", int: "integer", float: "number", bool: "true | false"}
-    return names.get(annotation, "null")
+        return _mapping_name(arguments[1])
+    return NAMES.get(annotation, "null")
+
+
+def _mapping_name(values: Any) -> str:  # a type or a section
+    if values is str:
+        return "mapping of text to text"
+    fields = "; ".join(
+        f"{name}: {type_name(field.annotation)}"
+        for name, field in values.model_fields.items()
+    )
+    return f"mapping of column to {{{fields}}}"

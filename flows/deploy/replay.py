@@ -67,9 +67,11 @@ def run(config: Config, on_partition: Callable[[Json], None]) -> ReplayOutcome:
     for number, name in enumerate(names):
         path = storage.join(root, "replay", f"{number:04d}.json")
         if not storage.exists(path):
-            replay.bring(source, name, replayed.data.path, config.replay.rows_per_file)
+            replay.add_partition(
+                source, name, replayed.data.path, config.replay.rows_per_file
+            )
             if window is not None and number >= window:
-                replay.leave(replayed.data.path, names[number - window])
+                replay.remove_partition(replayed.data.path, names[number - window])
             champion = initial_champion(
                 replayed, path.replace(".json", "-champion.json")
             )
@@ -168,7 +170,7 @@ def replay_partition(
         "reason": retrained.summary(),
         "scored": scored.get("rows_out"),
         "anomalies": scored.get("anomalies"),
-        **replay.compare(models, retrained.prepare["path"], partition),
+        **replay.compare_nll(models, retrained.prepare["path"], partition),
     }
 
 

@@ -158,7 +158,7 @@ def emit_drift(config: Config, monitored: Mapping[str, Any]) -> None:
 
     drifted = monitored["verdict"] == "drift"
     root = f"{config.resources.storage.rstrip('/')}/{config.name}"
-    batches, is_new = drift_streak.count(root, monitored["key"], drifted=drifted)
+    batches, is_new = drift_streak.record(root, monitored["key"], drifted=drifted)
     if not is_new:
         return
     resource = {

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from prefect import Flow
@@ -18,6 +17,7 @@ from pydantic import ValidationError
 
 from flows.deploy import dataset_lock, scheduled
 from flows.outcomes import Json
+from tasks.config.paths import make_paths_absolute
 from tasks.config.root import Config
 from tasks.config.schedules import Schedule
 from tasks.runtime import environment
@@ -35,15 +35,6 @@ ANCHOR = datetime(2020, 1, 1, tzinfo=UTC)
 
 DTSTART = "DTSTART:20200101T000000"
 """Start of an RRULE that names none."""
-
-LOCAL_PATHS = (
-    ("data", "path"),
-    ("score", "input"),
-    ("score", "output"),
-    ("sample", "output"),
-    ("resources", "storage"),
-)
-"""Keys with paths, which a worker would resolve in a folder of its own."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +81,7 @@ def deployment_spec(
     planned = prefect_schedule(kind, schedule)
     fields = {
         "entrypoint": f"{flow.fn.__module__}.{flow.fn.__name__}",
-        "parameters": {"config": absolute_paths(config).model_dump(mode="json")},
+        "parameters": {"config": make_paths_absolute(config).model_dump(mode="json")},
         "schedules": [schedule_fields(planned, schedule.active)],
         "tags": sorted([dataset_lock.TAG, config.name, kind]),
         "work_pool_name": config.schedules.work_pool,
@@ -176,13 +167,3 @@ def schedule_fields(
         "timezone": schedule.timezone,
         "active": active,
     }
-
-
-def absolute_paths(config: Config) -> Config:
-    """Return a configuration with absolute local paths, as a worker needs them."""
-    content = config.model_dump(mode="json")
-    for section, key in LOCAL_PATHS:
-        path = content[section][key]
-        if path is not None and "://" not in path:
-            content[section][key] = str(Path(path).absolute())
-    return Config.model_validate(content)

@@ -2,15 +2,23 @@
 
 from pydantic import Field, PositiveInt
 
+from tasks.config.paths import DatasetPath, OutputPath
 from tasks.config.section import Section
 
 
 class EmbedConfig(Section):
-    """Of which rows the features are written."""
+    """Rows whose hidden features are written."""
 
-    input: str | None = Field(None, description="dataset; data.path if none")
-    output: str | None = Field(None, description="folder; below the storage if none")
-    passthrough: tuple[str, ...] = Field(
-        (), description="columns carried to the output besides data.id, such as labels"
+    input: DatasetPath | None = Field(
+        None, description="Dataset to embed; default: data.path."
     )
-    rows_per_fragment: PositiveInt = 100_000
+    output: OutputPath | None = Field(
+        None, description="Directory for the results; default: under the storage."
+    )
+    passthrough: tuple[str, ...] = Field(
+        (),
+        description="Columns to copy to the output besides data.id, such as labels.",
+    )
+    rows_per_fragment: PositiveInt = Field(
+        100_000, description="Maximum number of rows per output file."
+    )

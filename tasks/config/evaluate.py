@@ -1,28 +1,32 @@
 """Configuration of the evaluation on held-out rows."""
 
-from typing import Annotated
-
 from pydantic import Field, PositiveInt
 
-from tasks.config.section import Budget, Section
+from tasks.config.section import Budget, Confidence, Section
 
 
 class EvaluateConfig(Section):
-    """How the held-out rows are judged."""
+    """Figures that are computed from the test rows."""
 
-    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    resamples: PositiveInt = Field(1000, description="resamples of an interval")
+    confidence: Confidence = Field(0.95, description="Level of confidence intervals.")
+    resamples: PositiveInt = Field(
+        1000, description="Bootstrap resamples per confidence interval."
+    )
     baseline_rows: PositiveInt = Field(
-        200_000, description="train rows that fit the independent columns, at most"
+        200_000,
+        description="Maximum number of train rows that the baseline of independent "
+        "columns is fitted to.",
     )
     segments: tuple[str, ...] = Field(
-        (), description="columns by whose values the NLL is told as well"
+        (), description="Columns for each of whose values the NLL is reported as well."
     )
     label: str | None = Field(
         None,
-        description="column that is true for anomalies; not modelled, only judged by",
+        description="Column that is true for anomalies. It is not modelled; AUROC and "
+        "average precision are computed with it.",
     )
     budget: Budget = Field(
         0.01,
-        description="most anomalous rows of which the precision is told: count, share",
+        description="Most anomalous rows of which the precision is reported, if there "
+        "is a label: a number of rows, or below 1 a share.",
     )

@@ -1,4 +1,4 @@
-"""Reading and checking a configuration file."""
+"""Reading and validation of configuration files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,34 +43,38 @@ RENAMED = {
 
 
 def load(path: Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Config:
-    """The checked configuration in a YAML file.
+    """Read and validate a configuration file in YAML.
 
     Args:
-        path: The file.
+        path: The YAML file.
         overrides: Values that replace those of the file, by dotted key such as
             `data.path`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not YAML or breaks the rules; the message names file, key,
-            value and what would do.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not valid YAML or the configuration is invalid; the
+            message names the file and, per mistake, the key and the value.
     """
     try:
         content = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: a mapping with the keys name and data is needed")
+        raise ValueError(f"{path}: should be a mapping with the keys name and data")
     for key, value in overrides.items():
-        replace(content, key, value)
+        replace_value(content, key, value)
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        raise ValueError(describe(path, error)) from error
+        raise ValueError(describe_errors(path, error)) from error
 
 
-def replace(content: dict[str, Any], key: str, value: Any) -> None:  # YAML values
-    """Sets the value of a dotted key; sections on the way are made as needed."""
+def replace_value(content: dict[str, Any], key: str, value: Any) -> None:  # YAML values
+    """Set the value of a dotted key in place, creating sections as needed.
+
+    Raises:
+        ValueError: A part of the key holds a value other than a mapping.
+    """
     *sections, last = key.split(".")
     for section in sections:
         content = content.setdefault(section, {})
@@ -79,33 +83,33 @@ def replace(content: dict[str, Any], key: str, value: Any) -> None:  # YAML valu
     content[last] = value
 
 
-def describe(path: Path, error: ValidationError) -> str:
-    """One line per mistake: the key, what was wrong with it, what was given."""
-    lines = [f"{path}:"]
-    for problem in error.errors():
-        key = _key(problem["loc"])
-        given: Any = problem["input"]
-        if problem["type"] == "extra_forbidden":
-            renamed = f" (was renamed to {RENAMED[key]})" if key in RENAMED else ""
-            lines.append(f"  {key}: unknown key{renamed}; see chainrule --help-config")
-        elif problem["type"] == "missing":
-            lines.append(f"  {key}: is required")
-        elif problem["type"] == "union_tag_not_found":
-            lines.append(f"  {key}: should be a mapping with a family, got {given!r}")
-        elif problem["type"] == "union_tag_invalid":
-            context = problem["ctx"]
-            lines.append(
-                f"  {key}.family: should be one of {context['expected_tags']}, "
-                f"got {context['tag']!r}"
-            )
-        else:
-            said = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"  {key}: {said[:1].lower()}{said[1:]}, got {given!r}")
-    return "\n".join(lines)
+def describe_errors(path: Path, error: ValidationError) -> str:
+    """Return a message with one line per mistake: key, reason and given value."""
+    return "\n".join([f"{path}:", *(f"  {_line(e)}" for e in error.errors())])
 
 
-def _key(location: tuple[int | str, ...]) -> str:
-    """A dotted key as the user wrote it, without families and types of a union."""
+def _line(problem: Any) -> str:  # pydantic_core.ErrorDetails
+    key, kind = _dotted_key(problem["loc"]), problem["type"]
+    given: Any = problem["input"]
+    if kind == "extra_forbidden":
+        hint = f" (was renamed to {RENAMED[key]})" if key in RENAMED else ""
+        return f"{key}: unknown key{hint}; see chainrule --help-config"
+    if kind == "missing":
+        return f"{key}: is required"
+    if kind == "union_tag_not_found":
+        return f"{key}: should be a mapping with a family, got {given!r}"
+    if kind == "union_tag_invalid":
+        context = problem["ctx"]
+        return (
+            f"{key}.family: should be one of {context['expected_tags']}, "
+            f"got {context['tag']!r}"
+        )
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {reason[:1].lower()}{reason[1:]}, got {given!r}"
+
+
+def _dotted_key(location: tuple[int | str, ...]) -> str:
+    """Return the key as the user wrote it, without the tags of pydantic's unions."""
     if len(location) > 1 and location[0] == "model":
         location = location[:1] + location[2:]
     return ".".join(str(part) for part in location if "[" not in str(part))

@@ -2,19 +2,20 @@
 
 from pydantic import Field, PositiveInt
 
+from tasks.config.paths import DatasetPath
 from tasks.config.section import Section
 
 
 class ReplayConfig(Section):
-    """How a dataset's history is replayed."""
+    """How the partitions of a dataset are replayed as if they had just arrived."""
 
-    path: str | None = Field(
-        None, description="dataset whose partitions are replayed; data.path if none"
+    path: DatasetPath | None = Field(
+        None, description="Partitioned dataset to replay; default: data.path."
     )
     window: PositiveInt | None = Field(
         None,
-        description="partitions, the newest, that a model learns from; all if none",
+        description="Number of most recent partitions to train on; default: all.",
     )
     rows_per_file: PositiveInt | None = Field(
-        None, description="rows of each file that are kept, evenly chosen; all if none"
+        None, description="Rows to use of each file, evenly spaced; default: all."
     )

@@ -4,36 +4,47 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from tasks.config.paths import OutputPath
 from tasks.config.section import Section
 
 
-def _countable(gpus: float) -> float:
-    """Ray counts parts of a GPU in steps of 0.0001."""
+def _check_gpu_share(gpus: float) -> float:
+    # Ray counts GPUs in steps of 0.0001.
     if 0 < gpus < 1e-4:
         raise ValueError(f"must be 0 or at least 0.0001, got {gpus}")
     return gpus
 
 
 class Resources(Section):
-    """Where the work runs; never a part of what a result is."""
+    """Where results are stored and on how many processes work runs.
 
-    storage: str = Field(
-        ".chainrule", description="root of all artifacts, local or s3://"
+    Results do not depend on these keys, and job keys do not contain them.
+    """
+
+    storage: OutputPath = Field(
+        ".chainrule", description="Root directory of all results, local or s3://."
     )
-    workers: PositiveInt = Field(1, description="training processes")
-    gpus_per_worker: NonNegativeInt = 0
+    workers: PositiveInt = Field(1, description="Number of training processes.")
+    gpus_per_worker: NonNegativeInt = Field(
+        0, description="GPUs per training process; 0 trains on CPUs."
+    )
     gpus_per_process: Annotated[
-        float, Field(ge=0, le=1), AfterValidator(_countable)
+        float, Field(ge=0, le=1), AfterValidator(_check_gpu_share)
     ] = Field(
         0.0,
-        description="part of a GPU for each process that scores, draws or judges rows",
+        description="Share of a GPU for each process that scores, samples or "
+        "evaluates; 0 uses CPUs, 0.25 puts four processes on a GPU.",
     )
     cpus_per_worker: PositiveInt | None = Field(
-        None, description="threads per training process; all, shared out, if none"
+        None,
+        description="Threads per training process; default: all CPUs, divided among "
+        "the workers.",
     )
     max_failures: NonNegativeInt = Field(
-        3, description="how often a dead training worker is replaced"
+        3, description="Number of times that training restarts after a worker died."
     )
     checkpoint_seconds: PositiveFloat = Field(
-        60.0, description="training that a crash may cost, in seconds"
+        60.0,
+        description="Seconds between checkpoints of training, which is what a crash "
+        "costs at most.",
     )

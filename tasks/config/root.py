@@ -1,6 +1,6 @@
 """The complete configuration, as one YAML file holds it."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
@@ -24,10 +24,14 @@ from tasks.config.train import TrainConfig
 
 
 class Config(Section):
-    """A dataset and what to do with it."""
+    """A dataset, the model of it, and all work with that model.
+
+    The sections before `schedules` determine results. `schedules` and `resources` say
+    when and where work runs and never enter a job key.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = Field(
-        description="of the registered model and of the folders of results"
+        description="Name of the registered model and of the directory of results."
     )
     data: DataConfig
     data_validation: DataValidationConfig = DataValidationConfig()
@@ -39,26 +43,26 @@ class Config(Section):
     score: ScoreConfig = ScoreConfig()
     monitor: MonitorConfig = MonitorConfig()
     sample: SampleConfig = SampleConfig()
+    impute: ImputeConfig = ImputeConfig()
     embed: EmbedConfig = EmbedConfig()
+    replay: ReplayConfig = ReplayConfig()
     model_card: ModelCardConfig = ModelCardConfig()
     schedules: SchedulesConfig = SchedulesConfig()
-    impute: ImputeConfig = ImputeConfig()
-    replay: ReplayConfig = ReplayConfig()
     resources: Resources = Resources()
 
     @model_validator(mode="after")
-    def _check(self) -> "Config":
+    def _check(self) -> Self:
         if self.model.family == "pixelcnn" and len(self.data.images) != 1:
             raise ValueError(
-                "model.family: pixelcnn is for one image per row; say under "
-                "data.images which columns are its pixels, as in {x*: {height: 28, "
-                "width: 28}}, or choose another family"
+                "model.family: pixelcnn is for one image per row; name its pixels in "
+                "data.images, as in {x*: {height: 28, width: 28}}, or choose another "
+                "family"
             )
         return self
 
     @property
-    def learned(self) -> DataConfig:
-        """The dataset as it is prepared: a label is carried along, not modelled."""
+    def prepared_data(self) -> DataConfig:
+        """Section `data` for preparation: the label is an id column, not modelled."""
         label, data = self.evaluate.label, self.data
         if label is None or label in data.id:
             return data

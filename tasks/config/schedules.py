@@ -1,6 +1,6 @@
 """Configuration of deployments and their schedules."""
 
-from typing import Literal
+from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -9,71 +9,90 @@ from tasks.config.section import Section
 
 
 class Schedule(Section):
-    """When a deployment runs: by cron, at an interval or by an RRULE."""
+    """When a deployment runs: a cron expression, an interval or an RRULE."""
 
-    cron: str | None = Field(None, description="such as 0 3 * * *")
+    cron: str | None = Field(None, description="Cron expression, such as 0 3 * * *.")
     interval: PositiveFloat | None = Field(
-        None, description="seconds, counted from 2020-01-01 00:00"
+        None, description="Seconds between runs, counted from 2020-01-01 00:00."
     )
-    rrule: str | None = Field(None, description="such as FREQ=MONTHLY;BYMONTHDAY=1")
-    timezone: str = Field("UTC", description="such as Europe/Berlin")
-    active: bool = True
+    rrule: str | None = Field(
+        None,
+        description="Recurrence rule (RFC 5545), such as FREQ=MONTHLY;BYMONTHDAY=1.",
+    )
+    timezone: str = Field(
+        "UTC", description="Time zone of the schedule, such as Europe/Berlin."
+    )
+    active: bool = Field(
+        True, description="Whether runs are scheduled; false: manual runs only."
+    )
     timeout_seconds: PositiveFloat | None = Field(
-        None, description="after which a run is stopped and has failed"
+        None,
+        description="Seconds after which a run is stopped and fails; default: never.",
     )
 
     @model_validator(mode="after")
-    def check(self) -> "Schedule":
-        """Rules that several keys make together."""
+    def _check(self) -> Self:
         given = [k for k in ("cron", "interval", "rrule") if getattr(self, k)]
         if len(given) != 1:
             raise ValueError(
-                f"one of cron, interval and rrule is needed, given are {given}"
+                "exactly one of cron, interval and rrule is required, got "
+                f"{' and '.join(given) or 'none'}"
             )
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(
-                f"timezone: {self.timezone!r} is not known; say one such as "
+                f"timezone: unknown time zone {self.timezone!r}; use a name such as "
                 "Europe/Berlin"
             ) from error
         return self
 
 
 class SchedulesConfig(Section):
-    """What `chainrule deploy` creates: deployments, and how they run."""
+    """Prefect deployments that `chainrule deploy` creates, and how they run."""
 
-    retrain: Schedule | None = Field(None, description="when to retrain")
-    score: Schedule | None = Field(None, description="when to score what is new")
-    monitor: Schedule | None = Field(None, description="when to look for drift")
-    sample: Schedule | None = Field(None, description="when to draw synthetic rows")
-    work_pool: str = Field("chainrule", description="work pool; made if there is none")
+    retrain: Schedule | None = Field(
+        None, description="When to retrain; default: no deployment."
+    )
+    score: Schedule | None = Field(
+        None, description="When to score new partitions; default: no deployment."
+    )
+    monitor: Schedule | None = Field(
+        None, description="When to check for drift; default: no deployment."
+    )
+    sample: Schedule | None = Field(
+        None, description="When to draw synthetic rows; default: no deployment."
+    )
+    work_pool: str = Field(
+        "chainrule", description="Prefect work pool; created if it does not exist."
+    )
     work_pool_type: Literal["process", "kubernetes"] = Field(
-        "process", description="of the work pool, if it is made"
+        "process", description="Type of the work pool, if it is created."
     )
     job_variables: dict[str, str] = Field(
-        {}, description="for the jobs of the pool, such as an image"
+        {}, description="Job variables of the work pool, such as a container image."
     )
     on_overlap: Literal["cancel", "queue"] = Field(
-        "cancel", description="what becomes of a run that finds another one running"
+        "cancel",
+        description="Whether a run that starts while another run works on the dataset "
+        "is cancelled or waits.",
     )
     retrain_after_drift: PositiveInt | None = Field(
         None,
-        description="batches in a row that drifted, as the monitor sees it, after "
-        "which a retraining starts by itself",
+        description="Number of consecutive monitored batches with drift that starts a "
+        "retraining; default: drift starts none.",
     )
     notify: tuple[str, ...] = Field(
         (),
-        description="Prefect blocks that are told of failures and refusals, such as "
-        "slack-webhook/team or webhook/pager",
+        description="Prefect blocks that are notified of failures and refusals, such "
+        "as slack-webhook/team or webhook/pager.",
     )
 
     @model_validator(mode="after")
-    def check(self) -> "SchedulesConfig":
-        """Rules that several keys make together."""
+    def _check(self) -> Self:
         if self.retrain_after_drift and not (self.retrain and self.monitor):
             raise ValueError(
-                "retrain_after_drift needs the schedules monitor and retrain (which "
-                "may have active: false)"
+                "retrain_after_drift needs the schedules monitor and retrain, which "
+                "may have active: false"
             )
         return self

@@ -5,6 +5,10 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+"""A share of rows, values or steps: at least 0 and below 1."""
+
+Confidence = Annotated[float, Field(gt=0, lt=1)]
+"""The level of an interval or a test, such as 0.95."""
 
 
 def _share_or_count(budget: float) -> float:
@@ -14,10 +18,10 @@ def _share_or_count(budget: float) -> float:
 
 
 Budget = Annotated[float, Field(gt=0), AfterValidator(_share_or_count)]
-"""How many rows can be looked at: a number, or a share below 1."""
+"""A number of rows, or below 1 a share of all rows."""
 
 
 class Section(BaseModel):
-    """A part of the configuration: frozen, and unknown keys are errors."""
+    """A part of the configuration: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -8,63 +8,76 @@ from tasks.config.section import Section, Share
 
 
 class TrainConfig(Section):
-    """For how long and how to train."""
+    """Optimisation, regularisation and early stopping."""
 
     init_from: Literal["scratch", "champion"] = Field(
         "scratch",
-        description="go on from the champion's weights, with its encoder, where the "
-        "columns are the same",
+        description="Initial weights. champion continues from the champion's weights "
+        "and encoder, if the columns are the same.",
     )
     replay_ratio: PositiveFloat | None = Field(
         None,
-        description="with init_from: champion, rows of files that it learned from for "
-        "each new row, at most; all if none",
+        description="With init_from: champion, maximum number of rows that the "
+        "champion has already learned from, per new row; default: all.",
     )
-    epochs: PositiveInt = 30
+    epochs: PositiveInt = Field(30, description="Maximum number of epochs.")
     batch_size: PositiveInt = Field(
-        1024, description="rows per step, over all workers together"
+        1024, description="Rows per optimisation step, over all workers together."
     )
-    learning_rate: PositiveFloat = 2e-3
-    schedule: Literal["cosine", "constant"] = "cosine"
+    learning_rate: PositiveFloat = Field(
+        2e-3, description="Peak learning rate of AdamW."
+    )
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="Learning-rate schedule after the warm-up."
+    )
     warmup_ratio: Share = Field(
-        0.02, description="share of the steps with a rising rate"
+        0.02, description="Share of all steps with a linearly increasing learning rate."
     )
-    weight_decay: NonNegativeFloat = 1e-4
+    weight_decay: NonNegativeFloat = Field(
+        1e-4, description="Decoupled weight decay of AdamW."
+    )
     l1: NonNegativeFloat = Field(
         0.0,
-        description="nats per row that a unit of absolute weight costs, so that inputs "
-        "which tell nothing have none: where columns are many and rows few",
+        description="L1 penalty in nats per row and unit of absolute weight. It "
+        "removes uninformative inputs: useful with many columns and few rows.",
     )
     max_grad_norm: PositiveFloat = Field(
-        1.0, description="greatest norm of the gradient"
+        1.0, description="Norm that gradients are clipped to."
     )
     trim: Annotated[float, Field(ge=0, le=0.5)] = Field(
         0.0,
-        description="share of each batch, the least likely rows, from which nothing is "
-        "learned after the first epoch: where the train rows hold anomalies",
+        description="Share of each batch, the least likely rows, that is ignored after "
+        "the first epoch. For train data that contains anomalies.",
     )
     noise: NonNegativeFloat = Field(
         0.0,
-        description="standard deviation of noise on numbers in train, in spreads of "
-        "their column: a smoother density, that no nearly exact column dominates",
+        description="Standard deviation of the Gaussian noise added to numbers in "
+        "train, in units of each column's spread. Smooths the density, so that nearly "
+        "deterministic columns do not dominate it.",
     )
     swap_noise: Share = Field(
-        0.0, description="share of values in train that another row's replace"
-    )
-    background: Share = Field(
         0.0,
-        description="share of values that another row's replace in the rows that a "
-        "second network learns from, which score.statistic: ratio compares with; 0: "
-        "none, it compares with independent columns",
+        description="Share of values in train that are replaced by those of another "
+        "row, as regularisation.",
     )
     ema_decay: Share = Field(
-        0.0, description="decay of the averaged weights that are kept; 0 is off"
+        0.0,
+        description="Decay of the exponential moving average of the weights, which is "
+        "what is saved; 0: no averaging.",
     )
     patience: PositiveInt = Field(
-        5, description="epochs without a better valid NLL before training stops"
+        5,
+        description="Epochs without a lower NLL on the valid rows after which training "
+        "stops.",
     )
     max_seconds: PositiveFloat | None = Field(
-        None, description="time budget; a run that reaches it is not reproducible"
+        None,
+        description="Time limit in seconds; a run that reaches it is not reproducible. "
+        "Default: none.",
     )
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="Precision of matrix products; auto uses bf16 where the hardware "
+        "has units for it.",
+    )
+    seed: int = Field(0, description="Random seed of weights, batches and noise.")

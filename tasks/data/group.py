@@ -19,8 +19,10 @@ import pyarrow.parquet as pq
 
 from ar_models.tables.lists import element_types
 from tasks.config.data import DataConfig
-from tasks.data import datasets, profile, splits
-from tasks.data.datasets import Dataset, check_columns
+from tasks.data import profile, splits
+from tasks.data.datasets import Dataset, open_dataset
+from tasks.data.fragments import read_fragment
+from tasks.data.schema import check_columns
 from tasks.runtime import manifest, storage
 
 ROWS = "rows"
@@ -56,7 +58,7 @@ def group(
 
     Args:
         data: What is a key, and which columns to leave; its `path` is not looked at.
-        source: The dataset, as for `datasets.open_dataset`.
+        source: The dataset, as for `open_dataset`.
         output: Folder to write; `{key}` in it stands for the job key.
         overwrite: Whether a folder with another job's output is replaced.
 
@@ -70,7 +72,7 @@ def group(
     started = time.monotonic()
     if data.sequence is None:
         return {"path": source}
-    dataset = datasets.open_dataset(
+    dataset = open_dataset(
         source, rows_per_fragment=FRAGMENT_ROWS, on_bad_file=data.on_bad_file
     )
     names = fields(data, dataset.schema)
@@ -185,7 +187,7 @@ def deal(
     with ExitStack() as stack:
         writers: dict[int, pa.RecordBatchFileWriter] = {}
         for fragment in dataset.fragments:
-            table = datasets.read(fragment, wanted).select(wanted)
+            table = read_fragment(fragment, wanted).select(wanted)
             for name in wanted[: 2 if order else 1]:
                 if table[name].null_count:
                     raise ValueError(

@@ -27,16 +27,10 @@ from ar_models.tables.lists import Lists, element_types, is_nested
 from tasks.config.data import DataConfig
 from tasks.config.resources import Resources
 from tasks.data import profile, splits
-from tasks.data.datasets import (
-    BadFile,
-    Dataset,
-    Fragment,
-    check_columns,
-    check_types,
-    open_dataset,
-    read,
-)
+from tasks.data.datasets import BadFile, Dataset, open_dataset
+from tasks.data.fragments import Fragment, read_fragment
 from tasks.data.profile import Sketch
+from tasks.data.schema import check_columns, check_types
 from tasks.data.splits import SPLITS
 from tasks.runtime import cluster, manifest, storage
 
@@ -461,7 +455,7 @@ def sketch_moments(plan: Plan, fragment: Fragment) -> Sketch | str:
     column = plan.data.split.column
     assert column is not None
     try:
-        table = read(fragment, [column])
+        table = read_fragment(fragment, [column])
     except pa.ArrowInvalid as error:
         return _fault(plan, error)
     type = fragment.schema.field(column).type
@@ -502,7 +496,7 @@ def divide(plan: Plan, fragment: Fragment) -> Division:
     """Reads a fragment and finds the split of every row."""
     split = plan.data.split
     wanted = [*plan.carried, *([split.column] if split.column else [])]
-    table = read(fragment, wanted, dictionaries=True)
+    table = read_fragment(fragment, wanted, dictionaries=True)
     faults: list[tuple[int, str, str]] = []
     spoilt = np.zeros(table.num_rows, bool)
     wrong_text = splits.check_text(table)

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from ar_models.density import TableDensity
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
-from tasks.data import datasets
-from tasks.data.datasets import Fragment, OnBadFile
+from tasks.data.datasets import OnBadFile, open_dataset
+from tasks.data.fragments import Fragment, read_fragment
 from tasks.evaluation import compare_page, segments
 from tasks.evaluation.comparable import check_same_columns, comparable
 from tasks.evaluation.intervals import bootstrap_interval
@@ -53,7 +53,7 @@ def compare(
 
     Args:
         models: Folders of saved `TableDensity`s, local or S3.
-        source: The rows, as for `datasets.open_dataset`.
+        source: The rows, as for `open_dataset`.
         output: Folder to write; `{key}` in it stands for the job key.
         config: Intervals and segments.
         resources: Where it runs.
@@ -70,9 +70,7 @@ def compare(
         ValueError: The models differ in their columns, or cannot read the rows.
     """
     began = time.monotonic()
-    dataset = datasets.open_dataset(
-        source, rows_per_fragment=FRAGMENT, on_bad_file=on_bad_file
-    )
+    dataset = open_dataset(source, rows_per_fragment=FRAGMENT, on_bad_file=on_bad_file)
     pair = load(models[0]), load(models[1])
     same = check_same_columns(*pair, names=models)
     if not same.passed:
@@ -166,7 +164,7 @@ class Pair:
         first, second = (view.density for view in self.views)
         wanted = {*first.columns, *self.columns}
         try:
-            table = datasets.read(fragment, wanted)
+            table = read_fragment(fragment, wanted)
         except pa.ArrowInvalid as error:
             if self.on_bad_file == "stop":
                 raise ValueError(

@@ -27,7 +27,7 @@ from tasks.config.resources import Resources
 from tasks.evaluation import baseline, distances, held_out, segments, transforms
 from tasks.evaluation.intervals import bootstrap_interval, normal_half_width
 from tasks.evaluation.metric_names import metric_name
-from tasks.reports import figures
+from tasks.reports import evaluation_figures, figures
 from tasks.runtime import manifest, parts, storage
 from tasks.runtime.model_store import load
 
@@ -106,7 +106,7 @@ def evaluate(
         found = completed.metadata
         evaluation = summarise(density, found, read_rows(folder), config)
         storage.write_json(storage.join(folder, EVALUATION), evaluation)
-        figures.draw(folder, evaluation, read_rows(folder))
+        draw_figures(folder, evaluation, read_rows(folder))
         seconds = time.monotonic() - started
         finished = manifest.finish(
             folder,
@@ -392,6 +392,24 @@ def summarise(
             resamples=config.resamples,
         ),
     }
+
+
+def draw_figures(folder: str, evaluation: Json, rows: pa.Table) -> None:
+    """Draw the figures of an evaluation to figures/NAME.png in its directory."""
+    drawn = {
+        "columns": partial(evaluation_figures.draw_gains, evaluation["columns"]),
+        "calibration": partial(
+            evaluation_figures.draw_calibration, evaluation["columns"]
+        ),
+        "scores": partial(
+            evaluation_figures.draw_scores, rows["anomaly_score"].to_numpy()
+        ),
+    }
+    if evaluation["p_value_ks"] is not None:
+        drawn["p_values"] = partial(
+            evaluation_figures.draw_p_values, rows["p_value"].to_numpy()
+        )
+    figures.save_all(drawn, storage.join(folder, "figures"))
 
 
 def by_segment(rows: pa.Table, column: str, config: EvaluateConfig) -> list[Json]:

@@ -60,3 +60,10 @@ def read_batches(path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
     with filesystem.open_input_file(inner) as source:
         for batch in pq.ParquetFile(source).iter_batches(READ_ROWS, columns=columns):
             yield pa.Table.from_batches([batch])
+
+
+def read(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file, local or S3, or some of its columns."""
+    filesystem, inner = storage.resolve(path)
+    with filesystem.open_input_file(inner) as source:
+        return pq.read_table(source, columns=columns)

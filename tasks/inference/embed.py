@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from tasks.config.embed import EmbedConfig
 from tasks.config.resources import Resources
-from tasks.data import datasets
-from tasks.data.datasets import Fragment
+from tasks.data.fragments import Fragment, read_fragment
 from tasks.inference.quarantine import (
     QUARANTINE,
     QUARANTINE_COLUMNS,
@@ -143,7 +142,7 @@ class Embedder:
         """Write the part of a fragment and its quarantine; return the metadata."""
         wanted = {*self.density.encoder.names, *self.carried}
         try:
-            table = datasets.read(fragment, wanted)
+            table = read_fragment(fragment, wanted)
         except pa.ArrowInvalid as error:
             self.source.check_bad_file(error)
             empty = fragment.schema.empty_table()

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ar_models.density import put
-from tasks.data.datasets import Fragment
+from tasks.data.fragments import Fragment
 from tasks.inference import selection
 from tasks.inference.quarantine import QUARANTINE, quarantine_table, unreadable_rows
 from tasks.inference.scoring_plan import ScoringPlan, explain, measure, rule_of

@@ -13,8 +13,8 @@ from ar_models.density import DETAILS, TableDensity
 from ar_models.scoring.imputation import require_order_agnostic
 from tasks.config.impute import ImputeConfig
 from tasks.config.resources import Resources
-from tasks.data import datasets
-from tasks.data.datasets import Dataset, Fragment
+from tasks.data.datasets import Dataset, open_dataset
+from tasks.data.fragments import Fragment, read_fragment
 from tasks.runtime import model_store, parts
 from tasks.runtime.job import Job, JobResult
 
@@ -109,7 +109,7 @@ def open_checked(density: TableDensity, source: str, config: ImputeConfig) -> Da
         ValueError: It cannot, or a column has the name of an output column.
     """
     require_order_agnostic(density.model)
-    dataset = datasets.open_dataset(source, rows_per_fragment=config.rows_per_fragment)
+    dataset = open_dataset(source, rows_per_fragment=config.rows_per_fragment)
     model_store.check_readable(density, source, dataset.schema)
     added = {DETAILS: config.details, IMPUTATION: config.imputations > 1}
     for name, is_added in added.items():
@@ -139,7 +139,7 @@ class Imputer:
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write the part of a fragment and return its metadata."""
-        table = datasets.read(fragment)
+        table = read_fragment(fragment)
         modelled = set(self.density.columns)
         nulls = {name: table[name].null_count for name in table.column_names}
         nulls = {name: count for name, count in nulls.items() if count}

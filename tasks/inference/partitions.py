@@ -3,7 +3,8 @@
 import re
 from collections.abc import Mapping
 
-from tasks.data import datasets
+from tasks.data import hive
+from tasks.data.files import find_files
 from tasks.runtime import storage
 
 SortKey = list[tuple[int, int, str]]
@@ -15,7 +16,7 @@ def find_partitions(source: str) -> dict[str, str]:
     Args:
         source: The dataset, as for `datasets.open_dataset`.
     """
-    root, files = datasets.find_files(source)
+    root, files = find_files(source)
     found: dict[str, str] = {}
     for file in files:
         name = partition_of(file)
@@ -31,7 +32,7 @@ def partition_of(file: str) -> str:
     file's name without its suffix.
     """
     folder = file.rpartition("/")[0]
-    if any(datasets.HIVE.match(part) for part in folder.split("/")):
+    if any(hive.is_partition(part) for part in folder.split("/")):
         return folder
     return file.removesuffix(".parquet")
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from tasks.data.datasets import Fragment
+from tasks.data.fragments import Fragment
 
 QUARANTINE = "quarantine"
 """Directory of these tables within the results of a job."""

@@ -12,8 +12,9 @@ import pyarrow as pa
 from ar_models.density import LOG_PROB, TableDensity, check_given, check_modelled
 from tasks.config.resources import Resources
 from tasks.config.sample import SampleConfig
-from tasks.data import datasets
-from tasks.data.datasets import Dataset, Fragment
+from tasks.data.datasets import Dataset, open_dataset
+from tasks.data.fragments import Fragment, read_fragment
+from tasks.data.schema import check_columns
 from tasks.runtime import model_store, parts
 from tasks.runtime.job import Job, JobResult
 
@@ -149,10 +150,10 @@ def open_given(density: TableDensity, path: str, config: SampleConfig) -> Datase
             on, or a column with the name of an output column.
     """
     rows_per_fragment = max(1, config.rows_per_shard // config.samples_per_row)
-    dataset = datasets.open_dataset(path, rows_per_fragment=rows_per_fragment)
+    dataset = open_dataset(path, rows_per_fragment=rows_per_fragment)
     names = dataset.schema.names
     missing = config.null_is_missing
-    datasets.check_columns(dataset.schema, {"sample.null_is_missing": missing})
+    check_columns(dataset.schema, {"sample.null_is_missing": missing})
     check_modelled(density.encoder, missing)
     known = [name for name in density.columns if name in names]
     if not known:
@@ -213,7 +214,7 @@ class Sampler:
         config = self.config
         given = None
         if shard.given is not None:
-            given = repeat_rows(datasets.read(shard.given), config.samples_per_row)
+            given = repeat_rows(read_fragment(shard.given), config.samples_per_row)
         try:
             return self.density.sample(
                 shard.rows,

@@ -14,7 +14,8 @@ from typing import Any
 from ar_models.density import TableDensity, check_choices, scored_schema
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
-from tasks.data.datasets import Dataset, Fragment
+from tasks.data.datasets import Dataset
+from tasks.data.fragments import Fragment
 from tasks.inference import selection
 from tasks.inference.first_pass import MOST_ANOMALOUS, FirstPass
 from tasks.inference.quarantine import QUARANTINE_COLUMNS

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 from ar_models.density import TableDensity
 from ar_models.scoring.conformal import Rule
 from tasks.config.score import ScoreConfig
-from tasks.data import datasets
-from tasks.data.datasets import Fragment
+from tasks.data.fragments import Fragment, read_fragment
 from tasks.inference.source import Source
 from tasks.runtime import parts, storage
 
@@ -71,7 +70,7 @@ class ScoringPlan:
         Raises:
             ValueError: The file has changed since the dataset was opened.
         """
-        table = datasets.read(fragment, {*density.encoder.names, *self.carried})
+        table = read_fragment(fragment, {*density.encoder.names, *self.carried})
         if table.num_rows != fragment.rows:
             raise ValueError(
                 f"{fragment.path}: held {fragment.rows} rows in row groups "

@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from ar_models.density import TableDensity, put
 from ar_models.scoring.conformal import optional
-from tasks.data.datasets import Fragment
+from tasks.data.fragments import Fragment
 from tasks.inference.scoring_plan import ScoringPlan, explain, read_part
 from tasks.inference.selection import AnomalySelection
 from tasks.runtime import parts, storage

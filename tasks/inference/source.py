@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ar_models.density import TableDensity
-from tasks.data import datasets
-from tasks.data.datasets import Dataset, OnBadFile
+from tasks.data.datasets import Dataset, OnBadFile, open_dataset
+from tasks.data.schema import check_columns
 from tasks.runtime.model_store import check_readable
 
 
@@ -30,7 +30,7 @@ class Source:
         Args:
             rows_per_fragment: Maximum number of rows of a fragment.
         """
-        return datasets.open_dataset(
+        return open_dataset(
             self.path,
             rows_per_fragment=rows_per_fragment,
             on_bad_file=self.on_bad_file,
@@ -84,7 +84,7 @@ def carried_columns(
         ValueError: There is no such column, the output has another of that name, or
             the model cannot read the dataset.
     """
-    datasets.check_columns(dataset.schema, {"data.id": source.id_columns})
+    check_columns(dataset.schema, {"data.id": source.id_columns})
     check_readable(density, source.path, dataset.schema)
     partition = [key for key, _ in dataset.fragments[0].partition]
     carried = tuple(dict.fromkeys([*source.id_columns, *partition]))

@@ -1,22 +1,21 @@
-"""How many batches in a row have drifted."""
+"""The number of consecutive batches with drift."""
 
 from tasks.runtime import storage
 
 FILE = "drift.json"
 
 
-def count(folder: str, batch: str, *, drifted: bool) -> tuple[int, bool]:
-    """Notes what the monitor saw in a batch.
-
-    A batch that is looked at again counts once.
+def record(folder: str, batch: str, *, drifted: bool) -> tuple[int, bool]:
+    """Record whether a batch has drifted; repeating it changes nothing.
 
     Args:
-        folder: Of all results of a dataset.
-        batch: The job key of the monitor, which is another one for another batch.
-        drifted: Whether the batch has.
+        folder: Directory of all results of a dataset.
+        batch: Job key of the drift report, which identifies the batch.
+        drifted: Whether the batch has drifted.
 
     Returns:
-        How many in a row have drifted now, and whether this one was not yet known to.
+        The number of consecutive batches with drift, and whether this one is newly
+        among them.
     """
     path = storage.join(folder, FILE)
     known: list[str] = storage.read_json(path) if storage.exists(path) else []

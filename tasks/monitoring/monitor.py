@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from ar_models.tables.encoder import TableEncoder
 from tasks.config.monitor import MonitorConfig
 from tasks.config.resources import Resources
-from tasks.data import datasets
-from tasks.data.datasets import Fragment, OnBadFile
+from tasks.data.datasets import OnBadFile, open_dataset
+from tasks.data.fragments import Fragment, iter_tables
 from tasks.evaluation.metric_names import metric_name
 from tasks.monitoring import drift, drift_page, reference
 from tasks.monitoring.drift import Effect, Histogram, Size
@@ -70,7 +70,7 @@ def monitor(
 
     Args:
         model: Folder of a saved `TableDensity` with a reference, local or S3.
-        source: The new rows, as for `datasets.open_dataset`.
+        source: The new rows, as for `open_dataset`.
         output: Folder to write; `{key}` in it stands for the job key.
         config: What is drift; its `input` and `output` are not looked at.
         resources: Where it runs.
@@ -91,7 +91,7 @@ def monitor(
         FileExistsError: The output folder holds something else.
     """
     began = time.monotonic()
-    dataset = datasets.open_dataset(
+    dataset = open_dataset(
         source, rows_per_fragment=config.rows_per_fragment, on_bad_file=on_bad_file
     )
     density = load(model)
@@ -186,9 +186,7 @@ class Counter:
         histograms = reference.empty(self.reference)
         rows = 0
         try:
-            for table in datasets.batches(
-                fragment, reference.EXACT, self.density.columns
-            ):
+            for table in iter_tables(fragment, reference.EXACT, self.density.columns):
                 found = reference.count(self.density, self.reference, table, rng)
                 histograms = reference.add(histograms, found)
                 rows += table.num_rows

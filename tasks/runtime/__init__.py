@@ -1,4 +1,1 @@
-"""What every task runs on: storage, jobs and their manifests, Ray, progress reports.
-
-Nothing here knows what a job computes.
-"""
+"""What every job stands on: storage, manifests, parts, the Ray cluster and progress."""

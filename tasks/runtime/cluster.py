@@ -1,4 +1,4 @@
-"""Ray: starting it, and calls in tasks or actors whose results come in order."""
+"""Ray: started once and quietly, and bounded parallel calls in order."""
 
 import logging
 import math
@@ -21,30 +21,30 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RETRIES = 3
-"""Number of times that a call is repeated after its worker process died."""
+"""How often a call is repeated whose worker process died under it."""
 
 CANCEL_SECONDS = 10.0
-"""Seconds that cancelled calls have to remove their unfinished files."""
+"""How long to wait for cancelled calls that remove their unfinished files."""
 
 
 def connect(resources: Resources, *, cpus: int | None = None) -> None:
-    """Start a local Ray, or connect to the cluster at `RAY_ADDRESS`.
+    """Starts Ray in this process, or joins the cluster at `RAY_ADDRESS`.
 
-    Nothing happens if Ray is running already.
+    Does nothing when Ray runs already. A local Ray counts the processors by itself;
+    when more training workers are asked for than there are, it lets them share.
 
     Args:
-        resources: Number of training workers, and CPUs of each. If they need more CPUs
-            than the machine has, a local Ray is told that it has that many.
-        cpus: Number of CPUs that a local Ray schedules; all of the machine if None.
+        resources: Says how many training workers must find a place.
+        cpus: What a local Ray takes for the number of processors.
     """
     if ray.is_initialized():
         return
     options: dict[str, Any] = {}  # whatever ray.init takes
     address = os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
-        needed = resources.workers * (resources.cpus_per_worker or 1)
-        if cpus is None and needed > (os.cpu_count() or 1):
-            cpus = needed
+        wanted = resources.workers * (resources.cpus_per_worker or 1)
+        if cpus is None and wanted > (os.cpu_count() or 1):
+            cpus = wanted
         options = {"num_cpus": cpus, "include_dashboard": False}
     ray.init(
         address=address, log_to_driver=False, logging_level=logging.ERROR, **options
@@ -60,27 +60,27 @@ def stream(
     done: int = 0,
     parallel: int | None = None,
 ) -> Iterator[Result]:
-    """Call a function on every item in Ray tasks and yield the results in order.
+    """Calls `function` on every item in Ray tasks; yields the results in item order.
 
-    A call is repeated if its worker process died, so it must be idempotent. An
-    exception of a call is raised here unchanged, and running calls are cancelled; they
-    are also cancelled when the iterator is closed.
+    A call whose worker process died is repeated, so it must not matter whether it ran
+    before. If a call raises, that exception rises here as it was, and the calls under
+    way are stopped; so they are when the iterator is closed.
 
     Args:
-        function: A function that can be pickled; sent to the workers once.
+        function: Anything that pickles; shipped to the workers once.
         items: Small descriptions of work, such as fragments.
-        what: Name of the units in progress reports, such as "score: rows".
-        units: Returns the number of units of an item.
-        done: Number of units that were done before, for progress reports.
-        parallel: Maximum number of running calls; two per CPU if None, so that workers
-            need not wait for the driver. At most four times as many results wait in
-            memory for earlier ones.
+        what: Names the units in reports of progress, such as "score: rows".
+        units: How much work an item is.
+        done: Units that were done before, for the reports.
+        parallel: Calls under way at a time; two per processor if None, so that
+            workers need not wait for the driver. Results wait in memory for earlier
+            ones, four times as many at most.
     """
     items = list(items)
-    function_reference = ray.put(function)
+    shipped = ray.put(function)
     call: Any = ray.remote(_call).options(max_retries=RETRIES)  # Ray's types are loose
     yield from _in_order(
-        lambda item, slot: call.remote(function_reference, item),
+        lambda item, place: call.remote(shipped, item),
         items,
         what=what,
         units=units,
@@ -100,36 +100,35 @@ def stream_actors(
     gpus: float = 0.0,
     pool: "ActorPool | None" = None,
 ) -> Iterator[Result]:
-    """Call a function that is costly to make on every item in Ray actors.
+    """Like `stream`, with functions that are costly to make, such as loaded models.
 
-    Results come in order, as for `stream`. In an actor torch uses one thread: the last
-    digits of its results depend on the number of threads, and as many actors as CPUs
-    are faster than fewer actors with more threads.
+    In an actor torch has one thread: the last digits of its results depend on their
+    number, and as many actors as processors are faster than fewer with more threads.
 
     Args:
-        make: Makes the function, such as by loading a model; called once per actor.
-        items: Small descriptions of work, such as fragments.
-        what: Name of the units in progress reports, such as "score: rows".
-        units: Returns the number of units of an item.
-        done: Number of units that were done before, for progress reports.
-        actors: Number of actors; as many as the cluster has room for if None. Never
-            more than items.
-        gpus: Fraction of a GPU that each new actor gets.
-        pool: Actors to use and leave alive; new ones if None.
+        make: Makes the function; called once in every actor.
+        items: As for `stream`.
+        what: As for `stream`.
+        units: As for `stream`.
+        done: As for `stream`.
+        actors: Processes at work; as many as find a place if None. Never more than
+            items.
+        gpus: What part of a GPU each new one gets.
+        pool: The processes to take, which are left alive; new ones if None.
     """
     items = list(items)
-    make_reference = ray.put(make)
+    shipped = ray.put(make)
     with actor_pool(gpus) if pool is None else nullcontext(pool) as pool:
         workers = pool.take(min(actors or pool.capacity(), len(items)))
-        # On a shared cluster some actors may start late, or never. Work that waited for
-        # all of them could deadlock with other jobs that wait for ours.
+        # On a cluster that others use as well some may come late, or never: work that
+        # waited for them would wait for ever if the others wait for ours.
         arriving = {
-            worker.ready.options(max_task_retries=0).remote(): slot
-            for slot, worker in enumerate(workers)
+            worker.ready.options(max_task_retries=0).remote(): place
+            for place, worker in enumerate(workers)
         }
         yield from _in_order(
-            lambda item, slot: workers[slot % len(workers)].call.remote(
-                [make_reference], item
+            lambda item, place: workers[place % len(workers)].call.remote(
+                [shipped], item
             ),
             items,
             what=what,
@@ -141,13 +140,13 @@ def stream_actors(
 
 
 class ActorPool:
-    """Ray actors that several `stream_actors` share, since starting one takes seconds.
+    """Actors that work for several `stream_actors`, since it takes long to start one.
 
     Args:
-        gpus: Fraction of a GPU that each actor gets.
+        gpus: What part of a GPU each gets.
 
     Attributes:
-        workers: The actors that have been started.
+        workers: Those that were needed so far.
     """
 
     def __init__(self, gpus: float = 0.0) -> None:
@@ -155,23 +154,23 @@ class ActorPool:
         self.workers: list[Any] = []  # Ray's types are loose
 
     def capacity(self) -> int:
-        """Return the number of actors that fit the cluster, at most one per CPU.
+        """How many find a place in the cluster, one for each processor at most.
 
         Raises:
-            ValueError: The actors need GPUs and the cluster has none.
+            ValueError: There is no such GPU.
         """
         if not self.gpus:
             return cpu_count()
-        available = int(ray.cluster_resources().get("GPU", 0))
-        if not available:
+        there = int(ray.cluster_resources().get("GPU", 0))
+        if not there:
             raise ValueError(
                 f"resources.gpus_per_process is {self.gpus:g}, but the cluster has no "
                 "GPU; set it to 0, or add a node with one"
             )
-        return min(cpu_count(), available * math.floor(1 / self.gpus + 1e-9))
+        return min(cpu_count(), there * math.floor(1 / self.gpus + 1e-9))
 
     def take(self, count: int) -> list[Any]:
-        """Return the first `count` actors, starting those that are missing."""
+        """So many of them; those that lack are started."""
         worker: Any = ray.remote(Worker).options(
             num_cpus=1,
             num_gpus=self.gpus,
@@ -185,38 +184,34 @@ class ActorPool:
 
 @contextmanager
 def actor_pool(gpus: float = 0.0) -> Iterator[ActorPool]:
-    """Yield a pool whose actors are stopped at the end of the block.
-
-    Args:
-        gpus: Fraction of a GPU that each actor gets.
-    """
+    """A pool that ends with the block, each with that part of a GPU."""
     pool = ActorPool(gpus)
     try:
         yield pool
     finally:
-        for worker in pool.workers:
-            ray.kill(worker)
+        for each in pool.workers:
+            ray.kill(each)
 
 
 def cpu_count() -> int:
-    """Return the number of CPUs that Ray counts in the whole cluster."""
+    """The processors that Ray counts in the whole cluster."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def device() -> torch.device:
-    """Return the device of this process: the GPU that Ray assigned to it, or the CPU.
+    """Where this process is to compute: on the GPU that Ray gave it, if any.
 
     Raises:
-        RuntimeError: Ray assigned a GPU that torch cannot use.
+        RuntimeError: Ray gave it one, and torch cannot use it.
     """
     if not ray.is_initialized():
         return torch.device("cpu")
-    assigned = ray.get_runtime_context().get_accelerator_ids().get("GPU")
-    if not assigned:
+    given = ray.get_runtime_context().get_accelerator_ids().get("GPU")
+    if not given:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise RuntimeError(
-            f"Ray assigned GPU {', '.join(assigned)} to this process, but torch "
+            f"Ray gave this process GPU {', '.join(given)}, but torch "
             f"{torch.__version__} finds none; install a torch for that GPU and its "
             "driver on every node, or set resources.gpus_per_process: 0"
         )
@@ -228,25 +223,25 @@ def _call(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 class Worker:
-    """A Ray actor that makes a function at the first call for it and keeps it.
+    """An actor with a function that it makes at the first call for it.
 
-    The constructor does not make it, since Ray reports an exception there as the death
-    of the actor, and cannot restart an actor whose arguments are large.
+    It is not made in the constructor, since Ray reports what a constructor raises as
+    the death of the actor, and cannot restart one whose arguments are large.
     """
 
     def __init__(self) -> None:
-        self.function: tuple[str, Callable[[Any], Any]] | None = None
+        self.made: tuple[str, Callable[[Any], Any]] | None = None
 
     def ready(self) -> None:
-        """Return once the process is running."""
+        """Tells that the process is there."""
 
     def call(self, make: "list[ray.ObjectRef[Any]]", item: Any) -> Any:  # a result
-        # In a list, since Ray would fetch a bare reference again for every call.
+        # In a list, since Ray would fetch a bare reference anew for every call.
         name = make[0].hex()
-        if self.function is None or self.function[0] != name:
+        if self.made is None or self.made[0] != name:
             torch.set_num_threads(1)
-            self.function = name, ray.get(make[0])()
-        return self.function[1](item)
+            self.made = name, ray.get(make[0])()
+        return self.made[1](item)
 
 
 def _in_order(
@@ -259,43 +254,35 @@ def _in_order(
     parallel: int,
     arriving: "Mapping[ray.ObjectRef[Any], int] | None" = None,
 ) -> Iterator[Any]:
-    """Keep `parallel` calls running, each in a numbered slot, and yield in order.
+    """Keeps `parallel` calls under way, each in a numbered place; yields in order.
 
-    Args:
-        submit: Starts the call of an item in a slot.
-        items: The items.
-        what: Name of the units in progress reports.
-        units: Returns the number of units of an item.
-        done: Number of units that were done before.
-        parallel: Number of slots.
-        arriving: References that become ready when an actor has started, with the
-            actor's slot. Each actor has a second slot, which opens after its first
-            call, so that its next item is waiting when it finishes one.
+    Where `arriving` is given, a place is there as soon as what it is for has come, and
+    half of the places are second ones, which follow after the first call of the first.
     """
-    starting = dict(arriving or {})
-    second_slots = {slot: slot + len(starting) for slot in starting.values()}
+    opening = dict(arriving or {})
+    seconds = {place: place + len(opening) for place in opening.values()}
     total = done + sum(units(item) for item in items)
     report(logger, what, done, total)
-    slots = [] if starting else list(range(parallel))
-    running: dict[ray.ObjectRef[Any], tuple[int, int]] = {}
+    places = [] if opening else list(range(parallel))
+    waiting: dict[ray.ObjectRef[Any], tuple[int, int]] = {}
     finished: dict[int, Any] = {}
     submitted = yielded = 0
     try:
         while yielded < len(items):
             limit = min(len(items), yielded + 4 * parallel)
-            while slots and submitted < limit:
-                slot = slots.pop(0)
-                running[submit(items[submitted], slot)] = submitted, slot
+            while places and submitted < limit:
+                place = places.pop(0)
+                waiting[submit(items[submitted], place)] = submitted, place
                 submitted += 1
-            ready, _ = ray.wait([*running, *starting], num_returns=1)
-            if ready[0] in starting:
+            ready, _ = ray.wait([*waiting, *opening], num_returns=1)
+            if ready[0] in opening:
                 _result(ready[0], "a process", what)
-                slots.append(starting.pop(ready[0]))
+                places.append(opening.pop(ready[0]))
                 continue
-            index, slot = running.pop(ready[0])
-            slots.append(slot)
-            if slot in second_slots:
-                slots.append(second_slots.pop(slot))
+            index, place = waiting.pop(ready[0])
+            places.append(place)
+            if place in seconds:
+                places.append(seconds.pop(place))
             finished[index] = _result(ready[0], items[index], what)
             done += units(items[index])
             report(logger, what, done, total)
@@ -303,30 +290,30 @@ def _in_order(
                 yield finished.pop(yielded)
                 yielded += 1
     finally:
-        _cancel(list(running))
+        _cancel(list(waiting))
 
 
 def _result(
     reference: "ray.ObjectRef[Any]", item: object, what: str
 ) -> Any:  # a result
-    """Return the value of a call, or raise its exception with its own type."""
+    """The value, or what the call raised, in its own type and words."""
     try:
         return ray.get(reference)
     except RayTaskError as error:
         cause: BaseException = error.cause
         trace = re.sub(r"\x1b\[\d+m", "", str(error))
-        cause.add_note(f"raised in a Ray worker:\n{trace}")
+        cause.add_note(f"It was raised in a Ray worker:\n{trace}")
         raise cause from None
     except (WorkerCrashedError, OutOfMemoryError) as error:
         raise RuntimeError(
             f"{what}: worker processes died {RETRIES + 1} times on {item!r}; if "
-            "memory ran out, use smaller parts or fewer CPUs"
+            "memory ran out, make its parts smaller or the number of processors less"
         ) from error
 
 
-def _cancel(running: "list[ray.ObjectRef[Any]]") -> None:
-    """Cancel calls and give them time to remove their unfinished files."""
-    for reference in running:
+def _cancel(waiting: "list[ray.ObjectRef[Any]]") -> None:
+    """Stops calls and gives them time to remove their unfinished files."""
+    for reference in waiting:
         ray.cancel(reference)
-    if running:
-        ray.wait(running, num_returns=len(running), timeout=CANCEL_SECONDS)
+    if waiting:
+        ray.wait(waiting, num_returns=len(waiting), timeout=CANCEL_SECONDS)

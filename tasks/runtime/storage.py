@@ -1,4 +1,4 @@
-"""Local and S3 files, published atomically: readers see a whole file or none."""
+"""Files, local or on S3, that appear whole or not at all."""
 
 import errno
 import hashlib
@@ -14,17 +14,16 @@ from typing import Any
 import pyarrow.fs as pafs
 
 TEMPORARY = ".tmp-"
-"""Prefix of the names of unfinished files, which readers of directories skip."""
+"""Names of unfinished files start so; every reader of folders leaves them out."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Error codes for a full disk, an exhausted quota and the maximum file size."""
+"""No space on the device, within the quota, or below the limit of a file's size."""
 
 
 def resolve(path: str) -> tuple[pafs.FileSystem, str]:
-    """Return the file system of a path or URI, and the path within it.
+    """The file system of a path or URI, and the path within it.
 
-    The endpoint of S3 is `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL` if set, as for the
-    AWS tools.
+    S3 takes its endpoint from `AWS_ENDPOINT_URL` when set, as the AWS tools do.
     """
     if path.startswith("s3://"):
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get(
@@ -38,18 +37,18 @@ def resolve(path: str) -> tuple[pafs.FileSystem, str]:
 
 
 def join(folder: str, *names: str) -> str:
-    """Join a directory and the names below it with slashes."""
+    """`folder` and what is below it, joined with slashes."""
     return "/".join([folder.rstrip("/"), *names])
 
 
 def exists(path: str) -> bool:
-    """Return whether a file or directory exists at `path`."""
+    """Whether a file or folder stands at `path`."""
     filesystem, inner = resolve(path)
     return bool(filesystem.get_file_info(inner).type != pafs.FileType.NotFound)
 
 
 def list_files(folder: str) -> list[str]:
-    """Return the sorted names of the finished files directly in a directory."""
+    """Sorted names of the finished files in `folder`, not of those below."""
     return sorted(
         info.base_name
         for info in _list(folder)
@@ -58,19 +57,19 @@ def list_files(folder: str) -> list[str]:
 
 
 def list_folders(folder: str) -> list[str]:
-    """Return the sorted names of the subdirectories of a directory."""
+    """Sorted names of the folders in `folder`."""
     return sorted(
         info.base_name for info in _list(folder) if info.type == pafs.FileType.Directory
     )
 
 
 def list_entries(folder: str) -> list[str]:
-    """Return the sorted names of all files and subdirectories, also unfinished ones."""
+    """Sorted names of all files and folders in `folder`, unfinished ones too."""
     return sorted(info.base_name for info in _list(folder))
 
 
 def file_sizes(folder: str) -> dict[str, int]:
-    """Return the size in bytes of every file below a directory, by relative path."""
+    """Bytes of every file in `folder` and below, by its path from there."""
     _, inner = resolve(folder)
     return {
         info.path[len(inner) :].lstrip("/"): info.size
@@ -80,13 +79,13 @@ def file_sizes(folder: str) -> dict[str, int]:
 
 
 def file_size(path: str) -> int:
-    """Return the size of a file in bytes."""
+    """Bytes of a file."""
     filesystem, inner = resolve(path)
     return int(filesystem.get_file_info(inner).size)
 
 
 def _list(folder: str, recursive: bool = False) -> list[pafs.FileInfo]:
-    """List the entries of a directory; an absent one has none."""
+    """What is in a folder; nothing if there is none."""
     filesystem, inner = resolve(folder)
     selector = pafs.FileSelector(inner, allow_not_found=True, recursive=recursive)
     found: list[pafs.FileInfo] = filesystem.get_file_info(selector)
@@ -94,7 +93,7 @@ def _list(folder: str, recursive: bool = False) -> list[pafs.FileInfo]:
 
 
 def delete(path: str) -> None:
-    """Delete a file or a directory with its content, if it exists."""
+    """Deletes a file or a folder with all below it; nothing there is no error."""
     filesystem, inner = resolve(path)
     kind = filesystem.get_file_info(inner).type
     if kind == pafs.FileType.Directory:
@@ -104,9 +103,9 @@ def delete(path: str) -> None:
 
 
 def delete_unfinished(folder: str) -> None:
-    """Delete the temporary files that killed writers left below a local directory.
+    """Deletes what killed writers left in a local `folder` and below.
 
-    No writer may be running. On S3 there are no such files.
+    No writer may be alive. On S3 there are no unfinished files.
     """
     if not isinstance(resolve(folder)[0], pafs.LocalFileSystem):
         return
@@ -116,10 +115,10 @@ def delete_unfinished(folder: str) -> None:
 
 
 def make_folder(folder: str) -> None:
-    """Create a local directory and its parents; it may exist already.
+    """Makes a local folder and those above it; it may be there already.
 
     Raises:
-        OSError: The permission is missing, or a file has the name of a directory.
+        OSError: There is no right to, or a file stands in the way.
     """
     path = Path(resolve(folder)[1])
     try:
@@ -130,16 +129,13 @@ def make_folder(folder: str) -> None:
 
 @contextmanager
 def publish(path: str) -> Iterator[Path]:
-    """Yield a local path to write to, and publish the file when the block succeeds.
+    """A local path to write to, which appears at `path` if the block ends well.
 
-    A local file is written to the same directory, flushed to disk and renamed; a remote
-    one is written to a temporary file and uploaded in one request.
-
-    Args:
-        path: Where the file is published, local or S3.
+    Local files are written beside their goal, flushed to disk and renamed; others are
+    written to a temporary file and uploaded in one piece.
 
     Raises:
-        OSError: The disk is full, or the permission to write is missing.
+        OSError: There is no space or no right to write; the message says where.
     """
     filesystem, inner = resolve(path)
     local = isinstance(filesystem, pafs.LocalFileSystem)
@@ -155,7 +151,7 @@ def publish(path: str) -> Iterator[Path]:
         else:
             pafs.copy_files(str(unfinished), inner, destination_filesystem=filesystem)
     except OSError as error:
-        # Once the file exists, a missing permission concerns something else.
+        # Once the file is there, a right that lacks is one to something else.
         if error.errno not in NO_SPACE and os.path.exists(unfinished):
             raise
         raise _explained(error, path, folder) from error
@@ -165,7 +161,7 @@ def publish(path: str) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Flush a file's content, or a directory's list of names, to the disk."""
+    """Waits until a file's content, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -174,38 +170,38 @@ def _flush(path: Path) -> None:
 
 
 def _explained(error: OSError, path: str, folder: Path) -> OSError:
-    """Return the error to raise for a failed write, with its remedy."""
-    # os.path.exists is false for a path that may not be read; Path.exists raises.
-    existing = next(p for p in [folder, *folder.parents] if os.path.exists(p))
+    """What to raise for an error in writing to `folder`; says what would do."""
+    # os.path calls a place that may not be looked at missing; Path would raise.
+    there = next(p for p in [folder, *folder.parents] if os.path.exists(p))
     if error.errno in NO_SPACE:
         return OSError(
-            f"{path}: no space left in {existing}; free some and run again, finished "
+            f"{path}: no space left in {there}; free some and run again, finished "
             "files are kept"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return PermissionError(
-            f"{path}: no permission to write in {existing}; change its permissions "
-            "or choose another directory"
+            f"{path}: no right to write in {there}; change its permissions or name "
+            "another folder"
         )
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return NotADirectoryError(
-            f"{path}: {existing} is a file, not a directory; choose another directory"
+            f"{path}: {there} is a file, not a folder; name another folder"
         )
     return type(error)(f"{path}: cannot be written: {error}")
 
 
 def write_json(path: str, content: Any) -> None:  # any JSON-able value
-    """Publish a value as indented JSON."""
+    """Publishes `content` as indented JSON."""
     with publish(path) as unfinished:
         unfinished.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_json(path: str) -> Any:  # any JSON value
-    """Read a JSON file.
+    """The JSON value in the file at `path`.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        ValueError: The file is not JSON.
+        FileNotFoundError: There is no such file.
+        ValueError: It is not JSON.
     """
     filesystem, inner = resolve(path)
     with filesystem.open_input_stream(inner) as stream:
@@ -217,7 +213,7 @@ def read_json(path: str) -> Any:  # any JSON value
 
 
 def checksum(path: str) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits."""
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
     filesystem, inner = resolve(path)
     digest = hashlib.sha256()
     with filesystem.open_input_stream(inner) as stream:
@@ -227,7 +223,7 @@ def checksum(path: str) -> str:
 
 
 def fetch(folder: str, target: Path) -> Path:
-    """Return a local directory as it is, or copy a remote one to `target`."""
+    """A local copy of `folder`, or the folder itself where it is local already."""
     filesystem, inner = resolve(folder)
     if isinstance(filesystem, pafs.LocalFileSystem):
         return Path(inner)

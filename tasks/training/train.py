@@ -30,7 +30,7 @@ from tasks.config.model import ModelConfig
 from tasks.config.resources import Resources
 from tasks.config.train import TrainConfig
 from tasks.monitoring import reference
-from tasks.runtime import cluster, manifest, model_store, progress, storage
+from tasks.runtime import cluster, manifest, progress, storage
 from tasks.training import orderings
 from tasks.training.trainer import BEST, Record, read_state
 from tasks.training.warm_start import facts, network
@@ -110,11 +110,6 @@ def train(
     finished = manifest.claim(output, key, overwrite=overwrite)
     done = finished is not None
     if finished is None:
-        behind = None
-        if training.background:
-            behind = background(
-                prepared, model, training, output, resources, checkpoints
-            )
         folder = checkpoints or f"{output.rstrip('/')}.training"
         config = {
             "key": key,
@@ -128,45 +123,12 @@ def train(
             "checkpoint_seconds": resources.checkpoint_seconds,
         }
         checkpoint = fit(config, folder, resources, on_metrics or ignore)
-        finished = publish(checkpoint, config, source, output, begin, behind)
+        finished = publish(checkpoint, config, source, output, begin)
         storage.delete(storage.join(folder, key) if checkpoints else folder)
-        if behind is not None:
-            storage.delete(behind)
     elif on_metrics is not None:
         for record in finished["history"]:
             on_metrics(record)
     return summary(output, finished) | {"done": done}
-
-
-def background(
-    prepared: str,
-    model: ModelConfig,
-    training: TrainConfig,
-    output: str,
-    resources: Resources,
-    checkpoints: str | None,
-) -> str:
-    """Trains the network that the statistic `ratio` compares with; its folder.
-
-    It is the same network, which learns from rows of which a share of the values is
-    replaced by other rows': it knows what is common to all rows and little of how
-    columns hang together. It stands beside the folder of the model until that is
-    written.
-
-    Reference:
-        Ren, Liu, Fertig, Snoek, Poplin, DePristo, Dillon, Lakshminarayanan, Likelihood
-        ratios for out-of-distribution detection, 2019.
-        https://arxiv.org/abs/1906.02845
-    """
-    mutated = training.model_copy(
-        update={"swap_noise": training.background, "background": 0.0}
-    )
-    folder = f"{output.rstrip('/')}.background"
-    logger.info("the background learns first, from mutated rows")
-    trained = train(
-        prepared, model, mutated, folder, resources, checkpoints=checkpoints
-    )
-    return str(trained["path"])
 
 
 def resolved(
@@ -412,7 +374,6 @@ def publish(
     source: dict[str, Any],  # JSON values
     output: str,
     begin: dict[str, Any] | None = None,  # JSON values
-    behind: str | None = None,
 ) -> dict[str, Any]:  # JSON-able values
     """Writes the model folder from the last checkpoint; its manifest.
 
@@ -422,7 +383,6 @@ def publish(
         source: The manifest of the prepared dataset.
         output: The claimed folder.
         begin: Facts about the model that training went on from.
-        behind: Folder of the model that is its background.
     """
     with checkpoint.as_directory() as folder:
         position = read_state(Path(folder))
@@ -444,7 +404,6 @@ def publish(
             "split_rule": split_rule(config["prepared"], source),
             "start": begin,
         },
-        background=None if behind is None else model_store.load(behind).model,
     )
     rows = source["rows"]["calibration"]
     density.calibration = calibrate(density, config["prepared"], rows)

@@ -386,7 +386,7 @@ def test_an_unknown_format_is_refused(density: TableDensity, tmp_path: Path) -> 
     density.save(tmp_path)
     content = json.loads((tmp_path / "model.json").read_text())
     (tmp_path / "model.json").write_text(json.dumps(content | {"format": 99}))
-    with pytest.raises(ValueError, match="has format 99, this version reads 1"):
+    with pytest.raises(ValueError, match="has format 99, this version reads 2"):
         TableDensity.load(tmp_path)
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from flows.cli import main
-from flows.cli.config_reference import sections
+from flows.cli.config_reference import sections_of
 from tasks.config.root import Config
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def keys(section: type[BaseModel], prefix: str = "") -> set[str]:
     found: set[str] = set()
     for name, field in section.model_fields.items():
         found.add(prefix + name)
-        for choice in sections(field.annotation):
+        for choice in sections_of(field.annotation):
             found |= keys(choice, f"{prefix}{name}.")
     return found
 

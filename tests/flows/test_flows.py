@@ -135,7 +135,7 @@ def test_a_challenger_that_is_not_better_is_refused(
     ]
     assert "improvement" in failed
     page = Path(content["report"]).read_text()
-    assert "<h2>The gate</h2>" in page
+    assert "<h2>Promotion gate</h2>" in page
     assert "column/count" in page
     run = MlflowClient().get_run(content["run_id"])
     assert run.data.metrics["gate/improvement_passed"] == 0
@@ -459,7 +459,7 @@ def no_rows(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "settings", "said"),
     [
-        (shutil.rmtree, [], ["no such file or folder"]),
+        (shutil.rmtree, [], ["no such file or directory"]),
         (lambda folder: (folder / "part-0.parquet").unlink(), [], ["no"]),
         (not_parquet, [], ["part-1.parquet", "Parquet"]),
         (truncated, [], ["part-1.parquet"]),

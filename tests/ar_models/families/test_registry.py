@@ -95,7 +95,7 @@ def test_a_mistake_is_named(model: str, message: str, tmp_path: Path) -> None:
 def test_pixelcnn_wants_to_know_where_the_pixels_are(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("name: a\ndata: {path: x}\nmodel: {family: pixelcnn}\n")
-    with pytest.raises(ValueError, match=r"pixelcnn is for one image per row; say"):
+    with pytest.raises(ValueError, match=r"pixelcnn is for one image per row; name"):
         load(path)
 
 

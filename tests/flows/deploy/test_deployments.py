@@ -127,7 +127,7 @@ def test_lasting_drift_gets_an_automation(server: None) -> None:
 
 def test_batches_in_a_row_are_counted_once_each(tmp_path: Path) -> None:
     seen = [("a", True), ("b", True), ("b", True), ("c", False), ("d", True)]
-    found = [drift_streak.count(str(tmp_path), key, drifted=d) for key, d in seen]
+    found = [drift_streak.record(str(tmp_path), key, drifted=d) for key, d in seen]
     assert found == [(1, True), (2, True), (2, False), (0, False), (1, True)]
 
 

@@ -14,7 +14,7 @@ from ar_models.tables.encoder import TableEncoder
 from tasks.config.data import DataConfig, SplitConfig
 from tasks.config.resources import Resources
 from tasks.data import prepare, profile, splits
-from tasks.data.datasets import read
+from tasks.data.fragments import read_fragment
 from tasks.data.prepare import ENCODED
 from tasks.data.splits import SPLITS
 from tasks.runtime import manifest, storage
@@ -603,4 +603,4 @@ def test_the_raw_columns_of_a_split_can_be_read_as_the_dataset(tmp_path: Path) -
     again = prepare.open_checked(DataConfig(path=str(tmp_path / "out" / "train")))
     raw = prepare.open_checked(DataConfig(path=str(source)))
     assert again.schema.equals(raw.schema)
-    assert read(again.fragments[0]).schema.equals(raw.schema)
+    assert read_fragment(again.fragments[0]).schema.equals(raw.schema)

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
-from tasks.evaluation import evaluate, held_out, report
+from tasks.evaluation import evaluate, held_out
 from tasks.runtime.model_store import load
 from tests.support.model_pair import ModelPair
 
@@ -142,51 +142,6 @@ def test_another_jobs_folder_is_refused(pair: ModelPair) -> None:
 def test_without_test_rows_there_is_nothing_to_judge() -> None:
     with pytest.raises(ValueError, match="data.split.test"):
         held_out.list_test_files("prepared", {"files": [{"path": "test/a", "rows": 0}]})
-
-
-@pytest.fixture(scope="module")
-def page(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("report")
-    path = report.report(
-        pair.models["strong"],
-        pair.prepared,
-        pair.evaluations["strong"]["path"],
-        str(output),
-    )
-    return Path(path)
-
-
-def test_the_report_needs_nothing_else(page: Path) -> None:
-    text = page.read_text()
-    assert page.name == "report.html"
-    assert "http" not in text
-    assert "<script" not in text and "<link" not in text
-    assert text.count("<img") == text.count('src="data:image/png;base64,') == 6
-
-
-def test_the_report_escapes_what_comes_from_data(page: Path) -> None:
-    text = page.read_text()
-    assert "kind &lt;b&gt;" in text
-    assert "kind <b>" not in text
-
-
-def test_the_report_tells_figures_columns_and_reasons(
-    page: Path, found: dict[str, Any]
-) -> None:
-    text = page.read_text()
-    assert f"{found['nll']:.3f} nats" in text
-    assert all(f"<td>{name}</td>" in text for name in ("count", "amount", "large"))
-    assert "nothing" in text and "all null" in text
-    assert text.count('<div class="odd">') == 10
-    assert "expected" in text
-
-
-def test_the_same_report_is_not_written_again(pair: ModelPair, page: Path) -> None:
-    before = page.stat().st_mtime_ns
-    evaluation = pair.evaluations["strong"]["path"]
-    models = pair.models
-    report.report(models["strong"], pair.prepared, evaluation, str(page.parent))
-    assert page.stat().st_mtime_ns == before
 
 
 def test_figures_are_images_of_some_size(pair: ModelPair) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
-from tasks.config.root import Config
 from tasks.config.score import ScoreConfig
 from tasks.evaluation import compare, evaluate, report, segments
 from tests.support.model_pair import ModelPair
@@ -115,16 +114,6 @@ def test_columns_that_cannot_serve_are_named(
             EvaluateConfig(**change),
             Resources(),
         )
-
-
-def test_a_label_is_carried_and_not_modelled() -> None:
-    content = {"name": "a", "data": {"path": "p", "id": ["k"], "exclude": ["y", "z"]}}
-    plain = Config.model_validate(content)
-    assert plain.learned == plain.data
-    labelled = Config.model_validate(content | {"evaluate": {"label": "y"}})
-    assert labelled.learned.id == ("k", "y")
-    assert labelled.learned.exclude == ("z",)
-    assert labelled.data == plain.data
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,8 @@ from ar_models.scoring import statistics
 from ar_models.scoring.explanation import text
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
-from tasks.data import datasets
+from tasks.data.datasets import open_dataset
+from tasks.data.fragments import Fragment
 from tasks.inference import first_pass, score, selection
 from tasks.inference.scoring_plan import FIRST_PASS, ScoringPlan, rule_of
 from tasks.inference.source import Source
@@ -242,7 +243,7 @@ def test_a_job_stopped_anywhere_is_completed_to_the_same_bytes(
         raise KeyboardInterrupt
 
     class Once(score.FirstPass):
-        def __call__(self, fragment: datasets.Fragment) -> Any:
+        def __call__(self, fragment: Fragment) -> Any:
             asked.append(fragment.index)
             if stage == "FirstPass" and fragment.index == 1 and len(asked) == 2:
                 raise KeyboardInterrupt
@@ -401,7 +402,7 @@ def test_rows_without_a_finite_score_go_to_quarantine(
     monkeypatch.setattr(first_pass, "measure", broken)
     # All that are left are flagged, and explained in the second pass.
     config = CONFIG.model_copy(update={"budget": 10**6})
-    dataset = datasets.open_dataset(str(source), rows_per_fragment=400)
+    dataset = open_dataset(str(source), rows_per_fragment=400)
     plan = ScoringPlan(
         small_model, Source(str(source)), str(tmp_path), config, ("id",), {}, "k"
     )
@@ -434,7 +435,7 @@ def test_a_file_that_changes_while_it_is_scored_is_noticed(
 ) -> None:
     copy = tmp_path / "rows.parquet"
     shutil.copy(source, copy)
-    dataset = datasets.open_dataset(str(copy), rows_per_fragment=400)
+    dataset = open_dataset(str(copy), rows_per_fragment=400)
     pq.write_table(small_table(900), copy, row_group_size=150)
     plan = ScoringPlan(
         small_model, Source(str(copy)), str(tmp_path), CONFIG, ("id",), {}, "k"

@@ -473,33 +473,3 @@ def test_a_worker_stops_when_nobody_listens(prepared: str) -> None:
 
     assert returned == {"stopped": None}
     assert [kind for kind, _ in told] == ["steps"]
-
-
-def test_a_background_learns_beside_the_model(
-    undisturbed: dict[str, Any], prepared: str, root: Path
-) -> None:
-    quick = TRAINING.model_copy(update={"epochs": 2, "background": 0.5})
-    heard: list[Record] = []
-
-    made = train.train(
-        prepared,
-        MODEL,
-        quick,
-        str(root / "backed" / "{key}"),
-        resources(root),
-        on_metrics=heard.append,
-    )
-
-    folder = Path(made["path"])
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
-    # Of the model alone, which learns as it would without.
-    assert [record["epoch"] for record in heard] == [1, 2]
-    density = TableDensity.load(folder)
-    rows = pq.read_table(Path(prepared) / "calibration")
-    assert density.background is not None
-    behind = TableDensity(density.encoder, density.background)
-    assert density.log_prob(rows).mean() > behind.log_prob(rows).mean()
-    ratio = behind.log_prob(rows) - density.log_prob(rows)
-    np.testing.assert_allclose(density.calibration["ratio"], ratio, atol=1e-3)
-    listed = storage.read_json(str(folder / manifest.MANIFEST))["files"]
-    assert "background.safetensors" in {entry["path"] for entry in listed}

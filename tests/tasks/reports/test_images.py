@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from ar_models.tables.encoder import Image
-from tasks.reports import figures
+from tasks.reports import images
 
 
 def test_images_stand_row_by_row_whichever_way_they_are_stored() -> None:
@@ -16,18 +16,18 @@ def test_images_stand_row_by_row_whichever_way_they_are_stored() -> None:
     expected = values.reshape(2, 2, 3, 1)
 
     names = tuple(block.column_names)
-    found = figures.pixels(block, Image(names, (2, 3, 1)))
+    found = images.read_pixels(block, Image(names, (2, 3, 1)))
     np.testing.assert_array_equal(found, expected)
     for table in (lists, nested):
-        found = figures.pixels(table, Image(("x",), (2, 3, 1)))
+        found = images.read_pixels(table, Image(("x",), (2, 3, 1)))
         np.testing.assert_array_equal(found, expected)
-    coloured = figures.pixels(lists, Image(("x",), (1, 2, 3)))
+    coloured = images.read_pixels(lists, Image(("x",), (1, 2, 3)))
     np.testing.assert_array_equal(coloured[:, 0], values.reshape(2, 2, 3))
 
 
 def test_an_image_that_is_null_is_black() -> None:
     table = pa.table({"x": pa.array([[1, 2], None], pa.list_(pa.int64()))})
-    found = figures.pixels(table, Image(("x",), (1, 2, 1)))
+    found = images.read_pixels(table, Image(("x",), (1, 2, 1)))
     assert found.ravel().tolist() == [1, 2, 0, 0]
 
 
@@ -38,10 +38,10 @@ def test_a_grid_shows_each_image_in_its_place(channels: int) -> None:
     rows = rng.integers(0, 255, (70, 6 * channels))
     table = pa.table({"x": rows.tolist()})
 
-    figure = figures.images([table, table.slice(0, 3)], image)
+    figure = images.draw_images([table, table.slice(0, 3)], image)
 
     whole, few = (np.asarray(axes.images[0].get_array()) for axes in figure.axes)
-    pixels = figures.pixels(table, image)
+    pixels = images.read_pixels(table, image)
     low, high = pixels[:64].min(), pixels[:64].max()
     scaled = (pixels - low) / (high - low)
     tile = whole[2 * 2 : 3 * 2, 5 * 3 : 6 * 3]  # row 2, column 5
@@ -55,7 +55,7 @@ def test_figures_of_pixels_stand_in_their_places() -> None:
         {"name": name, "nll": k, "gain": -k, "ks": k / 10}
         for k, name in enumerate(["d", "z", "a", "b", "c"])
     ]
-    figure = figures.of_pixels(columns, image)
+    figure = images.draw_pixel_maps(columns, image)
     drawn = [np.asarray(a.images[0].get_array()) for a in figure.axes if a.get_title()]
     np.testing.assert_array_equal(drawn[0], [[2, 3], [4, 0]])
     np.testing.assert_array_equal(drawn[1], [[-2, -3], [-4, 0]])

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from ar_models.tables.encoder import TableEncoder
-from tasks.reports import summaries
+from tasks.reports.list_columns import flatten_lists
 from tests.ar_models.tables.test_lists import fit
 
 NOTE = pa.struct([("on", pa.bool_()), ("name", pa.string())])
@@ -38,7 +38,7 @@ def encoder() -> TableEncoder:
 
 
 def test_lists_become_plain_columns(encoder: TableEncoder) -> None:
-    (found,), names = summaries.summarised([table()], encoder)
+    (found,), names = flatten_lists([table()], encoder)
 
     assert set(names) == {"text", "notes", "sizes", "image"}
     assert found.column_names[0] == "plain"
@@ -57,7 +57,7 @@ def test_lists_become_plain_columns(encoder: TableEncoder) -> None:
 def test_the_first_table_says_which_elements_are_told(encoder: TableEncoder) -> None:
     other = table().set_column(0, "text", pa.array(["zz", "za", "", "b"]))
 
-    (first, second), names = summaries.summarised([table(), other], encoder)
+    (first, second), names = flatten_lists([table(), other], encoder)
 
     assert first.column_names == second.column_names
     assert not any("z" in name for name in names["text"])
