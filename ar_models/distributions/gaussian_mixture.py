@@ -9,15 +9,15 @@ from torch import Tensor
 
 from ar_models.distributions import entropy
 from ar_models.distributions.mixtures import (
-    MAX_LOG_SCALE,
     UNIFORM_MARGIN,
     Mixture,
     mixture_constants,
 )
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.softmax import stable_log
-from ar_models.kernels import mixtures as kernels
-from ar_models.kernels.compiled import run_kernel, use_kernel
+from ar_models.kernels.compiled import use_kernel
+from ar_models.kernels.mixture_entropies import gaussian_entropy
+from ar_models.kernels.mixtures import gaussian_log_prob, gaussian_tails
 from ar_models.variables import Variable
 
 MIN_LOG_SCALE = math.log(5e-3)
@@ -48,28 +48,19 @@ class GaussianMixture(Mixture):
         z = self.scaled(x).clamp(-MAX_SCALED_VALUE, MAX_SCALED_VALUE)
         constant = 0.5 * math.log(2 * math.pi) + self.scale.log()
         if use_kernel(parameters):
-            (result,) = run_kernel(
-                kernels.log_prob_of_normals,
-                parameters,
-                z,
-                self.min_log_scale,
-                MAX_LOG_SCALE,
-            )
-            return result - constant
+            return self.run_kernel(gaussian_log_prob, parameters, z)[0] - constant
         log_weight, location, log_scale = self.unpack(parameters)
         u = (z.unsqueeze(-1) - location) * torch.exp(-log_scale)
         log_densities = log_weight - 0.5 * u.square() - log_scale
         return log_densities.logsumexp(-1) - constant
 
     def _entropy_by_kernel(self, parameters: Tensor) -> Tensor:
-        (scaled,) = run_kernel(
-            kernels.entropy_of_normals,
-            parameters,
-            self.min_log_scale,
-            MAX_LOG_SCALE,
-            entropy.normal_nodes(parameters),
+        nodes = entropy.normal_nodes(parameters)
+        x = parameters[..., 0]  # not used
+        return (
+            self.run_kernel(gaussian_entropy, parameters, x, nodes)[0]
+            + self.scale.log()
         )
-        return scaled + self.scale.log()
 
     def _entropy_of_rows(self, parameters: Tensor) -> Tensor:
         log_weight, location, log_scale = self.unpack(parameters)
@@ -90,14 +81,7 @@ class GaussianMixture(Mixture):
     ) -> Tensor:
         z = self.scaled(x).clamp(-MAX_SCALED_VALUE, MAX_SCALED_VALUE)
         if use_kernel(parameters):
-            less, more = run_kernel(
-                kernels.log_sides_of_normals,
-                parameters,
-                z,
-                self.min_log_scale,
-                MAX_LOG_SCALE,
-                results=2,
-            )
+            less, more = self.run_kernel(gaussian_tails, parameters, z, results=2)
         else:
             log_weight, location, log_scale = self.unpack(parameters)
             u = (z.unsqueeze(-1) - location) * torch.exp(-log_scale)

@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 from ar_models.distributions import entropy
 from ar_models.distributions.mixtures import (
-    MAX_LOG_SCALE,
     UNIFORM_MARGIN,
     Mixture,
     mixture_constants,
 )
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.softmax import stable_log
-from ar_models.kernels import mixtures as kernels
-from ar_models.kernels.compiled import run_kernel, use_kernel
+from ar_models.kernels.compiled import use_kernel
+from ar_models.kernels.mixture_entropies import logistic_entropy
+from ar_models.kernels.mixtures import logistic_log_prob, logistic_tails
 from ar_models.variables import MAX_INTEGER, Variable
 
 MIN_SCALE = 1e-3
@@ -73,10 +73,7 @@ class LogisticMixture(Mixture):
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         if use_kernel(parameters):
-            (result,) = run_kernel(
-                kernels.log_prob_of_logistics, parameters, x, *self._kernel_arguments()
-            )
-            return result
+            return self.run_kernel(logistic_log_prob, parameters, x)[0]
         log_weight, location, log_scale = self.unpack(parameters)
         on_atoms, rest = self._split(log_weight)
         mass = self._log_mass(location, log_scale, x.unsqueeze(-1)).squeeze(-2)
@@ -87,10 +84,8 @@ class LogisticMixture(Mixture):
             terms = torch.cat([atom, terms], -1)
         return terms.logsumexp(-1)
 
-    def _kernel_arguments(self) -> tuple[Tensor, float, Tensor, Tensor]:
-        """Return the constants of the variables as kernels take them."""
-        constants = self.location, self.scale, self.lower, self.upper
-        return self.min_log_scale, MAX_LOG_SCALE, torch.stack(constants, -1), self.atoms
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        return self.lower, self.upper
 
     def _split(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Divide weights into those of the atoms and those of the components."""
@@ -118,15 +113,13 @@ class LogisticMixture(Mixture):
         return torch.where(low, at_low, at_high)
 
     def _entropy_by_kernel(self, parameters: Tensor) -> Tensor:
-        (result,) = run_kernel(
-            kernels.entropy_of_logistics,
-            parameters,
-            *self._kernel_arguments(),
+        options = (
             entropy.logistic_nodes(parameters),
             entropy.LOGISTIC_NODES_SCALE,
             entropy.NEGLIGIBLE_OVERLAP,
         )
-        return result
+        x = parameters[..., 0]  # not used
+        return self.run_kernel(logistic_entropy, parameters, x, *options)[0]
 
     def _entropy_of_rows(self, parameters: Tensor) -> Tensor:
         log_weight, location, log_scale = self.unpack(parameters)
@@ -172,13 +165,7 @@ class LogisticMixture(Mixture):
         if log_prob is None:
             log_prob = self.log_prob(parameters, x)
         if use_kernel(parameters):
-            below, above = run_kernel(
-                kernels.log_sides_of_logistics,
-                parameters,
-                x,
-                *self._kernel_arguments(),
-                results=2,
-            )
+            below, above = self.run_kernel(logistic_tails, parameters, x, results=2)
         else:
             unpacked = self.unpack(parameters)
             below = self._log_beyond(*unpacked, x, -1, self.lower)

@@ -1,7 +1,7 @@
 """What Gaussian and logistic mixtures of numeric variables have in common."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from ar_models.distributions.sampling import (
     SamplingParams,
     sample_categorical,
 )
-from ar_models.kernels.compiled import use_kernel
+from ar_models.kernels.compiled import run_kernel, use_kernel
 from ar_models.variables import Variable
 
 MAX_LOG_SCALE = math.log(1e4)
@@ -73,6 +73,46 @@ class Mixture(GroupDistribution):
         if sampling == EXACT_SAMPLING:  # the weights are normalised already
             return sample_categorical(log_weight.exp(), uniform)
         return sample_categorical(sampling.probabilities(log_weight), uniform)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Return the least and greatest values, (count,) each."""
+        limit = torch.full_like(self.scale, torch.inf)
+        return -limit, limit
+
+    def run_kernel(
+        self,
+        kernel: Callable[..., None],
+        parameters: Tensor,
+        x: Tensor,
+        *options: Tensor | float,
+        results: int = 1,
+    ) -> Tensor:
+        """Run a kernel of `ar_models.kernels.mixtures` or `mixture_entropies`.
+
+        Args:
+            kernel: The kernel.
+            parameters: (batch, count, width).
+            x: Values, (batch, count).
+            *options: Arguments of this kernel alone.
+            results: Number of results.
+
+        Returns:
+            (results, batch, count).
+        """
+        minimum, maximum = (
+            self.min_log_scale,
+            torch.full_like(self.scale, MAX_LOG_SCALE),
+        )
+        constants = self.location, self.scale, *self.bounds(), minimum, maximum
+        return run_kernel(
+            kernel,
+            parameters,
+            x.unsqueeze(-1),
+            torch.stack(constants, -1),
+            self.atoms,
+            *options,
+            shape=(results, *x.shape),
+        )
 
     def prepare(self, parameters: Tensor) -> tuple[GroupDistribution, Tensor]:
         return self, parameters.contiguous() if use_kernel(parameters) else parameters

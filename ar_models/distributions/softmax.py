@@ -38,11 +38,11 @@ def log_tail_probs(logits: Tensor, chosen: Tensor) -> Tensor:
         tails = run_kernel(
             softmax_tails.log_tail_probs,
             rows,
-            chosen.reshape(-1, 1),
+            chosen.reshape(-1, 1, 1),
             EQUAL_LOGIT_MARGIN,
-            results=3,
+            shape=(3, len(rows), 1),
         )
-        return torch.stack(tails, -1).view(*logits.shape[:-1], 3)
+        return tails.movedim(0, -1).reshape(*logits.shape[:-1], 3)
     plain, probabilities = logits.detach(), logits.softmax(-1)
     low, high = (chosen.detach() + d for d in (-EQUAL_LOGIT_MARGIN, EQUAL_LOGIT_MARGIN))
     # Masks of the numbers 0 and 1 are several times as fast as booleans.

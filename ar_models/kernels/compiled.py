@@ -33,6 +33,17 @@ def jit(function: F) -> F:
     return result
 
 
+def inlined(function: F) -> F:
+    """Compile a function into each kernel that calls it.
+
+    Arguments that are functions, too, become part of the kernel, and the compiler sees
+    that arrays allocated here and there do not overlap: without that it computes one
+    number at a time.
+    """
+    compiled: F = numba.njit(inline="always", **JIT_OPTIONS)(function)
+    return compiled
+
+
 MIN_ELEMENTS = 2**13
 """Numbers from which loops are worth their start."""
 
@@ -54,28 +65,24 @@ def use_kernel(numbers: Tensor, times: int = 1) -> bool:
 
 
 def run_kernel(
-    loop: Callable[..., None],
-    numbers: Tensor,
-    *arguments: Tensor | float,
-    results: int = 1,
-    shape: Sequence[int] | None = None,
-) -> tuple[Tensor, ...]:
-    """What a loop gives that takes its arguments and then places for results.
+    kernel: Callable[..., None], *arguments: Tensor | float, shape: Sequence[int]
+) -> Tensor:
+    """Call a kernel that takes arguments and an array to fill with results.
 
     Args:
-        loop: A compiled one.
-        numbers: Its first argument, (…, n).
-        arguments: The next ones; numbers become float32.
-        results: How many it gives.
-        shape: Of each; (…) where it is None.
+        kernel: A function compiled by `jit`.
+        *arguments: Its arguments but the last; all are converted to float32.
+        shape: Shape of the results.
+
+    Returns:
+        The results.
     """
-    shape = numbers.shape[:-1] if shape is None else shape
-    found = [numbers.new_empty(shape) for _ in range(results)]
-    own = [
+    result = torch.empty(shape)
+    arrays = [
         a.detach().float().contiguous().numpy()
         if isinstance(a, Tensor)
         else np.float32(a)
-        for a in (numbers, *arguments)
+        for a in arguments
     ]
-    loop(*own, *(result.numpy() for result in found))
-    return tuple(found)
+    kernel(*arrays, result.numpy())
+    return result

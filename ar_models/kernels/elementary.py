@@ -17,7 +17,7 @@ ZERO, HALF, ONE, TWO = (np.float32(k) for k in (0, 0.5, 1, 2))
 
 LOG_2 = np.float32(np.log(2))
 
-BITS = np.float32(1 / np.log(2))
+LOG2_E = np.float32(1 / np.log(2))
 
 # Of the series of 2^f for |f| <= 1/2, ln(2)^k / k!; of those of ln and of sinh.
 P2, P3, P4, P5, P6 = (
@@ -26,8 +26,8 @@ P2, P3, P4, P5, P6 = (
 L3, L5, L7, L9 = (np.float32(2 / k) for k in (3, 5, 7, 9))
 S3, S5, S7 = (np.float32(1 / k) for k in (6, 120, 5040))
 
-LEAST_POWER = np.float32(-100)
-LEAST = np.float32(1e-37)
+MIN_EXPONENT = np.float32(-100)
+MIN_POSITIVE = np.float32(1e-37)
 """Smaller powers and densities are as good as these, and would be slow."""
 
 BEND = np.float32(0.4)
@@ -75,7 +75,7 @@ as_bits: Any = intrinsic(_as_bits)
 @jit
 def exp2(t: Any) -> Any:
     """2 to the power of t, which is at most 126."""
-    t = max(t, LEAST_POWER)
+    t = max(t, MIN_EXPONENT)
     whole = np.rint(t)
     f = t - whole
     p = P2 + f * (P3 + f * (P4 + f * (P5 + f * P6)))
@@ -85,7 +85,7 @@ def exp2(t: Any) -> Any:
 
 @jit
 def log(x: Any) -> Any:
-    """The natural log of x, which is at least LEAST."""
+    """The natural log of x, which is at least MIN_POSITIVE."""
     bits = as_bits(x)
     # The exponent such that what remains is between 0.7 and 1.4, about 1.
     exponent = (bits - np.int32(0x3F350000)) >> np.int32(23)
@@ -99,7 +99,7 @@ def log(x: Any) -> Any:
 @jit
 def softplus(t: Any) -> Any:
     """log(1 + exp t)."""
-    return max(t, ZERO) + log(ONE + exp2(-abs(t) * BITS))
+    return max(t, ZERO) + log(ONE + exp2(-abs(t) * LOG2_E))
 
 
 @jit
@@ -108,7 +108,7 @@ def log_2sinh(d: Any) -> Any:
     square = d * d
     near = TWO * d * (ONE + square * (S3 + square * (S5 + square * S7)))
     # Of the other half only its share of e^d, which is not more than one.
-    far = ONE - exp2(-TWO * d * BITS)
+    far = ONE - exp2(-TWO * d * LOG2_E)
     return log(near if d < HALF else far) + (ZERO if d < HALF else d)
 
 

@@ -1,95 +1,100 @@
-"""Softmax distributions of many rows as compiled loops, for processors.
-
-Logits are (n, count, codes), row-contiguous float32, and not normalised.
-"""
+"""Tail probabilities of softmax distributions as a compiled kernel for CPUs."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ar_models.kernels.blocks import LOG_ZERO, ROWS, Numbers, load_columns, store
 from ar_models.kernels.compiled import jit
-from ar_models.kernels.elementary import BITS, ONE, ZERO, exp2, log
-from ar_models.kernels.mixtures import ABSENT, ROWS, give, take
-
-Numbers = NDArray[np.float32]
+from ar_models.kernels.elementary import LOG2_E, ONE, ZERO, exp2, log
 
 CODES = 512
-"""Codes that are held together: as many as the nearest caches have place for."""
+"""Number of codes of a chunk, which fits the nearest cache."""
 
 
 @jit
 def log_tail_probs(
-    logits: Numbers,
-    own: Numbers,
-    near: np.float32,
+    logits: Numbers, chosen: Numbers, margin: np.float32, results: Numbers
+) -> None:
+    """Compute log-probabilities of less, equally and more likely codes, in nats.
+
+    Args:
+        logits: Unnormalised log-probabilities of all codes, (n, count, codes).
+        chosen: Logits of the codes to compare with, (n, count, 1).
+        margin: Maximum difference of logits of equally likely codes.
+        results: Filled with results, (3, n, count).
+    """
+    rows, count, codes = logits.shape
+    chunk, at = np.empty((CODES, ROWS), np.float32), np.empty((1, ROWS), np.float32)
+    top, next_top = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    low, high = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    less, equal = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    more, share = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
+    nan_mask = np.empty(ROWS, np.float32)
+    for first in range(0, rows, ROWS):
+        for j in range(count):
+            nan_mask[:], top[:], next_top[:] = 0, LOG_ZERO, LOG_ZERO
+            less[:], equal[:], more[:] = 0, 0, 0
+            load_columns(chosen, first, j, 0, at, nan_mask)
+            for r in range(ROWS):
+                low[r], high[r] = at[0, r] - margin, at[0, r] + margin
+            for start in range(0, codes, CODES):
+                part = chunk[: min(CODES, codes - start)]
+                load_columns(logits, first, j, start, part, nan_mask)
+                update_tops(part, low, top, next_top)
+            for start in range(0, codes, CODES):
+                part = chunk[: min(CODES, codes - start)]
+                if codes > CODES:
+                    load_columns(logits, first, j, start, part, nan_mask)
+                for c in range(len(part)):
+                    # In units of the greatest term of each of the three sums.
+                    for r in range(ROWS):
+                        logit, own = part[c, r], at[0, r]
+                        greatest, smaller = top[r], next_top[r]
+                        unit = greatest if logit > high[r] else own
+                        unit = smaller if logit < low[r] else unit
+                        share[r] = exp2((logit - unit) * LOG2_E)
+                    for r in range(ROWS):
+                        less[r] += share[r] if part[c, r] < low[r] else ZERO
+                    for r in range(ROWS):
+                        more[r] += share[r] if part[c, r] > high[r] else ZERO
+                    for r in range(ROWS):
+                        differs = (part[c, r] < low[r]) | (part[c, r] > high[r])
+                        equal[r] += ZERO if differs else share[r]
+            to_logs(at, next_top, top, less, equal, more)
+            store(results[0], first, j, less, nan_mask)
+            store(results[1], first, j, equal, nan_mask)
+            store(results[2], first, j, more, nan_mask)
+
+
+@jit
+def update_tops(part: Numbers, low: Numbers, top: Numbers, next_top: Numbers) -> None:
+    """Update the greatest logits (ROWS,), of all codes and of those below `low`."""
+    for c in range(len(part)):
+        for r in range(ROWS):
+            top[r] = max(top[r], part[c, r])
+        for r in range(ROWS):
+            smaller = part[c, r] if part[c, r] < low[r] else LOG_ZERO
+            next_top[r] = max(next_top[r], smaller)
+
+
+@jit
+def to_logs(
+    at: Numbers,
+    next_top: Numbers,
+    top: Numbers,
     less: Numbers,
     equal: Numbers,
     more: Numbers,
 ) -> None:
-    """Log-probabilities of less likely, as likely and likelier codes.
-
-    Args:
-        logits: Of all codes, (n, count, codes).
-        own: Those of the codes at hand, (n, count).
-        near: Codes whose logits differ by no more are as likely.
-        less: Takes the first, (n, count).
-        equal: The second.
-        more: The third.
-    """
-    rows, count, codes = logits.shape
-    held, at = np.empty((CODES, ROWS), np.float32), np.empty((1, ROWS), np.float32)
-    top, next_top = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    low, high = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    under, over = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    same, share = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    nan_mask = np.empty(ROWS, np.float32)
-    matrix = own.reshape(rows, count, 1)
-    for first in range(0, rows, ROWS):
-        for j in range(count):
-            nan_mask[:], top[:], next_top[:] = 0, ABSENT, ABSENT
-            under[:], same[:], over[:] = 0, 0, 0
-            take(matrix, first, j, 0, at, nan_mask)
-            for r in range(ROWS):
-                low[r], high[r] = at[0, r] - near, at[0, r] + near
-            for start in range(0, codes, CODES):
-                some = held[: min(CODES, codes - start)]
-                take(logits, first, j, start, some, nan_mask)
-                for c in range(len(some)):
-                    for r in range(ROWS):
-                        top[r] = max(top[r], some[c, r])
-                    for r in range(ROWS):
-                        faint = some[c, r] if some[c, r] < low[r] else ABSENT
-                        next_top[r] = max(next_top[r], faint)
-            for start in range(0, codes, CODES):
-                some = held[: min(CODES, codes - start)]
-                if codes > CODES:
-                    take(logits, first, j, start, some, nan_mask)
-                for c in range(len(some)):
-                    # Each sum has a greatest term of about one.
-                    for r in range(ROWS):
-                        logit, own = some[c, r], at[0, r]
-                        likeliest, fainter = top[r], next_top[r]
-                        most = likeliest if logit > high[r] else own
-                        most = fainter if logit < low[r] else most
-                        share[r] = exp2((logit - most) * BITS)
-                    for r in range(ROWS):
-                        under[r] += share[r] if some[c, r] < low[r] else ZERO
-                    for r in range(ROWS):
-                        over[r] += share[r] if some[c, r] > high[r] else ZERO
-                    for r in range(ROWS):
-                        apart = (some[c, r] < low[r]) | (some[c, r] > high[r])
-                        same[r] += ZERO if apart else share[r]
-            for r in range(ROWS):
-                of_same = at[0, r] - top[r]
-                of_less = next_top[r] - top[r]
-                total = same[r] * exp2(of_same * BITS) + over[r]
-                total += under[r] * exp2(of_less * BITS)
-                norm = log(total)
-                some_less, some_more = under[r] > ZERO, over[r] > ZERO
-                lesser = log(under[r] if some_less else ONE) + of_less - norm
-                greater = log(over[r] if some_more else ONE) - norm
-                under[r] = lesser if some_less else ABSENT
-                over[r] = greater if some_more else ABSENT
-                same[r] = log(same[r]) + of_same - norm
-            give(less, first, j, under, nan_mask)
-            give(equal, first, j, same, nan_mask)
-            give(more, first, j, over, nan_mask)
+    """Convert sums in units of exp(next_top), exp(at) and exp(top) to log-shares."""
+    for r in range(ROWS):
+        unit_equal = at[0, r] - top[r]
+        unit_less = next_top[r] - top[r]
+        total = equal[r] * exp2(unit_equal * LOG2_E) + more[r]
+        total += less[r] * exp2(unit_less * LOG2_E)
+        norm = log(total)
+        any_less, any_more = less[r] > ZERO, more[r] > ZERO
+        log_less = log(less[r] if any_less else ONE) + unit_less - norm
+        log_more = log(more[r] if any_more else ONE) - norm
+        less[r] = log_less if any_less else LOG_ZERO
+        more[r] = log_more if any_more else LOG_ZERO
+        equal[r] = log(equal[r]) + unit_equal - norm

@@ -89,14 +89,13 @@ class NumberFeatures(Features):
         if not use_kernel(x, times=self.width):
             return super().of_present(x)
         rule = self.location, self.scale, self.limits, self.knots, self.atoms
-        (features,) = run_kernel(
+        return run_kernel(
             feature_kernels.of_numbers,
             x,
             *rule,
             self.places,
             shape=(*x.shape, self.width),
         )
-        return features
 
 
 class InputFeatures(VariableGroups):

@@ -1,1 +1,1 @@
-"""Bulk jobs that apply a model: score, sample, impute, embed, export and backfill."""
+"""Bulk jobs with a trained model: score, sample, impute, embed, and export to ONNX."""

@@ -1,1 +1,4 @@
-"""What every job stands on: storage, manifests, parts, the Ray cluster and progress."""
+"""What every task runs on: storage, jobs and their manifests, Ray, progress reports.
+
+Nothing here knows what a job computes.
+"""

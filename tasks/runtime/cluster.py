@@ -1,4 +1,4 @@
-"""Ray: started once and quietly, and bounded parallel calls in order."""
+"""Ray: starting it, and calls in tasks or actors whose results come in order."""
 
 import logging
 import math
@@ -21,30 +21,30 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RETRIES = 3
-"""How often a call is repeated whose worker process died under it."""
+"""Number of times that a call is repeated after its worker process died."""
 
 CANCEL_SECONDS = 10.0
-"""How long to wait for cancelled calls that remove their unfinished files."""
+"""Seconds that cancelled calls have to remove their unfinished files."""
 
 
 def connect(resources: Resources, *, cpus: int | None = None) -> None:
-    """Starts Ray in this process, or joins the cluster at `RAY_ADDRESS`.
+    """Start a local Ray, or connect to the cluster at `RAY_ADDRESS`.
 
-    Does nothing when Ray runs already. A local Ray counts the processors by itself;
-    when more training workers are asked for than there are, it lets them share.
+    Nothing happens if Ray is running already.
 
     Args:
-        resources: Says how many training workers must find a place.
-        cpus: What a local Ray takes for the number of processors.
+        resources: Number of training workers, and CPUs of each. If they need more CPUs
+            than the machine has, a local Ray is told that it has that many.
+        cpus: Number of CPUs that a local Ray schedules; all of the machine if None.
     """
     if ray.is_initialized():
         return
     options: dict[str, Any] = {}  # whatever ray.init takes
     address = os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
-        wanted = resources.workers * (resources.cpus_per_worker or 1)
-        if cpus is None and wanted > (os.cpu_count() or 1):
-            cpus = wanted
+        needed = resources.workers * (resources.cpus_per_worker or 1)
+        if cpus is None and needed > (os.cpu_count() or 1):
+            cpus = needed
         options = {"num_cpus": cpus, "include_dashboard": False}
     ray.init(
         address=address, log_to_driver=False, logging_level=logging.ERROR, **options
@@ -60,27 +60,27 @@ def stream(
     done: int = 0,
     parallel: int | None = None,
 ) -> Iterator[Result]:
-    """Calls `function` on every item in Ray tasks; yields the results in item order.
+    """Call a function on every item in Ray tasks and yield the results in order.
 
-    A call whose worker process died is repeated, so it must not matter whether it ran
-    before. If a call raises, that exception rises here as it was, and the calls under
-    way are stopped; so they are when the iterator is closed.
+    A call is repeated if its worker process died, so it must be idempotent. An
+    exception of a call is raised here unchanged, and running calls are cancelled; they
+    are also cancelled when the iterator is closed.
 
     Args:
-        function: Anything that pickles; shipped to the workers once.
+        function: A function that can be pickled; sent to the workers once.
         items: Small descriptions of work, such as fragments.
-        what: Names the units in reports of progress, such as "score: rows".
-        units: How much work an item is.
-        done: Units that were done before, for the reports.
-        parallel: Calls under way at a time; two per processor if None, so that
-            workers need not wait for the driver. Results wait in memory for earlier
-            ones, four times as many at most.
+        what: Name of the units in progress reports, such as "score: rows".
+        units: Returns the number of units of an item.
+        done: Number of units that were done before, for progress reports.
+        parallel: Maximum number of running calls; two per CPU if None, so that workers
+            need not wait for the driver. At most four times as many results wait in
+            memory for earlier ones.
     """
     items = list(items)
-    shipped = ray.put(function)
+    function_reference = ray.put(function)
     call: Any = ray.remote(_call).options(max_retries=RETRIES)  # Ray's types are loose
     yield from _in_order(
-        lambda item, place: call.remote(shipped, item),
+        lambda item, slot: call.remote(function_reference, item),
         items,
         what=what,
         units=units,
@@ -100,35 +100,36 @@ def stream_actors(
     gpus: float = 0.0,
     pool: "ActorPool | None" = None,
 ) -> Iterator[Result]:
-    """Like `stream`, with functions that are costly to make, such as loaded models.
+    """Call a function that is costly to make on every item in Ray actors.
 
-    In an actor torch has one thread: the last digits of its results depend on their
-    number, and as many actors as processors are faster than fewer with more threads.
+    Results come in order, as for `stream`. In an actor torch uses one thread: the last
+    digits of its results depend on the number of threads, and as many actors as CPUs
+    are faster than fewer actors with more threads.
 
     Args:
-        make: Makes the function; called once in every actor.
-        items: As for `stream`.
-        what: As for `stream`.
-        units: As for `stream`.
-        done: As for `stream`.
-        actors: Processes at work; as many as find a place if None. Never more than
-            items.
-        gpus: What part of a GPU each new one gets.
-        pool: The processes to take, which are left alive; new ones if None.
+        make: Makes the function, such as by loading a model; called once per actor.
+        items: Small descriptions of work, such as fragments.
+        what: Name of the units in progress reports, such as "score: rows".
+        units: Returns the number of units of an item.
+        done: Number of units that were done before, for progress reports.
+        actors: Number of actors; as many as the cluster has room for if None. Never
+            more than items.
+        gpus: Fraction of a GPU that each new actor gets.
+        pool: Actors to use and leave alive; new ones if None.
     """
     items = list(items)
-    shipped = ray.put(make)
+    make_reference = ray.put(make)
     with actor_pool(gpus) if pool is None else nullcontext(pool) as pool:
         workers = pool.take(min(actors or pool.capacity(), len(items)))
-        # On a cluster that others use as well some may come late, or never: work that
-        # waited for them would wait for ever if the others wait for ours.
+        # On a shared cluster some actors may start late, or never. Work that waited for
+        # all of them could deadlock with other jobs that wait for ours.
         arriving = {
-            worker.ready.options(max_task_retries=0).remote(): place
-            for place, worker in enumerate(workers)
+            worker.ready.options(max_task_retries=0).remote(): slot
+            for slot, worker in enumerate(workers)
         }
         yield from _in_order(
-            lambda item, place: workers[place % len(workers)].call.remote(
-                [shipped], item
+            lambda item, slot: workers[slot % len(workers)].call.remote(
+                [make_reference], item
             ),
             items,
             what=what,
@@ -140,13 +141,13 @@ def stream_actors(
 
 
 class ActorPool:
-    """Actors that work for several `stream_actors`, since it takes long to start one.
+    """Ray actors that several `stream_actors` share, since starting one takes seconds.
 
     Args:
-        gpus: What part of a GPU each gets.
+        gpus: Fraction of a GPU that each actor gets.
 
     Attributes:
-        workers: Those that were needed so far.
+        workers: The actors that have been started.
     """
 
     def __init__(self, gpus: float = 0.0) -> None:
@@ -154,23 +155,23 @@ class ActorPool:
         self.workers: list[Any] = []  # Ray's types are loose
 
     def capacity(self) -> int:
-        """How many find a place in the cluster, one for each processor at most.
+        """Return the number of actors that fit the cluster, at most one per CPU.
 
         Raises:
-            ValueError: There is no such GPU.
+            ValueError: The actors need GPUs and the cluster has none.
         """
         if not self.gpus:
             return cpu_count()
-        there = int(ray.cluster_resources().get("GPU", 0))
-        if not there:
+        available = int(ray.cluster_resources().get("GPU", 0))
+        if not available:
             raise ValueError(
                 f"resources.gpus_per_process is {self.gpus:g}, but the cluster has no "
                 "GPU; set it to 0, or add a node with one"
             )
-        return min(cpu_count(), there * math.floor(1 / self.gpus + 1e-9))
+        return min(cpu_count(), available * math.floor(1 / self.gpus + 1e-9))
 
     def take(self, count: int) -> list[Any]:
-        """So many of them; those that lack are started."""
+        """Return the first `count` actors, starting those that are missing."""
         worker: Any = ray.remote(Worker).options(
             num_cpus=1,
             num_gpus=self.gpus,
@@ -184,34 +185,38 @@ class ActorPool:
 
 @contextmanager
 def actor_pool(gpus: float = 0.0) -> Iterator[ActorPool]:
-    """A pool that ends with the block, each with that part of a GPU."""
+    """Yield a pool whose actors are stopped at the end of the block.
+
+    Args:
+        gpus: Fraction of a GPU that each actor gets.
+    """
     pool = ActorPool(gpus)
     try:
         yield pool
     finally:
-        for each in pool.workers:
-            ray.kill(each)
+        for worker in pool.workers:
+            ray.kill(worker)
 
 
 def cpu_count() -> int:
-    """The processors that Ray counts in the whole cluster."""
+    """Return the number of CPUs that Ray counts in the whole cluster."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def device() -> torch.device:
-    """Where this process is to compute: on the GPU that Ray gave it, if any.
+    """Return the device of this process: the GPU that Ray assigned to it, or the CPU.
 
     Raises:
-        RuntimeError: Ray gave it one, and torch cannot use it.
+        RuntimeError: Ray assigned a GPU that torch cannot use.
     """
     if not ray.is_initialized():
         return torch.device("cpu")
-    given = ray.get_runtime_context().get_accelerator_ids().get("GPU")
-    if not given:
+    assigned = ray.get_runtime_context().get_accelerator_ids().get("GPU")
+    if not assigned:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise RuntimeError(
-            f"Ray gave this process GPU {', '.join(given)}, but torch "
+            f"Ray assigned GPU {', '.join(assigned)} to this process, but torch "
             f"{torch.__version__} finds none; install a torch for that GPU and its "
             "driver on every node, or set resources.gpus_per_process: 0"
         )
@@ -223,25 +228,25 @@ def _call(function: Callable[[Item], Result], item: Item) -> Result:
 
 
 class Worker:
-    """An actor with a function that it makes at the first call for it.
+    """A Ray actor that makes a function at the first call for it and keeps it.
 
-    It is not made in the constructor, since Ray reports what a constructor raises as
-    the death of the actor, and cannot restart one whose arguments are large.
+    The constructor does not make it, since Ray reports an exception there as the death
+    of the actor, and cannot restart an actor whose arguments are large.
     """
 
     def __init__(self) -> None:
-        self.made: tuple[str, Callable[[Any], Any]] | None = None
+        self.function: tuple[str, Callable[[Any], Any]] | None = None
 
     def ready(self) -> None:
-        """Tells that the process is there."""
+        """Return once the process is running."""
 
     def call(self, make: "list[ray.ObjectRef[Any]]", item: Any) -> Any:  # a result
-        # In a list, since Ray would fetch a bare reference anew for every call.
+        # In a list, since Ray would fetch a bare reference again for every call.
         name = make[0].hex()
-        if self.made is None or self.made[0] != name:
+        if self.function is None or self.function[0] != name:
             torch.set_num_threads(1)
-            self.made = name, ray.get(make[0])()
-        return self.made[1](item)
+            self.function = name, ray.get(make[0])()
+        return self.function[1](item)
 
 
 def _in_order(
@@ -254,35 +259,43 @@ def _in_order(
     parallel: int,
     arriving: "Mapping[ray.ObjectRef[Any], int] | None" = None,
 ) -> Iterator[Any]:
-    """Keeps `parallel` calls under way, each in a numbered place; yields in order.
+    """Keep `parallel` calls running, each in a numbered slot, and yield in order.
 
-    Where `arriving` is given, a place is there as soon as what it is for has come, and
-    half of the places are second ones, which follow after the first call of the first.
+    Args:
+        submit: Starts the call of an item in a slot.
+        items: The items.
+        what: Name of the units in progress reports.
+        units: Returns the number of units of an item.
+        done: Number of units that were done before.
+        parallel: Number of slots.
+        arriving: References that become ready when an actor has started, with the
+            actor's slot. Each actor has a second slot, which opens after its first
+            call, so that its next item is waiting when it finishes one.
     """
-    opening = dict(arriving or {})
-    seconds = {place: place + len(opening) for place in opening.values()}
+    starting = dict(arriving or {})
+    second_slots = {slot: slot + len(starting) for slot in starting.values()}
     total = done + sum(units(item) for item in items)
     report(logger, what, done, total)
-    places = [] if opening else list(range(parallel))
-    waiting: dict[ray.ObjectRef[Any], tuple[int, int]] = {}
+    slots = [] if starting else list(range(parallel))
+    running: dict[ray.ObjectRef[Any], tuple[int, int]] = {}
     finished: dict[int, Any] = {}
     submitted = yielded = 0
     try:
         while yielded < len(items):
             limit = min(len(items), yielded + 4 * parallel)
-            while places and submitted < limit:
-                place = places.pop(0)
-                waiting[submit(items[submitted], place)] = submitted, place
+            while slots and submitted < limit:
+                slot = slots.pop(0)
+                running[submit(items[submitted], slot)] = submitted, slot
                 submitted += 1
-            ready, _ = ray.wait([*waiting, *opening], num_returns=1)
-            if ready[0] in opening:
+            ready, _ = ray.wait([*running, *starting], num_returns=1)
+            if ready[0] in starting:
                 _result(ready[0], "a process", what)
-                places.append(opening.pop(ready[0]))
+                slots.append(starting.pop(ready[0]))
                 continue
-            index, place = waiting.pop(ready[0])
-            places.append(place)
-            if place in seconds:
-                places.append(seconds.pop(place))
+            index, slot = running.pop(ready[0])
+            slots.append(slot)
+            if slot in second_slots:
+                slots.append(second_slots.pop(slot))
             finished[index] = _result(ready[0], items[index], what)
             done += units(items[index])
             report(logger, what, done, total)
@@ -290,30 +303,30 @@ def _in_order(
                 yield finished.pop(yielded)
                 yielded += 1
     finally:
-        _cancel(list(waiting))
+        _cancel(list(running))
 
 
 def _result(
     reference: "ray.ObjectRef[Any]", item: object, what: str
 ) -> Any:  # a result
-    """The value, or what the call raised, in its own type and words."""
+    """Return the value of a call, or raise its exception with its own type."""
     try:
         return ray.get(reference)
     except RayTaskError as error:
         cause: BaseException = error.cause
         trace = re.sub(r"\x1b\[\d+m", "", str(error))
-        cause.add_note(f"It was raised in a Ray worker:\n{trace}")
+        cause.add_note(f"raised in a Ray worker:\n{trace}")
         raise cause from None
     except (WorkerCrashedError, OutOfMemoryError) as error:
         raise RuntimeError(
             f"{what}: worker processes died {RETRIES + 1} times on {item!r}; if "
-            "memory ran out, make its parts smaller or the number of processors less"
+            "memory ran out, use smaller parts or fewer CPUs"
         ) from error
 
 
-def _cancel(waiting: "list[ray.ObjectRef[Any]]") -> None:
-    """Stops calls and gives them time to remove their unfinished files."""
-    for reference in waiting:
+def _cancel(running: "list[ray.ObjectRef[Any]]") -> None:
+    """Cancel calls and give them time to remove their unfinished files."""
+    for reference in running:
         ray.cancel(reference)
-    if waiting:
-        ray.wait(waiting, num_returns=len(waiting), timeout=CANCEL_SECONDS)
+    if running:
+        ray.wait(running, num_returns=len(running), timeout=CANCEL_SECONDS)

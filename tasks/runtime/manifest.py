@@ -1,7 +1,10 @@
-"""The rule by which folders of results are published, resumed and refused."""
+"""Result directories: claimed by a job, resumed after a crash, closed by a manifest.
+
+A job writes its claim (`_job.json`) first and its manifest (`_manifest.json`) last, so
+that a directory with a manifest is complete.
+"""
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -12,42 +15,57 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from tasks.runtime import storage
+from tasks.runtime import locks, storage
 
 logger = logging.getLogger(__name__)
 
 MANIFEST = "_manifest.json"
+"""File that describes the results of a finished job."""
+
 CLAIM = "_job.json"
+"""File that marks a directory as the output of an unfinished job."""
 
 _locks: dict[str, int] = {}
-"""Descriptors of the local folders that this process has locked, by path."""
+"""File descriptors of the local directories that this process has locked, by path."""
 
 
 def job_key(**identity: Any) -> str:  # JSON-able values
-    """A hash of everything a result depends on: 16 hexadecimal digits."""
+    """Return a hash of everything that a result depends on.
+
+    Args:
+        **identity: The job's kind, inputs and settings.
+
+    Returns:
+        16 hexadecimal digits.
+    """
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def now() -> str:
-    """The present time in UTC, ISO 8601."""
+    """Return the present time in UTC, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def claim(folder: str, key: str, *, overwrite: bool = False) -> dict[str, Any] | None:
-    """Makes `folder` the output of the job `key`, or finds that it already is.
+    """Make a directory the output of a job, or find that the job is finished.
 
-    An empty or new folder is marked with the key before anything is written to it. A
-    folder of the same job that is unfinished, or that lost files, is freed of what
-    killed writers left and is to be completed. Until `finish` or the end of this
-    process no other process can claim a local folder; on S3 that is not prevented.
+    An empty or new directory is marked with the key before anything is written to it.
+    An unfinished directory of the same job, or one that lost files, is to be completed;
+    temporary files of killed writers are deleted. Until `finish` or the end of this
+    process, no other process can claim a local directory; on S3 that is not prevented.
+
+    Args:
+        folder: The directory, local or S3.
+        key: The job key.
+        overwrite: Whether the output of another job may be replaced.
 
     Returns:
-        The manifest if the job is finished and its files are there, else None.
+        The manifest if the job is finished and its files exist, else None.
 
     Raises:
-        FileExistsError: The folder holds another job's output and `overwrite` is
-            false, or files of no job, or another process works on it.
+        FileExistsError: The directory holds another job's output and `overwrite` is
+            false, or files of no job, or another process is writing to it.
         ValueError: The manifest is damaged.
     """
     _lock(folder)
@@ -62,19 +80,22 @@ def claim(folder: str, key: str, *, overwrite: bool = False) -> dict[str, Any] |
 
 
 def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-able
-    """Writes the manifest, last of all files, and returns it.
+    """Write the manifest of a job, the last of its files, and return it.
 
     Args:
-        folder: The folder that `claim` marked.
-        key: Its job key.
-        **content: What DESIGN asks of a manifest: inputs, model, config, rows_in,
-            rows_out, rows_quarantined, files (from `describe`) and what else is known.
+        folder: The directory that `claim` marked.
+        key: The job key.
+        **content: Entries of the manifest: input, model, config, rows_in, rows_out,
+            rows_quarantined, files (see `file_entry`) and others of the kind of job.
+
+    Raises:
+        FileExistsError: Another job has claimed the directory in the meantime.
     """
     claimed = storage.read_json(storage.join(folder, CLAIM))
     if claimed["job_key"] != key:
         raise FileExistsError(
-            f"{folder}: was taken over by another job ({claimed['job_key']}) before "
-            f"this one ({key}) ended; name another output folder"
+            f"{folder}: another job ({claimed['job_key']}) took it over before job "
+            f"{key} ended; choose another output directory"
         )
     manifest = {
         "job_key": key,
@@ -92,12 +113,24 @@ def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-abl
 
 
 def file_entry(folder: str, name: str, rows: int) -> dict[str, Any]:
-    """A manifest's entry for the file `name` in `folder`."""
+    """Return the manifest's entry for a published file.
+
+    Args:
+        folder: Directory of the results.
+        name: Path of the file within the directory.
+        rows: Number of rows in the file.
+    """
     return entry(storage.join(folder, name), name, rows)
 
 
 def entry(path: str, name: str, rows: int) -> dict[str, Any]:
-    """The entry for the file `name` whose content stands at `path` now."""
+    """Return the manifest's entry for a file that is about to be published.
+
+    Args:
+        path: Where the file is now.
+        name: Path that the file will have within the directory of the results.
+        rows: Number of rows in the file.
+    """
     return {
         "path": name,
         "rows": rows,
@@ -107,7 +140,7 @@ def entry(path: str, name: str, rows: int) -> dict[str, Any]:
 
 
 def missing_files(folder: str, manifest: dict[str, Any]) -> list[str]:
-    """The files of a manifest that are not in `folder`, or not with their size."""
+    """Return the files of a manifest that are missing or have another size."""
     sizes = storage.file_sizes(folder)
     return [
         entry["path"]
@@ -117,7 +150,7 @@ def missing_files(folder: str, manifest: dict[str, Any]) -> list[str]:
 
 
 def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
-    """`claim`, in a folder that is locked."""
+    """Claim a directory that is locked."""
     done = _read(folder, MANIFEST, overwrite)
     claimed = _read(folder, CLAIM, overwrite)
     if done is None and claimed is None:
@@ -125,8 +158,8 @@ def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
     holder = (claimed or done or {"job_key": key})["job_key"]
     if holder != key and not overwrite:
         raise FileExistsError(
-            f"{folder}: holds the output of another job ({holder}), this one is "
-            f"{key}; name another output folder or pass --overwrite"
+            f"{folder}: holds the output of another job ({holder}, this one is {key}); "
+            "choose another output directory or pass --overwrite"
         )
     clearing = holder != key or (claimed or {}).get("clearing", False)
     if done and not clearing and not missing_files(folder, done):
@@ -142,13 +175,13 @@ def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
 
 
 def _mark(folder: str, key: str, **more: Any) -> None:  # JSON-able values
-    """Writes the claim of the job `key`."""
+    """Write the claim of a job."""
     claimed = {"job_key": key, "started": now(), **more}
     storage.write_json(storage.join(folder, CLAIM), claimed)
 
 
 def _clear(folder: str, key: str) -> None:
-    """Empties a folder of ours for the job `key`; goes on after a kill in between."""
+    """Empty a job's directory for another job; can be repeated after a crash."""
     _mark(folder, key, clearing=True)
     storage.delete(storage.join(folder, MANIFEST))
     for name in storage.list_entries(folder):
@@ -157,7 +190,7 @@ def _clear(folder: str, key: str) -> None:
 
 
 def _read(folder: str, name: str, overwrite: bool) -> dict[str, Any] | None:
-    """A manifest or claim, or None where there is none.
+    """Read a manifest or claim; return None where there is none.
 
     A damaged one counts as another job's if it may be overwritten.
     """
@@ -168,19 +201,19 @@ def _read(folder: str, name: str, overwrite: bool) -> dict[str, Any] | None:
         content = storage.read_json(path)
         if isinstance(content, dict) and isinstance(content.get("job_key"), str):
             return content
-        raise ValueError(f"{path}: damaged, it names no job")
+        raise ValueError(f"{path}: damaged, it has no job_key")
     except ValueError as error:
         if overwrite:
             return {"job_key": "damaged"}
         raise ValueError(
-            f"{error}; delete the folder, name another one or pass --overwrite"
+            f"{error}; delete the directory, choose another one or pass --overwrite"
         ) from error
 
 
 def _refuse_foreign_files(folder: str) -> None:
-    """Raises FileExistsError if a folder without manifest and claim holds anything.
+    """Raise FileExistsError if a directory without manifest and claim is not empty.
 
-    Not even `--overwrite` wipes such a folder: its files are not ours.
+    Not even `--overwrite` empties such a directory: no job has written its files.
     """
     foreign = [
         name
@@ -189,36 +222,34 @@ def _refuse_foreign_files(folder: str) -> None:
     ]
     if foreign:
         raise FileExistsError(
-            f"{folder}: holds files of no job, such as {foreign[0]!r}; name an empty "
-            "or new output folder"
+            f"{folder}: holds files that no job has written, such as {foreign[0]!r}; "
+            "choose an empty or new output directory"
         )
 
 
 def _lock(folder: str) -> None:
-    """Keeps other processes from claiming a local folder while this one lives.
-
-    The kernel lets go of the lock when the process ends, however it ends.
-    """
+    """Keep other processes from claiming a local directory while this one lives."""
     filesystem, inner = storage.resolve(folder)
     if not isinstance(filesystem, pafs.LocalFileSystem) or inner in _locks:
         return
     storage.make_folder(folder)
-    descriptor = os.open(inner, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _locks[inner] = locks.acquire(inner)
+    except BlockingIOError as error:
+        raise FileExistsError(
+            f"{folder}: another process is writing to it; wait for it to end or stop "
+            "it, then run again"
+        ) from error
     except OSError as error:
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
-            os.close(descriptor)
-            raise FileExistsError(
-                f"{folder}: another process is at work on it; wait for its end or "
-                "stop it, then run again"
-            ) from error
-        logger.warning("%s: cannot be locked; keep other jobs from it", folder)
-    _locks[inner] = descriptor
+            raise
+        logger.warning(
+            "%s: its file system has no locks; run only one job there at a time", folder
+        )
 
 
 def _unlock(folder: str) -> None:
-    """Lets other processes claim `folder`."""
+    """Let other processes claim a directory."""
     descriptor = _locks.pop(storage.resolve(folder)[1], None)
     if descriptor is not None:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Numbered Parquet files of a bulk job, each with the facts about it in its footer."""
+"""Parts of a bulk job: numbered Parquet files with metadata in their footers."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -13,33 +13,37 @@ from tasks.config.resources import Resources
 from tasks.runtime import cluster, manifest, storage
 
 METADATA_KEY = b"chainrule"
-"""Key of the footer's metadata under which the facts stand as JSON."""
+"""Key of the footer's metadata that holds the part's metadata as JSON."""
 
 READERS = 8
-"""Parts that are looked at together."""
+"""Number of footers that are read concurrently."""
 
 PartMetadata = dict[str, Any]
-"""What is known about a part, JSON-able, with the `job_key`. `files` are the entries
-of the manifest for the part and for what belongs to it; they are not in the footer."""
+"""Metadata of a part, JSON-able.
+
+`job_key` is the key of the job. `companions` maps the other files of the part, such as
+its quarantine, to their numbers of rows. `files` are the manifest's entries for the
+part and its companions; they are not in the footer.
+"""
 
 
 class WorkUnit(Protocol):
-    """A fragment or a shard: what becomes one part."""
+    """The input of one part, such as a fragment or a shard."""
 
     @property
     def index(self) -> int:
-        """The number of the part."""
+        """Number of the part."""
 
     @property
     def rows(self) -> int:
-        """How much work it is."""
+        """Number of rows to process."""
 
 
 Unit = TypeVar("Unit", bound=WorkUnit)
 
 
 def file_name(index: int) -> str:
-    """The file name of part number `index`."""
+    """Return the file name of a part."""
     return f"part-{index:05d}.parquet"
 
 
@@ -47,16 +51,24 @@ def write(
     folder: str,
     file: str,
     table: pa.Table,
-    facts: PartMetadata,
+    metadata: PartMetadata,
     *,
     compression: str = "zstd",
 ) -> dict[str, Any]:
-    """Publishes `table` as `file` in `folder`; returns its entry of the manifest.
+    """Publish a table with metadata in its footer; equal content gives equal bytes.
 
-    Equal tables and facts give equal bytes.
+    Args:
+        folder: Directory of the parts, local or S3.
+        file: Path of the file within the directory.
+        table: The rows.
+        metadata: Metadata of the part.
+        compression: Codec of the columns.
+
+    Returns:
+        The manifest's entry for the file.
     """
     table = table.replace_schema_metadata(
-        {METADATA_KEY: json.dumps(facts, sort_keys=True)}
+        {METADATA_KEY: json.dumps(metadata, sort_keys=True)}
     )
     with storage.publish(storage.join(folder, file)) as unfinished:
         pq.write_table(
@@ -140,35 +152,42 @@ def complete(
 
 
 def finished(folder: str, key: str, indices: Iterable[int]) -> dict[int, PartMetadata]:
-    """The facts of the job's parts that are whole, by their numbers.
+    """Return the metadata of the parts that are complete, by number.
 
-    A part is whole if its footer can be read, names the job `key`, and the files that
-    it says belong to it are there.
+    A part is complete if its footer can be read, names the job, and its companions
+    exist.
+
+    Args:
+        folder: Directory of the parts.
+        key: The job key.
+        indices: Numbers of the parts of the job.
     """
-    there = storage.file_sizes(folder)
-    candidates = [i for i in indices if file_name(i) in there]
+    existing = set(storage.file_sizes(folder))
+    candidates = [index for index in indices if file_name(index) in existing]
     with ThreadPoolExecutor(READERS) as pool:
-        found = pool.map(lambda i: _finished(folder, i, key, set(there)), candidates)
+        found = pool.map(
+            lambda index: _read_finished(folder, index, key, existing), candidates
+        )
         return {i: part for i, part in zip(candidates, found, strict=True) if part}
 
 
-def _finished(
-    folder: str, index: int, key: str, there: set[str]
+def _read_finished(
+    folder: str, index: int, key: str, existing: set[str]
 ) -> PartMetadata | None:
     footer = read_footer(storage.join(folder, file_name(index)))
-    facts = read_metadata(footer) if footer else None
-    if footer is None or facts is None or facts["job_key"] != key:
+    metadata = read_metadata(footer) if footer else None
+    if footer is None or metadata is None or metadata["job_key"] != key:
         return None
-    companions: dict[str, int] = facts.get("companions", {})
-    if not there.issuperset(companions):
+    companions: dict[str, int] = metadata.get("companions", {})
+    if not existing.issuperset(companions):
         return None
     rows = {file_name(index): footer.num_rows, **companions}
     files = [manifest.file_entry(folder, file, count) for file, count in rows.items()]
-    return {**facts, "files": files}
+    return {**metadata, "files": files}
 
 
 def read_footer(path: str) -> pq.FileMetaData | None:
-    """The footer of a Parquet file, or None if it is damaged."""
+    """Return the footer of a Parquet file, or None if it is damaged."""
     filesystem, inner = storage.resolve(path)
     try:
         with filesystem.open_input_file(inner) as file:
@@ -178,7 +197,7 @@ def read_footer(path: str) -> pq.FileMetaData | None:
 
 
 def read_metadata(footer: pq.FileMetaData) -> PartMetadata | None:
-    """The facts in a footer, or None if it has none."""
+    """Return the part's metadata in a footer, or None if there is none."""
     content = (footer.metadata or {}).get(METADATA_KEY)
-    facts: PartMetadata | None = json.loads(content) if content else None
-    return facts
+    metadata: PartMetadata | None = json.loads(content) if content else None
+    return metadata

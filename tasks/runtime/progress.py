@@ -1,13 +1,19 @@
-"""Progress, as log records that a terminal may draw as bars."""
+"""Progress reports: log records that a terminal can draw as bars."""
 
 import logging
 
 
 def report(logger: logging.Logger, what: str, done: int, total: int) -> None:
-    """Says that `done` of `total` units of `what` (such as "score: rows") are done.
+    """Log how many units of some work are done.
 
-    The record carries `progress = (what, done, total)`: the command line draws a bar
-    from it, other handlers write the plain line.
+    The record has the attribute `progress = (what, done, total)`, from which the
+    command line draws a bar; other handlers write the message.
+
+    Args:
+        logger: The logger to use.
+        what: Name of the units, such as "score: rows".
+        done: Number of units done.
+        total: Number of all units.
     """
     logger.info(
         "%s %d of %d", what, done, total, extra={"progress": (what, done, total)}

@@ -1,4 +1,4 @@
-"""Files, local or on S3, that appear whole or not at all."""
+"""Local and S3 files, published atomically: readers see a whole file or none."""
 
 import errno
 import hashlib
@@ -14,16 +14,17 @@ from typing import Any
 import pyarrow.fs as pafs
 
 TEMPORARY = ".tmp-"
-"""Names of unfinished files start so; every reader of folders leaves them out."""
+"""Prefix of the names of unfinished files, which readers of directories skip."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""No space on the device, within the quota, or below the limit of a file's size."""
+"""Error codes for a full disk, an exhausted quota and the maximum file size."""
 
 
 def resolve(path: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of a path or URI, and the path within it.
+    """Return the file system of a path or URI, and the path within it.
 
-    S3 takes its endpoint from `AWS_ENDPOINT_URL` when set, as the AWS tools do.
+    The endpoint of S3 is `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL` if set, as for the
+    AWS tools.
     """
     if path.startswith("s3://"):
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get(
@@ -37,18 +38,18 @@ def resolve(path: str) -> tuple[pafs.FileSystem, str]:
 
 
 def join(folder: str, *names: str) -> str:
-    """`folder` and what is below it, joined with slashes."""
+    """Join a directory and the names below it with slashes."""
     return "/".join([folder.rstrip("/"), *names])
 
 
 def exists(path: str) -> bool:
-    """Whether a file or folder stands at `path`."""
+    """Return whether a file or directory exists at `path`."""
     filesystem, inner = resolve(path)
     return bool(filesystem.get_file_info(inner).type != pafs.FileType.NotFound)
 
 
 def list_files(folder: str) -> list[str]:
-    """Sorted names of the finished files in `folder`, not of those below."""
+    """Return the sorted names of the finished files directly in a directory."""
     return sorted(
         info.base_name
         for info in _list(folder)
@@ -57,19 +58,19 @@ def list_files(folder: str) -> list[str]:
 
 
 def list_folders(folder: str) -> list[str]:
-    """Sorted names of the folders in `folder`."""
+    """Return the sorted names of the subdirectories of a directory."""
     return sorted(
         info.base_name for info in _list(folder) if info.type == pafs.FileType.Directory
     )
 
 
 def list_entries(folder: str) -> list[str]:
-    """Sorted names of all files and folders in `folder`, unfinished ones too."""
+    """Return the sorted names of all files and subdirectories, also unfinished ones."""
     return sorted(info.base_name for info in _list(folder))
 
 
 def file_sizes(folder: str) -> dict[str, int]:
-    """Bytes of every file in `folder` and below, by its path from there."""
+    """Return the size in bytes of every file below a directory, by relative path."""
     _, inner = resolve(folder)
     return {
         info.path[len(inner) :].lstrip("/"): info.size
@@ -79,13 +80,13 @@ def file_sizes(folder: str) -> dict[str, int]:
 
 
 def file_size(path: str) -> int:
-    """Bytes of a file."""
+    """Return the size of a file in bytes."""
     filesystem, inner = resolve(path)
     return int(filesystem.get_file_info(inner).size)
 
 
 def _list(folder: str, recursive: bool = False) -> list[pafs.FileInfo]:
-    """What is in a folder; nothing if there is none."""
+    """List the entries of a directory; an absent one has none."""
     filesystem, inner = resolve(folder)
     selector = pafs.FileSelector(inner, allow_not_found=True, recursive=recursive)
     found: list[pafs.FileInfo] = filesystem.get_file_info(selector)
@@ -93,7 +94,7 @@ def _list(folder: str, recursive: bool = False) -> list[pafs.FileInfo]:
 
 
 def delete(path: str) -> None:
-    """Deletes a file or a folder with all below it; nothing there is no error."""
+    """Delete a file or a directory with its content, if it exists."""
     filesystem, inner = resolve(path)
     kind = filesystem.get_file_info(inner).type
     if kind == pafs.FileType.Directory:
@@ -103,9 +104,9 @@ def delete(path: str) -> None:
 
 
 def delete_unfinished(folder: str) -> None:
-    """Deletes what killed writers left in a local `folder` and below.
+    """Delete the temporary files that killed writers left below a local directory.
 
-    No writer may be alive. On S3 there are no unfinished files.
+    No writer may be running. On S3 there are no such files.
     """
     if not isinstance(resolve(folder)[0], pafs.LocalFileSystem):
         return
@@ -115,10 +116,10 @@ def delete_unfinished(folder: str) -> None:
 
 
 def make_folder(folder: str) -> None:
-    """Makes a local folder and those above it; it may be there already.
+    """Create a local directory and its parents; it may exist already.
 
     Raises:
-        OSError: There is no right to, or a file stands in the way.
+        OSError: The permission is missing, or a file has the name of a directory.
     """
     path = Path(resolve(folder)[1])
     try:
@@ -129,13 +130,16 @@ def make_folder(folder: str) -> None:
 
 @contextmanager
 def publish(path: str) -> Iterator[Path]:
-    """A local path to write to, which appears at `path` if the block ends well.
+    """Yield a local path to write to, and publish the file when the block succeeds.
 
-    Local files are written beside their goal, flushed to disk and renamed; others are
-    written to a temporary file and uploaded in one piece.
+    A local file is written to the same directory, flushed to disk and renamed; a remote
+    one is written to a temporary file and uploaded in one request.
+
+    Args:
+        path: Where the file is published, local or S3.
 
     Raises:
-        OSError: There is no space or no right to write; the message says where.
+        OSError: The disk is full, or the permission to write is missing.
     """
     filesystem, inner = resolve(path)
     local = isinstance(filesystem, pafs.LocalFileSystem)
@@ -151,7 +155,7 @@ def publish(path: str) -> Iterator[Path]:
         else:
             pafs.copy_files(str(unfinished), inner, destination_filesystem=filesystem)
     except OSError as error:
-        # Once the file is there, a right that lacks is one to something else.
+        # Once the file exists, a missing permission concerns something else.
         if error.errno not in NO_SPACE and os.path.exists(unfinished):
             raise
         raise _explained(error, path, folder) from error
@@ -161,7 +165,7 @@ def publish(path: str) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Waits until a file's content, or a folder's list of names, is on the disk."""
+    """Flush a file's content, or a directory's list of names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -170,38 +174,38 @@ def _flush(path: Path) -> None:
 
 
 def _explained(error: OSError, path: str, folder: Path) -> OSError:
-    """What to raise for an error in writing to `folder`; says what would do."""
-    # os.path calls a place that may not be looked at missing; Path would raise.
-    there = next(p for p in [folder, *folder.parents] if os.path.exists(p))
+    """Return the error to raise for a failed write, with its remedy."""
+    # os.path.exists is false for a path that may not be read; Path.exists raises.
+    existing = next(p for p in [folder, *folder.parents] if os.path.exists(p))
     if error.errno in NO_SPACE:
         return OSError(
-            f"{path}: no space left in {there}; free some and run again, finished "
+            f"{path}: no space left in {existing}; free some and run again, finished "
             "files are kept"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return PermissionError(
-            f"{path}: no right to write in {there}; change its permissions or name "
-            "another folder"
+            f"{path}: no permission to write in {existing}; change its permissions "
+            "or choose another directory"
         )
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         return NotADirectoryError(
-            f"{path}: {there} is a file, not a folder; name another folder"
+            f"{path}: {existing} is a file, not a directory; choose another directory"
         )
     return type(error)(f"{path}: cannot be written: {error}")
 
 
 def write_json(path: str, content: Any) -> None:  # any JSON-able value
-    """Publishes `content` as indented JSON."""
+    """Publish a value as indented JSON."""
     with publish(path) as unfinished:
         unfinished.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_json(path: str) -> Any:  # any JSON value
-    """The JSON value in the file at `path`.
+    """Read a JSON file.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not JSON.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not JSON.
     """
     filesystem, inner = resolve(path)
     with filesystem.open_input_stream(inner) as stream:
@@ -213,7 +217,7 @@ def read_json(path: str) -> Any:  # any JSON value
 
 
 def checksum(path: str) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    """Return the SHA-256 of a file in hexadecimal digits."""
     filesystem, inner = resolve(path)
     digest = hashlib.sha256()
     with filesystem.open_input_stream(inner) as stream:
@@ -223,7 +227,7 @@ def checksum(path: str) -> str:
 
 
 def fetch(folder: str, target: Path) -> Path:
-    """A local copy of `folder`, or the folder itself where it is local already."""
+    """Return a local directory as it is, or copy a remote one to `target`."""
     filesystem, inner = resolve(folder)
     if isinstance(filesystem, pafs.LocalFileSystem):
         return Path(inner)

@@ -255,8 +255,8 @@ def test_a_process_computes_on_the_gpu_that_it_was_given() -> None:
 
     assert done.returncode == 0, done.stderr
     if not torch.cuda.is_available():
-        said = f"Ray gave this process GPU 0, but torch {torch.__version__} finds none"
-        assert done.stdout.startswith(said)
+        said = "Ray assigned GPU 0 to this process, but torch "
+        assert done.stdout.startswith(f"{said}{torch.__version__} finds none")
         assert "gpus_per_process: 0" in done.stdout
 
 

@@ -92,7 +92,7 @@ def test_another_jobs_folder_is_refused_untouched(folder: str, state: str) -> No
         manifest.claim(folder, "k1")
         write(folder, "a.json")
     before = storage.file_sizes(folder)
-    with pytest.raises(FileExistsError, match=r"another job \(k1\), this one is k2"):
+    with pytest.raises(FileExistsError, match=r"another job \(k1, this one is k2\)"):
         manifest.claim(folder, "k2")
     assert storage.file_sizes(folder) == before
 
@@ -122,7 +122,7 @@ def test_an_overwriting_that_was_killed_goes_on(
         patch.setattr(storage, "delete", killed)
         with pytest.raises(InterruptedError):
             manifest.claim(folder, "k2", overwrite=True)
-    with pytest.raises(FileExistsError, match=r"another job \(k2\)"):
+    with pytest.raises(FileExistsError, match=r"another job \(k2,"):
         manifest.claim(folder, "k1")
     assert manifest.claim(folder, "k2") is None
     assert set(storage.file_sizes(folder)) == {"_job.json"}
@@ -134,7 +134,7 @@ def test_files_of_no_job_are_never_mixed_or_wiped(
     folder: str, foreign: str, overwrite: bool
 ) -> None:
     write(folder, foreign)
-    with pytest.raises(FileExistsError, match="holds files of no job, such as"):
+    with pytest.raises(FileExistsError, match="files that no job has written, such as"):
         manifest.claim(folder, "k1", overwrite=overwrite)
     assert set(storage.file_sizes(folder)) == {foreign}
 
@@ -155,7 +155,7 @@ def test_a_damaged_manifest_is_named_with_its_remedy(
 def test_a_job_that_lost_its_folder_to_another_does_not_finish(folder: str) -> None:
     manifest.claim(folder, "k1")
     manifest.claim(folder, "k2", overwrite=True)
-    with pytest.raises(FileExistsError, match=r"taken over by another job \(k2\)"):
+    with pytest.raises(FileExistsError, match=r"another job \(k2\) took it over"):
         manifest.finish(folder, "k1")
 
 
@@ -173,7 +173,7 @@ time.sleep(60)
         while not (folder / "_job.json").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         for key, overwrite in [("k1", False), ("k2", True)]:
-            with pytest.raises(FileExistsError, match="another process is at work"):
+            with pytest.raises(FileExistsError, match="another process is writing"):
                 manifest.claim(str(folder), key, overwrite=overwrite)
     finally:
         other.send_signal(signal.SIGKILL)
@@ -183,7 +183,7 @@ time.sleep(60)
 
 def test_a_claim_in_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError, match="is a file, not a folder"):
+    with pytest.raises(NotADirectoryError, match="is a file, not a directory"):
         manifest.claim(str(tmp_path / "file"), "k1")
 
 

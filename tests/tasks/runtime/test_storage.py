@@ -150,8 +150,8 @@ def test_no_right_to_write_is_one_clear_message(
         storage.write_json(str(path), 1)
     place = path.parent if below.startswith("scored") else path
     assert str(caught.value) == (
-        f"{place}: no right to write in {closed_folder}; change its permissions or "
-        "name another folder"
+        f"{place}: no permission to write in {closed_folder}; change its permissions "
+        "or choose another directory"
     )
 
 
