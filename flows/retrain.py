@@ -16,7 +16,8 @@ from flows.outcomes import (
 from flows.steps import output_path
 from tasks.config.root import Config
 from tasks.registry import tracking
-from tasks.registry.data_validation import log_facts, reference_of
+from tasks.registry.data_validation import champion_dataset, log_description
+from tasks.registry.gate.gate import GateResult
 from tasks.registry.registration import Registration
 from tasks.runtime import storage
 from tasks.training.warm_start import encoder_of
@@ -67,17 +68,20 @@ def retrain(config: Config) -> RetrainOutcome:
     """
     start = steps.choose_start(config, steps.training_data(config))
     prepared = steps.prepared_data(config, encoder_of(start))
-    reference = reference_of(config.name)
+    reference = champion_dataset(config.name)
     validation = steps.validate_data(
         prepared["path"], reference, config.data_validation
     )
     steps.publish_checks(config.name, "data_validation", validation)
-    if not validation["passed"]:
+    if not validation.passed:
         return RetrainOutcome(
-            status="refused", start=start, prepare=prepared, data_validation=validation
+            status="refused",
+            start=start,
+            prepare=prepared,
+            data_validation=asdict(validation),
         )
     with steps.mlflow_run(config, prepared, start) as run_id:
-        log_facts(run_id, prepared["path"])
+        log_description(run_id, prepared["path"])
         trained = trained_model(
             config, prepared, tracking.metrics_logger(run_id), start["folder"]
         )
@@ -86,7 +90,7 @@ def retrain(config: Config) -> RetrainOutcome:
         fidelity = compared_samples(config, prepared, trained, run_id)
         registered = registered_model(config, prepared, trained, evaluated, run_id)
         verdict = judged_challenger(config, prepared, trained, registered)
-        page = written_report(config, prepared, trained, evaluated, verdict["path"])
+        page = written_report(config, prepared, trained, evaluated, verdict.path)
         figures = storage.join(evaluated["path"], "figures")
         tracking.log_results(run_id, {}, artifacts=[page, figures])
         decision = steps.decide_champion(
@@ -97,16 +101,17 @@ def retrain(config: Config) -> RetrainOutcome:
         status="done" if decision.promoted else "refused",
         start=start,
         prepare=prepared,
-        data_validation=validation,
+        data_validation=asdict(validation),
         train=trained,
         evaluate=evaluated,
         fidelity=fidelity,
-        gate=verdict,
+        gate=asdict(verdict),
         report=page,
         register=asdict(decision),
         backfill=scored.backfill if scored else None,
         run_id=run_id,
-        unchanged=all(s["done"] for s in (prepared, trained, evaluated, verdict)),
+        unchanged=verdict.done
+        and all(step["done"] for step in (prepared, trained, evaluated)),
     )
 
 
@@ -192,7 +197,7 @@ def registered_model(
 
 def judged_challenger(
     config: Config, prepared: Json, trained: Json, registered: Registration
-) -> Json:
+) -> GateResult:
     """Run the gate on a registered model, against the incumbent if there is one.
 
     The checks are published as a table artifact of the flow run.
@@ -201,7 +206,7 @@ def judged_challenger(
     folder = None
     if incumbent is not None:
         folder, _ = steps.download_model(incumbent, config.resources.storage)
-    verdict: Json = steps.judge_challenger(
+    verdict: GateResult = steps.judge_challenger(
         trained["path"],
         folder,
         prepared["path"],

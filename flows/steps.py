@@ -29,11 +29,11 @@ from tasks.monitoring import monitor
 from tasks.registry import (
     data_validation,
     downloads,
-    gate,
     promotion,
     registration,
     tracking,
 )
+from tasks.registry.gate import gate
 from tasks.runtime import manifest, storage
 from tasks.training import train, warm_start
 
@@ -71,7 +71,7 @@ remote_step: Callable[..., Any] = partial(
 group_rows = remote_step(group.group, name="group")
 choose_start = local_step(warm_start.choose, name="start")
 prepare_data = remote_step(prepare.prepare, name="prepare")
-validate_data = local_step(data_validation.check, name="data_validation")
+validate_data = local_step(data_validation.validate, name="data_validation")
 train_model = local_step(train.train, name="train")
 evaluate_model = remote_step(evaluate.evaluate, name="evaluate")
 compare_samples = remote_step(fidelity.measure_fidelity, name="compare samples")
@@ -163,19 +163,19 @@ def provenance_tags() -> dict[str, str]:
     return {name: value for name, value in tags.items() if value}
 
 
-def publish_checks(name: str, kind: str, verdict: Mapping[str, Any]) -> None:
+def publish_checks(name: str, kind: str, verdict: checks.Verdict) -> None:
     """Publish the checks of a verdict as a table artifact of the Prefect flow run.
 
     Args:
         name: Name of the model.
         kind: Kind of verdict, `gate` or `data_validation`.
-        verdict: Result of `gate` or of `data_validation.check`.
+        verdict: Result of the gate or of data validation.
     """
-    outcome = "passed" if verdict["passed"] else "refused"
+    outcome = "passed" if verdict.passed else "refused"
     create_table_artifact(
-        checks.to_table(verdict["checks"]),
+        checks.to_table(verdict.checks),
         key=artifact_key(name, kind),
-        description=f"{outcome}: {verdict['reason']}",
+        description=f"{outcome}: {verdict.reason}",
     )
 
 

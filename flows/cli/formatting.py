@@ -62,7 +62,7 @@ def describe_prepare(step: Json) -> Iterator[str]:
 
 def describe_validation(step: Json) -> Iterator[str]:
     """Yield whether the data passed validation, and the checks that failed."""
-    if step["fit"]:
+    if step["valid"]:
         yield head("data", escape(step["reason"]))
         return
     yield head("data", "[yellow]data validation failed[/]")

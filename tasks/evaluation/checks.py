@@ -1,16 +1,15 @@
 """Checks with a verdict, as data validation and the promotion gate make them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
 
 from tasks.evaluation.metric_names import metric_name
 from tasks.runtime import storage
 
 VERDICT_FILE = "gate.json"
 """File, in the output directory of the promotion gate, that holds its verdict."""
-
-Json = dict[str, Any]  # JSON values
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Check:
         remark: The outcome in words.
         interval: Confidence interval of the value, if it has one.
         bound: The number that the value, or its interval, was compared with.
-        needs_review: Whether a failure has to be reviewed by a person.
+        needs_review: Whether a failure asks for manual approval.
     """
 
     name: str
@@ -36,61 +35,70 @@ class Check:
     needs_review: bool = False
 
 
-def conclude(checks: Sequence[Check]) -> Json:
-    """Combine checks into a verdict that passes if every check passed.
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The conclusion of several checks.
 
-    Returns:
-        `passed`, `needs_review` (whether a failed check asks for manual approval),
-        `reason` (the remarks that decided) and `checks` (as dicts).
+    Attributes:
+        passed: Whether the dataset or the model is accepted.
+        needs_review: Whether a failed check asks for manual approval.
+        reason: The remarks that decided.
+        checks: All checks.
     """
+
+    passed: bool
+    needs_review: bool
+    reason: str
+    checks: tuple[Check, ...]
+
+
+def conclude(checks: Sequence[Check]) -> Verdict:
+    """Combine checks into a verdict that passes if every check passed."""
     passed = all(check.passed for check in checks)
     decisive = [
         check.remark
         for check in checks
         if (check.name == "improvement" if passed else not check.passed)
     ]
-    return {
-        "passed": passed,
-        "needs_review": any(
-            check.needs_review and not check.passed for check in checks
-        ),
-        "reason": "; ".join(decisive) or "it is the first version",
-        "checks": [asdict(check) for check in checks],
-    }
+    return Verdict(
+        passed=passed,
+        needs_review=any(check.needs_review and not check.passed for check in checks),
+        reason="; ".join(decisive) or "it is the first version",
+        checks=tuple(checks),
+    )
 
 
-def read_checks(folder: str) -> list[Json]:
-    """Read the checks from the output directory of the promotion gate, as dicts."""
-    content: Json = storage.read_json(storage.join(folder, VERDICT_FILE))
-    found: list[Json] = content["checks"]
-    return found
+def read_checks(folder: str) -> tuple[Check, ...]:
+    """Read the checks from the output directory of the promotion gate."""
+    content = storage.read_json(storage.join(folder, VERDICT_FILE))
+    return TypeAdapter(tuple[Check, ...]).validate_python(content["checks"])
 
 
-def to_metrics(checks: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the values of the gate's checks, given as dicts, as MLflow metrics."""
+def to_metrics(checks: Sequence[Check]) -> dict[str, float]:
+    """Return the values of the gate's checks as MLflow metrics."""
     metrics: dict[str, float] = {}
     for check in checks:
-        name = metric_name("gate", *check["name"].split("/"))
-        metrics[name] = float(check["value"])
-        metrics[f"{name}_passed"] = float(check["passed"])
-        if check["interval"]:
-            low, high = check["interval"]
+        name = metric_name("gate", *check.name.split("/"))
+        metrics[name] = float(check.value)
+        metrics[f"{name}_passed"] = float(check.passed)
+        if check.interval:
+            low, high = check.interval
             metrics |= {f"{name}_low": low, f"{name}_high": high}
     return metrics
 
 
-def to_table(checks: Sequence[Mapping[str, Any]]) -> list[Json]:
-    """Return checks, given as dicts, as the rows of a table with text cells."""
+def to_table(checks: Sequence[Check]) -> list[dict[str, str]]:
+    """Return checks as the rows of a table with text cells."""
     return [
         {
-            "check": check["name"],
-            "passed": "yes" if check["passed"] else "no",
-            "found": f"{check['value']:.6g}",
-            "interval": "{:+.4f} to {:+.4f}".format(*check["interval"])
-            if check["interval"]
+            "check": check.name,
+            "passed": "yes" if check.passed else "no",
+            "found": f"{check.value:.6g}",
+            "interval": "{:+.4f} to {:+.4f}".format(*check.interval)
+            if check.interval
             else "",
-            "bound": "" if check["bound"] is None else f"{check['bound']:g}",
-            "remark": check["remark"],
+            "bound": "" if check.bound is None else f"{check.bound:g}",
+            "remark": check.remark,
         }
         for check in checks
     ]

@@ -1,10 +1,10 @@
-"""Uses a logged model in a program of its own, as another user would.
+"""Program that loads a logged model and predicts, run in a separate process.
 
-    python -I isolated_main.py MODEL ROWS OUTPUT [--params JSON] [--block]
+    python -I isolated_main.py MODEL ROWS OUTPUT [--params JSON] [--block-project]
 
-MODEL is the folder of a logged model, ROWS a Parquet file. What the model predicts with
-the params goes to OUTPUT, a Parquet file; the log-probability of each row if none are
-given. With --block, importing what a consumer does not have raises.
+MODEL is the directory of a logged model, ROWS a Parquet file. The predictions with the
+params are written to OUTPUT, a Parquet file; by default they are the log-probabilities
+of the rows. With --block-project, imports of this project, Ray and Prefect fail.
 """
 
 import argparse
@@ -15,11 +15,12 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-FORBIDDEN = ("flows", "prefect", "ray", "tasks")
+BLOCKED = ("flows", "prefect", "ray", "tasks")
+"""Top-level packages that a process which only loads a model need not have."""
 
 
-class Blocker(MetaPathFinder):
-    """Refuses what stands in this project's environment only."""
+class ImportBlocker(MetaPathFinder):
+    """Import hook that raises ImportError for the packages in `BLOCKED`."""
 
     def find_spec(
         self,
@@ -27,33 +28,39 @@ class Blocker(MetaPathFinder):
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        if fullname.partition(".")[0] in FORBIDDEN:
-            raise ImportError(f"a consumer has no {fullname}")
+        if fullname.partition(".")[0] in BLOCKED:
+            raise ImportError(f"a registered model must not import {fullname}")
         return None
 
 
 def main() -> None:
-    """Predicts, and writes what came out."""
+    """Load the model, predict, and write the predictions."""
     parser = argparse.ArgumentParser()
     for name in ("model", "rows", "output"):
         parser.add_argument(name)
     parser.add_argument("--params", type=json.loads, default={"output": "log_prob"})
-    parser.add_argument("--block", action="store_true")
-    given = parser.parse_args()
-    if given.block:
-        sys.meta_path.insert(0, Blocker())
+    parser.add_argument("--block-project", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.block_project:
+        sys.meta_path.insert(0, ImportBlocker())
     import pandas as pd
     from mlflow import pyfunc
 
-    model = pyfunc.load_model(given.model)
-    check_origin(model, given.model)
-    # Arrow's own types: the usual ones take a NaN for a null.
-    frame = pd.read_parquet(given.rows, dtype_backend="pyarrow")
-    model.predict(frame, params=given.params).to_parquet(given.output)
+    model = pyfunc.load_model(arguments.model)
+    check_code_origin(model, arguments.model)
+    # Arrow's types: pandas' default ones store nulls as NaN.
+    frame = pd.read_parquet(arguments.rows, dtype_backend="pyarrow")
+    predictions = model.predict(frame, params=arguments.params)
+    predictions.to_parquet(arguments.output)
 
 
-def check_origin(model: object, folder: str) -> None:
-    """Raises ImportError where a model's code is not what was logged with it."""
+def check_code_origin(model: object, folder: str) -> None:
+    """Raise an ImportError unless a model runs the code that was logged with it.
+
+    Args:
+        model: The loaded pyfunc model.
+        folder: Directory of the logged model.
+    """
     density = model.unwrap_python_model().density  # type: ignore[attr-defined]
     origin = type(density).load.__code__.co_filename
     if not origin.startswith(folder):

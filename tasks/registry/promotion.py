@@ -1,13 +1,11 @@
 """Which version becomes champion: by the gate's verdict, by hand, or by a rollback."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mlflow import MlflowClient
 
-from tasks.evaluation import checks
+from tasks.evaluation.checks import Verdict, to_metrics
 from tasks.registry import tracking
 from tasks.registry.aliases import (
     CHALLENGER,
@@ -74,7 +72,7 @@ class AliasState:
 
 
 def promote_if_passed(
-    name: str, version: str, verdict: Mapping[str, Any], run_id: str
+    name: str, version: str, verdict: Verdict, run_id: str
 ) -> Promotion:
     """Make a version champion if the gate's verdict allows it; tag it with the verdict.
 
@@ -84,14 +82,14 @@ def promote_if_passed(
     Args:
         name: Name of the registered model.
         version: Number of the version.
-        verdict: Result of `tasks.registry.gate.gate`.
+        verdict: Verdict of the gate.
         run_id: MLflow run to which the values of the checks are logged.
     """
     client = MlflowClient()
     champion = number_by_alias(client, name, CHAMPION)
     blocked = client.get_model_version(name, version).tags.get(PROMOTION_BLOCKED)
-    passed, reason = verdict["passed"], verdict["reason"]
-    needs_review = verdict["needs_review"]
+    passed, reason = verdict.passed, verdict.reason
+    needs_review = verdict.needs_review
     if champion == version:
         passed, reason, needs_review = True, "already the champion", False
     elif blocked is not None:
@@ -108,7 +106,7 @@ def promote_if_passed(
         )
         if passed:
             set_champion(client, name, version)
-    tracking.log_metrics(run_id, checks.to_metrics(verdict["checks"]))
+    tracking.log_metrics(run_id, to_metrics(verdict.checks))
     logger.info("%s version %s: %s", name, version, reason)
     return Promotion(
         version=version,

@@ -17,7 +17,8 @@ from tasks.config.gate import GateConfig
 from tasks.config.resources import Resources
 from tasks.data import prepare
 from tasks.evaluation import baseline, evaluate
-from tasks.registry import downloads, gate, promotion, registration, tracking
+from tasks.registry import downloads, promotion, registration, tracking
+from tasks.registry.gate import gate
 from tasks.registry.promotion import Promotion
 from tasks.runtime import manifest, storage
 

@@ -14,7 +14,9 @@ from ar_models.families.registry import MODELS
 from ar_models.tables.columns import CodeColumn, RealColumn
 from ar_models.tables.encoder import TableEncoder
 from ar_models.variables import Variable
-from tasks.evaluation.comparable import Comparable, comparable
+from tasks.evaluation.comparable import Comparable, check_same_columns, comparable
+from tasks.runtime.model_store import load
+from tests.support.model_pair import ModelPair
 from tests.support.tables import TRAINED, code
 
 SHARES = {"a": 0.5, "b": 0.25, "c": 0.15, "d": 0.1}
@@ -144,3 +146,39 @@ def test_columns_are_matched_by_name() -> None:
 def test_models_that_know_the_same_are_left_alone() -> None:
     first, second = comparable(density(words("a", "b")), density(words("b", "a")))
     assert first.adjusted_columns == second.adjusted_columns == ()
+
+
+def test_models_of_different_columns_ask_for_a_person(pair: ModelPair) -> None:
+    strong = load(pair.models["strong"])
+    assert check_same_columns(strong, strong).passed
+    encoder = strong.encoder
+    fewer = type(encoder)(encoder.columns[:-1], encoder.left_out, encoder.schema)
+    check = check_same_columns(TableDensity(fewer, strong.model), strong)
+    assert (check.passed, check.needs_review) == (False, True)
+    gone = encoder.columns[-1]
+    assert f"{gone.name} is {gone.type} in the champion" in check.remark
+    assert "not modelled in the challenger" in check.remark
+
+
+def test_rare_codes_are_not_compared_with_numbers(pair: ModelPair) -> None:
+    strong = load(pair.models["strong"])
+    encoder = strong.encoder
+    (j,) = (k for k, c in enumerate(encoder.columns) if c.name == "count")
+    number = encoder.columns[j]
+    fields = {name: getattr(number, name) for name in ("name", "type", "rows")}
+    coded = CodeColumn(
+        kind="categorical",
+        variables=(code("count", 2),),
+        values=(1,),
+        specials=("rare",),
+        **fields,
+    )
+    columns = (*encoder.columns[:j], coded, *encoder.columns[j + 1 :])
+    other = type(encoder)(columns, encoder.left_out, encoder.schema)
+    model = Independent(other.variables)
+    check = check_same_columns(TableDensity(other, model), strong)
+    assert (check.passed, check.needs_review) == (False, True)
+    assert f"count is {number.type} in the champion" in check.remark
+    assert "with rare values as one in the challenger" in check.remark
+    again = check_same_columns(TableDensity(other, model), TableDensity(other, model))
+    assert again.passed

@@ -24,7 +24,8 @@ from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
 from tasks.inference import score
 from tasks.inference.source import Source
-from tasks.registry import gate, isolated_load
+from tasks.registry import isolated_load
+from tasks.registry.gate import load_check
 from tasks.runtime import storage
 from tests.conftest import free_port
 from tests.support.model_pair import ModelPair, register_and_gate
@@ -114,7 +115,7 @@ def test_the_gate_asks_for_a_clean_environment(
 ) -> None:
     density = TableDensity.load(Path(pair.models["strong"]))
     about = storage.read_json(f"{pair.prepared}/_manifest.json")
-    check = gate.check_loads(
+    check = load_check.check_loads(
         density, URI, pair.prepared, about, GateConfig(load_check="clean")
     )
     assert check.passed, check.remark

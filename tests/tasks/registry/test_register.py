@@ -488,11 +488,11 @@ def test_the_gate_loads_a_version_as_a_consumer_would(
     first: Promotion, density: TableDensity, pair: ModelPair
 ) -> None:
     rows = pq.read_table(f"{pair.prepared}/test").slice(0, 20)
-    found = isolated_load.log_probs("models:/alone/1", rows, clean=False)
+    found = isolated_load.log_prob("models:/alone/1", rows, clean=False)
     np.testing.assert_allclose(found, density.log_prob(rows), atol=1e-5)
     wrong = rows.drop_columns(["count"])
     with pytest.raises(RuntimeError, match="the columns .'count'. are missing"):
-        isolated_load.log_probs("models:/alone/1", wrong, clean=False)
+        isolated_load.log_prob("models:/alone/1", wrong, clean=False)
 
 
 def test_a_version_runs_its_own_code_or_none(
@@ -503,7 +503,7 @@ def test_a_version_runs_its_own_code_or_none(
     shutil.rmtree(folder / "code" / "ar_models")
     rows = pq.read_table(f"{pair.prepared}/test").slice(0, 2)
     with pytest.raises(RuntimeError, match=r"No module named|code came from"):
-        isolated_load.log_probs(str(folder), rows, clean=False)
+        isolated_load.log_prob(str(folder), rows, clean=False)
 
 
 def test_a_run_of_the_same_job_is_resumed() -> None:
