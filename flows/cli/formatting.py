@@ -250,7 +250,7 @@ def describe_export(step: Json) -> Iterator[str]:
     yield head("export", f"{escape(step['path'])}, {step['bytes']:,} bytes")
     yield (
         f"{INDENT}log-probabilities of {step['rows']} rows by onnxruntime differ by at "
-        f"most {step['furthest']:.1e} nats"
+        f"most {step['max_difference']:.1e} nats"
     )
 
 

@@ -1,7 +1,8 @@
-"""A model as ONNX, for scoring without torch; checked against the model when written.
+"""Export of a model to ONNX, for scoring without torch, verified with onnxruntime.
 
-The graph takes encoded rows, `x` and `log_abs_det` of `TableEncoder.encode`, and gives
-`log_prob` and `column_log_prob`, in nats of the original columns.
+The inputs of the graph are encoded rows, `x` and `log_abs_det` of
+`TableEncoder.encode`; its outputs are `log_prob` and `column_log_prob`, in nats of the
+original columns.
 """
 
 import importlib.util
@@ -9,8 +10,7 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,66 +23,82 @@ from tasks.runtime import model_store, storage
 logger = logging.getLogger(__name__)
 
 FAMILIES = ("fvsbn", "independent", "made", "rnn", "transformer")
-"""Families whose likelihood is one graph of operations that ONNX has."""
+"""Families whose log-likelihood can be expressed in ONNX operators."""
 
-NEEDED = ("onnx", "onnxruntime", "onnxscript")
-"""Packages of the extra onnx."""
+REQUIRED_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+"""Packages that the extra `onnx` installs."""
 
 OPSET = 20
-"""Version of the operations; runtimes of 2024 and later know it."""
+"""ONNX operator set; runtimes since 2024 support it."""
 
 CHECKED_ROWS = 512
-"""Rows, drawn from the model, that both must find equally likely, …"""
+"""Number of sampled rows on which the graph is compared with the model."""
 
-SAME = 1e-4
-"""… to this many nats."""
-
-Json = dict[str, Any]  # JSON-able values
+TOLERANCE = 1e-4
+"""Maximum difference of the log-probabilities, in nats."""
 
 
-def export(model: str, output: str) -> Json:
-    """Writes a model as ONNX, once onnxruntime gives the same numbers as the model.
+@dataclass(frozen=True)
+class ExportResult:
+    """The outcome of an export.
 
-    Rows for that are drawn from the model, half of them with cells that never occurred
-    in training. Nothing is written where the numbers differ by more than `SAME`.
+    Attributes:
+        path: The ONNX file.
+        bytes: Size of the file.
+        rows: Number of rows on which it was compared with the model.
+        max_difference: Largest difference of a log-probability, in nats.
+        seconds: Wall-clock time of the call.
+    """
+
+    path: str
+    bytes: int
+    rows: int
+    max_difference: float
+    seconds: float
+
+
+def export(model: str, output: str) -> ExportResult:
+    """Write a model as ONNX if onnxruntime gives the same log-probabilities.
+
+    They are compared on rows drawn from the model, half of them with cells out of
+    support. Nothing is written where they differ by more than `TOLERANCE`.
 
     Args:
-        model: Folder of the model, local or S3.
+        model: Directory of the model, local or S3.
         output: The file, local or S3.
 
-    Returns:
-        `path`, `bytes`, `rows` (compared), `furthest` (nats), `seconds`.
-
     Raises:
-        ValueError: The family cannot be exported, a package is missing, or the numbers
-            differ.
+        ValueError: The family cannot be exported, a package is missing, or the
+            log-probabilities differ.
     """
     began = time.monotonic()
     check_packages()
     density = model_store.load(model)
     check_family(density)
-    content = graph(density)
-    furthest = difference(density, content)
-    if not furthest <= SAME:
+    content = build_graph(density)
+    difference = max_difference(density, content)
+    if not difference <= TOLERANCE:
         raise ValueError(
             f"{output}: not written, since onnxruntime's log-probabilities differ by "
-            f"{furthest:.1e} nats from the model's, and may by {SAME:g}; score with "
-            "the registered model instead"
+            f"{difference:.1e} nats from the model's (tolerance {TOLERANCE:g}); score "
+            "with the registered model instead"
         )
     with storage.publish(output) as unfinished:
         unfinished.write_bytes(content)
-    return {
-        "path": output,
-        "bytes": len(content),
-        "rows": CHECKED_ROWS,
-        "furthest": furthest,
-        "seconds": round(time.monotonic() - began, 3),
-    }
+    return ExportResult(
+        path=output,
+        bytes=len(content),
+        rows=CHECKED_ROWS,
+        max_difference=difference,
+        seconds=round(time.monotonic() - began, 3),
+    )
 
 
 def check_packages() -> None:
-    """Raises ValueError where a package of the extra is missing."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    """Raise ValueError if a package of the extra `onnx` is missing."""
+    missing = [
+        name for name in REQUIRED_PACKAGES if importlib.util.find_spec(name) is None
+    ]
     if missing:
         raise ValueError(
             f"export needs {', '.join(missing)}: pip install 'chainrule[onnx]'"
@@ -90,7 +106,7 @@ def check_packages() -> None:
 
 
 def check_family(density: TableDensity) -> None:
-    """Raises ValueError where the family cannot be exported."""
+    """Raise ValueError if a model of this family cannot be exported."""
     family = registry.family_name(density.model)
     if family not in FAMILIES:
         raise ValueError(
@@ -105,13 +121,13 @@ def check_family(density: TableDensity) -> None:
 
 
 class Likelihood(nn.Module):
-    """What is exported of a density: log-probabilities of encoded rows.
+    """Module that computes the log-probabilities of encoded rows; what is exported.
 
     Args:
-        density: The density.
+        density: The density to export.
     """
 
-    columns: Tensor  # (dim, columns), 1 where a variable is of a column
+    columns: Tensor  # (dim, columns), 1 where a variable belongs to a column
 
     def __init__(self, density: TableDensity) -> None:
         super().__init__()
@@ -123,22 +139,25 @@ class Likelihood(nn.Module):
         self.register_buffer("columns", table)
 
     def forward(self, x: Tensor, log_abs_det: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each row and of each column, nats, float64: (rows,), (rows, columns).
+        """Return log_prob, (rows,), and column_log_prob, (rows, columns), in nats.
 
         Args:
             x: Variables, (rows, dim), float32; NaN where absent.
-            log_abs_det: What the change of units adds, (rows, columns), nats, float64.
+            log_abs_det: Log-determinant of the encoding, (rows, columns), in nats,
+                float64.
         """
-        each = self.model.variable_log_prob(x).double() @ self.columns + log_abs_det
-        return each.sum(-1), each
+        column_log_prob = (
+            self.model.variable_log_prob(x).double() @ self.columns + log_abs_det
+        )
+        return column_log_prob.sum(-1), column_log_prob
 
 
-def graph(density: TableDensity) -> bytes:
-    """The ONNX model of a density."""
+def build_graph(density: TableDensity) -> bytes:
+    """Return the serialized ONNX model of a density."""
     rows = torch.export.Dim("rows", min=1)
-    x, log_abs_det = encoded(density, 2)
+    x, log_abs_det = sample_encoded(density, 2)
     with warnings.catch_warnings():
-        # Of torch, about itself.
+        # torch.onnx warns about deprecated calls of its own.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             Likelihood(density).eval(),
@@ -150,25 +169,25 @@ def graph(density: TableDensity) -> bytes:
             dynamo=True,
             verbose=False,
         )
-    assert program is not None  # as it is with dynamo
+    assert program is not None  # never None with dynamo=True
     proto = program.model_proto
     if not all(
         entry.type.tensor_type.shape.dim[0].dim_param for entry in proto.graph.input
     ):
         raise ValueError(
-            f"torch {torch.__version__} writes a graph for a fixed number of rows of "
-            f"this {type(density.model).__name__}; score with the registered model"
+            f"torch {torch.__version__} exports this {type(density.model).__name__} "
+            "for a fixed number of rows only; score with the registered model instead"
         )
     proto.producer_name = "chainrule"
-    for key, value in described(density).items():
+    for key, value in describe_inputs(density).items():
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     content: bytes = proto.SerializeToString()
     return content
 
 
-def described(density: TableDensity) -> dict[str, str]:
-    """What the file says of its inputs, as JSON by key."""
+def describe_inputs(density: TableDensity) -> dict[str, str]:
+    """Return the metadata of the file about its inputs, as JSON by key."""
     encoder = density.encoder
     variables = [
         {
@@ -184,38 +203,51 @@ def described(density: TableDensity) -> dict[str, str]:
         "encoder": encoder.to_dict(),
         "fingerprints": density.info["fingerprints"],
     }
-    return {f"chainrule.{name}": json.dumps(each) for name, each in content.items()}
+    return {f"chainrule.{name}": json.dumps(item) for name, item in content.items()}
 
 
-def encoded(
+def sample_encoded(
     density: TableDensity, rows: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows drawn from the model: (rows, dim) float32 and (rows, columns) float64."""
-    found = density.encoder.encode(density.sample(rows, seed=seed))
-    return found.x, found.log_abs_det
+    """Draw rows from the model and encode them.
+
+    Args:
+        density: The model.
+        rows: Number of rows.
+        seed: Random seed.
+
+    Returns:
+        x, (rows, dim), float32, and log_abs_det, (rows, columns), float64.
+    """
+    encoded = density.encoder.encode(density.sample(rows, seed=seed))
+    return encoded.x, encoded.log_abs_det
 
 
-def difference(density: TableDensity, content: bytes) -> float:
-    """How far a graph's log-probabilities are from the model's, at most, in nats."""
-    import onnxruntime  # of an extra, which nothing else needs
+def max_difference(density: TableDensity, content: bytes) -> float:
+    """Return the largest difference of a graph's log-probabilities from the model's.
+
+    Args:
+        density: The model.
+        content: The serialized ONNX model.
+
+    Returns:
+        The difference in nats; infinite where one of them is NaN.
+    """
+    import onnxruntime  # an optional dependency that only the export needs
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    x, log_abs_det = encoded(density, CHECKED_ROWS, seed=1)
+    x, log_abs_det = sample_encoded(density, CHECKED_ROWS, seed=1)
     half = len(x) // 2
-    # Cells out of support have no value.
+    # Cells out of support are NaN.
     x[half:][np.random.default_rng(0).random(x[half:].shape) < 0.1] = np.nan
     module = Likelihood(density).eval()
-    furthest = 0.0
-    for rows in batches(len(x)):
+    largest = 0.0
+    # A single row and the others: the graph must accept any number of rows.
+    for rows in (slice(0, 1), slice(1, len(x))):
         with torch.inference_mode():
             expected = module(*map(torch.from_numpy, (x[rows], log_abs_det[rows])))
-        found = session.run(None, {"x": x[rows], "log_abs_det": log_abs_det[rows]})
-        for ours, theirs in zip(found, expected, strict=True):
-            apart = np.abs(ours - theirs.numpy()).max()
-            furthest = max(furthest, float(apart)) if apart == apart else np.inf
-    return furthest
-
-
-def batches(rows: int) -> Sequence[slice]:
-    """One row alone, and the others together: the graph takes any number."""
-    return [slice(0, 1), slice(1, rows)]
+        actual = session.run(None, {"x": x[rows], "log_abs_det": log_abs_det[rows]})
+        for output, reference in zip(actual, expected, strict=True):
+            difference = float(np.abs(output - reference.numpy()).max())
+            largest = np.inf if np.isnan(difference) else max(largest, difference)
+    return largest

@@ -43,8 +43,8 @@ def test_onnxruntime_gives_the_numbers_of_the_density(
     for parameter in density.model.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     density.save(tmp_path / "model")
-    found = export.export(str(tmp_path / "model"), str(tmp_path / "model.onnx"))
-    assert found["bytes"] == (tmp_path / "model.onnx").stat().st_size
+    result = export.export(str(tmp_path / "model"), str(tmp_path / "model.onnx"))
+    assert result.bytes == (tmp_path / "model.onnx").stat().st_size
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
     encoded = encoder.encode(rows)
     log_prob, columns = session.run(
@@ -80,7 +80,7 @@ def test_a_family_that_cannot_be_exported_is_told(
 def test_numbers_that_differ_are_not_written(
     small_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graph = export.graph
+    graph = export.build_graph
 
     def other(density: TableDensity) -> bytes:
         moved = TableDensity.load(Path(small_model))
@@ -88,13 +88,13 @@ def test_numbers_that_differ_are_not_written(
         weight.data += 0.01
         return graph(moved)
 
-    monkeypatch.setattr(export, "graph", other)
+    monkeypatch.setattr(export, "build_graph", other)
     with pytest.raises(ValueError, match="not written, since onnxruntime's .* differ"):
         export.export(small_model, str(tmp_path / "model.onnx"))
     assert not (tmp_path / "model.onnx").exists()
 
 
 def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "NEEDED", ("onnx", "no_such_package"))
+    monkeypatch.setattr(export, "REQUIRED_PACKAGES", ("onnx", "no_such_package"))
     with pytest.raises(ValueError, match=r"needs no_such_package: pip install 'chain"):
         export.check_packages()
