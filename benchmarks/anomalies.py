@@ -41,8 +41,10 @@ from ar_models.tables.encoder import LeftOut, TableEncoder, constant
 from tasks.config.data import DataConfig
 from tasks.config.model import MadeConfig
 from tasks.config.train import TrainConfig
-from tasks.data import profile
 from tasks.data.batches import Batch
+from tasks.data.cells import representation_of, to_cells
+from tasks.data.columns.infer import infer_column
+from tasks.data.sketches import max_exact, sketch_column
 from tasks.training.trainer import Trainer, train_epoch
 
 Floats = NDArray[np.float64]
@@ -237,11 +239,11 @@ def encode(rows: pa.Table) -> TableEncoder:
             continue
         kinds = {} if len(few) <= FEW else {field.name: {"kind": "real"}}
         data = DataConfig.model_validate({"path": "", "columns": kinds})
-        base = profile.base_of(field.type, "real" if kinds else None)
-        cells = profile.cells_of(pa.chunked_array([array]), field.type, base)
-        most = profile.limit(data, rows.num_columns, base)
-        sketch = profile.sketch(cells, field.type, base, most)
-        found = profile.infer(field.name, field.type, sketch, data)
+        base = representation_of(field.type, "real" if kinds else None)
+        cells = to_cells(pa.chunked_array([array]), field.type, base)
+        most = max_exact(data, rows.num_columns, base)
+        sketch = sketch_column(cells, field.type, most)
+        found = infer_column(field.name, field.type, sketch, data)
         if isinstance(found, Column):
             columns.append(found)
         else:

@@ -55,7 +55,7 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
     cluster.connect(resources)
     pq.write_table(make_table(given.rows), folder / "table.parquet")
     data = DataConfig(path=str(folder / "table.parquet"))
-    prepared = prepare.prepare(data, str(folder / "prepared"), resources)["path"]
+    prepared = prepare.prepare(data, str(folder / "prepared"), resources).path
     model = MadeConfig(hidden=512, layers=2, residual=False)
     rows = Rows(Path(prepared) / "encoded/train")
     x = rows.read([(0, len(rows))], torch.device("cpu"))

@@ -24,7 +24,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,11 @@ from ar_models.variables import Variable
 from tasks.config.data import ColumnConfig, DataConfig
 from tasks.config.load import load
 from tasks.config.root import Config
-from tasks.data import batches, profile
+from tasks.data import batches
 from tasks.data.batches import Batches, Order, Rows
+from tasks.data.cells import to_cells
+from tasks.data.columns.infer import infer_column
+from tasks.data.sketches import ListSketch, sketch_column
 from tasks.evaluation.intervals import bootstrap_interval
 from tasks.training import trainer
 
@@ -311,17 +314,18 @@ def sequences(
     """
     data = DataConfig(path="", columns={"x": ColumnConfig(kind="sequence")})
 
-    def sketch(array: pa.Array) -> profile.Sketch:
-        cell = profile.cells_of(pa.chunked_array([array]), array.type, "lists")
-        return profile.sketch(cell, array.type, "lists", 1 << 14)
+    def sketch(array: pa.Array) -> ListSketch:
+        cells = to_cells(pa.chunked_array([array]), array.type, "lists")
+        found = sketch_column(cells, array.type, 1 << 14)
+        assert isinstance(found, ListSketch)
+        return found
 
     known = sketch(pa.concat_arrays([train, possible]))
     # No list of the other splits is to be longer than all of training.
     whole = sketch(pa.concat_arrays([train, valid, test])).lengths
-    assert whole is not None and known.lengths is not None
-    known.lengths.low = min(known.lengths.low, whole.low)
-    known.lengths.high = max(known.lengths.high, whole.high)
-    column = profile.infer("x", train.type, known, data)
+    low, high = min(known.lengths.low, whole.low), max(known.lengths.high, whole.high)
+    known = replace(known, lengths=replace(known.lengths, low=low, high=high))
+    column = infer_column("x", train.type, known, data)
     assert isinstance(column, ListColumn)
     encoder = TableEncoder((column,), (), pa.schema([pa.field("x", train.type)]))
     encoded = [encoder.encode(pa.table({"x": a})) for a in (train, valid, test)]

@@ -42,7 +42,8 @@ from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
 from tasks.data.datasets import open_dataset
 from tasks.data.fragments import read_fragment
-from tasks.data.prepare import load_encoder, prepare
+from tasks.data.prepare import prepare
+from tasks.data.prepared import read_encoder
 from tasks.inference.score import score
 from tasks.inference.source import Source
 from tasks.runtime import cluster, environment
@@ -82,8 +83,8 @@ def make_model(folder: Path, settings: dict[str, Any], steps: int) -> Path:
     """A density of such tables, trained for so many steps; its folder."""
     pq.write_table(make_table(TRAIN_ROWS, seed=1), folder / "train.parquet")
     data = DataConfig(path=str(folder / "train.parquet"), id=("id",))
-    prepared = prepare(data, str(folder / "prepared"), Resources())["path"]
-    encoder = load_encoder(prepared)
+    prepared = prepare(data, str(folder / "prepared"), Resources()).path
+    encoder = read_encoder(prepared)
     torch.manual_seed(0)
     model = MADE(encoder.variables, **settings)
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)

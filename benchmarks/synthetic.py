@@ -30,6 +30,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.data.prepared import read_encoder
+
 PEER = Path(__file__).with_name("synthetic_peer.py")
 PEER_PACKAGE = "mostlyai-engine"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -227,7 +229,7 @@ def fit(
     rows = Rows(folder / "prepared" / "encoded" / "train")
     valid = Rows(folder / "prepared" / "encoded" / "valid")
     training = config.train
-    encoder = prepare.load_encoder(prepared)
+    encoder = read_encoder(prepared)
     settings = settings_of(config, family)
     if "ordering" in settings:
         names = encoder.names

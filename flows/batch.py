@@ -45,7 +45,7 @@ def score(
         folder,
         Source(
             source,
-            group.of_groups(config.data, source).id + config.score.passthrough,
+            group.grouped_data(config.data, source).id + config.score.passthrough,
             config.data.on_bad_file,
         ),
         config.score.output or output_path(config, "scored"),
@@ -72,7 +72,7 @@ def backfill(
         until: Last partition of the range; by default, there is no upper bound.
         version: Number or alias of a registered version.
     """
-    group.refuse(config.data, "partition by partition")
+    group.reject_sequences(config.data, "partition by partition")
     folder, model = steps.fetch_model(config, version)
     scored = steps.score_partitions(
         folder,
@@ -246,7 +246,7 @@ def embed(
         folder,
         Source(
             source,
-            group.of_groups(config.data, source).id + config.embed.passthrough,
+            group.grouped_data(config.data, source).id + config.embed.passthrough,
             config.data.on_bad_file,
         ),
         config.embed.output or output_path(config, "embedded"),

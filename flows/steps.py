@@ -7,6 +7,7 @@ nothing.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from ar_models.tables.encoder import TableEncoder
 from tasks.config.data import DataConfig
 from tasks.config.root import Config
 from tasks.data import group, prepare
+from tasks.data.prepare import PrepareResult
 from tasks.evaluation import checks, compare, evaluate
 from tasks.evaluation.fidelity import fidelity
 from tasks.evaluation.report import model_report
@@ -128,13 +130,15 @@ def input_path(config: Config, path: str | None = None) -> str:
         path: Dataset in place of `data.path`.
     """
     source = config.data.path if path is None else path
+    if config.data.sequence is None:
+        return source
     grouped = group_rows(config.data, source, output_path(config, "grouped"))
-    return str(grouped["path"])
+    return str(grouped.path)
 
 
 def training_data(config: Config) -> DataConfig:
     """Return the configuration of the dataset to learn from, grouped if configured."""
-    return group.of_groups(config.prepared_data, input_path(config))
+    return group.grouped_data(config.prepared_data, input_path(config))
 
 
 def prepared_data(config: Config, encoder: TableEncoder | None = None) -> Json:
@@ -148,13 +152,13 @@ def prepared_data(config: Config, encoder: TableEncoder | None = None) -> Json:
     Returns:
         The result of `tasks.data.prepare.prepare`.
     """
-    prepared: Json = prepare_data(
+    prepared: PrepareResult = prepare_data(
         training_data(config),
         output_path(config, "prepared"),
         config.resources,
         encoder=encoder,
     )
-    return prepared
+    return asdict(prepared)
 
 
 def provenance_tags() -> dict[str, str]:

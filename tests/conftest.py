@@ -129,7 +129,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, ray: None) -> str:
     folder = tmp_path_factory.mktemp("prepared")
     pq.write_table(small_table(), folder / "small.parquet")
     data = DataConfig(path=str(folder / "small.parquet"), id=("id",))
-    return str(prepare(data, str(folder / "prepared"), Resources())["path"])
+    return prepare(data, str(folder / "prepared"), Resources()).path
 
 
 @pytest.fixture(scope="session")
@@ -140,9 +140,9 @@ def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
     from ar_models.density import TableDensity
     from ar_models.families.made import MADE
-    from tasks.data.prepare import load_encoder
+    from tasks.data.prepared import read_encoder
 
-    encoder = load_encoder(prepared)
+    encoder = read_encoder(prepared)
     train = pq.read_table(f"{prepared}/train")
     torch.manual_seed(0)
     model = MADE(encoder.variables, hidden=16, layers=1, components=2)

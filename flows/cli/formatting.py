@@ -52,9 +52,9 @@ def describe_prepare(step: Json) -> Iterator[str]:
     left_out = [name for name, kind in step["columns"].items() if kind == "left out"]
     if left_out:
         yield f"{INDENT}not modelled: {escape(', '.join(left_out))}"
-    if step["quarantined"] or step["bad_files"]:
+    if step["rows_quarantined"] or step["bad_files"]:
         yield (
-            f"{INDENT}[yellow]in quarantine: {step['quarantined']:,} rows, "
+            f"{INDENT}[yellow]in quarantine: {step['rows_quarantined']:,} rows, "
             f"{len(step['bad_files'])} files[/]"
         )
     yield path_line(step["path"])

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from tasks.data import prepare
+from tasks.data.fit import preview_columns
 
 ROWS = 100_000
 """Rows that are looked at."""
@@ -18,12 +18,14 @@ def propose(path: str, name: str | None) -> str:
     Raises:
         ValueError: The dataset cannot be read, or no column of it can be modelled.
     """
-    entries = prepare.preview(path, ROWS)
+    entries = preview_columns(path, ROWS)
     kinds = {entry["kind"] for entry in entries}
     if kinds <= {"exclude", "left out"}:
-        why = "; ".join(f"{entry['name']}: {entry['why']}" for entry in entries)
-        raise ValueError(f"{path}: no column can be modelled: {why}")
-    ids = [entry["name"] for entry in entries if entry["why"].startswith("a unique id")]
+        reasons = "; ".join(f"{e['name']}: {e['reason']}" for e in entries)
+        raise ValueError(f"{path}: no column can be modelled: {reasons}")
+    ids = [
+        entry["name"] for entry in entries if entry["reason"].startswith("a unique id")
+    ]
     excluded = [entry["name"] for entry in entries if entry["kind"] == "exclude"]
     return "\n".join(
         [

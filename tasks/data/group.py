@@ -1,14 +1,15 @@
-"""Rows that a key makes one sequence of, gathered into one row per sequence.
+"""Grouping of rows into sequences: one row for each value of a key column.
 
-The rows of a dataset are dealt out to temporary files by a hash of their key, and each
-file is then gathered by itself; so memory holds one at a time. What comes out is
-an ordinary dataset: the key, and a column of lists of structs with all the rest.
+Rows are partitioned into temporary files by a hash of their key, and each file is then
+grouped by itself, so that memory holds one at a time. The result is an ordinary
+dataset: the key, and a column of lists of structs with all other columns.
 """
 
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,97 +20,107 @@ import pyarrow.parquet as pq
 
 from ar_models.tables.lists import element_types
 from tasks.config.data import DataConfig
-from tasks.data import profile, splits
-from tasks.data.datasets import Dataset, open_dataset
+from tasks.data.cells import representation_of, to_cells
+from tasks.data.columns.infer import LEAVE_OUT
+from tasks.data.datasets import BadFile, Dataset, open_dataset
 from tasks.data.fragments import read_fragment
+from tasks.data.hashing import cell_hashes
 from tasks.data.schema import check_columns
 from tasks.runtime import manifest, storage
+from tasks.runtime.job import Job, JobResult
 
 ROWS = "rows"
-"""The column that holds the rows of a sequence."""
+"""Name of the column that holds the rows of a sequence."""
 
 BUCKET_ROWS = 1 << 20
-"""Rows of a bucket, about."""
+"""Approximate number of rows that are grouped in memory at a time."""
 
 FRAGMENT_ROWS = 1 << 17
-"""Rows that are dealt out at a time."""
+"""Maximum number of rows that are partitioned at a time."""
+
+Json = dict[str, Any]  # JSON-able values
 
 
-def refuse(data: DataConfig, how: str) -> None:
-    """Raises ValueError where a dataset is of sequences, which may lie anywhere in it.
+def reject_sequences(data: DataConfig, how: str) -> None:
+    """Raise if rows are grouped into sequences, which may span several partitions.
 
     Args:
-        data: The dataset.
-        how: What is to be done with it.
+        data: The configuration of the dataset.
+        how: How it would be scored, for the message.
+
+    Raises:
+        ValueError: `data.sequence` is configured.
     """
     if data.sequence is not None:
         raise ValueError(
-            f"data.sequence: rows of one sequence may stand in several partitions, so "
+            f"data.sequence: the rows of a sequence may be in several partitions, so "
             f"they cannot be scored {how}; use chainrule score"
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class GroupResult(JobResult):
+    """The outcome of grouping rows into sequences.
+
+    Attributes:
+        rows_in: Number of rows that were read.
+        sequences: Number of sequences that were written.
+        bad_files: Files that were set aside.
+        rows_per_s: Rows per second of the call that did the work.
+    """
+
+    rows_in: int
+    sequences: int
+    bad_files: tuple[BadFile, ...]
+    rows_per_s: float
+
+
 def group(
     data: DataConfig, source: str, output: str, *, overwrite: bool = False
-) -> dict[str, Any]:  # JSON-able
-    """Gathers the rows of each sequence of a dataset, if `data.sequence` asks for it.
+) -> GroupResult:
+    """Group the rows of a dataset into sequences, as `data.sequence` says.
 
-    Rows of equal key and equal place in the order stay as they come.
+    Rows of equal key and equal place in the order keep the order of the files.
 
     Args:
-        data: What is a key, and which columns to leave; its `path` is not looked at.
+        data: Key and order of sequences, and columns to leave out; its `path` is
+            ignored.
         source: The dataset, as for `open_dataset`.
-        output: Folder to write; `{key}` in it stands for the job key.
-        overwrite: Whether a folder with another job's output is replaced.
-
-    Returns:
-        path: the folder, or `source` itself where there is nothing to gather; and then
-        rows, sequences, bad_files, done, seconds, rows_per_s.
+        output: Directory for the results; `{key}` stands for the job key.
+        overwrite: Whether the output of another job may be replaced.
 
     Raises:
-        ValueError: There is no such column, or a row has no key or place.
+        ValueError: A column does not exist, or a row has a null as its key or place.
     """
-    started = time.monotonic()
-    if data.sequence is None:
-        return {"path": source}
+    began = time.monotonic()
+    assert data.sequence is not None
     dataset = open_dataset(
         source, rows_per_fragment=FRAGMENT_ROWS, on_bad_file=data.on_bad_file
     )
-    names = fields(data, dataset.schema)
-    key = manifest.job_key(
-        task="group",
-        dataset=dataset.fingerprint,
-        sequence=data.sequence.model_dump(mode="json"),
-        fields=names,
-    )
-    folder = output.replace("{key}", key)
-    finished = manifest.claim(folder, key, overwrite=overwrite)
-    done = finished is not None
-    if finished is None:
-        files = list(gather(data, dataset, names, folder))
-        finished = manifest.finish(
-            folder,
-            key,
-            inputs={"dataset": dataset.fingerprint},
-            rows_in=dataset.rows,
-            sequences=sum(entry["rows"] for entry in files),
-            bad_files=[{"name": b.name, "reason": b.reason} for b in dataset.bad_files],
-            files=files,
-        )
-    seconds = time.monotonic() - started
-    return {
-        "path": folder,
-        "rows": finished["rows_in"],
-        "sequences": finished["sequences"],
-        "bad_files": finished["bad_files"],
-        "done": done,
-        "seconds": round(seconds, 3),
-        "rows_per_s": round(finished["rows_in"] / seconds, 1),
+    names = _fields(data, dataset.schema)
+    depends_on = {
+        "dataset": dataset.fingerprint,
+        "sequence": data.sequence.model_dump(mode="json"),
+        "fields": names,
     }
+    job = Job("group", output, depends_on, overwrite, began)
+
+    def work() -> Json:
+        files = list(_write_sequences(data, dataset, names, job.path))
+        return {
+            "inputs": {"dataset": dataset.fingerprint},
+            "rows_in": dataset.rows,
+            "sequences": sum(entry["rows"] for entry in files),
+            "bad_files": [asdict(file) for file in dataset.bad_files],
+            "files": files,
+            "rows_per_s": job.rows_per_s(dataset.rows),
+        }
+
+    return job.run(work, GroupResult)
 
 
-def of_groups(data: DataConfig, path: str) -> DataConfig:
-    """The configuration of the dataset that `group` wrote to `path`."""
+def grouped_data(data: DataConfig, path: str) -> DataConfig:
+    """Return the configuration of the dataset that `group` wrote to `path`."""
     if data.sequence is None:
         return data
     columns = {f"{ROWS}.{name}": kind for name, kind in data.columns.items()}
@@ -118,17 +129,17 @@ def of_groups(data: DataConfig, path: str) -> DataConfig:
             "path": path,
             "id": (data.sequence.key,),
             "exclude": (),
-            "columns": {n: c for n, c in columns.items() if c.kind != "leave_out"},
+            "columns": {n: c for n, c in columns.items() if c.kind != LEAVE_OUT},
             "sequence": None,
         }
     )
 
 
-def fields(data: DataConfig, schema: pa.Schema) -> list[str]:
-    """The columns whose values a sequence holds.
+def _fields(data: DataConfig, schema: pa.Schema) -> list[str]:
+    """Return the names of the columns that the rows of a sequence hold.
 
     Raises:
-        ValueError: A column is not there, or none is left, or one is nested.
+        ValueError: A column does not exist, none is left, or one is nested.
     """
     assert data.sequence is not None
     key, order = data.sequence.key, data.sequence.order_by
@@ -143,33 +154,33 @@ def fields(data: DataConfig, schema: pa.Schema) -> list[str]:
     )
     if key == ROWS:
         raise ValueError(
-            f"data.sequence.key: {ROWS!r} is what the column of sequences is called; "
-            "rename the key"
+            f"data.sequence.key: {ROWS!r} is the name of the column of sequences; "
+            "rename the key column"
         )
-    left_out = {n for n, c in data.columns.items() if c.kind == "leave_out"}
+    left_out = {n for n, c in data.columns.items() if c.kind == LEAVE_OUT}
     gone = {key, order, *data.exclude, *data.id, *left_out}
     names = [name for name in schema.names if name not in gone]
     types = pa.struct([schema.field(name) for name in names])
     if not names or element_types(pa.list_(types)) is None:
         raise ValueError(
             f"data.sequence: the columns {names!r} cannot be the rows of a sequence; "
-            "they must be plain ones, so exclude all others"
+            "exclude nested columns, and keep at least one other"
         )
     return names
 
 
-def gather(
+def _write_sequences(
     data: DataConfig, dataset: Dataset, names: list[str], folder: str
 ) -> Iterator[dict[str, Any]]:
-    """Writes the sequences; the manifest's entries of the files."""
+    """Write all sequences and yield the manifest entries of the files."""
     buckets = max(1, dataset.rows // BUCKET_ROWS)
     with tempfile.TemporaryDirectory() as temporary:
-        deal(data, dataset, names, Path(temporary), buckets)
+        _partition(data, dataset, names, Path(temporary), buckets)
         number = 0
         for path in sorted(Path(temporary).iterdir()):
             with pa.memory_map(str(path)) as source:
                 table = pa.ipc.open_file(source).read_all()
-                sequences = nest(data, table, names)
+                sequences = _nest(data, table, names)
             name = f"part-{number:05d}.parquet"
             with storage.publish(storage.join(folder, name)) as unfinished:
                 pq.write_table(sequences, unfinished, compression="zstd")
@@ -177,10 +188,10 @@ def gather(
             number += 1
 
 
-def deal(
+def _partition(
     data: DataConfig, dataset: Dataset, names: list[str], folder: Path, buckets: int
 ) -> None:
-    """Writes each row to the file of its key's bucket."""
+    """Write each row to the temporary file of its key's bucket."""
     assert data.sequence is not None
     key, order = data.sequence.key, data.sequence.order_by
     wanted = [key, *([order] if order else []), *names]
@@ -191,9 +202,9 @@ def deal(
             for name in wanted[: 2 if order else 1]:
                 if table[name].null_count:
                     raise ValueError(
-                        f"{fragment.path}: column {name!r} holds nulls, so it is "
-                        "unknown which sequence, or where in it, a row belongs to; "
-                        "leave out such rows"
+                        f"{fragment.path}: column {name!r} contains nulls, so that "
+                        "rows belong to no sequence or have no place in it; remove "
+                        "these rows"
                     )
             for bucket, rows in _by_bucket(table, key, buckets):
                 if bucket not in writers:
@@ -206,19 +217,19 @@ def deal(
 def _by_bucket(
     table: pa.Table, key: str, buckets: int
 ) -> Iterator[tuple[int, pa.Table]]:
-    """The rows of each bucket."""
+    """Yield the number and the rows of each bucket."""
     if buckets == 1:
         yield 0, table
         return
     type = table.schema.field(key).type
-    cell = profile.cells_of(table[key], type, profile.base_of(type, None))
-    bucket = splits.cell_hashes(cell) % np.uint64(buckets)
+    cell = to_cells(table[key], type, representation_of(type, None))
+    bucket = cell_hashes(cell) % np.uint64(buckets)
     for number in np.unique(bucket).tolist():
         yield number, table.filter(pa.array(bucket == number))
 
 
-def nest(data: DataConfig, table: pa.Table, names: list[str]) -> pa.Table:
-    """One row for each key: the key, and the list of its rows."""
+def _nest(data: DataConfig, table: pa.Table, names: list[str]) -> pa.Table:
+    """Return one row for each key: the key, and the list of its rows."""
     assert data.sequence is not None
     key, order = data.sequence.key, data.sequence.order_by
     # The last key keeps rows of one place as they came: Arrow's sort is not stable.

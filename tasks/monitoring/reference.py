@@ -20,7 +20,8 @@ from ar_models.tables.arrow import MOMENTS
 from ar_models.tables.columns import IN_SUPPORT, MISSING, CodeColumn
 from ar_models.tables.encoder import Encoded, TableEncoder
 from ar_models.tables.lists import ListColumn
-from tasks.data import profile
+from tasks.data.cells import Representation, representation_of
+from tasks.data.sketches import NumberSketch, sketch_numbers
 from tasks.evaluation import transforms
 from tasks.monitoring.drift import UNIT, Floats, Histogram, Integers, Scale
 from tasks.runtime import storage
@@ -111,7 +112,7 @@ def build(density: TableDensity, tables: Callable[[], Iterable[pa.Table]]) -> Re
             seen = density.calibration[SEGMENT + column.name].astype(np.int64)
             scale, bins = code_scale(density.encoder.labels(j), seen)
         else:
-            points = profile.points(sketches[j])
+            points = sketches[j].distribution()
             values = points.values.astype(np.float64)
             scale, bins = number_scale(values, points.counts, labels=SPECIALS), ()
         scales.append(scale)
@@ -126,18 +127,17 @@ def build(density: TableDensity, tables: Callable[[], Iterable[pa.Table]]) -> Re
 
 def merged_sketches(
     encoder: TableEncoder, tables: Iterable[pa.Table]
-) -> dict[int, profile.Sketch]:
+) -> dict[int, NumberSketch]:
     """A sketch of each column of numbers, by the column's place."""
-    sketches: dict[int, profile.Sketch] = {}
+    sketches: dict[int, NumberSketch] = {}
     for table in tables:
         for j, column in enumerate(encoder.columns):
             if isinstance(column, CodeColumn):
                 continue
-            base = base_of(encoder, j)
             cell = number_cells(encoder, j, table.column(column.name))
-            found = profile.sketch(cell, type_of(encoder, j), base, EXACT)
+            found = sketch_numbers(cell, type_of(encoder, j), EXACT)
             if j in sketches:
-                found = profile.merge(sketches[j], found, EXACT)
+                found = sketches[j].merge(found, EXACT)
             sketches[j] = found
     return sketches
 
@@ -149,10 +149,10 @@ def type_of(encoder: TableEncoder, j: int) -> pa.DataType:
     return encoder.type_of(j)
 
 
-def base_of(encoder: TableEncoder, j: int) -> str:
+def base_of(encoder: TableEncoder, j: int) -> Representation:
     """As what the values of a column of numbers are seen: integers or reals."""
     real = encoder.columns[j].kind == "real"
-    return profile.base_of(type_of(encoder, j), "real" if real else None)
+    return representation_of(type_of(encoder, j), "real" if real else None)
 
 
 def number_cells(encoder: TableEncoder, j: int, array: pa.ChunkedArray) -> arrow.Cells:

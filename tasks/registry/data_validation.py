@@ -15,7 +15,7 @@ import mlflow
 from mlflow import MlflowClient
 
 from tasks.config.data_validation import DataValidationConfig
-from tasks.data.profile import TOP
+from tasks.data.profile import MAX_TOP
 from tasks.evaluation import distances
 from tasks.evaluation.checks import Check, Verdict, conclude
 from tasks.registry import aliases, tracking
@@ -269,7 +269,7 @@ def column_distance(
         return distances.ks_of_cdfs(column["distribution"], reference["distribution"])
     if "top" in column and "top" in reference:
         return distances.total_variation_of_frequent(
-            _shares(column), _shares(reference), TOP
+            _shares(column), _shares(reference), MAX_TOP
         )
     return None
 

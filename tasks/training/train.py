@@ -29,12 +29,13 @@ from ar_models.density import TableDensity
 from tasks.config.model import ModelConfig
 from tasks.config.resources import Resources
 from tasks.config.train import TrainConfig
+from tasks.data.prepared import read_encoder
 from tasks.monitoring import reference
 from tasks.runtime import cluster, manifest, progress, storage
 from tasks.training import orderings
 from tasks.training.trainer import BEST, Record, read_state
 from tasks.training.warm_start import facts, network
-from tasks.training.worker import build, read_encoder, train_loop_per_worker
+from tasks.training.worker import build, train_loop_per_worker
 
 logger = logging.getLogger(__name__)
 

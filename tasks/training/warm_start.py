@@ -18,7 +18,7 @@ from ar_models.tables.encoder import TableEncoder
 from tasks.config.data import DataConfig
 from tasks.config.root import Config
 from tasks.config.train import TrainConfig
-from tasks.data import prepare
+from tasks.data.training_data import open_training_data
 from tasks.registry import aliases, downloads
 from tasks.runtime import manifest, storage
 from tasks.runtime.model_store import load
@@ -44,7 +44,7 @@ def choose(config: Config, data: DataConfig) -> Json:
     """
     if config.train.init_from == "scratch":
         return {"folder": None, "version": None, "why": "train.init_from is scratch"}
-    dataset = prepare.open_checked(data)
+    dataset = open_training_data(data)
     settings = config.model_dump(
         mode="json", include={"data": True, "model": True, "train": True}
     )

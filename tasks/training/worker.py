@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 from ar_models.density import WEIGHTS
 from ar_models.families import registry
 from ar_models.families.base import AutoregressiveModel
-from ar_models.tables.encoder import TableEncoder
 from ar_models.variables import Variable
 from tasks.config.train import TrainConfig
 from tasks.data import batches
 from tasks.data.batches import Batches, Order, Rows
+from tasks.data.prepared import read_encoder
 from tasks.evaluation.baseline import with_frequencies
 from tasks.runtime import storage
 from tasks.training.orderings import some_rows
@@ -133,13 +133,6 @@ def initial_model(config: dict[str, Any]) -> AutoregressiveModel:
             folder = storage.fetch(config["start"], Path(copy))
             model.load_state_dict(load_file(folder / WEIGHTS))
     return model
-
-
-def read_encoder(prepared: str) -> TableEncoder:
-    """The encoder of a prepared dataset."""
-    return TableEncoder.from_dict(
-        storage.read_json(storage.join(prepared, "encoder.json"))
-    )
 
 
 def run_epochs(

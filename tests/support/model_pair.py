@@ -16,6 +16,7 @@ from tasks.config.evaluate import EvaluateConfig
 from tasks.config.gate import GateConfig
 from tasks.config.resources import Resources
 from tasks.data import prepare
+from tasks.data.prepared import read_encoder
 from tasks.evaluation import baseline, evaluate
 from tasks.registry import downloads, promotion, registration, tracking
 from tasks.registry.gate import gate
@@ -68,7 +69,7 @@ def build_model_pair(root: Path) -> ModelPair:
     split = SplitConfig(valid=0.1, calibration=0.2, test=0.2)
     data = DataConfig(path=str(root / "raw"), id=("id",), split=split)
     resources = Resources(storage=str(root / "storage"))
-    prepared = prepare.prepare(data, str(root / "prepared"), resources)["path"]
+    prepared = prepare.prepare(data, str(root / "prepared"), resources).path
     models = {
         name: train_made(prepared, root / name, steps)
         for name, steps in (("weak", 3), ("strong", 150))
@@ -89,7 +90,7 @@ def build_model_pair(root: Path) -> ModelPair:
 def train_made(prepared: str, folder: Path, steps: int) -> str:
     """The folder of a MADE that learned for so many steps."""
     about = storage.read_json(f"{prepared}/_manifest.json")
-    encoder = prepare.load_encoder(prepared)
+    encoder = read_encoder(prepared)
     x = baseline.training_rows(prepared, about, 10_000)
     torch.manual_seed(0)
     model = MADE(encoder.variables, hidden=32, components=4)

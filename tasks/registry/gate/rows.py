@@ -12,7 +12,10 @@ from ar_models.density import TableDensity
 from ar_models.tables import arrow
 from tasks.config.data import DataConfig
 from tasks.config.gate import GateConfig
-from tasks.data import profile, splits
+from tasks.data import splits
+from tasks.data.cells import representation_of, to_cells
+from tasks.data.hashing import row_hashes
+from tasks.data.splits import split_by_hash, split_by_time
 from tasks.evaluation import held_out
 from tasks.runtime import storage
 
@@ -130,9 +133,9 @@ def trained_on(density: TableDensity, table: pa.Table) -> np.ndarray | None:
         if column not in table.column_names:
             return None
         type = table.schema.field(column).type
-        times = profile.cells_of(table[column], type, profile.base_of(type, None))
+        times = to_cells(table[column], type, representation_of(type, None))
         assert isinstance(times, arrow.Cells)  # A column of times is no list.
-        codes = splits.by_time(times, rule["boundaries"])
+        codes = split_by_time(times, rule["boundaries"])
         return np.asarray((codes == 0) | (codes == 1))
     if not {*schema.names, *data.id} <= set(table.column_names):
         return None
@@ -146,9 +149,9 @@ def _hashed_to_training(
     for name in names:
         type = table.schema.field(name).type
         override = data.columns.get(name)
-        base = profile.base_of(type, override.kind if override else None)
-        columns[name] = profile.cells_of(table[name], type, base)
-    codes = splits.by_hash(splits.row_hashes(columns, split.seed), split)
+        base = representation_of(type, override.kind if override else None)
+        columns[name] = to_cells(table[name], type, base)
+    codes = split_by_hash(row_hashes(columns, split.seed), split)
     return np.asarray(codes < 2)
 
 

@@ -14,7 +14,10 @@ from ar_models.tables.columns import IN_SUPPORT, MISSING, OUT_OF_RANGE, UNSEEN, 
 from ar_models.tables.encoder import TableEncoder, constant
 from ar_models.tables.normal_scores import NormalScores
 from tasks.config.data import DataConfig
-from tasks.data import profile
+from tasks.data.cells import representation_of, to_cells
+from tasks.data.columns.infer import infer_column
+from tasks.data.counts import ApproximateCounts
+from tasks.data.sketches import NumberSketch, merge, sketch_column
 
 N = 600
 
@@ -25,10 +28,10 @@ def fit(table: pa.Table, **settings: object) -> TableEncoder:
     columns: list[Column] = []
     for field in table.schema:
         override = data.columns.get(field.name)
-        base = profile.base_of(field.type, override.kind if override else None)
-        cells = profile.cells_of(table.column(field.name), field.type, base)
-        part = profile.sketch(cells, field.type, base, 65536)
-        column = profile.infer(field.name, field.type, part, data)
+        base = representation_of(field.type, override.kind if override else None)
+        cells = to_cells(table.column(field.name), field.type, base)
+        part = sketch_column(cells, field.type, 65536)
+        column = infer_column(field.name, field.type, part, data)
         assert isinstance(column, Column), column
         columns.append(column)
     return TableEncoder(tuple(columns), (), table.schema)
@@ -449,25 +452,25 @@ def test_many_distinct_values_keep_their_distribution() -> None:
     whole = pa.array(values.astype(np.int64))
     parts = []
     for begin in range(0, 40_000, 8000):
-        cells = profile.cells_of(
+        cells = to_cells(
             pa.chunked_array([whole.slice(begin, 8000)]), whole.type, "integers"
         )
-        parts.append(profile.sketch(cells, whole.type, "integers", 500))
+        parts.append(sketch_column(cells, whole.type, 500))
     merged = parts[0]
     for part in parts[1:]:
-        merged = profile.merge(merged, part, 500)
-    assert not merged.exact
+        merged = merge(merged, part, 500)
+    assert isinstance(merged, NumberSketch)
+    assert isinstance(merged.counts, ApproximateCounts)
     assert merged.rows == 40_000
     assert (merged.low, merged.high) == (0, pc.max(whole).as_py())
-    found = profile.points(merged)
+    found = merged.distribution()
     for share in (0.3, 0.5, 0.9, 0.999):
         rank = (values.astype(np.int64) <= found.quantile(share)).mean()
         assert abs(rank - share) < 0.003
     zeros = int((whole.to_numpy() == 0).sum())
-    assert profile.frequent_values(merged, 0.01, 4)[0] == zeros
+    assert merged.frequent_values(0.01, 4)[0] == zeros
     exact = len(set(whole.to_pylist()))
-    estimate = profile.distinct(merged)
-    assert estimate is not None and abs(estimate - exact) < 0.1 * exact
+    assert abs(merged.distinct - exact) < 0.1 * exact
 
 
 def test_only_values_that_stand_out_are_atoms() -> None:

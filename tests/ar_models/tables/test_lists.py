@@ -13,7 +13,12 @@ from ar_models.tables.columns import IN_SUPPORT, MISSING, OUT_OF_RANGE, Column
 from ar_models.tables.encoder import Image, TableEncoder
 from ar_models.tables.lists import ListColumn, lists
 from tasks.config.data import DataConfig
-from tasks.data import prepare, profile, splits
+from tasks.data.cells import representation_of, to_cells
+from tasks.data.division import PreparePlan
+from tasks.data.fit import fit_encoder
+from tasks.data.hashing import cell_hashes
+from tasks.data.sketches import sketch_column
+from tasks.data.survey import Constancy, Survey, is_constant
 from tasks.training import orderings
 
 N = 300
@@ -25,20 +30,20 @@ def fit(table: pa.Table, **settings: object) -> TableEncoder:
     names = tuple(table.column_names)
     kinds = {n: c.kind for n, c in data.columns.items()}
     bases = {
-        n: profile.base_of(table.schema.field(n).type, kinds.get(n)) for n in names
+        n: representation_of(table.schema.field(n).type, kinds.get(n)) for n in names
     }
-    plan = prepare.Plan(data, names, names, bases)
-    survey = prepare.Survey()
+    plan = PreparePlan(data, names, names, bases)
+    survey = Survey()
     for half in (table.slice(0, len(table) // 2), table.slice(len(table) // 2)):
-        part = prepare.Survey()
+        part = Survey()
         for name in names:
             type = table.schema.field(name).type
-            cell = profile.cells_of(half.column(name), type, bases[name])
-            part.sketches[name] = profile.sketch(cell, type, bases[name], 65536)
+            cell = to_cells(half.column(name), type, bases[name])
+            part.sketches[name] = sketch_column(cell, type, 65536)
             first = half.column(name).slice(0, 1).combine_chunks()
-            part.constants[name] = prepare.Constant(prepare.is_constant(cell), first)
-        prepare._add_survey(survey, part, plan)
-    encoder, entries = prepare._infer(survey, plan, table.schema)
+            part.constancies[name] = Constancy(is_constant(cell), first)
+        survey.add(part, plan)
+    encoder, entries = fit_encoder(survey, plan, table.schema)
     json.dumps(entries)
     return TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
 
@@ -265,7 +270,7 @@ def test_equal_lists_have_equal_hashes_and_others_do_not() -> None:
     narrow = lists(pa.array(rows, pa.list_(pa.int8())))
     wide = lists(pa.array(rows, pa.large_list(pa.int64())))
 
-    one, other = splits.cell_hashes(narrow), splits.cell_hashes(wide)
+    one, other = cell_hashes(narrow), cell_hashes(wide)
 
     assert one.tolist() == other.tolist()
     assert one[0] == one[3]
@@ -275,9 +280,12 @@ def test_equal_lists_have_equal_hashes_and_others_do_not() -> None:
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        ({"q": {"height": 3, "width": 4}}, "no modelled column is named 'q'"),
+        ({"q": {"height": 3, "width": 4}}, "no modelled column matches 'q'"),
         ({"p": {"height": 5, "width": 4}}, "no images of 5 x 4 x 1 = 20"),
-        ({"p": {"height": 3, "width": 4, "pixels": "binary"}}, "they have 50 values"),
+        (
+            {"p": {"height": 3, "width": 4, "pixels": "binary"}},
+            "binary does not fit 50 values",
+        ),
     ],
 )
 def test_images_that_cannot_be_are_refused(images: object, said: str) -> None:
@@ -288,7 +296,7 @@ def test_images_that_cannot_be_are_refused(images: object, said: str) -> None:
 
 def test_a_block_of_columns_must_be_as_large_as_the_image() -> None:
     table = pa.table({f"p{i:02d}": pixels(5)[:, i] for i in range(12)})
-    with pytest.raises(ValueError, match="12 columns are named so"):
+    with pytest.raises(ValueError, match="12 columns match"):
         fit(table, images={"p*": {"height": 3, "width": 3}})
 
 

@@ -37,9 +37,9 @@ TEXT = {
     "fidelity.target",
     "gate.order_by",
     "score.calibrate_by",
-    "card.description",
-    "card.license",
-    "card.limitations",
+    "model_card.description",
+    "model_card.license",
+    "model_card.limitations",
     "schedules.work_pool",
     *(
         f"schedules.{kind}.{key}"

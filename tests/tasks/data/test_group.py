@@ -40,15 +40,15 @@ def test_sequences_hold_their_rows_in_order(
 
     done = group.group(config(), str(tmp_path / "rows.parquet"), str(tmp_path / "out"))
 
-    found = pq.read_table(done["path"])
+    found = pq.read_table(done.path)
     assert found.column_names == ["who", "rows"]
-    assert (done["rows"], done["sequences"]) == (200, len(found))
+    assert (done.rows_in, done.sequences) == (200, len(found))
     expected: dict[str, list[dict[str, object]]] = {}
     for row in sorted(table.to_pylist(), key=lambda row: row["when"]):
         one = {"note": row["note"], "word": row["word"]}
         expected.setdefault(row["who"], []).append(one)
     assert {row["who"]: row["rows"] for row in found.to_pylist()} == expected
-    files = list(Path(done["path"]).glob("part-*.parquet"))
+    files = list(Path(done.path).glob("part-*.parquet"))
     assert 1 <= len(files) <= buckets
 
 
@@ -59,7 +59,7 @@ def test_rows_stay_as_they_come_without_an_order(tmp_path: Path) -> None:
 
     done = group.group(data, str(tmp_path / "rows.parquet"), str(tmp_path / "out"))
 
-    first, second = pq.read_table(done["path"])["rows"].to_pylist()
+    first, second = pq.read_table(done.path)["rows"].to_pylist()
     assert [row["note"] for row in first] == list(range(1, 100, 2))
     assert [row["note"] for row in second] == list(range(0, 100, 2))
 
@@ -70,19 +70,18 @@ def test_what_is_gathered_is_not_gathered_again(tmp_path: Path) -> None:
 
     first, second = group.group(*arguments), group.group(*arguments)
 
-    assert (first["done"], second["done"]) == (False, True)
-    assert first["path"] == second["path"]
+    assert (first.done, second.done) == (False, True)
+    assert first.path == second.path
 
 
 def test_other_datasets_are_left_as_they_are() -> None:
-    assert group.group(DataConfig(path=""), "there", "out") == {"path": "there"}
-    assert group.of_groups(DataConfig(path="there"), "x").path == "there"
+    assert group.grouped_data(DataConfig(path="there"), "x").path == "there"
 
 
 def test_the_fields_keep_their_kinds() -> None:
     data = config(columns={"note": {"kind": "categorical"}}, exclude=["word"])
 
-    changed = group.of_groups(data, "new")
+    changed = group.grouped_data(data, "new")
 
     assert (changed.path, changed.id, changed.exclude) == ("new", ("who",), ())
     assert list(changed.columns) == ["rows.note"]
@@ -110,5 +109,5 @@ def test_a_row_without_a_key_is_refused(tmp_path: Path) -> None:
     table = pa.table({"who": ["a", None], "when": [0, 1], "note": [1, 2]})
     pq.write_table(table, tmp_path / "rows.parquet")
 
-    with pytest.raises(ValueError, match="rows.parquet: column 'who' holds nulls"):
+    with pytest.raises(ValueError, match="rows.parquet: column 'who' contains nulls"):
         group.group(config(), str(tmp_path / "rows.parquet"), str(tmp_path / "out"))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tasks.data.profile import Points, distribution
+from tasks.data.counts import EmpiricalDistribution
+from tasks.data.profile import cumulative_shares
 from tasks.evaluation import distances
 
 
@@ -17,14 +18,17 @@ def test_distances_from_uniform_by_hand() -> None:
 def test_the_ks_distance_of_cdfs_is_exact_to_the_grid() -> None:
     rng = np.random.default_rng(0)
     samples = [np.sort(rng.normal(shift, 1, 4000)) for shift in (0, 0.5)]
-    cdfs = [distribution(Points(s, np.ones(len(s)))) for s in samples]
+    cdfs = [
+        cumulative_shares(EmpiricalDistribution(s, np.ones(len(s)))) for s in samples
+    ]
     both = np.concatenate(samples)
     reached = [np.searchsorted(s, both, side="right") / len(s) for s in samples]
     exact = np.abs(reached[0] - reached[1]).max()
     assert distances.ks_of_cdfs(*cdfs) == pytest.approx(exact, abs=2 / 64)
     assert distances.ks_of_cdfs(cdfs[0], cdfs[0]) == 0
     coin = [
-        distribution(Points(np.array([0, 1]), np.array(c))) for c in ([7, 3], [4, 6])
+        cumulative_shares(EmpiricalDistribution(np.array([0, 1]), np.array(c)))
+        for c in ([7, 3], [4, 6])
     ]
     assert distances.ks_of_cdfs(*coin) == pytest.approx(0.3)
 

@@ -12,7 +12,7 @@ import torch
 
 from ar_models.density import TableDensity
 from ar_models.families.registry import MODELS, build
-from tasks.data.prepare import load_encoder
+from tasks.data.prepared import read_encoder
 from tasks.inference import export
 
 SMALL = {
@@ -37,7 +37,7 @@ def test_there_is_a_case_for_every_family() -> None:
 def test_onnxruntime_gives_the_numbers_of_the_density(
     family: str, prepared: str, rows: pa.Table, tmp_path: Path
 ) -> None:
-    encoder = load_encoder(prepared)
+    encoder = read_encoder(prepared)
     torch.manual_seed(0)
     density = TableDensity(encoder, build(family, encoder.variables, SMALL[family]))
     for parameter in density.model.parameters():
@@ -70,7 +70,7 @@ def test_a_file_says_what_its_inputs_are(small_model: str, tmp_path: Path) -> No
 def test_a_family_that_cannot_be_exported_is_told(
     prepared: str, tmp_path: Path
 ) -> None:
-    encoder = load_encoder(prepared)
+    encoder = read_encoder(prepared)
     model = build("vae", encoder.variables, {"hidden": 8, "latent": 2})
     TableDensity(encoder, model).save(tmp_path / "model")
     with pytest.raises(ValueError, match="family vae cannot be .* fvsbn, independent"):

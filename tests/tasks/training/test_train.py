@@ -26,6 +26,7 @@ from tasks.config.model import MadeConfig
 from tasks.config.resources import Resources
 from tasks.config.train import TrainConfig
 from tasks.data import batches, prepare
+from tasks.data.prepared import read_encoder
 from tasks.runtime import manifest, storage
 from tasks.training import orderings, train, worker
 from tasks.training.trainer import Record, read_state
@@ -70,7 +71,7 @@ def prepared(root: Path, ray: None) -> str:
     pq.write_table(table, root / "table.parquet")
     data = DataConfig(path=str(root / "table.parquet"))
     made = prepare.prepare(data, str(root / "prepared"), Resources())
-    path: str = made["path"]
+    path: str = made.path
     return path
 
 
@@ -297,7 +298,7 @@ def run_here(
         "key": "here",
         "prepared": prepared,
         "model": orderings.resolve(
-            model.model_dump(mode="json"), worker.read_encoder(prepared), prepared
+            model.model_dump(mode="json"), read_encoder(prepared), prepared
         ),
         "training": training.model_dump(mode="json"),
         "log_abs_det": train.read_prepared(prepared)["log_abs_det"],
@@ -395,7 +396,7 @@ def test_few_rows_and_large_batches_train(tmp_path: Path, ray: None) -> None:
 
     told = Told()
 
-    returned = run_here(made["path"], MODEL, TrainConfig(epochs=3), told)
+    returned = run_here(made.path, MODEL, TrainConfig(epochs=3), told)
 
     assert returned == {"stopped": "epochs"}
     assert all(math.isfinite(record["valid_nll"]) for record in told.records())
