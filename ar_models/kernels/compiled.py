@@ -1,4 +1,4 @@
-"""Python loops as machine code, for what is too small for an operation of its own."""
+"""Compilation of kernels for CPUs, and the rule that decides when to use them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -15,22 +15,18 @@ JIT_OPTIONS: dict[str, Any] = {
     "fastmath": {"contract", "reassoc"},
     "error_model": "numpy",
 }
-"""Sums are in any order, and a product and a sum may be rounded once, as in libraries
-for matrices. What was kept on disk does not notice a change of these."""
+"""Sums may be reordered and products fused with sums, as in matrix libraries. Code that
+is cached on disk is not compiled again when these change."""
 
 
 def jit(function: F) -> F:
-    """A function as machine code, kept on disk where there is a place to write.
-
-    It is made when the function is called with arrays of new types for the first time.
-    """
-    made: Any  # called as the function is
+    """Compile a function at its first call, cached on disk where that is writable."""
+    compiled: F
     try:
-        made = numba.njit(cache=True, **JIT_OPTIONS)(function)
-    except RuntimeError:  # neither this folder nor the user's own can be written
-        made = numba.njit(**JIT_OPTIONS)(function)
-    result: F = made
-    return result
+        compiled = numba.njit(cache=True, **JIT_OPTIONS)(function)
+    except RuntimeError:  # neither this directory nor the user's is writable
+        compiled = numba.njit(**JIT_OPTIONS)(function)
+    return compiled
 
 
 def inlined(function: F) -> F:
@@ -45,15 +41,15 @@ def inlined(function: F) -> F:
 
 
 MIN_ELEMENTS = 2**13
-"""Numbers from which loops are worth their start."""
+"""Minimum number of elements for which a kernel is faster than tensor operations."""
 
 
 def use_kernel(numbers: Tensor, times: int = 1) -> bool:
-    """Whether a loop may take the place of operations on these numbers, and gains.
+    """Return whether a kernel can replace tensor operations and is faster.
 
     Args:
-        numbers: What it would take.
-        times: How many numbers it makes of each.
+        numbers: The input of the kernel.
+        times: Number of results for each element of the input.
     """
     return (
         not torch.compiler.is_exporting()

@@ -1,7 +1,7 @@
-"""Powers, logarithms and what is made of them in compiled loops, in float32.
+"""Elementary functions of float32 numbers in compiled kernels.
 
-Each is an exponent and a polynomial without a branch, so that a processor computes
-several at once, where a call of a library's function would be one at a time.
+Each is an exponent and a polynomial without a branch, so that a CPU computes several
+numbers at once, where a library function is called for one at a time.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ LOG_2 = np.float32(np.log(2))
 
 LOG2_E = np.float32(1 / np.log(2))
 
-# Of the series of 2^f for |f| <= 1/2, ln(2)^k / k!; of those of ln and of sinh.
+# Coefficients of the series of 2^f for |f| <= 1/2, of the logarithm and of sinh.
 P2, P3, P4, P5, P6 = (
     np.float32(np.log(2) ** k / np.prod(range(1, k + 1))) for k in range(2, 7)
 )
@@ -28,11 +28,11 @@ S3, S5, S7 = (np.float32(1 / k) for k in (6, 120, 5040))
 
 MIN_EXPONENT = np.float32(-100)
 MIN_POSITIVE = np.float32(1e-37)
-"""Smaller powers and densities are as good as these, and would be slow."""
+"""Smaller powers and densities are replaced by this, as subnormal numbers are slow."""
 
 BEND = np.float32(0.4)
 # exp(x^2) erfc(x) is t times this polynomial of t = 1 / (1 + BEND x), to 3e-7 of itself
-# for all x >= 0; fitted by least squares at Chebyshev's places.
+# for all x >= 0; fitted by least squares at Chebyshev nodes.
 E0, E1, E2, E3, E4, E5, E6, E7, E8 = (
     np.float32(k)
     for k in (
@@ -51,7 +51,7 @@ ROOT_HALF = np.float32(0.5**0.5)
 
 
 def _as_float(context: Any, bits: Any) -> Any:
-    """The float32 that an int32 is, bit by bit."""
+    """Reinterpret the bits of an int32 as a float32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.FloatType())
@@ -60,7 +60,7 @@ def _as_float(context: Any, bits: Any) -> Any:
 
 
 def _as_bits(context: Any, number: Any) -> Any:
-    """The way back."""
+    """Reinterpret the bits of a float32 as an int32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.IntType(32))
@@ -74,7 +74,7 @@ as_bits: Any = intrinsic(_as_bits)
 
 @jit
 def exp2(t: Any) -> Any:
-    """2 to the power of t, which is at most 126."""
+    """Compute 2 to the power of t, which must be at most 126."""
     t = max(t, MIN_EXPONENT)
     whole = np.rint(t)
     f = t - whole
@@ -85,7 +85,7 @@ def exp2(t: Any) -> Any:
 
 @jit
 def log(x: Any) -> Any:
-    """The natural log of x, which is at least MIN_POSITIVE."""
+    """Compute the natural logarithm of x, which must be at least `MIN_POSITIVE`."""
     bits = as_bits(x)
     # The exponent such that what remains is between 0.7 and 1.4, about 1.
     exponent = (bits - np.int32(0x3F350000)) >> np.int32(23)
@@ -98,23 +98,23 @@ def log(x: Any) -> Any:
 
 @jit
 def softplus(t: Any) -> Any:
-    """log(1 + exp t)."""
+    """Compute log(1 + exp t)."""
     return max(t, ZERO) + log(ONE + exp2(-abs(t) * LOG2_E))
 
 
 @jit
 def log_2sinh(d: Any) -> Any:
-    """log(2 sinh d) of d > 0."""
+    """Compute log(2 sinh d) for d > 0."""
     square = d * d
     near = TWO * d * (ONE + square * (S3 + square * (S5 + square * S7)))
-    # Of the other half only its share of e^d, which is not more than one.
+    # Without the factor e^d, so that it is at most one.
     far = ONE - exp2(-TWO * d * LOG2_E)
     return log(near if d < HALF else far) + (ZERO if d < HALF else d)
 
 
 @jit
 def log_erfc(x: Any) -> Any:
-    """The log of what lies beyond x >= 0 on either side, also where it is 0."""
+    """Compute log(erfc x) for x >= 0, also where erfc x rounds to 0."""
     t = ONE / (ONE + BEND * x)
     p = E4 + t * (E5 + t * (E6 + t * (E7 + t * E8)))
     p = E0 + t * (E1 + t * (E2 + t * (E3 + t * p)))

@@ -1,4 +1,4 @@
-"""What a network sees of numbers as a compiled loop, for processors."""
+"""Input features of numbers as a compiled kernel for CPUs."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ Numbers = NDArray[np.float32]
 
 
 @jit
-def of_numbers(
+def encode_numbers(
     x: Numbers,
     location: Numbers,
     scale: Numbers,
@@ -19,17 +19,17 @@ def of_numbers(
     places: Numbers,
     result: Numbers,
 ) -> None:
-    """The features of `inputs.NumberFeatures`, 0 where `x` is NaN.
+    """Compute the features of `layers.features.NumberFeatures`, 0 where `x` is NaN.
 
     Args:
         x: Values, (n, count).
-        location: As `NumberFeatures` has it, (count,); the next five likewise.
-        scale: (count,).
-        limits: (count, 2).
-        knots: (count, bins + 1), or none.
-        atoms: (count, atoms).
-        places: (count, digits).
-        result: (n, count, features).
+        location: Subtracted from values, (count,).
+        scale: Divides values, (count,).
+        limits: Scaled values beyond these are compressed, (count, 2).
+        knots: Bounds of the bins, (count, bins + 1); (count, 0) without bins.
+        atoms: Values with a feature of their own, (count, atoms).
+        places: Powers of ten of the digits, (count, digits).
+        result: Filled with features, (n, count, features).
     """
     rows, count = x.shape
     bins, masses = max(knots.shape[1] - 1, 0), atoms.shape[1]

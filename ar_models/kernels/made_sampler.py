@@ -1,9 +1,9 @@
-"""Draws of binary variables from a masked network, a block of them by one call.
+"""Sampling of binary variables from a MADE as a compiled kernel for CPUs.
 
-Each variable waits for the one before it, so a draw is thousands of operations that are
-too small for what a call costs. Here the variables of a block are drawn by a compiled
-loop: over a few rows that stay in the processor's nearest caches, over the variables,
-and over the units that become known with each.
+Each variable depends on the one before, so sampling by tensor operations takes
+thousands of them, too small for what a call costs. The kernel samples a block of
+variables: for some rows that stay in the nearest caches, it goes through the variables
+and the hidden units that each of them determines.
 """
 
 import numpy as np
@@ -14,14 +14,20 @@ from ar_models.kernels.compiled import jit
 Numbers = NDArray[np.float32]
 
 ROWS = 256
-"""Rows that go through a block together."""
+"""Number of rows that are sampled together."""
 
 
 @jit
 def add_one(total: Numbers, weights: Numbers, values: Numbers, count: int) -> None:
-    """Adds weights (inputs,) times values (inputs * ROWS,) to a total (ROWS,).
+    """Add the product of weights and the values of `count` inputs to a total.
 
-    Of the first `count` inputs, four at a time.
+    Four inputs at a time, so that a total is read and written less often.
+
+    Args:
+        total: (ROWS,).
+        weights: (inputs,).
+        values: (inputs * ROWS,).
+        count: Number of inputs.
     """
     fours = count - count % 4
     for j in range(0, fours, 4):
@@ -40,9 +46,9 @@ def add_one(total: Numbers, weights: Numbers, values: Numbers, count: int) -> No
 
 @jit
 def add_four(totals: Numbers, weights: Numbers, values: Numbers, count: int) -> None:
-    """As `add_one`, to four totals (4 * ROWS,) by weights (4, inputs).
+    """Add products to four totals (4 * ROWS,) at once, with weights (4, inputs).
 
-    A number that was read serves four products.
+    A value that was read is used for four products; see `add_one`.
     """
     fours = count - count % 4
     for j in range(0, fours, 4):
@@ -72,7 +78,7 @@ def add_four(totals: Numbers, weights: Numbers, values: Numbers, count: int) -> 
 def add_products(
     totals: Numbers, weights: Numbers, values: Numbers, begin: int, end: int, count: int
 ) -> None:
-    """As `add_one`, to the totals `begin` … `end` - 1 of all."""
+    """Add products to the totals `begin` … `end` - 1; see `add_one`."""
     fours = begin + (end - begin) // 4 * 4
     for u in range(begin, fours, 4):
         own = totals[u * ROWS : (u + 4) * ROWS]
@@ -82,8 +88,8 @@ def add_products(
 
 
 @jit
-def take(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
-    """Columns (units, batch) from `begin` on as units one after the other."""
+def load_rows(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
+    """Copy `rows` columns of (units, batch) from `begin` on to (units * ROWS,)."""
     for u in range(len(source)):
         read, write = source[u, begin:], target[u * ROWS : (u + 1) * ROWS]
         for r in range(rows):
@@ -91,8 +97,8 @@ def take(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
 
 
 @jit
-def give(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
-    """The way back of `take`."""
+def store_rows(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
+    """Copy (units * ROWS,) to `rows` columns of (units, batch) from `begin` on."""
     for u in range(len(target)):
         read, write = source[u * ROWS : (u + 1) * ROWS], target[u, begin:]
         for r in range(rows):
@@ -139,9 +145,9 @@ def sample_block(
     logits = np.zeros(count * ROWS, np.float32)
     for begin in range(0, batch, ROWS):
         rows = min(ROWS, batch - begin)
-        take(output, logits, begin, rows)
+        load_rows(output, logits, begin, rows)
         for k in range(depth):
-            take(layers[k], before[k], begin, rows)
+            load_rows(layers[k], before[k], begin, rows)
         for v in range(count):
             old, new = units[v], units[v + 1]
             for k in range(depth):
@@ -162,6 +168,6 @@ def sample_block(
             threshold = thresholds[v, begin:]
             for r in range(rows):
                 x[r] = np.float32(logit[r] > threshold[r])
-        give(drawn, seen, begin, rows)
+        store_rows(drawn, seen, begin, rows)
         for k in range(depth):
-            give(after[k], active[k, start : start + width], begin, rows)
+            store_rows(after[k], active[k, start : start + width], begin, rows)

@@ -1,29 +1,29 @@
-"""Causal attention, as it is fastest where it runs."""
+"""Causal attention by the fastest implementation for the device."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 MAX_DENSE_LENGTH = 512
-"""Places up to which training on a CPU holds all the weights of attention."""
+"""Maximum sequence length for which training on a CPU stores the attention weights."""
 
 MAX_BLOCK_WEIGHTS = 2**21
-"""Of the weights, at most so many are made at once, so that they stay in the cache."""
+"""Maximum number of attention weights computed at once, so that they fit the cache."""
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Each place's mean of the values at itself and before, weighted by attention.
+    """Compute causal multi-head attention.
 
-    The fused kernel of PyTorch, save for training on a CPU: there its backward pass
-    takes several times as long as that of plain products, unless places are many.
+    Uses the fused kernel of PyTorch, except for training on a CPU with short sequences,
+    where its backward pass takes several times as long as that of matrix products.
 
     Args:
-        q: Queries, (batch, heads, places, width).
+        q: Queries, (batch, heads, length, width).
         k: Keys, likewise.
         v: Values, likewise.
 
     Returns:
-        (batch, heads, places, width).
+        (batch, heads, length, width).
 
     Reference:
         Vaswani et al., Attention is all you need, 2017.

@@ -1,8 +1,8 @@
-"""Draws that a GPU repeats by itself.
+"""Sampling by captured CUDA graphs.
 
-A draw is thousands of small operations, one after another, and a processor takes longer
-to order them than a GPU to do them. So the order is given once and recorded (a CUDA
-graph): a recording is repeated with other noise at the speed of the GPU.
+Drawing a batch of rows launches thousands of small kernels in sequence, and the CPU
+takes longer to launch them than the GPU to run them. A captured graph replays all of
+them at the speed of the GPU, with new noise each time.
 """
 
 from collections.abc import Callable, Hashable
@@ -11,22 +11,28 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-KEPT = 32
-"""CudaGraphCache of a model that are kept, each with memory of its own on the GPU."""
+MAX_GRAPHS = 32
+"""Maximum number of graphs of a model, each with memory of its own on the GPU."""
 
 Capture = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
-"""Records work: what repeats it, and where each time its result lies."""
+"""Captures work; returns a function that replays it and the tensor of its result."""
 
 
-def capture_cuda_graph(work: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-    """Records work on the current CUDA device, on which all its tensors are.
+def capture_cuda_graph(
+    work: Callable[[], Tensor],
+) -> tuple[Callable[[], None], Tensor]:
+    """Capture work on the current CUDA device as a graph.
 
-    It must not wait for the device, nor bring values to it.
+    Args:
+        work: Must neither wait for the device nor copy values to it.
+
+    Returns:
+        A function that replays the work, and the tensor that then holds its result.
     """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        work()  # libraries set themselves up at the first call, which is no work
+        work()  # libraries initialise at the first call, which cannot be captured
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
@@ -35,35 +41,35 @@ def capture_cuda_graph(work: Callable[[], Tensor]) -> tuple[Callable[[], None], 
 
 
 CAPTURERS: dict[str, Capture] = {"cuda": capture_cuda_graph}
-"""By the type of the device."""
+"""Functions that capture graphs, by device type."""
 
 
 @dataclass(frozen=True)
 class CapturedGraph:
-    """A draw that can be repeated.
+    """Work on a GPU that can be replayed.
 
     Attributes:
-        noise: Where its noise is to lie.
-        repeat: Draws once more.
-        drawn: Where its result lies then.
+        noise: The tensor that the work reads its noise from.
+        replay: Runs the work once more.
+        result: The tensor that the work writes its result to.
     """
 
     noise: Tensor
-    repeat: Callable[[], None]
-    drawn: Tensor
+    replay: Callable[[], None]
+    result: Tensor
 
-    def draw(self, noise: Tensor) -> Tensor:
-        """What comes of this noise."""
+    def run(self, noise: Tensor) -> Tensor:
+        """Replay the work with new noise and return a copy of its result."""
         self.noise.copy_(noise)
-        self.repeat()
-        return self.drawn.clone()
+        self.replay()
+        return self.result.clone()
 
 
 class CudaGraphCache:
-    """Those of a model with its present weights.
+    """Captured graphs of a model, valid while its weights do not change.
 
-    A draw is recorded when it is asked for the second time with the same settings and
-    number of rows: a recording takes as long as a few draws.
+    Work is captured when it is asked for the second time with the same settings and
+    number of rows, as capturing takes as long as running it a few times.
     """
 
     def __init__(self) -> None:
@@ -71,41 +77,41 @@ class CudaGraphCache:
 
     def _clear(self, state: tuple[object, ...]) -> None:
         self._state = state
-        self._once: set[Hashable] = set()
-        self._made: dict[Hashable, CapturedGraph] = {}
+        self._seen: set[Hashable] = set()
+        self._graphs: dict[Hashable, CapturedGraph] = {}
 
     def run(
         self,
         model: nn.Module,
         noise: Tensor,
         settings: Hashable,
-        draw: Callable[[Tensor], Tensor],
+        work: Callable[[Tensor], Tensor],
     ) -> Tensor:
-        """What `draw` makes of the noise, if it can be from a recording.
+        """Return the result of work on noise, replayed from a graph where possible.
 
         Args:
-            model: Whose weights `draw` uses.
+            model: The model whose weights the work uses.
             noise: Uniform numbers.
-            settings: All else that the draw depends on.
-            draw: Draws.
+            settings: All else that the work depends on.
+            work: Function of the noise.
         """
-        record = CAPTURERS.get(noise.device.type)
-        if record is None:
-            return draw(noise)
-        self._forget_old_weights(model)
+        capture = CAPTURERS.get(noise.device.type)
+        if capture is None:
+            return work(noise)
+        self._clear_if_weights_changed(model)
         key = settings, noise.shape, noise.dtype
-        if key in self._made:
-            return self._made[key].draw(noise)
-        if key not in self._once or len(self._made) >= KEPT:
-            self._once.add(key)
-            return draw(noise)
-        own = noise.clone()
-        repeat, drawn = record(lambda: draw(own))
-        self._made[key] = CapturedGraph(own, repeat, drawn)
-        return self._made[key].draw(noise)
+        if key in self._graphs:
+            return self._graphs[key].run(noise)
+        if key not in self._seen or len(self._graphs) >= MAX_GRAPHS:
+            self._seen.add(key)
+            return work(noise)
+        own_noise = noise.clone()
+        replay, result = capture(lambda: work(own_noise))
+        self._graphs[key] = CapturedGraph(own_noise, replay, result)
+        return self._graphs[key].run(noise)
 
-    def _forget_old_weights(self, model: nn.Module) -> None:
-        """A recording reads the memory that held the weights when it was made."""
+    def _clear_if_weights_changed(self, model: nn.Module) -> None:
+        # A graph reads the memory that held the weights when it was captured.
         tensors = [*model.parameters(), *model.buffers()]
         state = tuple(
             (0 if t.is_inference() else t._version, t.data_ptr(), t.dtype)
@@ -115,4 +121,4 @@ class CudaGraphCache:
             self._clear(state)
 
     def __reduce__(self) -> tuple[type["CudaGraphCache"], tuple[()]]:
-        return CudaGraphCache, ()  # a copy has none
+        return CudaGraphCache, ()  # a copy of a model has no graphs

@@ -1,28 +1,29 @@
-"""Dropout whose random numbers cost little on a CPU."""
+"""Dropout with few random numbers on a CPU."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 LEVELS = 2**16
-"""A share is a multiple of 1 / LEVELS on a CPU: four decisions per random number."""
+"""Resolution of the dropout probability on a CPU, as a 64-bit random number serves four
+units."""
 
 
 class Dropout(nn.Module):
-    """Leaves out units at random in train mode, and scales up the others.
+    """Dropout layer, equal to `torch.nn.Dropout` but faster to train on a CPU.
 
-    As `torch.nn.Dropout`, whose one random number per unit takes a fifth of a step of
-    training on a CPU; here one of 64 bits decides about four units.
+    The one random number per unit of `torch.nn.Dropout` takes a fifth of a training
+    step on a CPU; here a 64-bit number decides about four units.
 
     Reference:
         Srivastava et al., Dropout: a simple way to prevent neural networks from
         overfitting, 2014. https://jmlr.org/papers/v15/srivastava14a.html
 
     Args:
-        p: Share of units left out, from 0 to 1.
+        p: Probability of dropping a unit, from 0 to 1.
 
     Raises:
-        ValueError: The share is not between 0 and 1.
+        ValueError: The probability is not between 0 and 1.
     """
 
     def __init__(self, p: float) -> None:

@@ -1,4 +1,4 @@
-"""From observations to what a network sees of each variable."""
+"""Input features of a network, computed from the values of variables."""
 
 import math
 from collections.abc import Sequence
@@ -13,30 +13,31 @@ from ar_models.kernels.compiled import run_kernel, use_kernel
 from ar_models.variables import MAX_ONE_HOT, Variable
 
 DIGITS = 3
-"""Last decimal digits of wide integers that a network sees, at most."""
+"""Maximum number of last decimal digits of an integer that are features."""
 
 SOFT_LIMIT = 4.0
-"""Scaled values grow only logarithmically beyond this, or beyond the outer knots."""
+"""Scaled values beyond this, or beyond the outer knots, are compressed
+logarithmically."""
 
 
-class Features(VariableGroup):
-    """What a network sees of variables of one kind: (batch, count) -> (…, width)."""
+class GroupFeatures(VariableGroup):
+    """Features of variables of one kind: (batch, count) -> (batch, count, width)."""
 
     def of_present(self, x: Tensor) -> Tensor:
-        """The features, 0 where `x` is NaN."""
+        """Compute the features, 0 where `x` is NaN."""
         features: Tensor = self(x)
         return features.masked_fill(x.isnan().unsqueeze(-1), 0)
 
 
-class BinaryFeatures(Features):
-    """The value itself."""
+class BinaryFeatures(GroupFeatures):
+    """The values of binary variables themselves."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.unsqueeze(-1)
 
 
-class CodeFeatures(Features):
-    """One-hot codes."""
+class CodeFeatures(GroupFeatures):
+    """One-hot codes of categorical variables."""
 
     codes: Tensor  # (count, size)
 
@@ -44,8 +45,8 @@ class CodeFeatures(Features):
         return (x.unsqueeze(-1) == self.codes).to(x.dtype)
 
 
-class EmbeddedFeatures(Features):
-    """A learned vector per code."""
+class EmbeddedFeatures(GroupFeatures):
+    """Learned embeddings of categorical variables, a vector for each code."""
 
     table: Tensor  # (count, size, width)
 
@@ -55,11 +56,11 @@ class EmbeddedFeatures(Features):
         return self.table[variable, code]
 
 
-class NumberFeatures(Features):
-    """A number, softly limited, its piecewise linear encoding, atoms and digits.
+class NumberFeatures(GroupFeatures):
+    """Features of numbers: the value, its piecewise linear encoding, atoms, digits.
 
-    Decimal digits show what no smooth feature can: minutes in a clock time such as
-    1905, round amounts, prices that end in 99.
+    Decimal digits express what no smooth feature can, such as minutes in a clock time
+    like 1905, round amounts, and prices that end in 99.
 
     Reference:
         Gorishniy, Rubachev, Babenko, On embeddings for numerical features in tabular
@@ -90,7 +91,7 @@ class NumberFeatures(Features):
             return super().of_present(x)
         rule = self.location, self.scale, self.limits, self.knots, self.atoms
         return run_kernel(
-            feature_kernels.of_numbers,
+            feature_kernels.encode_numbers,
             x,
             *rule,
             self.places,
@@ -99,19 +100,23 @@ class NumberFeatures(Features):
 
 
 class InputFeatures(VariableGroups):
-    """Network features of every variable; (batch, dim) -> (batch, size).
+    """Input features of all variables: (batch, dim) -> (batch, size).
 
-    Binary variables are themselves, categorical ones one-hot or, when large, embedded;
-    numbers are softly limited, encoded piecewise linearly over their knots and, when
-    they have few atoms, one-hot at these; integers that span more than their atoms can
-    tell apart show their last decimal digits too. The features of an absent variable
-    are 0.
-    `owner` tells which variable a feature belongs to.
+    Categorical variables are one-hot encoded or, with many codes, embedded. Numbers are
+    compressed beyond a limit, encoded piecewise linearly over their knots and one-hot
+    at their atoms, if these are few; integers with a wide range have their last decimal
+    digits as features too. The features of an absent variable are 0. `variable_index`
+    is the variable of each feature.
     """
 
     @classmethod
     def of(cls, variables: Sequence[Variable], embedding: int = 16) -> Self:
-        """The features of `variables`; `embedding` numbers per large vocabulary."""
+        """Return the features of variables.
+
+        Args:
+            variables: The variables of a model.
+            embedding: Number of features of a variable with many codes.
+        """
         buckets: dict[tuple[str, int, int, int], list[int]] = {}
         for i, variable in enumerate(variables):
             buckets.setdefault(_shape(variable), []).append(i)
@@ -124,19 +129,19 @@ class InputFeatures(VariableGroups):
     def forward(self, x: Tensor) -> Tensor:
         parts = []
         for k, group in enumerate(self.groups):
-            assert isinstance(group, Features)
+            assert isinstance(group, GroupFeatures)
             parts.append(group.of_present(self.gather(k, x)).flatten(1))
         return torch.cat(parts, dim=-1)
 
     def forward_one(self, x: Tensor, variable: int) -> tuple[Tensor, slice]:
-        """The features (batch, width) of a variable's values, and where they stand.
+        """Return the features (batch, width) of one variable, and their slice.
 
         Args:
-            x: The values of that variable, (batch,).
-            variable: Its number.
+            x: Values of the variable, (batch,).
+            variable: Index of the variable.
         """
         group, at = self.single(variable)
-        assert isinstance(group, Features)
+        assert isinstance(group, GroupFeatures)
         return group.of_present(x.unsqueeze(-1)).squeeze(1), at
 
 
@@ -148,7 +153,7 @@ def _shape(variable: Variable) -> tuple[str, int, int, int]:
 
 
 def _digits(variable: Variable) -> int:
-    """How many of its last decimal digits are shown: those that its knots span."""
+    """Return how many last decimal digits are features: those that the knots span."""
     if variable.kind != "integer" or not variable.knots:
         return 0
     span = variable.knots[-1] - variable.knots[0]
@@ -158,7 +163,7 @@ def _digits(variable: Variable) -> int:
 
 
 def _knots(variable: Variable) -> list[float]:
-    """Distinct float32 knots; at least two or none."""
+    """Return the distinct float32 knots; none if there is only one."""
     distinct = torch.tensor(variable.knots).unique().tolist()
     return distinct if len(distinct) > 1 else []
 

@@ -1,4 +1,4 @@
-"""The masked linear map of MADE, and its product without most of the zeros."""
+"""The masked linear layer of MADE, and its product without most of the zeros."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -10,26 +10,26 @@ from torch.nn import functional as F
 from ar_models.distributions.tensor_cache import TensorCache
 
 OUTPUT_BLOCKS = 8
-"""Into how many blocks of outputs a large product is divided; 1: none."""
+"""Number of blocks of outputs into which a large product is divided; 1: undivided."""
 
 MIN_BLOCKED_WEIGHTS = 2**16
-"""Weights from which that pays."""
+"""Minimum number of weights of a product that is divided."""
 
 MIN_RUN_LENGTH = 8
-"""Columns in a row, in the mean, from which they are copied together."""
+"""Minimum mean length of runs of columns that are copied as slices."""
 
 
 class BlockTriangularWeight(NamedTuple):
-    """A masked weight without most of its zeros.
+    """A masked weight matrix, stored without most of its zeros.
 
-    With inputs and outputs in the order of their degrees each output sees a prefix of
-    the inputs, so that a block of outputs needs the prefix of its last one only.
+    With inputs and outputs sorted by degree each output depends on a prefix of the
+    inputs, so that a block of outputs needs the prefix of its last one only.
 
     Attributes:
-        inputs: Places of the inputs in that order.
-        outputs: Places of the outputs in that order, or None where they stand in it.
-        restored: Where each output is found in that order.
-        weights: Of each block, (outputs, prefix).
+        inputs: Permutation that sorts the inputs.
+        outputs: Permutation that sorts the outputs; None if they are sorted.
+        restored: Permutation that undoes the sorting of the outputs.
+        weights: Weights of each block, (outputs, prefix).
     """
 
     inputs: "ColumnPermutation"
@@ -45,13 +45,13 @@ class BlockTriangularWeight(NamedTuple):
         of_outputs: Tensor,
         dtype: torch.dtype,
     ) -> "BlockTriangularWeight":
-        """That of a weight (outputs, inputs) and the degrees of both.
+        """Return the blocks of a weight matrix.
 
         Args:
-            weight: Of all inputs and outputs.
-            of_inputs: The inputs' degrees.
-            of_outputs: The outputs' degrees.
-            dtype: Of its products.
+            weight: Unmasked weights, (outputs, inputs).
+            of_inputs: Degrees of the inputs.
+            of_outputs: Degrees of the outputs.
+            dtype: Type of the products.
         """
         order_in, order_out = (
             sorting_permutation(of_inputs),
@@ -78,7 +78,7 @@ class BlockTriangularWeight(NamedTuple):
         return cls(ColumnPermutation.of(order_in), order_out, restored, weights)
 
     def product(self, x: Tensor, bias: Tensor) -> Tensor:
-        """(batch, inputs) -> (batch, outputs), of the weights' type."""
+        """Multiply: (batch, inputs) -> (batch, outputs), in the type of the weights."""
         x, bias = x.to(self.weights[0].dtype), bias.to(self.weights[0].dtype)
         x = self.inputs.permute(x)
         if self.outputs is not None:
@@ -95,11 +95,11 @@ class BlockTriangularWeight(NamedTuple):
 
 
 class ColumnPermutation(NamedTuple):
-    """A new order of columns.
+    """A permutation of columns, applied by slices where these are long.
 
     Attributes:
-        places: Where each is found, or None where all stand in it.
-        runs: The same as slices, or none where these are short.
+        places: Source of each column; None for the identity.
+        runs: The same as slices; empty if these are short.
     """
 
     places: Tensor | None
@@ -107,7 +107,7 @@ class ColumnPermutation(NamedTuple):
 
     @classmethod
     def of(cls, places: Tensor | None) -> "ColumnPermutation":
-        """That of places, (columns,)."""
+        """Return the permutation with these sources (columns,)."""
         if places is None:
             return cls(None, ())
         found = places.tolist()
@@ -123,7 +123,7 @@ class ColumnPermutation(NamedTuple):
         return cls(places, tuple(runs))
 
     def permute(self, x: Tensor) -> Tensor:
-        """(batch, columns) in this order."""
+        """Permute the columns of (batch, columns)."""
         if self.places is None:
             return x
         if self.runs:
@@ -132,14 +132,14 @@ class ColumnPermutation(NamedTuple):
 
 
 def sorting_permutation(degrees: Tensor) -> Tensor | None:
-    """The places of degrees in ascending order, or None where they stand in it."""
+    """Return the permutation that sorts degrees; None if they are sorted."""
     if bool((degrees[1:] >= degrees[:-1]).all()):
         return None
     return degrees.argsort(stable=True)
 
 
 class MaskedLinear(nn.Module):
-    """A linear map in which an output sees the inputs of at most its own degree.
+    """A linear layer in which outputs depend on inputs of at most their own degree.
 
     Args:
         inputs: Number of inputs.
@@ -156,13 +156,13 @@ class MaskedLinear(nn.Module):
     def forward(
         self, x: Tensor, of_inputs: Tensor, of_outputs: Tensor, which: int = 0
     ) -> Tensor:
-        """(batch, inputs) -> (batch, outputs).
+        """Map (batch, inputs) to (batch, outputs).
 
         Args:
-            x: The inputs.
-            of_inputs: Their degrees, (inputs,).
-            of_outputs: The outputs' degrees, (outputs,).
-            which: Number of this pair of degrees; always the same pair.
+            x: Inputs.
+            of_inputs: Degrees of the inputs, (inputs,).
+            of_outputs: Degrees of the outputs, (outputs,).
+            which: Identifies this pair of degrees in the cache.
         """
         masked = self.masked(of_inputs, of_outputs, which)
         if isinstance(masked, BlockTriangularWeight):
@@ -172,10 +172,10 @@ class MaskedLinear(nn.Module):
     def masked(
         self, of_inputs: Tensor, of_outputs: Tensor, which: int
     ) -> Tensor | BlockTriangularWeight:
-        """The weight where a degree allows it, else 0: (outputs, inputs).
+        """Return the weight with 0 where degrees forbid it, (outputs, inputs).
 
-        In eval mode without gradients it is kept until the weight changes, in the type
-        of an autocast around, and where processors multiply without most of its zeros.
+        In eval mode without gradients it is cached until the weight changes, in the
+        type of an enclosing autocast, and on a CPU without most of its zeros.
         """
         weight = self.weight
 

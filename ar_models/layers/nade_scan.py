@@ -1,10 +1,10 @@
-"""Hidden vectors that grow by one variable at a time, as the NADE families need.
+"""Scan of hidden vectors over the positions of an ordering, for NADE families.
 
 At position p of an ordering, the pre-activation is the bias plus what the variables at
 the positions before p contribute. All hidden vectors of a batch would be
 (batch, dim, hidden) numbers, which are never held: the pre-activation runs through the
 positions in blocks, and the backward pass takes the blocks in reverse, each time
-subtracting what the block had added.
+subtracting the contribution of the block.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,20 +15,20 @@ import torch
 from torch import Tensor
 
 Activation = Literal["relu", "sigmoid"]
-"""Of the hidden units."""
+"""Activation function of the hidden units."""
 
 CACHED = 2**18
-"""Numbers of a running pre-activation that fit a processor's cache."""
+"""Number of pre-activations that fit the cache of a CPU."""
 
 
 @dataclass(frozen=True)
 class ScanBlock:
-    """Neighbouring positions with as many parameters each.
+    """Consecutive positions with equally many parameters each.
 
     Attributes:
-        positions: Which.
-        inputs: Where their features stand, in the order in which they are taken.
-        outputs: Where their parameters stand, likewise.
+        positions: Slice of the positions.
+        inputs: Slice of their features, in the order of the plan.
+        outputs: Slice of their parameters, in the order of the plan.
     """
 
     positions: slice
@@ -38,13 +38,13 @@ class ScanBlock:
 
 @dataclass(frozen=True)
 class ScanPlan:
-    """How an ordering goes through features and parameters.
+    """Features and parameters in the order in which an ordering takes them.
 
     Attributes:
-        blocks: In the order in which they are taken.
-        inputs: The features in the order in which they are taken, (features,).
-        outputs: The parameters likewise, (parameters,).
-        ranks: The position of each feature's variable, in that order, (features,).
+        blocks: Blocks of positions, in order.
+        inputs: Indices of the features in that order, (features,).
+        outputs: Indices of the parameters in that order, (parameters,).
+        ranks: Position of the variable of each feature in that order, (features,).
     """
 
     blocks: tuple[ScanBlock, ...]
@@ -56,14 +56,14 @@ class ScanPlan:
 def make_scan_plan(
     order: Tensor, of_inputs: Tensor, of_outputs: Tensor, positions: int, features: int
 ) -> ScanPlan:
-    """The plan for an ordering.
+    """Return the plan for an ordering.
 
     Args:
-        order: The variables as they are taken, (dim,).
-        of_inputs: The variable of each feature.
-        of_outputs: The variable of each parameter.
-        positions: Positions in a block, at most.
-        features: Features in a block of more than one position, at most.
+        order: Variables in order, (dim,).
+        of_inputs: Variable of each feature.
+        of_outputs: Variable of each parameter.
+        positions: Maximum number of positions of a block.
+        features: Maximum number of features of a block of several positions.
     """
     ranks = order.argsort()
     in_ranks, out_ranks = ranks[of_inputs], ranks[of_outputs]
@@ -81,7 +81,7 @@ def make_scan_plan(
 def _blocks(
     inputs: Sequence[int], outputs: Sequence[int], positions: int, features: int
 ) -> Iterator[ScanBlock]:
-    """Blocks over positions with so many features and parameters each."""
+    """Yield blocks, from the numbers of features and parameters of each position."""
     start = stop = first_input = first_output = 0
     while start < len(inputs):
         width, wide = outputs[start], inputs[start]
@@ -108,12 +108,12 @@ def _blocks(
 def pre_activations(
     carry: Tensor, features: Tensor, weight: Tensor, plan: ScanPlan, block: ScanBlock
 ) -> Tensor:
-    """The pre-activations at the positions of a block.
+    """Compute the pre-activations at the positions of a block.
 
     Args:
-        carry: That at the block's first position, (batch, hidden).
+        carry: Pre-activation at the first position of the block, (batch, hidden).
         features: All features in the order of the plan, (batch, features).
-        weight: Their weights, (features, hidden).
+        weight: Weights of the features, (features, hidden).
         plan: The plan.
         block: The block.
 
@@ -129,12 +129,12 @@ def pre_activations(
 
 
 def _within(weight: Tensor, plan: ScanPlan, block: ScanBlock) -> Tensor:
-    """What each position sees of its block, (positions, features, hidden)."""
+    """Return masked weights of a block, (positions, features, hidden)."""
     return weight[block.inputs] * _earlier(plan, block).to(weight.dtype).unsqueeze(-1)
 
 
 def _earlier(plan: ScanPlan, block: ScanBlock) -> Tensor:
-    """Which features of a block come before which position, (positions, features)."""
+    """Return which features of a block precede each position, (positions, features)."""
     places = torch.arange(
         block.positions.start, block.positions.stop, device=plan.ranks.device
     )
@@ -142,7 +142,7 @@ def _earlier(plan: ScanPlan, block: ScanBlock) -> Tensor:
 
 
 def activate(activation: Activation, a: Tensor) -> Tensor:
-    """Hidden units from their pre-activations."""
+    """Apply the activation function to pre-activations."""
     return a.clamp(min=0) if activation == "relu" else a.sigmoid()
 
 
@@ -157,19 +157,19 @@ def scan(
     scale: Tensor | None = None,
     keep: Tensor | None = None,
 ) -> Tensor:
-    """What each position's head makes of its hidden vector.
+    """Compute the parameters of all positions from their hidden vectors.
 
     Computes in the type of its arguments, also under autocast.
 
     Args:
-        features: In the order of the plan, (batch, features).
-        weight: Their contributions, (features, hidden).
-        bias: Of the pre-activation, (hidden,).
+        features: Features in the order of the plan, (batch, features).
+        weight: Weights of the features, (features, hidden).
+        bias: Bias of the pre-activations, (hidden,).
         heads: A row for each parameter, in the order of the plan, (parameters, hidden).
         plan: The plan.
-        activation: Of the hidden units.
-        scale: Multiplies the pre-activation at each position, (dim,).
-        keep: Multiplies the hidden units at every position, (batch, hidden).
+        activation: Activation function of the hidden units.
+        scale: Factor of the pre-activations at each position, (dim,).
+        keep: Factor of the hidden units (dropout mask), (batch, hidden).
 
     Returns:
         (batch, parameters), in the order of the plan.
@@ -179,7 +179,7 @@ def scan(
     with torch.autocast(features.device.type, enabled=False):
         parts = [
             _Scan.apply(  # type: ignore[no-untyped-call] # torch does not annotate it
-                part, weight, bias, heads, scale, mine, plan, activation
+                part, weight, bias, heads, scale, mine, (plan, activation)
             )
             for part, mine in zip(
                 features.split(rows or max(len(features), 1)), kept, strict=False
@@ -189,7 +189,7 @@ def scan(
 
 
 class _Scan(torch.autograd.Function):
-    """`run` for rows that are taken together."""
+    """The scan of a block of rows; its backward pass stores no hidden vectors."""
 
     @staticmethod
     def forward(
@@ -200,9 +200,9 @@ class _Scan(torch.autograd.Function):
         heads: Tensor,
         scale: Tensor | None,
         keep: Tensor | None,
-        plan: ScanPlan,
-        activation: Activation,
+        settings: tuple[ScanPlan, Activation],
     ) -> Tensor:
+        plan, activation = settings
         batch = len(features)
         a = bias.expand(batch, -1).clone()
         out = features.new_empty(len(heads), batch)
@@ -235,7 +235,6 @@ class _Scan(torch.autograd.Function):
             reverse.scale,
             None,
             None,
-            None,
         )
 
 
@@ -246,7 +245,7 @@ def _hidden(
     keep: Tensor | None,
     activation: Activation,
 ) -> Tensor:
-    """The hidden units at the positions of a block, (positions, batch, hidden)."""
+    """Compute the hidden units of a block, (positions, batch, hidden)."""
     if scale is not None:
         a = a * scale[block.positions, None, None]
     h = activate(activation, a)
@@ -254,18 +253,18 @@ def _hidden(
 
 
 class _ScanBackward:
-    """The gradients of a `_Scan`, block by block from the last to the first.
+    """Gradients of a `_Scan`, accumulated from the last block to the first.
 
     Args:
         ctx: The context that the forward pass left.
-        gradient: Of the parameters, (parameters, batch).
+        gradient: Gradient of the parameters, (parameters, batch).
 
     Attributes:
-        features: Gradient of the features so far, or None if nobody asks for it.
-        weight: That of the weights.
-        carry: That of the pre-activation at the last block's first position.
-        heads: That of the heads.
-        scale: That of the scales, if there are any.
+        features: Gradient of the features, or None if it is not needed.
+        weight: Gradient of the weights.
+        carry: Gradient of the pre-activation at the first position of the last block.
+        heads: Gradient of the heads.
+        scale: Gradient of the scales, if there are any.
     """
 
     def __init__(self, ctx: Any, gradient: Tensor) -> None:  # torch's context
@@ -282,7 +281,7 @@ class _ScanBackward:
         self.carry = torch.zeros_like(a)
 
     def take(self, block: ScanBlock) -> None:
-        """Adds what a block contributes."""
+        """Add the contributions of a block to all gradients."""
         features, weight, heads, scale, keep, _ = self.of
         own = features[:, block.inputs]
         torch.mm(own.T, self.carry, out=self.weight[block.inputs])
@@ -305,7 +304,7 @@ class _ScanBackward:
         self.carry += of_a.sum(0) if count > 1 else of_a[0]
 
     def _through(self, of_h: Tensor, h: Tensor) -> Tensor:
-        """The gradient before the activation, (positions, batch, hidden)."""
+        """Compute the gradient before the activation, (positions, batch, hidden)."""
         keep = self.of[4]
         if keep is not None:
             of_h = of_h.mul_(keep)
@@ -317,7 +316,7 @@ class _ScanBackward:
         return backward(of_h, h)
 
     def _spread(self, block: ScanBlock, own: Tensor, of_a: Tensor) -> None:
-        """What a block's features get from the positions after them in the block."""
+        """Add gradients that features get from later positions of their block."""
         weight = self.of[1]
         products = own.T.expand(len(of_a), -1, -1) @ of_a
         earlier = _earlier(self.plan, block).to(weight.dtype).unsqueeze(-1)

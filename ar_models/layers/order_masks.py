@@ -1,4 +1,4 @@
-"""Random splits of a row into known and unknown variables, to learn any order from."""
+"""Random sets of known variables, to train order-agnostic models."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from ar_models.variables import Variable
 
 
 class GroupPositions(NamedTuple):
-    """Where each variable stands in the chain of its group; each (dim,), int64.
+    """The position of each variable in its group; each (dim,), int64.
 
     Attributes:
-        group: The group's number, counted from 0.
-        place: The variable's place in the group.
-        length: Variables in the group.
+        group: Index of the group.
+        place: Position of the variable in its group.
+        length: Number of variables of the group.
     """
 
     group: Tensor
@@ -24,7 +24,7 @@ class GroupPositions(NamedTuple):
 
 
 def group_positions(variables: Sequence[Variable]) -> GroupPositions:
-    """The chains that the variables of each group form.
+    """Return the positions of variables in their groups.
 
     Example:
         >>> from ar_models.variables import binary_variables
@@ -51,10 +51,10 @@ def _groups(variables: Sequence[Variable]) -> list[int]:
 def sample_known(
     chains: GroupPositions | None, keys: Tensor, share: Tensor, free: Tensor
 ) -> tuple[Tensor, Tensor]:
-    r"""Known variables at a random point of a random order, and what is next worth.
+    r"""Sample known variables, and weights of those that may come next.
 
-    The order is any that keeps the chains in order, all equally likely; after t of its
-    dim variables, each variable that may come next has the weight
+    The known variables are the first t of a random ordering that keeps each group in
+    order, all equally likely. Each variable that may come next has the weight
 
     .. math:: \text{dim} \cdot r / (\text{dim} - t)
 
@@ -66,13 +66,13 @@ def sample_known(
     so the number taken is uniform from 0 to dim - 1, and nothing is sorted.
 
     Args:
-        chains: Of the variables; None if every group has one.
+        chains: Positions in groups; None if every group has one variable.
         keys: Uniform numbers that say which variables come first, (batch, dim).
         share: Uniform numbers that say how many, (batch,).
         free: Uniform numbers that say which variable is unknown in any case, (batch,).
 
     Returns:
-        known, bool, and the weights of what comes next, each (batch, dim).
+        Known variables, bool, and weights of the next ones, each (batch, dim).
 
     Reference:
         Uria, Murray, Larochelle, A deep and tractable density estimator, 2014.

@@ -1,8 +1,8 @@
-"""The places of a sequence as a sequence of vectors, and what a place holds as a chain.
+"""Columns of lists as sequences with one vector for each position of the list.
 
-Where a column of lists is long, or a place of it holds many variables, a network that
-reads a vector per variable is slow. Here it reads a vector per place, and the variables
-of a place are chained within it by a small masked network that sees the hidden vector.
+For long lists, or many variables per position, a network that reads one vector per
+variable is slow. Here it reads one vector per position, and a small masked network
+models the variables of a position, given the hidden vector.
 """
 
 import itertools
@@ -21,26 +21,26 @@ from ar_models.layers.features import InputFeatures
 from ar_models.variables import Variable, apply_given
 
 INIT_STD = 0.1
-"""Standard deviation of the first vectors."""
+"""Standard deviation of the initial embeddings."""
 
 
 class ContextMADE(nn.Module):
-    """The parameters of a few variables, chained, given a context.
+    """A masked network for the conditionals of a few variables, given a context vector.
 
-    One masked hidden layer: hidden unit k sees the variables up to its degree and the
-    context, a parameter sees the units of variables before its own and the context.
+    It has one hidden layer. A hidden unit depends on the variables below its degree and
+    the context, a parameter on units of earlier variables and the context.
 
     Reference:
         Boulanger-Lewandowski, Bengio, Vincent, Modeling temporal dependencies in
-        high-dimensional sequences, 2012. https://arxiv.org/abs/1206.6392 (where a NADE
-        chains the notes of a frame; here a masked layer).
+        high-dimensional sequences, 2012. https://arxiv.org/abs/1206.6392 (with a NADE
+        for the notes of a frame; here a masked layer).
 
     Args:
-        variables: Of the chain; parents are counted within it.
+        variables: The variables, with parents numbered among themselves.
         context: Length of the context vector.
-        hidden: Units of the hidden layer; there is none for a single variable.
-        components: Components of each mixture.
-        embedding: Width in which large vocabularies are embedded.
+        hidden: Number of hidden units; there are none for a single variable.
+        components: Number of components of each mixture.
+        embedding: Number of features of a variable with many codes.
     """
 
     degrees: Tensor  # (hidden,)
@@ -72,7 +72,7 @@ class ContextMADE(nn.Module):
         self.mixing = nn.Linear(context, hidden, bias=False)
         self.last = nn.Linear(hidden, self.layout.size, bias=False)
         nn.init.normal_(self.last.weight, std=0.01)
-        # Ascending, so that what is known of a chain so far is a slice.
+        # Ascending, so that the units that depend on known variables are a slice.
         degrees = 1 + torch.arange(hidden) * (len(variables) - 1) // hidden
         self.register_buffer("degrees", degrees, persistent=False)
         sees = self.inputs.variable_index < degrees.unsqueeze(-1)
@@ -81,7 +81,7 @@ class ContextMADE(nn.Module):
         self.register_buffer("shows", shows, persistent=False)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """(batch, variables) and (batch, context) -> (batch, parameters)."""
+        """Map (batch, variables) and (batch, context) to (batch, parameters)."""
         parameters: Tensor = self.context(context)
         if not self.chained:
             return parameters
@@ -92,12 +92,10 @@ class ContextMADE(nn.Module):
 
 
 class ContextMADESampler:
-    """Draws the variables of a chain one after another, in the time of one pass.
-
-    Each brings in only what the one before it made known.
+    """Incremental sampling from a `ContextMADE`, in about the time of one pass.
 
     Args:
-        within: The network of the chain.
+        within: The network.
     """
 
     def __init__(self, within: ContextMADE) -> None:
@@ -116,7 +114,7 @@ class ContextMADESampler:
         self.units: list[int] = units.tolist()
 
     def begin(self, context: Tensor) -> None:
-        """Forgets the chain before; the next one has this context (batch, width)."""
+        """Start new samples with contexts (batch, width)."""
         self.parameters = self.within.context(context)
         if not self.within.chained:
             return
@@ -126,9 +124,9 @@ class ContextMADESampler:
         self.seen = before.new_empty(len(before), self.features[-1])
 
     def conditional(self, k: int) -> tuple[GroupDistribution, Tensor]:
-        """The distribution of variable k of the chain, and its parameters (batch, n).
+        """Return the distribution of variable k and its parameters (batch, n).
 
-        All before it must have been learned.
+        All variables before it must have been passed to `learn`.
         """
         group, at = self.outputs[k]
         assert isinstance(group, GroupDistribution)
@@ -143,7 +141,7 @@ class ContextMADESampler:
         return group, found + shown
 
     def learn(self, k: int, x: Tensor) -> None:
-        """Takes note of the values (batch,) of variable k, NaN where absent."""
+        """Condition later variables on values (batch,) of variable k, NaN if absent."""
         if not self.within.chained:
             return
         group, _ = self.inputs[k]
@@ -153,25 +151,25 @@ class ContextMADESampler:
 
 
 class PositionTokens(nn.Module):
-    """Reads and predicts the places of one column of lists.
+    """Embeds and predicts the positions of one column of lists.
 
-    All other variables (the length, other columns) come before the places and are a
-    chain of their own; the network reads them with its first vector.
+    All other variables (the length, other columns) precede the positions and have a
+    network of their own; they are embedded in the first vector.
 
     Args:
-        variables: Of the model.
-        width: Length of the vectors that a network reads and gives.
-        hidden: Units of the masked layer within a place.
-        components: Components of each mixture.
-        embedding: Width in which large vocabularies are embedded.
+        variables: The variables of the model.
+        width: Length of the vectors that a network reads and returns.
+        hidden: Number of hidden units of the network within a position.
+        components: Number of components of each mixture.
+        embedding: Number of features of a variable with many codes.
 
     Attributes:
-        layout: Of the parameters of all variables.
-        head: The variables before the places.
-        places: The variables of each place.
+        layout: Layout of the parameters of all variables.
+        head: The variables before the positions.
+        places: The variables of each position.
 
     Raises:
-        ValueError: There is not one column of lists, or its places are not alike.
+        ValueError: There is not exactly one column of lists, or its positions differ.
     """
 
     source: Tensor  # (size,), where each parameter of the layout comes from
@@ -207,10 +205,10 @@ class PositionTokens(nn.Module):
         self.register_buffer("members", members, persistent=False)
 
     def longest(self, x: Tensor) -> int:
-        """Places of the longest list in a batch, and the one that may come next.
+        """Return the length of the longest list of a batch plus one.
 
-        Two at least, if there are so many: so every parameter takes part in every step,
-        as training on several workers asks.
+        At least two, if there are as many, so that every parameter takes part in every
+        training step, as distributed training requires.
         """
         taken = (~x[:, self.members].isnan()).any(-1).any(0)
         last = taken.nonzero()
@@ -218,9 +216,9 @@ class PositionTokens(nn.Module):
         return min(max(longest + 1, 2), len(self.places))
 
     def embed(self, x: Tensor, count: int) -> Tensor:
-        """What a network reads: (batch, dim) -> (batch, count, width).
+        """Embed rows (batch, dim) as sequences (batch, count, width).
 
-        Vector k tells what the place k - 1 holds; the first one what comes before.
+        Vector k embeds position k - 1 of the list, the first one all that precedes it.
         """
         first = self.first(x)
         if count == 1:
@@ -231,7 +229,7 @@ class PositionTokens(nn.Module):
         return torch.cat([first.unsqueeze(1), vectors.to(first.dtype)], 1)
 
     def first(self, x: Tensor) -> Tensor:
-        """The first vector, (batch, width)."""
+        """Embed what precedes the list, (batch, width)."""
         vector = self.start.expand(len(x), -1)
         if self.before is None:
             return vector
@@ -240,7 +238,7 @@ class PositionTokens(nn.Module):
         return told
 
     def predict(self, h: Tensor, x: Tensor) -> Conditionals:
-        """Conditionals of all variables from hidden vectors (batch, count, width)."""
+        """Return all conditionals from hidden vectors (batch, count, width)."""
         batch, count = h.shape[:2]
         own = x[:, self.members[:count]].flatten(0, 1)
         each = self.within(own, h.flatten(0, 1)).unflatten(0, (batch, count))
@@ -252,11 +250,11 @@ class PositionTokens(nn.Module):
         return Conditionals(self.layout, torch.cat(parts, -1)[:, self.source])
 
     def features(self, x: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
-        """The hidden vector after the last place of each row, and the mean of all.
+        """Return the hidden vector after the last position of each row, and their mean.
 
         Args:
             x: Observations (batch, dim).
-            network: Takes what `read` gives to hidden vectors of as many places.
+            network: Maps the result of `embed` to hidden vectors.
 
         Returns:
             (batch, 2 * width).
@@ -280,14 +278,14 @@ class PositionTokens(nn.Module):
         advance: Callable[[Tensor], Tensor],
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        """Samples, one step of the network per place: (batch, dim).
+        """Sample rows with one step of the network per position, (batch, dim).
 
         Args:
-            variables: Of the model.
+            variables: The variables of the model.
             noise: Uniform numbers (batch, dim, 2).
-            given: Known values (batch, dim), NaN where free; None: nothing.
-            advance: Takes vector k of `read`, (batch, width), to hidden vector k.
-            sampling: Of every conditional.
+            given: Known values (batch, dim), NaN where free; None: none.
+            advance: Maps vector k of `embed`, (batch, width), to hidden vector k.
+            sampling: Temperature and top-p of every conditional.
         """
         x = noise.new_full((len(noise), len(variables)), torch.nan)
 
@@ -325,10 +323,10 @@ class PositionTokens(nn.Module):
 def split_list_variables(
     variables: Sequence[Variable],
 ) -> tuple[list[int], list[list[int]]]:
-    """The variables before the places, and those of each place.
+    """Return the variables before the positions, and those of each position.
 
     Raises:
-        ValueError: There is not one column of lists, or its places are not alike.
+        ValueError: There is not exactly one column of lists, or its positions differ.
     """
     columns = {v.column_index for v in variables if v.place is not None}
     if len(columns) != 1:
@@ -351,7 +349,7 @@ def split_list_variables(
 
 
 def group_order(variables: Sequence[Variable]) -> list[int]:
-    """The sequence of groups in which that of the places comes last."""
+    """Return the groups of variables with those of list positions last."""
     last = {v.group for v in variables if v.place is not None}
     groups = list(dict.fromkeys(v.group for v in variables))
     return [g for g in groups if g not in last] + [g for g in groups if g in last]
@@ -360,7 +358,7 @@ def group_order(variables: Sequence[Variable]) -> list[int]:
 def reindex_parents(
     variables: Sequence[Variable], indices: Sequence[int]
 ) -> tuple[Variable, ...]:
-    """Some variables as a model of their own, parents among them kept."""
+    """Return some variables with parents renumbered among them."""
     rank = {i: k for k, i in enumerate(indices)}
     chosen = []
     for i in indices:
@@ -377,7 +375,7 @@ def _source(
     head: Sequence[int],
     places: Sequence[Sequence[int]],
 ) -> Tensor:
-    """Where each parameter of all variables stands among those of head and places."""
+    """Return the index of each parameter among those of head and positions."""
     sequence = [*head, *(i for chain in places for i in chain)]
     rank = torch.empty(len(sequence), dtype=torch.long)
     rank[torch.tensor(sequence)] = torch.arange(len(sequence))

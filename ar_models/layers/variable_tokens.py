@@ -1,4 +1,4 @@
-"""The variables of a row as a sequence of vectors, for networks that read sequences."""
+"""Rows as sequences with one vector for each variable."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,18 +15,18 @@ from ar_models.layers.heads import Heads, SharedHeads
 from ar_models.variables import Variable, apply_given
 
 INIT_STD = 0.1
-"""Standard deviation of the first vectors."""
+"""Standard deviation of the initial embeddings."""
 
 
 class ValueEmbedding(nn.Module):
-    """A vector per variable from its value, by a linear map of the variable's own.
+    """Embeddings of values by a linear map for each variable.
 
-    The mirror of `Heads`. The vector of an absent variable is 0.
+    The embedding of an absent variable is 0.
 
     Args:
-        variables: Of the model.
+        variables: The variables of the model.
         width: Length of each vector.
-        embedding: Width in which large vocabularies are embedded.
+        embedding: Number of features of a variable with many codes.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ValueEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.randn(self.inputs.size, width) * INIT_STD)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, dim) -> (batch, dim, width)."""
+        """Embed rows: (batch, dim) -> (batch, dim, width)."""
         inputs = self.inputs
         features = inputs.split(inputs(x.to(self.weight.dtype)))
         weights = self.weight[inputs.source_index].split(inputs.section_sizes)
@@ -51,19 +51,19 @@ class ValueEmbedding(nn.Module):
         return inputs.merge(parts)
 
     def forward_one(self, x: Tensor, i: int) -> Tensor:
-        """That of variable `i`: (batch,) -> (batch, width)."""
+        """Embed values of variable `i`: (batch,) -> (batch, width)."""
         features, at = self.inputs.forward_one(x.to(self.weight.dtype), i)
         return features @ self.weight[at]
 
 
 class SharedValueEmbedding(nn.Module):
-    """A vector per variable from its value, by one map for all of them.
+    """Embeddings of values by one linear map for all variables.
 
-    For variables that are alike, such as pixels or characters. The vector of an absent
+    For variables of one kind, such as pixels or characters. The embedding of an absent
     variable is 0.
 
     Args:
-        variables: Of the model, all of one kind and width.
+        variables: The variables of the model, all of one kind and size.
         width: Length of each vector.
     """
 
@@ -76,14 +76,14 @@ class SharedValueEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.randn(rows, width) * INIT_STD)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, dim) -> (batch, dim, width), as `ValueEmbedding`."""
+        """Embed rows: (batch, dim) -> (batch, dim, width)."""
         if self.inputs is None:
             return self._of_codes(x)
         (features,) = self.inputs.split(self.inputs(x.to(self.weight.dtype)))
         return features @ self.weight
 
     def forward_one(self, x: Tensor, i: int) -> Tensor:
-        """That of variable `i`: (batch,) -> (batch, width)."""
+        """Embed values of variable `i`: (batch,) -> (batch, width)."""
         if self.inputs is None:
             return self._of_codes(x)
         features, _ = self.inputs.forward_one(x.to(self.weight.dtype), i)
@@ -95,7 +95,7 @@ class SharedValueEmbedding(nn.Module):
 
 
 def require_alike(variables: Sequence[Variable]) -> None:
-    """Raises ValueError unless one map can read, and one predict, every variable."""
+    """Raise ValueError unless one map can embed and one predict all variables."""
     for grouping in (ParameterLayout.of(variables), InputFeatures.of(variables)):
         if len(grouping.groups) > 1:
             one, other = (_describe(variables[m[0]]) for m in grouping.members[:2])
@@ -115,20 +115,20 @@ def _describe(variable: Variable) -> str:
 
 
 class VariableTokens(nn.Module):
-    """Reads and predicts variables as a sequence, in any ordering.
+    """Embeds and predicts the variables of a row as a sequence, in any ordering.
 
-    Vector k tells which variable came last and its value, and which comes next. So one
-    network serves every ordering.
+    Vector k encodes the last variable, its value, and which variable comes next, so
+    that one network can serve every ordering.
 
     Args:
-        variables: Of the model.
+        variables: The variables of the model.
         width: Length of each vector.
-        components: Components of each mixture.
-        embedding: Width in which large vocabularies are embedded.
-        shared: Whether one map reads, and one predicts, all variables.
+        components: Number of components of each mixture.
+        embedding: Number of features of a variable with many codes.
+        shared: Whether all variables share one embedding and one head.
 
     Attributes:
-        layout: Of the parameters.
+        layout: Layout of the parameters.
     """
 
     def __init__(
@@ -158,19 +158,19 @@ class VariableTokens(nn.Module):
         self.next = nn.Parameter(torch.randn(dim, width) * INIT_STD)
 
     def embed(self, x: Tensor, order: Tensor) -> Tensor:
-        """What a network reads: (batch, dim) -> (batch, dim + 1, width).
+        """Embed rows (batch, dim) as sequences (batch, dim + 1, width).
 
-        Vector k is of the variables k - 1 and k in the ordering. The first has none
-        before it, the last none after it.
+        Vector k encodes the variables k - 1 and k of the ordering. The first vector has
+        no variable before it, the last none after it.
 
         Args:
-            x: Observations.
+            x: Observations, (batch, dim).
             order: The ordering, (dim,), or one per row, (batch, dim).
         """
         return self.embed_values(x, order) + F.pad(self.next[order], (0, 0, 0, 1))
 
     def embed_values(self, x: Tensor, order: Tensor) -> Tensor:
-        """The part of `read` that tells which variable came last and its value."""
+        """Return the part of `embed` that encodes the last variable and its value."""
         vectors = self.tokens(x) + self.last
         if order.dim() == 1:
             vectors = vectors[:, order]
@@ -179,7 +179,7 @@ class VariableTokens(nn.Module):
         return torch.cat([self.start.expand(x.shape[0], 1, -1), vectors], 1)
 
     def predict(self, h: Tensor, order: Tensor) -> Conditionals:
-        """Conditionals from hidden vectors (batch, dim, width), as `read`."""
+        """Return conditionals from hidden vectors (batch, dim, width)."""
         ranks = order.argsort(-1)
         if order.dim() == 1:
             h = h[:, ranks]
@@ -197,16 +197,16 @@ class VariableTokens(nn.Module):
         advance: Callable[[Tensor], Tensor],
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        """Samples, one step of the network per variable: (batch, dim).
+        """Sample rows with one step of the network per variable, (batch, dim).
 
         Args:
-            variables: Of the model.
+            variables: The variables of the model.
             noise: Uniform numbers (batch, dim, 2).
-            given: Known values (batch, dim), NaN where free; None: nothing.
+            given: Known values (batch, dim), NaN where free; None: none.
             order: The ordering, or one per row, (batch, dim).
-            advance: Takes vector k of `read`, (batch, width), to hidden vector k. It
-                is called once for each k, in turn.
-            sampling: Of every conditional.
+            advance: Maps vector k of `embed`, (batch, width), to hidden vector k; it
+                is called once for each k in turn.
+            sampling: Temperature and top-p of every conditional.
         """
         x = noise.new_full((len(noise), len(variables)), torch.nan)
         vector = self.start.expand(len(x), -1)
@@ -238,12 +238,12 @@ class VariableTokens(nn.Module):
 
 
 def random_orderings(variables: Sequence[Variable], keys: Tensor) -> Tensor:
-    """Random orderings, one per row.
+    """Sample an ordering for each row, uniformly.
 
-    Any that keep the variables of a group in their order, all equally likely.
+    Orderings keep the variables of a group in their order.
 
     Args:
-        variables: Of the model.
+        variables: The variables of the model.
         keys: Uniform numbers (batch, dim).
 
     Returns:
