@@ -652,7 +652,7 @@ class TableDensity:
         content = read_model(folder)
         encoder = TableEncoder.from_dict(content["encoder"])
         stated = content["info"]["fingerprints"]["weights"]
-        model = build(content["family"], encoder.variables, content["config"])
+        model = build(content["family"], encoder.variables, **content["config"])
         model.load_state_dict(load_tensors(read_weights(folder, WEIGHTS, stated)))
         model = model.to(device or "cpu")
         return cls(encoder, model, read_calibration(folder), content["info"])

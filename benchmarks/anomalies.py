@@ -39,7 +39,7 @@ from ar_models.scoring.statistics import DEFAULT, Statistic
 from ar_models.tables.columns import Column
 from ar_models.tables.encoder import LeftOut, TableEncoder, constant
 from tasks.config.data import DataConfig
-from tasks.config.model import MadeConfig
+from tasks.config.model import ModelConfig, model_config
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.data.cells import representation_of, to_cells
@@ -82,13 +82,13 @@ class Setting(NamedTuple):
         statistic: What a score is.
     """
 
-    model: MadeConfig
+    model: ModelConfig
     train: TrainConfig
     steps: int
     statistic: Statistic
 
 
-MODEL = MadeConfig(
+MODEL = model_config(
     hidden=64, layers=1, orderings=4, ordering="random", components=4, dropout=0.1
 )
 TRAIN = TrainConfig(
@@ -185,7 +185,8 @@ def fit(rows: pa.Table, setting: Setting, seed: int) -> TableDensity:
     model = registry.build(
         setting.model.family,
         encoder.variables,
-        setting.model.model_dump(mode="json", exclude={"family"}) | {"seed": seed},
+        ensemble=setting.model.ensemble,
+        **(setting.model.settings() | {"seed": seed}),
     )
     learn(model, train, valid, setting, seed)
     density = TableDensity(encoder, model)

@@ -43,7 +43,7 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
     """Trains on Ray and bare in turns, and prints what each achieved."""
     # Ray reads the environment when it is imported.
     from tasks.config.data import DataConfig
-    from tasks.config.model import MadeConfig
+    from tasks.config.model import model_config
     from tasks.config.resources import Resources
     from tasks.config.train import TrainConfig
     from tasks.data import prepare
@@ -56,7 +56,7 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
     pq.write_table(make_table(given.rows), folder / "table.parquet")
     data = DataConfig(path=str(folder / "table.parquet"))
     prepared = prepare.prepare(data, str(folder / "prepared"), resources).path
-    model = MadeConfig(hidden=512, layers=2, residual=False)
+    model = model_config(hidden=512, layers=2, residual=False)
     rows = Rows(Path(prepared) / "encoded/train")
     x = rows.read([(0, len(rows))], torch.device("cpu"))
     threads = train.cpus_per_worker(resources, train.cluster_cpus())

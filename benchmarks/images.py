@@ -68,7 +68,7 @@ def variables(x: Tensor) -> tuple[Variable, ...]:
 def learn(family: str, x: Tensor, steps: int) -> AutoregressiveModel:
     """A model of images (n, 196) after so many steps."""
     torch.manual_seed(0)
-    model = registry.build(family, variables(x), MODELS[family])
+    model = registry.build(family, variables(x), **MODELS[family])
     size = 32 if family == "pixelcnn" else 128
     config = TrainConfig(
         epochs=1,
@@ -101,7 +101,7 @@ def surplus(model: AutoregressiveModel, x: Tensor) -> Tensor:
 
 def scores(model: AutoregressiveModel, x: Tensor) -> dict[str, Tensor]:
     """Each image's anomaly score by every statistic."""
-    independent = Independent(model.variables)
+    independent = Independent(model.variables, Independent.Settings())
     whole = log_prob(model, x)
     return {
         "surprisal": -whole,

@@ -39,8 +39,7 @@ from torch import Tensor
 
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.chow_liu import dependence_orderings
-from ar_models.families.pixelcnn import PixelCNN
-from ar_models.families.registry import MODELS
+from ar_models.families.registry import build
 from ar_models.tables.encoder import TableEncoder
 from ar_models.tables.lists import ListColumn
 from ar_models.variables import Variable
@@ -409,18 +408,17 @@ def trained(
 
     Found in `work` if it was trained before.
     """
-    arguments = config.model.model_dump(mode="json")
-    family = MODELS[arguments.pop("family")]
-    arguments.pop("ensemble")  # whose networks are trained one by one
-    if family is PixelCNN:
+    family, settings = config.model.family, config.model.settings()
+    if family == "pixelcnn":
         (image,) = config.data.images.values()
-        arguments |= image.model_dump(include={"height", "width", "channels"})
-    if arguments.get("ordering") == "dependence":
-        arguments["ordering"] = dependence_orderings(
-            data.variables, data.train, arguments["orderings"]
+        settings |= image.model_dump(include={"height", "width", "channels"})
+    if settings.get("ordering") == "dependence":
+        settings["ordering"] = dependence_orderings(
+            data.variables, data.train, settings["orderings"]
         )
     torch.manual_seed(config.train.seed)
-    model = family(data.variables, **arguments)
+    # The networks of an ensemble are trained one by one.
+    model = build(family, data.variables, **settings)
     path = work / f"{data_set(config)}-{key(config, data)}.safetensors"
     about = path.with_suffix(".json")
     if not about.exists():

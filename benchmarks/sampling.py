@@ -25,7 +25,7 @@ import torch
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 
 from ar_models.families.base import AutoregressiveModel
-from ar_models.families.registry import MODELS
+from ar_models.families.registry import MODELS, build
 from ar_models.layers import masked_linear
 from ar_models.variables import binary_variables
 
@@ -125,7 +125,7 @@ def main() -> None:
     for family, dim, batch in itertools.product(
         arguments.families, arguments.dims, arguments.batches
     ):
-        model = MODELS[family](binary_variables(dim), **arguments.settings)
+        model = build(family, binary_variables(dim), **arguments.settings)
         model = model.to(arguments.device).eval()
         autocast = torch.autocast(
             arguments.device, torch.bfloat16, enabled=arguments.bf16

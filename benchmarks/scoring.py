@@ -86,7 +86,7 @@ def make_model(folder: Path, settings: dict[str, Any], steps: int) -> Path:
     prepared = prepare(data, str(folder / "prepared"), Resources()).path
     encoder = read_encoder(prepared)
     torch.manual_seed(0)
-    model = MADE(encoder.variables, **settings)
+    model = MADE(encoder.variables, MADE.Settings(**settings))
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
     x = torch.from_numpy(encoder.encode(pq.read_table(f"{prepared}/train")).x)
     for step in range(steps):

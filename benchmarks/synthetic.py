@@ -236,7 +236,7 @@ def fit(
         sequence = [*first, *(name for name in names if name not in first)]
         settings["ordering"] = [[names.index(name) for name in sequence]]
     torch.manual_seed(training.seed)
-    model = registry.build(family, encoder.variables, settings)
+    model = registry.build(family, encoder.variables, **settings)
     order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
     learned = trainer.Trainer(model, training, steps=training.epochs * order.batches)
     position = learned.state

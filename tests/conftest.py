@@ -145,7 +145,7 @@ def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     encoder = read_encoder(prepared)
     train = pq.read_table(f"{prepared}/train")
     torch.manual_seed(0)
-    model = MADE(encoder.variables, hidden=16, layers=1, components=2)
+    model = MADE(encoder.variables, MADE.Settings(hidden=16, layers=1, components=2))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     x = torch.from_numpy(encoder.encode(train).x)
     for batch in x.split(128) * 3:

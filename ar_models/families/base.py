@@ -1,8 +1,8 @@
-"""The contract of a family of models, orderings, and the plain ancestral sampler."""
+"""The contract of a model family, and sampling one variable at a time."""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,19 @@ from torch import Tensor, nn
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
+from ar_models.families.orderings import (
+    check_given_first,
+    known_and_free,
+    mean_of_orderings,
+    no_ordering_fits,
+    orderings_that_fit,
+)
+from ar_models.families.settings import FamilySettings
 from ar_models.layers import cuda_graphs
 from ar_models.variables import Variable, apply_given, check_variables
 
 SAMPLE_ROWS = 4096
-"""Rows that are drawn together; the stream of noise depends on it."""
-
-Ordering = Literal["natural", "random"] | Sequence[Sequence[int]]
-"""Natural, random, or the sequence of groups of each ordering."""
+"""Rows that `sample` draws in one batch. Samples depend on it, as the noise does."""
 
 
 class AutoregressiveModel(nn.Module):
@@ -25,90 +30,100 @@ class AutoregressiveModel(nn.Module):
 
     .. math:: p(x) = \prod_i p(x_i \mid x_1, \dots, x_{i-1})
 
-    A family gives `conditionals`, `features` and `config`; the rest follows from them.
-    With several orderings the density is the mean of theirs. A family that can draw
-    faster than one pass per variable overrides `draw`, with equal results.
+    A family defines `Settings`, `conditionals` and `features`; `log_prob` and `sample`
+    follow from them. With several orderings the density is the mean of theirs. A family
+    that samples faster than by one pass per variable overrides `draw`, with equal
+    results.
 
     Args:
-        variables: What each column of `x` is.
-        orderings: How many orderings.
-        ordering: "natural": groups as they come (one ordering only). "random":
-            permutations from `seed`. Or the sequence of groups of every ordering. The
-            variables of a group stay together and keep their order.
-        seed: Of random orderings.
+        variables: Descriptions of the columns of `x`.
+        settings: Settings of the family.
+        orderings: Permutations of the variables; by default one, their own order.
 
     Attributes:
-        variables: The same, as a tuple.
-        dim: Their number.
+        variables: Descriptions of the columns of `x`, as a tuple.
+        settings: Settings of the family.
+        dim: Number of variables.
         orderings: Number of orderings.
-        step: Which ordering the next training step takes, modulo their number. Every
-            `log_prob` in train mode advances it; set it to the step when resuming.
-        order_agnostic: Whether any variables may be known: then there is `conditional`,
-            and `sample` takes given variables wherever they stand in an ordering. Of
-            each group the known variables must come first.
-        is_bound: Whether `log_prob` is only a lower bound. Then `conditionals` are what
-            is expected in the light of the whole row, and do not add up to it.
-        noise_dim: Pairs of uniform numbers that `draw` takes per row.
-        capturable: Whether `draw` of nothing given does the same operations whatever
-            their results, so that a GPU can repeat a recording of them.
+        step: Number of the next training step, which trains ordering `step %
+            orderings`. Every `log_prob` in train mode advances it; set it when training
+            resumes.
+        order_agnostic: Whether the model can condition on any set of variables, as long
+            as the known variables of each group come first in it.
+        is_bound: Whether `log_prob` is only a lower bound. Then `conditionals` depend
+            on the whole row, and their log-probabilities do not add up to the bound.
+        noise_dim: Pairs of uniform numbers per row that `draw` takes.
+        capturable: Whether `draw` without given values runs the same operations
+            whatever their results, so that a CUDA graph can capture them.
     """
+
+    Settings: ClassVar[type[FamilySettings]] = FamilySettings
 
     order_agnostic: bool = False
     is_bound: bool = False
     capturable: bool = True
 
-    ordering_table: Tensor
+    settings: FamilySettings
+    ordering_table: Tensor  # (orderings, dim)
 
     def __init__(
         self,
         variables: Sequence[Variable],
-        *,
-        orderings: int = 1,
-        ordering: Ordering = "natural",
-        seed: int = 0,
+        settings: FamilySettings,
+        orderings: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         check_variables(variables)
         self.variables = tuple(variables)
+        self.settings = settings
         self.dim = len(self.variables)
         self.noise_dim = self.dim
-        self.orderings = orderings
-        self.step = 0
-        table = torch.tensor(make_orderings(variables, orderings, ordering, seed))
+        table = torch.tensor(orderings or [list(range(self.dim))])
+        self.orderings = len(table)
         self.register_buffer("ordering_table", table)
-        self._sequences: TensorCache[list[int]] = TensorCache()
+        self.step = 0
+        self._ordering_lists: TensorCache[list[int]] = TensorCache()
         self._graphs = cuda_graphs.CudaGraphCache()
 
     def ordering(self, which: int = 0) -> Tensor:
-        """The variables in the order in which ordering `which` takes them, (dim,)."""
+        """Return the variables in the order of ordering number `which`, (dim,)."""
         return self.ordering_table[which]
 
-    def sequence(self, which: int = 0) -> list[int]:
-        """The same as a list; it is kept, since to read it waits for the device."""
+    def ordering_list(self, which: int = 0) -> list[int]:
+        """Return `ordering(which)` as a list, cached to spare waits for the device."""
         table = self.ordering_table
-        return self._sequences.get(which, table, lambda: table[which].tolist())
+        return self._ordering_lists.get(which, table, lambda: table[which].tolist())
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
-        """The conditional of every variable given those before it.
+        """Return the conditional of every variable given those before it.
 
         Args:
             x: Observations (batch, dim), NaN where absent.
-            which: The ordering that says what is before.
+            which: Number of the ordering that says which variables come before.
 
         Returns:
-            Conditionals of which that of variable i ignores x at i and all after it.
+            Conditionals of all variables; that of variable i ignores `x` at i and at
+            all variables after i in the ordering.
+        """
+        raise NotImplementedError
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return an embedding of each row, as input for other models: (batch, n).
+
+        Args:
+            x: Observations (batch, dim), NaN where absent.
         """
         raise NotImplementedError
 
     def conditionals_given(self, x: Tensor, known: Tensor) -> Conditionals:
-        """The conditionals of unknown variables given the known ones, in one pass.
+        """Return the conditionals of unknown variables given the known ones.
 
-        Only of order-agnostic families, and only of variables that may come next: whose
-        predecessors in their group are all known. What it says of others is arbitrary.
+        Only for variables whose predecessors in their group are all known; the
+        conditionals of all other variables are arbitrary.
 
         Args:
             x: Observations (batch, dim), NaN where absent.
-            known: Which variables are looked at, bool (batch, dim).
+            known: Which variables to condition on, bool (batch, dim).
 
         Raises:
             TypeError: The family is not order-agnostic.
@@ -121,14 +136,15 @@ class AutoregressiveModel(nn.Module):
     def marginal_conditionals(
         self, x: Tensor, known: Tensor, which: int = 0
     ) -> Conditionals:
-        """The conditionals of known variables, with all others marginalised.
+        """Return the conditionals of known variables, with all others marginalised.
 
-        Only of order-agnostic families. What it says of unknown variables is arbitrary.
+        The conditionals of unknown variables are arbitrary.
 
         Args:
             x: Observations (batch, dim), NaN where absent.
-            known: Which variables count, bool (batch, dim); of a group the first ones.
-            which: The ordering in which the known variables are taken.
+            known: Which variables are known, bool (batch, dim); the first ones of each
+                group.
+            which: Number of the ordering in which the known variables are taken.
 
         Raises:
             TypeError: The family is not order-agnostic.
@@ -139,14 +155,14 @@ class AutoregressiveModel(nn.Module):
         )
 
     def marginal_log_prob(self, x: Tensor, known: Tensor) -> Tensor:
-        """The log-probability of the known variables alone, in nats: (batch,).
+        """Return the log-probability of the known variables alone, in nats: (batch,).
 
-        The others are marginalised: in each ordering they come last. In eval mode the
-        mean over orderings, as for `log_prob`.
+        In eval mode, it is that of the mean over orderings, as for `log_prob`.
 
         Args:
             x: Observations (batch, dim), NaN where absent.
-            known: Which variables count, bool (batch, dim); of a group the first ones.
+            known: Which variables are known, bool (batch, dim); the first ones of each
+                group.
 
         Raises:
             TypeError: The family is not order-agnostic.
@@ -155,23 +171,19 @@ class AutoregressiveModel(nn.Module):
         for which in range(self.orderings):
             before = torch.zeros_like(known)
             total = torch.zeros(len(x), device=x.device)
-            for i in self.sequence(which):
+            for i in self.ordering_list(which):
                 own = self.conditionals_given(x, before).log_prob(x)[:, i]
                 total = total + own.masked_fill(~known[:, i], 0)
                 before[:, i] = known[:, i]
             rows.append(total)
         return torch.stack(rows).logsumexp(0) - math.log(self.orderings)
 
-    def features(self, x: Tensor) -> Tensor:
-        """What the model makes of a row, for other models: (batch, n)."""
-        raise NotImplementedError
-
     def config(self) -> dict[str, Any]:
-        """JSON-able arguments; `MODELS[family](variables, **config)` rebuilds it."""
-        raise NotImplementedError
+        """Return JSON-able keyword arguments with which `build` rebuilds the model."""
+        return self.settings.to_dict()
 
     def variable_log_prob(self, x: Tensor) -> Tensor:
-        """Each variable's share of `log_prob`, in nats: (batch, dim)."""
+        """Return each variable's share of `log_prob`, in nats: (batch, dim)."""
         if self.training or self.orderings == 1:
             return self.conditionals(x, self._next_ordering()).log_prob(x)
         return mean_of_orderings(
@@ -181,10 +193,10 @@ class AutoregressiveModel(nn.Module):
         )
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log-likelihood of each row, in nats: (batch, dim) -> (batch,).
+        """Return the log-likelihood of each row, in nats: (batch, dim) -> (batch,).
 
-        In eval mode that of the mean over orderings. In train mode of one ordering,
-        in turn.
+        In eval mode, it is that of the mean over orderings; in train mode, that of one
+        ordering, which changes from step to step.
         """
         if self.training or self.orderings == 1:
             return self.conditionals(x, self._next_ordering()).log_prob(x).sum(-1)
@@ -194,10 +206,10 @@ class AutoregressiveModel(nn.Module):
         return torch.stack(rows).logsumexp(0) - math.log(self.orderings)
 
     def estimate_log_prob(self, x: Tensor) -> Tensor:
-        """`log_prob`, or an estimate where that takes far longer than a step.
+        """Return `log_prob`, or a faster estimate of it, in nats: (batch,).
 
-        The mean over rows is what counts: it serves to compare the weights of one model
-        on the same batches, for which it is always the same.
+        Its mean over rows compares the weights of one model on the same batches, for
+        which the estimate is always the same.
         """
         return self.log_prob(x)
 
@@ -222,25 +234,29 @@ class AutoregressiveModel(nn.Module):
         generator: torch.Generator | None = None,
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        """Draws `count` vectors, (count, dim), NaN where a variable is absent.
+        """Sample `count` rows from the model, which must be in eval mode.
 
-        Rows take the orderings in turn. Where something is given, they draw one of
-        those that fit it, each as likely as it finds what is given: so the rows follow
-        the conditional of the mean over these. The model is to be in eval mode.
+        Successive rows take successive orderings. A row with given values takes a
+        random one of the orderings in which they come first, weighted by the
+        probability of the given values; so the rows follow the conditional
+        distribution of the mean over these orderings.
 
         Args:
             count: Number of rows.
-            given: Known values (count, dim), NaN where free. In each row they must
+            given: Given values (count, dim), NaN where free. In each row they must
                 come first in an ordering, unless the family is order-agnostic.
-            generator: On the CPU; equal generators give equal samples.
-            sampling: Of every conditional.
+            generator: CPU generator; equal generators give equal samples.
+            sampling: Temperature and nucleus of every conditional.
+
+        Returns:
+            Samples (count, dim), NaN where a variable is absent.
 
         Raises:
             ValueError: The given variables do not come first.
         """
         device = self.ordering_table.device
         dtype = next(self.parameters()).dtype
-        drawn = torch.empty(count, self.dim, dtype=dtype, device=device)
+        samples = torch.empty(count, self.dim, dtype=dtype, device=device)
         for start in range(0, count, SAMPLE_ROWS):
             rows = slice(start, min(start + SAMPLE_ROWS, count))
             shape = rows.stop - start, self.dim
@@ -250,34 +266,40 @@ class AutoregressiveModel(nn.Module):
                 which = torch.arange(start, rows.stop) % self.orderings
             else:
                 known = given[rows].to(device, dtype)
-                which = choose_orderings(self, given[rows], generator, start)
+                which = self.choose_orderings(given[rows], generator, start)
             for k in which.unique().tolist():
-                mine = (which == k).nonzero().squeeze(-1).to(device)
+                own = (which == k).nonzero().squeeze(-1).to(device)
                 if given is None:
-                    own = self.draw_unconditional(noise[mine], k, sampling)
+                    drawn = self.draw_unconditional(noise[own], k, sampling)
                 else:
-                    own = self.draw(noise[mine], known[mine], k, sampling)
-                drawn[rows][mine] = own
-        return drawn
+                    drawn = self.draw(noise[own], known[own], k, sampling)
+                samples[rows][own] = drawn
+        return samples
 
     @torch.no_grad()
     def draw_unconditional(
         self, noise: Tensor, which: int = 0, sampling: SamplingParams = EXACT_SAMPLING
     ) -> Tensor:
-        """`draw` of nothing given; a GPU repeats it from a recording."""
+        """Call `draw` without given values, on a GPU by replaying a CUDA graph.
+
+        Args:
+            noise: Uniform numbers (batch, noise_dim, 2).
+            which: Number of the ordering.
+            sampling: Temperature and nucleus of every conditional.
+        """
         if not self.capturable:
             return self.draw(noise, None, which, sampling)
         device = noise.device.type
-        rough = torch.is_autocast_enabled(device)
+        autocast = torch.is_autocast_enabled(device)
         dtype = torch.get_autocast_dtype(device)
 
         def draw(noise: Tensor) -> Tensor:
-            # A recording must not read what an autocast keeps, for that ends with it.
-            kept = device not in cuda_graphs.CAPTURERS
-            with torch.autocast(device, dtype, enabled=rough, cache_enabled=kept):
+            # A graph must not read the casts that autocast caches, which end with it.
+            cached = device not in cuda_graphs.CAPTURERS
+            with torch.autocast(device, dtype, enabled=autocast, cache_enabled=cached):
                 return self.draw(noise, None, which, sampling)
 
-        settings = which, sampling, dtype if rough else None
+        settings = which, sampling, dtype if autocast else None
         return self._graphs.run(self, noise, settings, draw)
 
     def draw(
@@ -287,40 +309,79 @@ class AutoregressiveModel(nn.Module):
         which: int = 0,
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        """Samples as a pure function of the model and uniform noise.
+        """Map uniform noise to samples, as a pure function of the model.
 
         Args:
             noise: Uniform numbers (batch, noise_dim, 2).
-            given: Known values (batch, dim), NaN where free; None: nothing.
-            which: The ordering. Order-agnostic families take given variables before it.
-            sampling: Of every conditional.
+            given: Given values (batch, dim), NaN where free; None if nothing is given.
+            which: Number of the ordering. Order-agnostic families take the given
+                variables before all others.
+            sampling: Temperature and nucleus of every conditional.
 
         Returns:
-            (batch, dim), NaN where a variable is absent.
+            Samples (batch, dim), NaN where a variable is absent.
         """
         return ancestral_sample(self, noise, given, which, sampling)
 
+    def choose_orderings(
+        self,
+        given: Tensor,
+        generator: torch.Generator | None = None,
+        first_row: int = 0,
+    ) -> Tensor:
+        """Choose the ordering in which to sample each row that has given values.
 
-def mean_of_orderings(each: Tensor) -> Tensor:
-    """The variables' shares of the log-probability of a mean over orderings, in nats.
+        Args:
+            given: Given values (count, dim), NaN where free.
+            generator: CPU generator that chooses among several orderings.
+            first_row: Number of the first row, for messages.
 
-    The mean of their shares, weighted by how much each ordering counts for the row; the
-    small rest is divided in proportion to the shares' sizes.
+        Returns:
+            Numbers of orderings (count,), on the CPU.
 
-    Args:
-        each: Log-probabilities in each ordering, (orderings, batch, dim).
+        Raises:
+            ValueError: In some row, given variables follow free ones in every ordering
+                or, if the model is order-agnostic, in their group.
+        """
+        given, table = given.cpu(), self.ordering_table.cpu()
+        known, free = known_and_free(self.variables, given)
+        if self.order_agnostic:
+            check_given_first(self.variables, known, free, first_row)
+            fitting = torch.ones(len(given), self.orderings, dtype=torch.bool)
+        else:
+            fitting = orderings_that_fit(table, known, free)
+        unfit = ~fitting.any(1)
+        if bool(unfit.any()):
+            row = int(unfit.nonzero()[0, 0])
+            raise no_ordering_fits(self.variables, table, known[row], first_row + row)
+        if self.orderings == 1:
+            return torch.zeros(len(given), dtype=torch.int64)
+        weights = self._log_prob_of_given(given, known)
+        reached = weights.masked_fill(~fitting, -torch.inf).softmax(-1).cumsum(-1)
+        uniform = torch.rand(len(given), 1, generator=generator, dtype=reached.dtype)
+        return (reached[:, :-1] <= uniform * reached[:, -1:]).sum(-1)
 
-    Returns:
-        (batch, dim), which adds up to the log-probability of the row.
-    """
-    if len(each) == 1:
-        return each[0]
-    rows = each.sum(-1)
-    mean = (rows.softmax(0).unsqueeze(-1) * each).sum(0)
-    total = rows.logsumexp(0) - math.log(len(each))
-    size = mean.abs()
-    share = size / size.sum(-1, keepdim=True).clamp(min=1e-30)
-    return mean + (total - mean.sum(-1)).unsqueeze(-1) * share
+    def _log_prob_of_given(self, given: Tensor, known: Tensor) -> Tensor:
+        """Return the log-probability of given values in each ordering, on the CPU.
+
+        Args:
+            given: Given values (count, dim), NaN where free.
+            known: Which of them count, bool (count, dim).
+
+        Returns:
+            Log-probabilities in nats, (count, orderings), in double precision.
+        """
+        device, dtype = self.ordering_table.device, next(self.parameters()).dtype
+        mask = known.to(device)
+        x = given.to(device, dtype).masked_fill(~mask, torch.nan)
+        each = [
+            self.marginal_conditionals(x, mask, k)
+            if self.order_agnostic
+            else self.conditionals(x, k)
+            for k in range(self.orderings)
+        ]
+        rows = torch.stack([c.log_prob(x).sum(-1) for c in each], -1)
+        return rows.double().cpu()
 
 
 @torch.no_grad()
@@ -331,9 +392,20 @@ def ancestral_sample(
     which: int = 0,
     sampling: SamplingParams = EXACT_SAMPLING,
 ) -> Tensor:
-    """`AutoregressiveModel.draw` by one full pass per variable."""
+    """Map uniform noise to samples by one full forward pass per variable.
+
+    Args:
+        model: The model.
+        noise: Uniform numbers (batch, noise_dim, 2).
+        given: Given values (batch, dim), NaN where free; None if nothing is given.
+        which: Number of the ordering.
+        sampling: Temperature and nucleus of every conditional.
+
+    Returns:
+        Samples (batch, dim), NaN where a variable is absent.
+    """
     x = noise.new_full((len(noise), model.dim), torch.nan)
-    for i in model.sequence(which):
+    for i in model.ordering_list(which):
         free = model.conditionals(x, which).sample(noise, sampling)[:, i]
         known = None if given is None else given[:, i]
         x[:, i] = apply_given(model.variables[i], free, known, x)
@@ -341,142 +413,16 @@ def ancestral_sample(
 
 
 def known_columns(given: Tensor | None, dim: int) -> list[Tensor | None]:
-    """Of each variable its known values (batch,), None where it is free in all rows."""
+    """Return the given values of each variable, or None where it is free in all rows.
+
+    Args:
+        given: Given values (batch, dim), NaN where free; None if nothing is given.
+        dim: Number of variables.
+
+    Returns:
+        One tensor (batch,) or None for each variable.
+    """
     if given is None:
         return [None] * dim
     known = (~given.isnan()).any(0).tolist()
     return [given[:, i] if known[i] else None for i in range(dim)]
-
-
-def make_orderings(
-    variables: Sequence[Variable], orderings: int, ordering: Ordering, seed: int
-) -> list[list[int]]:
-    """The variables in each ordering: `orderings` permutations of 0 … dim - 1.
-
-    Raises:
-        ValueError: The ordering is none of the three forms, or they do not match.
-    """
-    blocks: dict[int, list[int]] = {}
-    for i, variable in enumerate(variables):
-        blocks.setdefault(variable.group, []).append(i)
-    if orderings < 1:
-        raise ValueError(f"orderings must be at least 1, got {orderings}")
-    sequences = list(_group_sequences(list(blocks), orderings, ordering, seed))
-    return [[i for group in groups for i in blocks[group]] for groups in sequences]
-
-
-def _group_sequences(
-    groups: list[int], orderings: int, ordering: Ordering, seed: int
-) -> Iterator[list[int]]:
-    if ordering == "natural":
-        if orderings > 1:
-            raise ValueError(
-                f"ordering 'natural' is one ordering, got orderings={orderings}; "
-                "use ordering='random' for more"
-            )
-        yield groups
-    elif ordering == "random":
-        generator = torch.Generator().manual_seed(seed)
-        for _ in range(orderings):
-            permutation = torch.randperm(len(groups), generator=generator)
-            yield [groups[k] for k in permutation.tolist()]
-    elif isinstance(ordering, str):
-        raise ValueError(
-            "ordering must be 'natural', 'random' or sequences of groups, "
-            f"got {ordering!r}"
-        )
-    else:
-        if len(ordering) != orderings:
-            raise ValueError(
-                f"{orderings} orderings are needed, got {len(ordering)} sequences"
-            )
-        for sequence in ordering:
-            if sorted(sequence) != sorted(groups):
-                raise ValueError(
-                    f"an ordering must name each group of {sorted(groups)} once, "
-                    f"got {list(sequence)}"
-                )
-            yield list(sequence)
-
-
-def choose_orderings(
-    model: AutoregressiveModel,
-    given: Tensor,
-    generator: torch.Generator | None = None,
-    start: int = 0,
-) -> Tensor:
-    """The ordering in which each row is to be drawn, (count,), on the CPU.
-
-    Args:
-        model: The model.
-        given: Known values (count, dim), NaN where free.
-        generator: Draws among several orderings.
-        start: Number of the first row.
-
-    Raises:
-        ValueError: In some row, given variables follow free ones in every ordering, or,
-            if that does not matter, in their group.
-    """
-    given = given.cpu()
-    known = ~given.isnan()
-    free = ~known
-    for i, variable in enumerate(model.variables):
-        if variable.parent is not None:
-            parent = given[:, variable.parent]
-            ruled_out = known[:, variable.parent] & ~variable.is_present(parent)
-            free[:, i] &= ~ruled_out
-            known[:, i] &= ~ruled_out
-    fitting = torch.ones(len(given), model.orderings, dtype=torch.bool)
-    if model.order_agnostic:
-        _check_chains(model.variables, known, free)
-    else:
-        for k in range(model.orderings):
-            order = model.ordering(k).cpu()
-            after_free = free[:, order].cumsum(-1) > 0
-            fitting[:, k] = ~(after_free & known[:, order]).any(-1)
-    if not bool(fitting.any(1).all()):
-        row = int((~fitting.any(1)).nonzero()[0, 0])
-        names = [model.variables[i].name for i in known[row].nonzero()[:, 0].tolist()]
-        first = [model.variables[i].name for i in model.ordering().tolist()]
-        raise ValueError(
-            f"given row {start + row} fixes {', '.join(names)}, which come first in "
-            f"none of the model's {model.orderings} orderings (the first takes "
-            f"{', '.join(first[: len(names) + 1])}, …); give what comes before too, or "
-            "train with an ordering that starts with these"
-        )
-    if model.orderings == 1:
-        return torch.zeros(len(given), dtype=torch.int64)
-    weights = _log_prob_given(model, given, known).masked_fill(~fitting, -torch.inf)
-    reached = weights.softmax(-1).cumsum(-1)
-    uniform = torch.rand(len(given), 1, generator=generator, dtype=reached.dtype)
-    return (reached[:, :-1] <= uniform * reached[:, -1:]).sum(-1)
-
-
-def _log_prob_given(model: AutoregressiveModel, given: Tensor, known: Tensor) -> Tensor:
-    """What each ordering says of known values that come first, (count, orderings)."""
-    device, dtype = model.ordering_table.device, next(model.parameters()).dtype
-    mask = known.to(device)
-    x = given.to(device, dtype).masked_fill(~mask, torch.nan)
-    each = [
-        model.marginal_conditionals(x, mask, k)
-        if model.order_agnostic
-        else model.conditionals(x, k)
-        for k in range(model.orderings)
-    ]
-    rows = torch.stack([c.log_prob(x).sum(-1) for c in each], -1)
-    return rows.double().cpu()
-
-
-def _check_chains(variables: Sequence[Variable], known: Tensor, free: Tensor) -> None:
-    """Raises ValueError where a known variable follows a free one of its group."""
-    free_before: dict[int, Tensor] = {}
-    for i, variable in enumerate(variables):
-        before = free_before.get(variable.group, torch.zeros_like(free[:, i]))
-        wrong = known[:, i] & before
-        if bool(wrong.any()):
-            row = int(wrong.nonzero()[0, 0])
-            raise ValueError(
-                f"given row {row} fixes {variable.name}, but not what comes before it "
-                "in its column; give that too"
-            )
-        free_before[variable.group] = before | free[:, i]

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
-from ar_models.families.base import AutoregressiveModel, mean_of_orderings
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.orderings import mean_of_orderings
 
 
 class Ensemble(AutoregressiveModel):
@@ -35,7 +36,8 @@ class Ensemble(AutoregressiveModel):
     Example:
         >>> from ar_models.families.made import MADE
         >>> from ar_models.variables import binary_variables
-        >>> model = Ensemble([MADE(binary_variables(3), hidden=16) for _ in range(2)])
+        >>> variables, settings = binary_variables(3), MADE.Settings(hidden=16)
+        >>> model = Ensemble([MADE(variables, settings) for _ in range(2)])
         >>> model.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
@@ -45,7 +47,7 @@ class Ensemble(AutoregressiveModel):
             raise ValueError(
                 f"an ensemble needs at least 2 members, got {len(members)}"
             )
-        super().__init__(members[0].variables)
+        super().__init__(members[0].variables, members[0].settings)
         self.members = nn.ModuleList(members)
         self.is_bound = members[0].is_bound
         self.noise_dim = members[0].noise_dim

@@ -1,7 +1,6 @@
 """Deep, order-agnostic neural autoregressive distribution estimator."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +11,11 @@ from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
-from ar_models.families.base import (
-    AutoregressiveModel,
-    Ordering,
-    known_columns,
-)
-from ar_models.layers.dropout import Dropout
+from ar_models.families.base import AutoregressiveModel, known_columns
+from ar_models.families.orderings import make_orderings
+from ar_models.families.settings import EoNADESettings
 from ar_models.layers.features import InputFeatures
+from ar_models.layers.hidden_layers import HiddenLayers
 from ar_models.layers.nade_scan import (
     ScanBlock,
     ScanPlan,
@@ -60,76 +57,45 @@ class EoNADE(AutoregressiveModel):
         estimation, 2016. https://arxiv.org/abs/1605.02226
 
     Args:
-        variables: What each column of `x` is.
-        hidden: Units per hidden layer.
-        layers: Hidden layers, or residual blocks after the first hidden layer.
-        residual: Whether there are residual blocks.
-        orderings: Orderings that are averaged in eval mode.
-        ordering: "natural", "random", or the sequence of groups of every ordering.
-        components: Components of each mixture.
-        embedding: Width in which vocabularies of more than 64 codes are embedded.
-        dropout: Share of hidden units left out in train mode.
-        seed: Of random orderings.
+        variables: Descriptions of the columns of `x`.
+        settings: Settings of the network.
 
     Example:
         >>> from ar_models.variables import binary_variables
-        >>> model = EoNADE(binary_variables(3), hidden=16).eval()
+        >>> model = EoNADE(binary_variables(3), EoNADE.Settings(hidden=16)).eval()
         >>> nan = torch.nan
         >>> pair, one = torch.tensor([[1.0, nan, 0.0]]), torch.tensor([[1.0, nan, nan]])
         >>> bool(model.log_prob(pair) < model.log_prob(one))
         True
     """
 
+    Settings = EoNADESettings
+
     order_agnostic = True
 
+    settings: EoNADESettings
     chain_group: Tensor
     chain_place: Tensor
     chain_length: Tensor
 
-    def __init__(
-        self,
-        variables: Sequence[Variable],
-        *,
-        hidden: int = 512,
-        layers: int = 2,
-        residual: bool = True,
-        orderings: int = 8,
-        ordering: Ordering = "random",
-        components: int = 8,
-        embedding: int = 16,
-        dropout: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(variables, orderings=orderings, ordering=ordering, seed=seed)
-        if hidden < 1 or layers < 1:
-            raise ValueError(
-                f"hidden and layers must be at least 1, got {hidden} and {layers}"
-            )
-        self.settings: dict[str, Any] = {
-            "hidden": hidden,
-            "layers": layers,
-            "residual": residual,
-            "orderings": orderings,
-            "ordering": ordering
-            if isinstance(ordering, str)
-            else [list(groups) for groups in ordering],
-            "components": components,
-            "embedding": embedding,
-            "dropout": dropout,
-            "seed": seed,
-        }
-        self.residual = residual
-        self.dropout = Dropout(dropout)
+    def __init__(self, variables: Sequence[Variable], settings: EoNADESettings) -> None:
+        orderings = make_orderings(
+            variables, settings.ordering, settings.orderings, settings.seed
+        )
+        super().__init__(variables, settings, orderings)
+        hidden, embedding = settings.hidden, settings.embedding
         self.plans: TensorCache[ScanPlan] = TensorCache()
         self.inputs = InputFeatures.of(variables, embedding)
-        self.layout = ParameterLayout.of(variables, components, embedding)
+        self.layout = ParameterLayout.of(variables, settings.components, embedding)
         self.first = nn.Linear(self.inputs.size + self.dim, hidden)
-        inner = 2 * layers if residual else layers - 1
-        self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(inner))
+        self.inner = HiddenLayers(
+            hidden,
+            settings.layers,
+            residual=settings.residual,
+            dropout=settings.dropout,
+        )
         self.last = nn.Linear(hidden, self.layout.size)
-        if residual:
-            for linear in self.inner[1::2]:
-                nn.init.normal_(linear.get_parameter("weight"), std=1e-3)
+        self.inner.shrink_residuals()
         nn.init.normal_(self.last.weight, std=1e-2)
         with torch.no_grad():
             self.last.bias.copy_(self.layout.initial_bias())
@@ -146,15 +112,8 @@ class EoNADE(AutoregressiveModel):
         return torch.cat([self.inputs(x), (~x.isnan()).to(x.dtype)], -1)
 
     def hidden(self, a: Tensor) -> Tensor:
-        """The last hidden layer, from the first one's pre-activation (…, hidden)."""
-        h = a
-        if self.residual:
-            for one, other in zip(self.inner[::2], self.inner[1::2], strict=True):
-                h = h + other(self.dropout(F.relu(one(F.relu(h)))))
-            return F.relu(h)
-        for linear in self.inner:
-            h = linear(self.dropout(F.relu(h)))
-        return F.relu(self.dropout(h))
+        """Return the last hidden layer from the pre-activation of the first: (…, n)."""
+        return F.relu(self.inner(a)[-1])
 
     def conditionals_given(self, x: Tensor, known: Tensor) -> Conditionals:
         parameters = self.last(
@@ -227,7 +186,7 @@ class EoNADE(AutoregressiveModel):
         return self.log_prob(x.masked_fill(~known, torch.nan))
 
     def estimate_log_prob(self, x: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed(self.settings["seed"])
+        generator = torch.Generator().manual_seed(self.settings.seed)
         total = torch.zeros(len(x), device=x.device)
         for k in range(ESTIMATES):
             keys = torch.rand(x.shape, generator=generator).to(x.device)
@@ -248,9 +207,6 @@ class EoNADE(AutoregressiveModel):
     def features(self, x: Tensor) -> Tensor:
         return self.hidden(self.first(self.seen(x)))
 
-    def config(self) -> dict[str, Any]:
-        return dict(self.settings)
-
     @torch.no_grad()
     def draw(
         self,
@@ -264,7 +220,7 @@ class EoNADE(AutoregressiveModel):
         given = None if given is None else self._consistent(given)
         known = known_columns(given, self.dim)
         a = self.first(self.seen(x if given is None else given))
-        for i in self.sequence(which):
+        for i in self.ordering_list(which):
             own = known[i]
             if own is None:
                 free: slice | Tensor = slice(None)

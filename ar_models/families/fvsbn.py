@@ -1,7 +1,6 @@
 """Fully visible sigmoid belief network: one regression per variable."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +9,9 @@ from ar_models.distributions.base import GroupDistribution, at_least_float32
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
-from ar_models.families.base import (
-    AutoregressiveModel,
-    Ordering,
-    known_columns,
-)
+from ar_models.families.base import AutoregressiveModel, known_columns
+from ar_models.families.orderings import make_orderings
+from ar_models.families.settings import FVSBNSettings
 from ar_models.layers.features import InputFeatures
 from ar_models.layers.masked_linear import MaskedLinear
 from ar_models.variables import Variable, apply_given
@@ -38,44 +35,31 @@ class FVSBN(AutoregressiveModel):
         (The published models are over binary variables.)
 
     Args:
-        variables: What each column of `x` is.
-        orderings: Orderings that are averaged; they share their weights.
-        ordering: "natural", "random", or the sequence of groups of every ordering.
-        components: Components of each mixture.
-        embedding: Width in which vocabularies of more than 64 codes are embedded.
-        seed: Of random orderings.
+        variables: Descriptions of the columns of `x`.
+        settings: Settings of the regressions.
 
     Example:
         >>> from ar_models.variables import binary_variables
-        >>> model = FVSBN(binary_variables(3))
+        >>> model = FVSBN(binary_variables(3), FVSBN.Settings())
         >>> model.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
 
-    def __init__(
-        self,
-        variables: Sequence[Variable],
-        *,
-        orderings: int = 1,
-        ordering: Ordering = "natural",
-        components: int = 8,
-        embedding: int = 16,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(variables, orderings=orderings, ordering=ordering, seed=seed)
-        self.settings: dict[str, Any] = {
-            "orderings": orderings,
-            "ordering": ordering
-            if isinstance(ordering, str)
-            else [list(groups) for groups in ordering],
-            "components": components,
-            "embedding": embedding,
-            "seed": seed,
-        }
-        self.inputs = InputFeatures.of(variables, embedding)
-        self.layout = ParameterLayout.of(variables, components, embedding)
+    Settings = FVSBNSettings
+
+    settings: FVSBNSettings
+
+    def __init__(self, variables: Sequence[Variable], settings: FVSBNSettings) -> None:
+        orderings = make_orderings(
+            variables, settings.ordering, settings.orderings, settings.seed
+        )
+        super().__init__(variables, settings, orderings)
+        self.inputs = InputFeatures.of(variables, settings.embedding)
+        self.layout = ParameterLayout.of(
+            variables, settings.components, settings.embedding
+        )
         self.linear = MaskedLinear(self.inputs.size, self.layout.size)
-        # Not zero, from which embeddings would never learn.
+        # Weights of 0 would leave the embeddings without gradients for ever.
         nn.init.normal_(self.linear.weight, std=1e-2)
         with torch.no_grad():
             self.linear.bias.copy_(self.layout.initial_bias())
@@ -92,9 +76,6 @@ class FVSBN(AutoregressiveModel):
         """The parameters of all conditionals: there are no hidden units."""
         return self.conditionals(x).parameters
 
-    def config(self) -> dict[str, Any]:
-        return dict(self.settings)
-
     @torch.no_grad()
     def draw(
         self,
@@ -110,7 +91,7 @@ class FVSBN(AutoregressiveModel):
         # Features of variables not drawn yet are 0, so nothing needs a mask.
         seen = noise.new_zeros(self.inputs.size, len(noise))
         weight, bias = self.linear.weight, self.linear.bias.unsqueeze(-1)
-        order = self.sequence(which)
+        order = self.ordering_list(which)
         for start in range(0, self.dim, DRAWN_TOGETHER):
             block = order[start : start + DRAWN_TOGETHER]
             taken = [self.layout.single(i) for i in block]

@@ -1,7 +1,6 @@
-"""The baseline: every variable from its marginal distribution."""
+"""Independent variables, the baseline of all other families."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,38 +9,40 @@ from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.families.base import AutoregressiveModel
+from ar_models.families.settings import IndependentSettings
 from ar_models.variables import Variable, apply_given
 
 
 class Independent(AutoregressiveModel):
-    """The same conditionals as the other families', but conditioned on nothing.
+    """Every variable from its marginal distribution, conditioned on nothing.
 
-    A variable's absence still follows from its parent's sample, so rows are as well
-    formed as any.
+    Whether a variable is present still follows from its parent's sample, so that the
+    rows are well-formed.
 
     Args:
-        variables: What each column of `x` is.
-        components: Components of each mixture.
-        embedding: A quarter of the rank of large vocabularies' tables.
+        variables: Descriptions of the columns of `x`.
+        settings: Settings of the conditionals.
 
     Example:
         >>> from ar_models.variables import binary_variables
-        >>> model = Independent(binary_variables(3))
+        >>> model = Independent(binary_variables(3), Independent.Settings())
         >>> model.log_prob(torch.zeros(5, 3))[0]
         tensor(-2.0794, grad_fn=<SelectBackward0>)
     """
 
+    Settings = IndependentSettings
+
+    settings: IndependentSettings
+
     def __init__(
         self,
         variables: Sequence[Variable],
-        *,
-        components: int = 8,
-        embedding: int = 16,
+        settings: IndependentSettings,
     ) -> None:
-        super().__init__(variables)
-        self.components = components
-        self.embedding = embedding
-        self.layout = ParameterLayout.of(variables, components, embedding)
+        super().__init__(variables, settings)
+        self.layout = ParameterLayout.of(
+            variables, settings.components, settings.embedding
+        )
         self.bias = nn.Parameter(self.layout.initial_bias())
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
@@ -49,9 +50,6 @@ class Independent(AutoregressiveModel):
 
     def features(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x), 0)
-
-    def config(self) -> dict[str, Any]:
-        return {"components": self.components, "embedding": self.embedding}
 
     def draw(
         self,
@@ -62,7 +60,7 @@ class Independent(AutoregressiveModel):
     ) -> Tensor:
         x = noise.new_full((len(noise), self.dim), torch.nan)
         free = self.conditionals(x).sample(noise, sampling)
-        for i in self.sequence(which):
+        for i in self.ordering_list(which):
             known = None if given is None else given[:, i]
             x[:, i] = apply_given(self.variables[i], free[:, i], known, x)
         return x

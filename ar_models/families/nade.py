@@ -1,7 +1,6 @@
 """Neural autoregressive distribution estimator."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +10,12 @@ from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
-from ar_models.families.base import (
-    AutoregressiveModel,
-    Ordering,
-    known_columns,
-)
+from ar_models.families.base import AutoregressiveModel, known_columns
+from ar_models.families.orderings import make_orderings
+from ar_models.families.settings import NADESettings
 from ar_models.layers.dropout import Dropout
 from ar_models.layers.features import InputFeatures
 from ar_models.layers.nade_scan import (
-    Activation,
     ScanPlan,
     activate,
     make_scan_plan,
@@ -37,7 +33,7 @@ TOGETHER_FEATURES = 64
 class NADE(AutoregressiveModel):
     r"""Hidden units tied through one running pre-activation, a head per variable.
 
-    .. math:: h_i = \sigma(\rho_i (c + \sum_{j < i} W_j x_j)), \quad
+    .. math:: h_i = \sigma(c + \sum_{j < i} W_j x_j), \quad
         p(x_i \mid x_{<i}) \text{ from } b_i + V_i h_i
 
     All conditionals cost O(dim x hidden) together. Here x_j are the features of a
@@ -48,73 +44,39 @@ class NADE(AutoregressiveModel):
         https://proceedings.mlr.press/v15/larochelle11a.html (binary variables,
         `activation="sigmoid"`).
         Uria, Murray, Larochelle, RNADE, 2013. https://arxiv.org/abs/1306.0186 (real
-        ones, with `rescale`).
+        ones; there with a learned scale of the pre-activation at each position).
 
     Args:
-        variables: What each column of `x` is.
-        hidden: Number of hidden units.
-        activation: "relu" or "sigmoid".
-        rescale: Whether there are the learned scales ρ of each position.
-        orderings: Orderings that are averaged; they share their weights.
-        ordering: "natural", "random", or the sequence of groups of every ordering.
-        components: Components of each mixture.
-        embedding: Width in which vocabularies of more than 64 codes are embedded.
-        dropout: Share of hidden units left out in train mode, the same at all
-            positions of a row.
-        seed: Of random orderings.
+        variables: Descriptions of the columns of `x`.
+        settings: Settings of the network. A unit that dropout leaves out is left out at
+            all positions of a row.
 
     Example:
         >>> from ar_models.variables import binary_variables
-        >>> model = NADE(binary_variables(3), hidden=16)
+        >>> model = NADE(binary_variables(3), NADE.Settings(hidden=16))
         >>> model.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
 
-    def __init__(
-        self,
-        variables: Sequence[Variable],
-        *,
-        hidden: int = 512,
-        activation: Activation = "relu",
-        rescale: bool = False,
-        orderings: int = 1,
-        ordering: Ordering = "natural",
-        components: int = 8,
-        embedding: int = 16,
-        dropout: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(variables, orderings=orderings, ordering=ordering, seed=seed)
-        if hidden < 1:
-            raise ValueError(f"hidden must be at least 1, got {hidden}")
-        if activation not in ("relu", "sigmoid"):
-            raise ValueError(
-                f"activation must be 'relu' or 'sigmoid', got {activation!r}"
-            )
-        self.settings: dict[str, Any] = {
-            "hidden": hidden,
-            "activation": activation,
-            "rescale": rescale,
-            "orderings": orderings,
-            "ordering": ordering
-            if isinstance(ordering, str)
-            else [list(groups) for groups in ordering],
-            "components": components,
-            "embedding": embedding,
-            "dropout": dropout,
-            "seed": seed,
-        }
-        self.activation = activation
+    Settings = NADESettings
+
+    settings: NADESettings
+
+    def __init__(self, variables: Sequence[Variable], settings: NADESettings) -> None:
+        orderings = make_orderings(
+            variables, settings.ordering, settings.orderings, settings.seed
+        )
+        super().__init__(variables, settings, orderings)
+        hidden, embedding = settings.hidden, settings.embedding
         self.plans: TensorCache[ScanPlan] = TensorCache()
         self.inputs = InputFeatures.of(variables, embedding)
-        self.layout = ParameterLayout.of(variables, components, embedding)
-        self.dropout = Dropout(dropout)
+        self.layout = ParameterLayout.of(variables, settings.components, embedding)
+        self.dropout = Dropout(settings.dropout)
         linear = nn.Linear(self.inputs.size, hidden)
         self.weight = nn.Parameter(linear.weight.detach().T.contiguous())
         self.bias = linear.bias
         self.head_weight = nn.Parameter(torch.randn(self.layout.size, hidden) * 1e-2)
         self.head_bias = nn.Parameter(self.layout.initial_bias())
-        self.scale = nn.Parameter(torch.ones(self.dim)) if rescale else None
 
     def plan(self, which: int = 0) -> ScanPlan:
         """How ordering `which` goes through features and parameters."""
@@ -140,8 +102,7 @@ class NADE(AutoregressiveModel):
             self.bias,
             self.head_weight[plan.outputs],
             plan,
-            activation=self.activation,
-            scale=self.scale,
+            activation=self.settings.activation,
             keep=keep,
         )
         restored = parameters[:, plan.outputs.argsort()] + self.head_bias
@@ -150,10 +111,7 @@ class NADE(AutoregressiveModel):
     def features(self, x: Tensor) -> Tensor:
         """The hidden units after all variables; they are the same in any ordering."""
         a = self.inputs(x.to(self.weight.dtype)) @ self.weight + self.bias
-        return activate(self.activation, a)
-
-    def config(self) -> dict[str, Any]:
-        return dict(self.settings)
+        return activate(self.settings.activation, a)
 
     @torch.no_grad()
     def draw(
@@ -168,14 +126,13 @@ class NADE(AutoregressiveModel):
         x = noise.new_full((self.dim, len(noise)), torch.nan)
         known = known_columns(given, self.dim)
         a = self.bias.unsqueeze(-1).repeat(1, len(noise))
-        for position, i in enumerate(self.sequence(which)):
+        for i in self.ordering_list(which):
             group, at = self.layout.single(i)
             assert isinstance(group, GroupDistribution)
-            scaled = a if self.scale is None else a * self.scale[position]
             parameters = torch.addmm(
                 self.head_bias[at, None],
                 self.head_weight[at],
-                activate(self.activation, scaled),
+                activate(self.settings.activation, a),
             )
             free = group.sample(
                 at_least_float32(parameters).T.unsqueeze(1),

@@ -1,7 +1,6 @@
 """Gated convolutions over images."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,8 @@ from ar_models.distributions.base import GroupDistribution, at_least_float32
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
-from ar_models.families.base import AutoregressiveModel, Ordering
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.settings import PixelCNNSettings
 from ar_models.layers.dropout import Dropout
 from ar_models.layers.variable_tokens import SharedValueEmbedding
 from ar_models.variables import Variable, apply_given
@@ -131,67 +131,40 @@ class PixelCNN(AutoregressiveModel):
         https://arxiv.org/abs/1701.05517 (discretised logistics).
 
     Args:
-        variables: What each column of `x` is, height * width * channels of them.
-        height: Rows of an image.
-        width: Columns of an image.
-        channels: Channels of a pixel.
-        hidden: Maps of each stack, at least one per channel.
-        layers: Gated layers.
-        kernel: Width of the convolutions, odd, at least 3.
-        ordering: Only "natural".
-        components: Components of each mixture.
-        embedding: Width in which the values of pixels are embedded.
-        dropout: Share of gated maps left out in train mode.
+        variables: Descriptions of the columns of `x`, height * width * channels of
+            them.
+        settings: Shape of the images, and settings of the network.
 
     Example:
         >>> from ar_models.variables import binary_variables
-        >>> model = PixelCNN(binary_variables(12), height=3, width=4, hidden=8)
+        >>> settings = PixelCNN.Settings(height=3, width=4, hidden=8, layers=2)
+        >>> model = PixelCNN(binary_variables(12), settings)
         >>> model.log_prob(torch.zeros(5, 12)).shape
         torch.Size([5])
     """
 
+    Settings = PixelCNNSettings
+
+    settings: PixelCNNSettings
+
     def __init__(
-        self,
-        variables: Sequence[Variable],
-        *,
-        height: int,
-        width: int,
-        channels: int = 1,
-        hidden: int = 64,
-        layers: int = 8,
-        kernel: int = 5,
-        ordering: Ordering = "natural",
-        components: int = 8,
-        embedding: int = 16,
-        dropout: float = 0.0,
+        self, variables: Sequence[Variable], settings: PixelCNNSettings
     ) -> None:
-        if ordering != "natural":
-            raise ValueError(
-                "pixelcnn takes pixels row by row: ordering must be 'natural', got "
-                f"{ordering!r}; transformer and made take other orderings"
-            )
-        super().__init__(variables)
+        super().__init__(variables, settings)
+        height, width, channels = settings.height, settings.width, settings.channels
         _check_image(variables, height, width, channels)
-        if hidden < channels or layers < 1 or kernel < 3 or kernel % 2 == 0:
+        hidden, kernel = settings.hidden, settings.kernel
+        if hidden < channels or kernel % 2 == 0:
             raise ValueError(
-                "hidden must be at least channels, layers at least 1 and kernel odd "
-                f"and at least 3, got {hidden}, {layers} and {kernel}"
+                "hidden must be at least channels, and kernel odd, got "
+                f"{hidden} and {kernel}"
             )
-        self.settings: dict[str, Any] = {
-            "height": height,
-            "width": width,
-            "channels": channels,
-            "hidden": hidden,
-            "layers": layers,
-            "kernel": kernel,
-            "ordering": ordering,
-            "components": components,
-            "embedding": embedding,
-            "dropout": dropout,
-        }
+        embedding = settings.embedding
         self.shape = height, width, channels
         self.reach = reach = kernel // 2
-        self.layout = ParameterLayout.of(variables, components, factorise=False)
+        self.layout = ParameterLayout.of(
+            variables, settings.components, factorise=False
+        )
         self.tokens = SharedValueEmbedding(variables, embedding)
         if variables[0].size:
             with torch.no_grad():  # neighbouring values start out alike
@@ -207,7 +180,7 @@ class PixelCNN(AutoregressiveModel):
         self.first_across = Across(of_inputs, of_maps, width=reach + 1, strict=True)
         self.place = nn.Parameter(torch.randn(hidden, height, width) * 0.01)
         self.blocks = nn.ModuleList(
-            Block(of_maps, kernel, dropout) for _ in range(layers)
+            Block(of_maps, kernel, settings.dropout) for _ in range(settings.layers)
         )
         self.mix = Across(of_maps, of_maps)
         self.last = Across(of_maps, of_outputs)
@@ -241,9 +214,6 @@ class PixelCNN(AutoregressiveModel):
         maps = torch.cat(self.stacks(x), 1)
         grid = min(GRID, height), min(GRID, width)
         return F.adaptive_avg_pool2d(maps, grid).flatten(1)
-
-    def config(self) -> dict[str, Any]:
-        return dict(self.settings)
 
     @torch.no_grad()
     def draw(

@@ -1,7 +1,7 @@
-"""Which families there are, and models of them from their configuration."""
+"""The model families by name, and models built from a name and settings."""
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from ar_models.families.base import AutoregressiveModel
@@ -28,37 +28,48 @@ MODELS: dict[str, type[AutoregressiveModel]] = {
     "transformer": Transformer,
     "vae": VAE,
 }
-"""Every family by its name in a configuration."""
+"""The class of each family, by the family's name in a configuration."""
 
 
 def build(
     family: str,
     variables: Sequence[Variable],
-    config: Mapping[str, Any],  # JSON-able values
+    *,
+    ensemble: int = 1,
+    **settings: Any,  # of the types that the family's settings have
 ) -> AutoregressiveModel:
-    """A model with fresh weights, from torch's global random numbers.
+    """Return an untrained model, initialised from torch's global random numbers.
 
     Args:
         family: A name of `MODELS`.
-        variables: What each column of `x` is.
-        config: Arguments of the family, as `AutoregressiveModel.config` gives them.
-            `ensemble` among them is the number of models of which the mean is taken;
-            they have the seeds from `seed` on.
+        variables: Descriptions of the columns of `x`.
+        ensemble: Number of models whose densities are averaged. Each has a seed of its
+            own: that of the settings, plus 0, 1, ….
+        settings: Settings of the family, as `AutoregressiveModel.config` returns them.
+
+    Raises:
+        TypeError: The family has no such setting.
+        ValueError: A setting is out of bounds, or does not fit the variables.
+
+    Example:
+        >>> from ar_models.variables import binary_variables
+        >>> model = build("nade", binary_variables(4), hidden=32)
+        >>> model.sample(5).shape
+        torch.Size([5, 4])
     """
-    arguments = dict(config)
-    members = arguments.pop("ensemble", 1)
-    if members == 1:
-        return MODELS[family](variables, **arguments)
-    seeded = "seed" in inspect.signature(MODELS[family]).parameters
-    each = []
-    for k in range(members):
-        own = {"seed": config.get("seed", 0) + k} if seeded else {}
-        each.append(MODELS[family](variables, **(arguments | own)))
-    return Ensemble(each)
+    model_class = MODELS[family]
+    if ensemble == 1:
+        return model_class(variables, model_class.Settings(**settings))
+    seeded = any(each.name == "seed" for each in fields(model_class.Settings))
+    members = []
+    for k in range(ensemble):
+        seed = {"seed": settings.get("seed", 0) + k} if seeded else {}
+        members.append(build(family, variables, **(settings | seed)))
+    return Ensemble(members)
 
 
 def family_name(model: AutoregressiveModel) -> str:
-    """The name by which `MODELS` knows the model's class, or that of its members."""
+    """Return the name in `MODELS` of a model's family, or of an ensemble's members."""
     if isinstance(model, Ensemble):
         model, _ = model.member(0)
-    return next(name for name, of in MODELS.items() if type(model) is of)
+    return next(name for name, each in MODELS.items() if type(model) is each)

@@ -1,20 +1,20 @@
 """Recurrent network over the variables of a row, or over the places of a sequence."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
-from ar_models.families.base import AutoregressiveModel, Ordering
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.orderings import sequence_orderings
+from ar_models.families.settings import RNNSettings
 from ar_models.layers.dropout import Dropout
-from ar_models.layers.sequence_tokens import PositionTokens, group_order
+from ar_models.layers.sequence_tokens import PositionTokens
 from ar_models.layers.variable_tokens import VariableTokens
 from ar_models.variables import Variable
-
-Cell = Literal["lstm", "gru"]
 
 
 class RNN(AutoregressiveModel):
@@ -34,76 +34,26 @@ class RNN(AutoregressiveModel):
         within each step).
 
     Args:
-        variables: What each column of `x` is.
-        hidden: Units of the state.
-        layers: Recurrent layers.
-        cell: "lstm" or "gru".
-        orderings: Orderings that are averaged.
-        ordering: "natural", "random", or the sequence of groups of every ordering.
-        shared: Whether one map reads, and one predicts, all variables; for variables
-            that are alike, such as pixels or characters.
-        steps: "variables", or "places": of the one column of lists, whose other
-            variables and columns come first.
-        components: Components of each mixture.
-        embedding: Width in which vocabularies of more than 64 codes are embedded.
-        dropout: Share of each layer's outputs left out in train mode.
-        seed: Of random orderings.
+        variables: Descriptions of the columns of `x`.
+        settings: Settings of the network.
 
     Example:
         >>> from ar_models.variables import binary_variables
-        >>> model = RNN(binary_variables(3), hidden=16)
+        >>> model = RNN(binary_variables(3), RNN.Settings(hidden=16))
         >>> model.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
 
-    def __init__(
-        self,
-        variables: Sequence[Variable],
-        *,
-        hidden: int = 256,
-        layers: int = 1,
-        cell: Cell = "lstm",
-        orderings: int = 1,
-        ordering: Ordering = "natural",
-        shared: bool = False,
-        steps: Literal["variables", "places"] = "variables",
-        components: int = 8,
-        embedding: int = 16,
-        dropout: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        taken = ordering
-        if steps == "places":
-            if ordering != "natural" or shared:
-                raise ValueError(
-                    "steps 'places' go with the ordering 'natural' and without shared, "
-                    f"got {ordering!r} and {shared}"
-                )
-            taken = [group_order(variables)]
-        super().__init__(variables, orderings=orderings, ordering=taken, seed=seed)
-        if hidden < 1 or layers < 1:
-            raise ValueError(
-                f"hidden and layers must be at least 1, got {hidden} and {layers}"
-            )
-        if cell not in ("lstm", "gru"):
-            raise ValueError(f"cell must be 'lstm' or 'gru', got {cell!r}")
-        self.settings: dict[str, Any] = {
-            "hidden": hidden,
-            "layers": layers,
-            "cell": cell,
-            "orderings": orderings,
-            "ordering": ordering
-            if isinstance(ordering, str)
-            else [list(groups) for groups in ordering],
-            "shared": shared,
-            "steps": steps,
-            "components": components,
-            "embedding": embedding,
-            "dropout": dropout,
-            "seed": seed,
-        }
+    Settings = RNNSettings
+
+    settings: RNNSettings
+
+    def __init__(self, variables: Sequence[Variable], settings: RNNSettings) -> None:
+        super().__init__(variables, settings, sequence_orderings(variables, settings))
+        hidden = settings.hidden
+        components, embedding = settings.components, settings.embedding
         self.places: PositionTokens | None = None
-        if steps == "places":
+        if settings.steps == "places":
             self.capturable = False
             self.places = PositionTokens(
                 variables, hidden, hidden, components=components, embedding=embedding
@@ -114,14 +64,14 @@ class RNN(AutoregressiveModel):
                 hidden,
                 components=components,
                 embedding=embedding,
-                shared=shared,
+                shared=settings.shared,
             )
-        kind = nn.LSTM if cell == "lstm" else nn.GRU
+        cell = nn.LSTM if settings.cell == "lstm" else nn.GRU
         self.recurrent = nn.ModuleList(
-            kind(hidden, hidden, batch_first=True) for _ in range(layers)
+            cell(hidden, hidden, batch_first=True) for _ in range(settings.layers)
         )
-        self.dropout = Dropout(dropout)
-        if cell == "lstm":
+        self.dropout = Dropout(settings.dropout)
+        if settings.cell == "lstm":
             with torch.no_grad():
                 for layer in self.recurrent:
                     # Forget gates start open, so that gradients reach far back.
@@ -162,9 +112,6 @@ class RNN(AutoregressiveModel):
         h, _ = self.run(self.chain.embed(x, self.ordering()))
         return torch.cat([h[:, -1], h.mean(1)], -1)
 
-    def config(self) -> dict[str, Any]:
-        return dict(self.settings)
-
     def draw(
         self,
         noise: Tensor,
@@ -180,7 +127,7 @@ class RNN(AutoregressiveModel):
             self.variables,
             noise,
             given,
-            self.sequence(which),
+            self.ordering_list(which),
             self._stepping(),
             sampling,
         )

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +9,12 @@ from torch.nn import functional as F
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
-from ar_models.families.base import AutoregressiveModel, Ordering
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.orderings import sequence_orderings
+from ar_models.families.settings import TransformerSettings
 from ar_models.layers.attention import causal_attention
 from ar_models.layers.dropout import Dropout
-from ar_models.layers.sequence_tokens import INIT_STD, PositionTokens, group_order
+from ar_models.layers.sequence_tokens import INIT_STD, PositionTokens
 from ar_models.layers.variable_tokens import VariableTokens, random_orderings
 from ar_models.variables import Variable
 
@@ -92,81 +93,39 @@ class Transformer(AutoregressiveModel):
         an ordering is trained at a time, here, by causal attention, all of them).
 
     Args:
-        variables: What each column of `x` is.
-        hidden: Width of the residual stream, a multiple of `heads`.
-        layers: Blocks of attention and feed-forward map.
-        heads: Attention heads.
-        orderings: Orderings that are averaged.
-        ordering: "natural", "random", or the sequence of groups of every ordering.
-        order_agnostic: Whether to train on random orderings.
-        shared: Whether one map reads, and one predicts, all variables; for variables
-            that are alike, such as pixels.
-        steps: "variables", or "places": of the one column of lists, whose other
-            variables and columns come first; what a place holds is chained within it.
-        components: Components of each mixture.
-        embedding: Width in which vocabularies of more than 64 codes are embedded.
-        dropout: Share of units left out in train mode.
-        seed: Of random orderings.
+        variables: Descriptions of the columns of `x`.
+        settings: Settings of the network.
 
     Example:
         >>> from ar_models.variables import binary_variables
-        >>> model = Transformer(binary_variables(3), hidden=16, layers=1, heads=2)
+        >>> settings = Transformer.Settings(hidden=16, layers=1, heads=2)
+        >>> model = Transformer(binary_variables(3), settings)
         >>> model.log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
 
+    Settings = TransformerSettings
+
+    settings: TransformerSettings
+
     def __init__(
         self,
         variables: Sequence[Variable],
-        *,
-        hidden: int = 128,
-        layers: int = 4,
-        heads: int = 4,
-        orderings: int = 1,
-        ordering: Ordering = "natural",
-        order_agnostic: bool = False,
-        shared: bool = False,
-        steps: Literal["variables", "places"] = "variables",
-        components: int = 8,
-        embedding: int = 16,
-        dropout: float = 0.0,
-        seed: int = 0,
+        settings: TransformerSettings,
     ) -> None:
-        taken = ordering
-        if steps == "places":
-            if ordering != "natural" or shared or order_agnostic:
-                raise ValueError(
-                    "steps 'places' go with the ordering 'natural', and neither with "
-                    f"shared nor order_agnostic, got {ordering!r}, {shared} and "
-                    f"{order_agnostic}"
-                )
-            taken = [group_order(variables)]
-        super().__init__(variables, orderings=orderings, ordering=taken, seed=seed)
-        if hidden < 1 or layers < 1 or heads < 1 or hidden % heads:
+        hidden, layers, heads = settings.hidden, settings.layers, settings.heads
+        if hidden % heads:
             raise ValueError(
-                "hidden, layers and heads must be at least 1 and hidden a multiple of "
-                f"heads, got {hidden}, {layers} and {heads}"
+                f"hidden must be a multiple of heads, got {hidden} and {heads}"
             )
-        self.settings: dict[str, Any] = {
-            "hidden": hidden,
-            "layers": layers,
-            "heads": heads,
-            "orderings": orderings,
-            "ordering": ordering
-            if isinstance(ordering, str)
-            else [list(groups) for groups in ordering],
-            "order_agnostic": order_agnostic,
-            "shared": shared,
-            "steps": steps,
-            "components": components,
-            "embedding": embedding,
-            "dropout": dropout,
-            "seed": seed,
-        }
-        self.order_agnostic = order_agnostic
+        if settings.steps == "places" and settings.order_agnostic:
+            raise ValueError("steps 'places' cannot be combined with order_agnostic")
+        super().__init__(variables, settings, sequence_orderings(variables, settings))
+        components, embedding = settings.components, settings.embedding
+        self.order_agnostic = settings.order_agnostic
         self.places: PositionTokens | None = None
         self.length = self.dim  # of the sequence that attention goes over
-        if steps == "places":
+        if settings.steps == "places":
             self.capturable = False
             self.places = PositionTokens(
                 variables, hidden, hidden, components=components, embedding=embedding
@@ -179,11 +138,11 @@ class Transformer(AutoregressiveModel):
                 hidden,
                 components=components,
                 embedding=embedding,
-                shared=shared,
+                shared=settings.shared,
             )
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(settings.dropout)
         self.blocks = nn.ModuleList(
-            Block(hidden, heads, dropout) for _ in range(layers)
+            Block(hidden, heads, settings.dropout) for _ in range(layers)
         )
         self.norm = nn.LayerNorm(hidden)
         for name, parameter in self.blocks.named_parameters():
@@ -270,9 +229,6 @@ class Transformer(AutoregressiveModel):
             means.append(h_BTW.mean(1))
         return torch.cat(means, -1)
 
-    def config(self) -> dict[str, Any]:
-        return dict(self.settings)
-
     @torch.no_grad()
     def draw(
         self,
@@ -282,7 +238,7 @@ class Transformer(AutoregressiveModel):
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
         """See `AutoregressiveModel`; order-agnostic: what is given comes first."""
-        order: Tensor | list[int] = self.sequence(which)
+        order: Tensor | list[int] = self.ordering_list(which)
         if self.order_agnostic and given is not None:
             known = ~given.isnan()
             if bool((known == known[:1]).all()):
@@ -311,9 +267,8 @@ class Transformer(AutoregressiveModel):
         order: Tensor | list[int],
         sampling: SamplingParams,
     ) -> Tensor:
-        hidden: int = self.settings["hidden"]
-        row = 2 * len(self.blocks) * self.length * hidden * noise.element_size()
-        rows = max(1, CACHE_BYTES // row)
+        numbers = 2 * len(self.blocks) * self.length * self.settings.hidden
+        rows = max(1, CACHE_BYTES // (numbers * noise.element_size()))
         drawn = []
         for start in range(0, len(noise), rows):
             part = slice(start, start + rows)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +12,13 @@ from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.mixtures import UNIFORM_MARGIN
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
-from ar_models.families.base import AutoregressiveModel, Ordering
+from ar_models.families.base import AutoregressiveModel
 from ar_models.families.made import MADE
-from ar_models.layers.dropout import Dropout
+from ar_models.families.orderings import divide_rest, make_orderings
+from ar_models.families.settings import VAESettings
 from ar_models.layers.features import InputFeatures
+from ar_models.layers.hidden_layers import HiddenLayers
 from ar_models.variables import Variable, apply_given
-
-Decoder = Literal["independent", "made"]
 
 SPREAD = 4.0
 """Log-scales of the approximate posterior stay between minus this and this."""
@@ -34,25 +33,18 @@ class Network(nn.Module):
     Args:
         inputs: Number of inputs.
         outputs: Number of outputs.
-        hidden: Units of each layer.
-        layers: Residual blocks.
-        dropout: Share of units left out in each block in train mode.
+        settings: Settings of the autoencoder.
     """
 
-    def __init__(
-        self, inputs: int, outputs: int, hidden: int, layers: int, dropout: float
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, settings: VAESettings) -> None:
         super().__init__()
+        hidden = settings.hidden
         self.first = nn.Linear(inputs, hidden)
-        self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(2 * layers))
+        self.inner = HiddenLayers(hidden, settings.layers, dropout=settings.dropout)
         self.last = nn.Linear(hidden, outputs)
-        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.first(x)
-        for one, other in zip(self.inner[::2], self.inner[1::2], strict=True):
-            h = h + other(self.dropout(F.relu(one(F.relu(h)))))
-        out: Tensor = self.last(F.relu(h))
+        out: Tensor = self.last(F.relu(self.inner(self.first(x))[-1]))
         return out.to(self.last.weight.dtype)  # from bf16 under autocast
 
 
@@ -80,97 +72,44 @@ class VAE(AutoregressiveModel):
         (an autoregressive decoder; there a PixelCNN).
 
     Args:
-        variables: What each column of `x` is.
-        latent: Length of the latent vector.
-        hidden: Units per layer of encoder and decoder.
-        layers: Residual blocks of each.
-        decoder: "independent": variables are independent given the latent vector.
-            "made": each depends on those before it, too.
-        samples: Importance samples of the bound in eval mode.
-        ordering: Of a decoder "made": "natural", "random", or one sequence of groups.
-        components: Components of each mixture.
-        embedding: Width in which vocabularies of more than 64 codes are embedded.
-        dropout: Share of hidden units left out in train mode.
-        seed: Of a random ordering and of the points of the bound.
+        variables: Descriptions of the columns of `x`.
+        settings: Settings of encoder, decoder and bound.
 
     Example:
         >>> from ar_models.variables import binary_variables
-        >>> model = VAE(binary_variables(3), latent=2, hidden=16)
+        >>> model = VAE(binary_variables(3), VAE.Settings(latent=2, hidden=16))
         >>> model.eval().log_prob(torch.zeros(5, 3)).shape
         torch.Size([5])
     """
 
+    Settings = VAESettings
+
     is_bound = True
+
+    settings: VAESettings
     points: Tensor  # (samples, latent), standard normal
 
-    def __init__(
-        self,
-        variables: Sequence[Variable],
-        *,
-        latent: int = 32,
-        hidden: int = 512,
-        layers: int = 1,
-        decoder: Decoder = "independent",
-        samples: int = 64,
-        ordering: Ordering = "natural",
-        components: int = 8,
-        embedding: int = 16,
-        dropout: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(variables, ordering=ordering, seed=seed)
-        if min(latent, hidden, layers, samples) < 1:
-            raise ValueError(
-                "latent, hidden, layers and samples must be at least 1, got "
-                f"{latent}, {hidden}, {layers} and {samples}"
-            )
-        if decoder not in ("independent", "made"):
-            raise ValueError(
-                f"decoder must be 'independent' or 'made', got {decoder!r}"
-            )
-        if decoder == "independent" and ordering != "natural":
+    def __init__(self, variables: Sequence[Variable], settings: VAESettings) -> None:
+        if settings.decoder == "independent" and settings.ordering != "natural":
             raise ValueError(
                 "an independent decoder takes no ordering, got ordering "
-                f"{ordering!r}; leave it natural or choose decoder 'made'"
+                f"{settings.ordering!r}; leave it natural or choose decoder 'made'"
             )
-        self.settings: dict[str, Any] = {
-            "latent": latent,
-            "hidden": hidden,
-            "layers": layers,
-            "decoder": decoder,
-            "samples": samples,
-            "ordering": ordering
-            if isinstance(ordering, str)
-            else [list(groups) for groups in ordering],
-            "components": components,
-            "embedding": embedding,
-            "dropout": dropout,
-            "seed": seed,
-        }
-        self.latent = latent
+        orderings = make_orderings(variables, settings.ordering, seed=settings.seed)
+        super().__init__(variables, settings, orderings)
+        self.latent = latent = settings.latent
         self.noise_dim = latent + self.dim
-        self.inputs = InputFeatures.of(variables, embedding)
-        self.encoder = Network(self.inputs.size, 2 * latent, hidden, layers, dropout)
+        self.inputs = InputFeatures.of(variables, settings.embedding)
+        self.encoder = Network(self.inputs.size, 2 * latent, settings)
         nn.init.normal_(self.encoder.last.weight, std=1e-2)
         self.decoder: IndependentDecoder | MadeDecoder
-        if decoder == "independent":
-            layout = ParameterLayout.of(variables, components, embedding)
-            network = Network(latent, layout.size, hidden, layers, dropout)
-            self.decoder = IndependentDecoder(layout, network)
+        if settings.decoder == "independent":
+            self.decoder = IndependentDecoder(variables, settings)
         else:
-            table = self.ordering().tolist()
-            self.decoder = MadeDecoder(
-                variables,
-                latent,
-                [variables[i].group for i in table],
-                hidden=hidden,
-                layers=layers,
-                components=components,
-                embedding=embedding,
-                dropout=dropout,
-            )
-        sobol = torch.quasirandom.SobolEngine(latent, scramble=True, seed=seed)
-        uniform = sobol.draw(samples).clamp(UNIFORM_MARGIN, 1 - UNIFORM_MARGIN)
+            groups = [variables[i].group for i in self.ordering_list()]
+            self.decoder = MadeDecoder(variables, groups, settings)
+        sobol = torch.quasirandom.SobolEngine(latent, scramble=True, seed=settings.seed)
+        uniform = sobol.draw(settings.samples).clamp(UNIFORM_MARGIN, 1 - UNIFORM_MARGIN)
         self.register_buffer("points", torch.special.ndtri(uniform), persistent=False)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,7 +140,7 @@ class VAE(AutoregressiveModel):
         """
         if self.training:
             shares, divergence = self._draw_once(x)
-            return _divide(shares, -divergence)
+            return divide_rest(shares, -divergence)
         # A running mean, so that (samples, batch, dim) is never held.
         top = x.new_full((len(x),), -math.inf, dtype=self.points.dtype)
         total, shares = torch.zeros_like(top), top.new_zeros(x.shape)
@@ -212,7 +151,7 @@ class VAE(AutoregressiveModel):
             shares = shares * before.unsqueeze(-1) + each * now.unsqueeze(-1)
         shares = shares / total.unsqueeze(-1)
         bound = top + (total / len(self.points)).log()
-        return _divide(shares, bound - shares.sum(-1))
+        return divide_rest(shares, bound - shares.sum(-1))
 
     def _draw_once(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probabilities given one draw of the latents, (batch, dim), and KL(q|p).
@@ -247,9 +186,6 @@ class VAE(AutoregressiveModel):
         """The mean latent vector: (batch, latent)."""
         return self.encode(x)[0]
 
-    def config(self) -> dict[str, Any]:
-        return dict(self.settings)
-
     @torch.no_grad()
     def draw(
         self,
@@ -276,28 +212,23 @@ class VAE(AutoregressiveModel):
         return self.decoder.draw(z, uniform, self.variables, sampling)
 
 
-def _divide(shares: Tensor, rest: Tensor) -> Tensor:
-    """Adds `rest` (batch,) to shares (batch, dim), in proportion to their sizes."""
-    size = shares.abs()
-    part = size / size.sum(-1, keepdim=True).clamp(min=1e-30)
-    return shares + rest.unsqueeze(-1) * part
-
-
 class IndependentDecoder(nn.Module):
     """Variables that are independent given the latent vector.
 
     Args:
-        layout: Of the parameters.
-        network: From the latent vector to them.
+        variables: Descriptions of the variables of a row.
+        settings: Settings of the autoencoder.
     """
 
-    def __init__(self, layout: ParameterLayout, network: Network) -> None:
+    def __init__(self, variables: Sequence[Variable], settings: VAESettings) -> None:
         super().__init__()
-        self.layout = layout
-        self.network = network
-        nn.init.normal_(network.last.weight, std=1e-2)
+        self.layout = ParameterLayout.of(
+            variables, settings.components, settings.embedding
+        )
+        self.network = Network(settings.latent, self.layout.size, settings)
+        nn.init.normal_(self.network.last.weight, std=1e-2)
         with torch.no_grad():
-            network.last.bias.copy_(layout.initial_bias())
+            self.network.last.bias.copy_(self.layout.initial_bias())
 
     def conditionals(self, z: Tensor, x: Tensor) -> Conditionals:
         """Of all variables, given z (batch, latent)."""
@@ -328,21 +259,19 @@ class MadeDecoder(nn.Module):
     A MADE over the latent vector and the row, of which the latent part is always given.
 
     Args:
-        variables: Of the row.
-        latent: Length of the latent vector.
-        groups: The groups of the row's variables in the order in which they are taken.
-        settings: Further arguments of the MADE.
+        variables: Descriptions of the variables of a row.
+        groups: Groups of the variables in the order in which they are taken.
+        settings: Settings of the autoencoder.
     """
 
     def __init__(
         self,
         variables: Sequence[Variable],
-        latent: int,
         groups: Sequence[int],
-        **settings: Any,  # of several types
+        settings: VAESettings,
     ) -> None:
         super().__init__()
-        self.latent = latent
+        self.latent = latent = settings.latent
         first = min(groups) - 1
         name = "z"
         while any(variable.name.startswith(name) for variable in variables):
@@ -353,7 +282,15 @@ class MadeDecoder(nn.Module):
             for v in variables
         ]
         sequence = [first, *dict.fromkeys(groups)]
-        self.made = MADE([*latents, *shifted], ordering=[sequence], **settings)
+        network = MADE.Settings(
+            hidden=settings.hidden,
+            layers=settings.layers,
+            ordering=[sequence],
+            components=settings.components,
+            embedding=settings.embedding,
+            dropout=settings.dropout,
+        )
+        self.made = MADE([*latents, *shifted], network)
 
     def conditionals(self, z: Tensor, x: Tensor) -> Conditionals:
         """Of all variables, each given z (batch, latent) and those before it."""

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ar_models.distributions.conditionals import Conditionals
-from ar_models.families.base import AutoregressiveModel, mean_of_orderings
+from ar_models.families.base import AutoregressiveModel
 from ar_models.families.independent import Independent
+from ar_models.families.orderings import mean_of_orderings
 from ar_models.scoring.conformal import TIE
 from ar_models.tables.columns import IN_SUPPORT
 from ar_models.tables.encoder import Encoded
@@ -426,7 +427,11 @@ def _leave_one_out(view: View) -> tuple[Floats, Tensor]:
 
 
 def _ratio(view: View) -> tuple[Floats, Tensor]:
-    independent = Independent(view.model.variables).to(view.x.device).eval()
+    independent = (
+        Independent(view.model.variables, Independent.Settings())
+        .to(view.x.device)
+        .eval()
+    )
     alone = by_column(independent.variable_log_prob(view.x), independent.variables)
     return view.replace_out_of_support(alone - view.network), -view.each.sum(-1)
 
@@ -443,7 +448,12 @@ def _max_column(view: View) -> tuple[Floats, Tensor]:
 def _marginal_tail(view: View) -> tuple[Floats, Tensor]:
     contributions, scores = _density(view)
     variables = view.model.variables
-    alone = Independent(variables).to(view.x.device).eval().conditionals(view.x)
+    alone = (
+        Independent(variables, Independent.Settings())
+        .to(view.x.device)
+        .eval()
+        .conditionals(view.x)
+    )
     half = torch.full_like(view.x, 0.5)
     tails = _log_tails_of_variables(variables, alone, view.x, half, None)
     apart = by_column(-tails.nan_to_num(nan=0.0) - 1, variables)

@@ -1,207 +1,64 @@
-"""Configuration of the model families."""
+"""Configuration of the model families, derived from their settings in `ar_models`."""
 
-from typing import Annotated, Any, Literal
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import Discriminator, Field, PositiveInt, Tag
+from pydantic import Discriminator, Field, PositiveInt, Tag, TypeAdapter, create_model
 
-from tasks.config.section import Section, Share
+from ar_models.families.settings import SETTINGS, FamilySettings
+from tasks.config.section import Section
 
 OrderingName = (
     Literal["natural", "random", "dependence", "raster", "column", "spiral"]
     | tuple[str, ...]
 )
-"""How columns are taken: as they come, shuffled, along the dependences in the train
-rows, or starting with those that are named. The pixels of images: row by row, column by
-column, or from the rim to the middle."""
+"""An ordering of columns: as in the data, shuffled, along the dependences in the train
+rows, or starting with the named columns. For the pixels of images also row by row,
+column by column, or from the rim to the middle."""
 
 
-class MadeConfig(Section):
-    """A masked network; every key is an argument of `ar_models.families.made.MADE`."""
+class ModelConfig(Section):
+    """Settings of one model family; which keys there are depends on `family`."""
 
-    family: Literal["made"] = "made"
+    family: str
     ensemble: PositiveInt = Field(
-        1, description="networks that learn side by side and are averaged"
+        1,
+        description="networks that are trained side by side and averaged; more give "
+        "better densities at a multiple of the cost",
     )
-    hidden: PositiveInt = Field(512, description="units per hidden layer")
-    layers: PositiveInt = Field(2, description="hidden layers, or residual blocks")
-    residual: bool = True
-    direct: bool = Field(
-        False, description="add a linear map from inputs to outputs, for small data"
-    )
-    orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
-    ordering: OrderingName = "natural"
-    masks: PositiveInt = Field(
-        1, description="connectivity masks of each ordering, averaged when scoring"
-    )
-    components: PositiveInt = Field(8, description="components of each mixture")
-    embedding: PositiveInt = Field(
-        16, description="width in which vocabularies larger than 64 are embedded"
-    )
-    dropout: Share = 0.0
-    seed: int = Field(0, description="of random orderings and masks")
+
+    def settings(self) -> dict[str, Any]:  # JSON values of several types
+        """Return the settings of the family by name, without family and ensemble."""
+        return self.model_dump(mode="json", exclude={"family", "ensemble"})
 
 
-class FvsbnConfig(Section):
-    """A regression per variable: the arguments of `ar_models.families.fvsbn.FVSBN`."""
+def section_class(family: str, settings: type[FamilySettings]) -> type[ModelConfig]:
+    """Return the configuration section of a family.
 
-    family: Literal["fvsbn"] = "fvsbn"
-    ensemble: PositiveInt = Field(
-        1, description="networks that learn side by side and are averaged"
-    )
-    orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
-    ordering: OrderingName = "natural"
-    components: PositiveInt = Field(8, description="components of each mixture")
-    embedding: PositiveInt = Field(
-        16, description="width in which vocabularies larger than 64 are embedded"
-    )
-    seed: int = Field(0, description="of random orderings")
-
-
-class NadeConfig(Section):
-    """Tied weights; every key is an argument of `ar_models.families.nade.NADE`."""
-
-    family: Literal["nade"] = "nade"
-    ensemble: PositiveInt = Field(
-        1, description="networks that learn side by side and are averaged"
-    )
-    hidden: PositiveInt = Field(512, description="hidden units")
-    activation: Literal["relu", "sigmoid"] = "relu"
-    rescale: bool = Field(
-        False, description="learn a scale of the pre-activation at each position"
-    )
-    orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
-    ordering: OrderingName = "natural"
-    components: PositiveInt = Field(8, description="components of each mixture")
-    embedding: PositiveInt = Field(
-        16, description="width in which vocabularies larger than 64 are embedded"
-    )
-    dropout: Share = Field(0.0, description="share of hidden units left out")
-    seed: int = Field(0, description="of random orderings")
-
-
-class EonadeConfig(Section):
-    """Any order; every key is an argument of `ar_models.families.eonade.EoNADE`."""
-
-    family: Literal["eonade"] = "eonade"
-    ensemble: PositiveInt = Field(
-        1, description="networks that learn side by side and are averaged"
-    )
-    hidden: PositiveInt = Field(512, description="units per hidden layer")
-    layers: PositiveInt = Field(2, description="hidden layers, or residual blocks")
-    residual: bool = True
-    orderings: PositiveInt = Field(
-        8, description="orderings, averaged when scoring; training knows all"
-    )
-    ordering: OrderingName = "random"
-    components: PositiveInt = Field(8, description="components of each mixture")
-    embedding: PositiveInt = Field(
-        16, description="width in which vocabularies larger than 64 are embedded"
-    )
-    dropout: Share = Field(0.0, description="share of hidden units left out")
-    seed: int = Field(0, description="of the orderings that score")
-
-
-class PixelcnnConfig(Section):
-    """Gated convolutions; keys are arguments of `ar_models.families.pixelcnn.PixelCNN`.
-
-    The shape of the images is that of `data.images`.
+    Args:
+        family: Name of the family.
+        settings: Class of its settings. Those that the data determine are no keys.
     """
-
-    family: Literal["pixelcnn"] = "pixelcnn"
-    ensemble: PositiveInt = Field(
-        1, description="networks that learn side by side and are averaged"
-    )
-    hidden: PositiveInt = Field(64, description="maps of each stack")
-    layers: PositiveInt = Field(8, description="gated layers")
-    kernel: PositiveInt = Field(5, description="width of the convolutions, odd")
-    ordering: Literal["natural"] = Field(
-        "natural", description="pixels are taken row by row"
-    )
-    components: PositiveInt = Field(8, description="components of each mixture")
-    embedding: PositiveInt = Field(
-        16, description="width in which the values of pixels are embedded"
-    )
-    dropout: Share = Field(0.0, description="share of gated maps left out")
+    keys: dict[str, Any] = {"family": (Literal[family], family)}
+    # Settings that the family shares with others come after its own.
+    own = settings.__annotations__
+    for each in sorted(fields(settings), key=lambda each: each.name not in own):
+        metadata = dict(each.metadata)
+        if metadata.pop("from_data", False):
+            continue
+        default = ... if each.default is MISSING else each.default
+        kind = OrderingName if each.name == "ordering" else each.type
+        keys[each.name] = (kind, Field(default, **metadata))
+    name = settings.__name__.replace("Settings", "Config")
+    return create_model(name, __base__=ModelConfig, __doc__=settings.__doc__, **keys)
 
 
-class RnnConfig(Section):
-    """A recurrent network; every key is an argument of `ar_models.families.rnn.RNN`."""
-
-    family: Literal["rnn"] = "rnn"
-    ensemble: PositiveInt = Field(
-        1, description="networks that learn side by side and are averaged"
-    )
-    hidden: PositiveInt = Field(256, description="units of the state")
-    layers: PositiveInt = Field(1, description="recurrent layers")
-    cell: Literal["lstm", "gru"] = "lstm"
-    orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
-    ordering: OrderingName = "natural"
-    shared: bool = Field(
-        False, description="one map for all variables, which are alike: pixels"
-    )
-    steps: Literal["variables", "places"] = Field(
-        "variables", description="or places of the one column of lists"
-    )
-    components: PositiveInt = Field(8, description="components of each mixture")
-    embedding: PositiveInt = Field(
-        16, description="width in which vocabularies larger than 64 are embedded"
-    )
-    dropout: Share = Field(0.0, description="share of each layer's outputs left out")
-    seed: int = Field(0, description="of random orderings")
-
-
-class TransformerConfig(Section):
-    """A causal transformer; keys are arguments of `ar_models.transformer`."""
-
-    family: Literal["transformer"] = "transformer"
-    ensemble: PositiveInt = Field(
-        1, description="networks that learn side by side and are averaged"
-    )
-    hidden: PositiveInt = Field(128, description="width, a multiple of heads")
-    layers: PositiveInt = Field(4, description="blocks")
-    heads: PositiveInt = Field(4, description="attention heads")
-    orderings: PositiveInt = Field(1, description="orderings, averaged when scoring")
-    ordering: OrderingName = "natural"
-    steps: Literal["variables", "places"] = Field(
-        "variables", description="or places of the one column of lists"
-    )
-    order_agnostic: bool = Field(
-        False, description="train on random orderings, so that any column can be given"
-    )
-    shared: bool = Field(
-        False, description="one map for all variables, which are alike: pixels"
-    )
-    components: PositiveInt = Field(8, description="components of each mixture")
-    embedding: PositiveInt = Field(
-        16, description="width in which vocabularies larger than 64 are embedded"
-    )
-    dropout: Share = 0.0
-    seed: int = Field(0, description="of random orderings")
-
-
-class VaeConfig(Section):
-    """A latent vector; every key is an argument of `ar_models.families.vae.VAE`."""
-
-    family: Literal["vae"] = "vae"
-    ensemble: PositiveInt = Field(
-        1, description="networks that learn side by side and are averaged"
-    )
-    latent: PositiveInt = Field(32, description="length of the latent vector")
-    hidden: PositiveInt = Field(512, description="units per layer")
-    layers: PositiveInt = Field(1, description="residual blocks")
-    decoder: Literal["independent", "made"] = Field(
-        "independent", description="how variables depend on each other given the latent"
-    )
-    samples: PositiveInt = Field(
-        64, description="importance samples of the bound that scores a row"
-    )
-    ordering: OrderingName = Field("natural", description="of the decoder made")
-    components: PositiveInt = Field(8, description="components of each mixture")
-    embedding: PositiveInt = Field(
-        16, description="width in which vocabularies larger than 64 are embedded"
-    )
-    dropout: Share = Field(0.0, description="share of hidden units left out")
-    seed: int = Field(0, description="of a random ordering and of the bound's points")
+SECTIONS = {
+    family: section_class(family, settings)
+    for family, settings in SETTINGS.items()
+    if family != "independent"
+}
+"""The configuration section of each family; independent columns are only a baseline."""
 
 
 def _family(model: Any) -> Any:  # a mapping from YAML or a form, or a section
@@ -210,15 +67,25 @@ def _family(model: Any) -> Any:  # a mapping from YAML or a form, or a section
     return None
 
 
-ModelConfig = Annotated[
-    Annotated[MadeConfig, Tag("made")]
-    | Annotated[FvsbnConfig, Tag("fvsbn")]
-    | Annotated[NadeConfig, Tag("nade")]
-    | Annotated[EonadeConfig, Tag("eonade")]
-    | Annotated[PixelcnnConfig, Tag("pixelcnn")]
-    | Annotated[RnnConfig, Tag("rnn")]
-    | Annotated[TransformerConfig, Tag("transformer")]
-    | Annotated[VaeConfig, Tag("vae")],
-    Discriminator(_family),
-]
-"""The settings of one family, told apart by `family`; made if it is not given."""
+if TYPE_CHECKING:
+    AnyModelConfig = ModelConfig
+else:
+    AnyModelConfig = Annotated[
+        Union[  # noqa: UP007 # of a number of types that is not known here
+            tuple(
+                Annotated[section, Tag(family)] for family, section in SECTIONS.items()
+            )
+        ],
+        Discriminator(_family),
+    ]
+    """The section of any family, told apart by `family`, which is made by default."""
+
+
+def model_config(**keys: Any) -> ModelConfig:  # values of several types
+    """Return the checked section `model` with these keys; the default family is made.
+
+    Raises:
+        pydantic.ValidationError: A key is unknown, or a value is out of bounds.
+    """
+    section: ModelConfig = TypeAdapter(AnyModelConfig).validate_python(keys)
+    return section

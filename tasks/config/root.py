@@ -11,7 +11,7 @@ from tasks.config.evaluate import EvaluateConfig
 from tasks.config.fidelity import FidelityConfig
 from tasks.config.gate import GateConfig
 from tasks.config.impute import ImputeConfig
-from tasks.config.model import MadeConfig, ModelConfig
+from tasks.config.model import AnyModelConfig, model_config
 from tasks.config.model_card import ModelCardConfig
 from tasks.config.monitor import MonitorConfig
 from tasks.config.replay import ReplayConfig
@@ -35,7 +35,7 @@ class Config(Section):
     )
     data: DataConfig
     data_validation: DataValidationConfig = DataValidationConfig()
-    model: ModelConfig = MadeConfig()
+    model: AnyModelConfig = model_config()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     fidelity: FidelityConfig = FidelityConfig()

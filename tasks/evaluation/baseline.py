@@ -58,7 +58,7 @@ def fit(variables: Sequence[Variable], x: Tensor) -> Independent:
 
     Codes have their frequencies; mixtures are fitted by Adam.
     """
-    model = Independent(with_frequencies(variables, x)).eval()
+    model = Independent(with_frequencies(variables, x), Independent.Settings()).eval()
     mixtures = [i for i, v in enumerate(variables) if v.kind in ("integer", "real")]
     if not mixtures:
         return model

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ar_models.density import TableDensity
-from ar_models.families.base import mean_of_orderings
+from ar_models.families.orderings import mean_of_orderings
 from ar_models.scoring.statistics import Floats, by_column, conditionals_of
 from ar_models.tables import arrow
 from ar_models.tables.columns import IN_SUPPORT, UNSEEN, CodeColumn, RealColumn

@@ -115,7 +115,7 @@ def build(config: dict[str, Any], variables: Sequence[Variable]) -> Autoregressi
     arguments = dict(config["model"])
     family = arguments.pop("family")
     torch.manual_seed(config["training"]["seed"])
-    return registry.build(family, variables, arguments)
+    return registry.build(family, variables, **arguments)
 
 
 def initial_model(config: dict[str, Any]) -> AutoregressiveModel:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ar_models.density import TableDensity, stream_seed
-from ar_models.families.registry import MODELS
+from ar_models.families.registry import build
 from ar_models.scoring.conformal import Reference, Rule, flags
 from ar_models.scoring.statistics import statistics_of
 from tests.support.tables import table_encoder
@@ -19,7 +19,7 @@ def table_density(**config: object) -> TableDensity:
     """A model with random weights, calibrated on its own samples."""
     torch.manual_seed(0)
     encoder = table_encoder()
-    model = MODELS["made"](encoder.variables, hidden=32, components=4, **config)
+    model = build("made", encoder.variables, hidden=32, components=4, **config)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ar_models.density import TableDensity
-from ar_models.families.registry import MODELS
+from ar_models.families import registry
 from tests.support.tables import table_encoder
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -33,7 +33,7 @@ def build(family: str, **more: Any) -> TableDensity:
     """A model of `table_encoder`'s rows with random weights."""
     torch.manual_seed(0)
     encoder = table_encoder()
-    model = MODELS[family](encoder.variables, **(SETTINGS[family] | more))
+    model = registry.build(family, encoder.variables, **(SETTINGS[family] | more))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -210,7 +210,9 @@ def test_rare_categories_can_be_given_but_unknown_ones_cannot() -> None:
         rare_counts=(1, 1),
     )
     encoder = TableEncoder((column,), (), pa.schema([("town", pa.string())]))
-    density = TableDensity(encoder, MODELS["eonade"](encoder.variables, hidden=4))
+    density = TableDensity(
+        encoder, registry.build("eonade", encoder.variables, hidden=4)
+    )
 
     rows = density.sample(30, seed=1, given={"town": "C"})
 

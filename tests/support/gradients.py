@@ -18,7 +18,7 @@ from ar_models.families.base import AutoregressiveModel
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training.trainer import Trainer
-from tests.ar_models.families.test_laws import KINDS, LEARNED, build, observations
+from tests.support.models import KINDS, LEARNED, observations, random_model
 
 ROWS, FIRST = 11, 4
 """Rows of the global batch, and how many of them the first of two workers gets."""
@@ -48,7 +48,7 @@ def main(rank: int, meeting: str, output: str) -> None:
     )
     found = {}
     for family, kind in LEARNED:
-        model = build(family, KINDS[kind])
+        model = random_model(family, KINDS[kind])
         x = observations(model, ROWS)
         share = x[FIRST:] if rank else x[:FIRST]
         for name, gradient in gradients(model, share, rank=rank, world=2).items():

@@ -93,7 +93,7 @@ def train_made(prepared: str, folder: Path, steps: int) -> str:
     encoder = read_encoder(prepared)
     x = baseline.training_rows(prepared, about, 10_000)
     torch.manual_seed(0)
-    model = MADE(encoder.variables, hidden=32, components=4)
+    model = MADE(encoder.variables, MADE.Settings(hidden=32, components=4))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     history = []
     for epoch in range(1, steps + 1):

@@ -37,17 +37,20 @@ from tasks.monitoring.monitor import monitor
 from tasks.runtime import cluster
 from tasks.training.trainer import Trainer
 from tests.ar_models import test_given
-from tests.ar_models.families.test_ensemble import FAMILIES, ensemble
-from tests.ar_models.families.test_laws import (
-    KINDS,
-    build,
-    every_kind_of_family,
-    observations,
-    seeded,
-)
-from tests.ar_models.layers import test_sequence_tokens as test_steps
 from tests.ar_models.test_density import table_density
 from tests.support.model_pair import ModelPair, related_table
+from tests.support.models import (
+    ENSEMBLE_FAMILIES,
+    KINDS,
+    SEQUENCE_KINDS,
+    SMALL_SEQUENCE_MODELS,
+    ensemble,
+    every_kind_of_family,
+    observations,
+    random_model,
+    random_sequence_model,
+    seeded,
+)
 from tests.support.simulated_device import ELSEWHERE, Elsewhere, Seen, elsewhere
 
 ROWS = 7
@@ -141,12 +144,12 @@ def test_views_are_of_the_same_memory() -> None:
 @every_kind_of_family
 def test_a_family_computes_there(family: str, kind: str) -> None:
     ordering = "random" if family in {"made", "nade", "eonade", "rnn"} else "natural"
-    check(build(family, KINDS[kind], ordering))
+    check(random_model(family, KINDS[kind], ordering))
 
 
 @every_kind_of_family
 def test_a_step_of_training_does_not_wait(family: str, kind: str, seen: Seen) -> None:
-    model = build(family, KINDS[kind])
+    model = random_model(family, KINDS[kind])
     rows = observations(model, ROWS)
     config = TrainConfig(precision="fp32", ema_decay=0.9, noise=0.1, trim=0.2)
     here = Trainer(copy.deepcopy(model), config, steps=20)
@@ -193,7 +196,7 @@ def test_a_recorded_draw_is_the_draw(
         return record(work, seen)
 
     ordering = "random" if family in {"made", "nade", "eonade", "rnn"} else "natural"
-    model = build(family, KINDS[kind], ordering)
+    model = random_model(family, KINDS[kind], ordering)
     rows = [model.sample(ROWS, generator=seeded(k)) for k in range(4)]
     monkeypatch.setattr(cuda_graphs, "CAPTURERS", {ELSEWHERE.type: counted})
     move(model)
@@ -219,7 +222,7 @@ def test_a_recorded_draw_is_the_draw(
 def test_a_recording_is_of_one_precision(
     family: str, kind: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = build(family, KINDS[kind], "natural")
+    model = random_model(family, KINDS[kind], "natural")
     move(model)
 
     def draw(precision: str) -> Tensor:
@@ -241,13 +244,13 @@ def test_a_recording_is_of_one_precision(
     assert len(made) == 2
 
 
-@pytest.mark.parametrize("family", test_steps.SMALL)
-@pytest.mark.parametrize("kind", test_steps.KINDS)
+@pytest.mark.parametrize("family", SMALL_SEQUENCE_MODELS)
+@pytest.mark.parametrize("kind", SEQUENCE_KINDS)
 def test_a_family_over_places_computes_there(family: str, kind: str) -> None:
-    check(test_steps.build(family, kind))
+    check(random_sequence_model(family, kind))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ENSEMBLE_FAMILIES)
 def test_an_ensemble_computes_there(family: str) -> None:
     check(ensemble(family))
 

@@ -9,16 +9,16 @@ import torch
 from ar_models.families import registry
 from ar_models.families.base import AutoregressiveModel, ancestral_sample
 from ar_models.families.ensemble import Ensemble
-from tests.ar_models.families.test_laws import (
+from tests.support.models import (
     DISCRETE,
+    ENSEMBLE_FAMILIES,
+    MEMBERS,
     MIXED,
     SMALL,
-    build,
+    ensemble,
     every_vector,
+    random_model,
 )
-
-FAMILIES = ("made", "eonade", "rnn", "independent")
-MEMBERS = 3
 
 
 def settings(family: str) -> dict[str, Any]:  # arguments of the family
@@ -27,17 +27,7 @@ def settings(family: str) -> dict[str, Any]:  # arguments of the family
     return {**SMALL[family], **orders, "ensemble": MEMBERS}
 
 
-def ensemble(family: str, variables: Any = MIXED) -> Ensemble:
-    """Members with weights drawn at random, all different."""
-    torch.manual_seed(1)
-    members = []
-    for seed in range(MEMBERS):
-        ordering = "natural" if family == "independent" else "random"
-        members.append(build(family, variables, ordering, seed=seed))
-    return Ensemble(members).eval()
-
-
-every_family = pytest.mark.parametrize("family", FAMILIES)
+every_family = pytest.mark.parametrize("family", ENSEMBLE_FAMILIES)
 
 
 @every_family
@@ -81,11 +71,11 @@ def test_rows_are_drawn_from_the_members_in_turn(family: str) -> None:
 @every_family
 def test_it_is_rebuilt_from_its_config(family: str) -> None:
     torch.manual_seed(0)
-    model = registry.build(family, MIXED, settings(family)).eval()
+    model = registry.build(family, MIXED, **settings(family)).eval()
     assert isinstance(model, Ensemble)
     assert registry.family_name(model) == family
 
-    again = registry.build(family, MIXED, model.config()).eval()
+    again = registry.build(family, MIXED, **model.config()).eval()
     again.load_state_dict(model.state_dict())
 
     x = model.sample(20)
@@ -94,7 +84,7 @@ def test_it_is_rebuilt_from_its_config(family: str) -> None:
 
 
 def test_members_have_weights_and_orderings_of_their_own() -> None:
-    model = registry.build("made", MIXED, settings("made"))
+    model = registry.build("made", MIXED, **settings("made"))
     assert isinstance(model, Ensemble)
     tables = [model.member(k)[0].ordering_table for k in range(MEMBERS)]
     assert not torch.equal(tables[0], tables[1])
@@ -105,7 +95,7 @@ def test_members_have_weights_and_orderings_of_their_own() -> None:
 @every_family
 def test_every_member_learns_from_every_batch(family: str) -> None:
     model = ensemble(family).train()
-    x = build("made", MIXED).sample(32)
+    x = random_model("made", MIXED).sample(32)
 
     for turn in range(2):
         model.zero_grad()
@@ -149,4 +139,4 @@ def test_it_is_not_order_agnostic() -> None:
 
 def test_one_member_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2 members, got 1"):
-        Ensemble([build("made", MIXED)])
+        Ensemble([random_model("made", MIXED)])

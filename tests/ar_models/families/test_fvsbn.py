@@ -9,7 +9,7 @@ from ar_models.variables import Variable, binary_variables
 
 
 def test_a_binary_network_is_logistic_regressions() -> None:
-    model = FVSBN(binary_variables(3))
+    model = FVSBN(binary_variables(3), FVSBN.Settings())
     with torch.no_grad():
         # The diagonal and what is above it must not matter.
         model.linear.weight.copy_(
@@ -24,7 +24,7 @@ def test_a_binary_network_is_logistic_regressions() -> None:
 
 def test_a_real_variable_is_a_linear_regression() -> None:
     variables = [Variable("a", "real", 0), Variable("b", "real", 1)]
-    model = FVSBN(variables, components=1)
+    model = FVSBN(variables, FVSBN.Settings(components=1))
     with torch.no_grad():
         model.linear.weight.zero_()
         model.linear.bias.zero_()
@@ -43,7 +43,9 @@ def test_a_real_variable_is_a_linear_regression() -> None:
 
 def test_drawing_in_blocks_is_drawing_plainly() -> None:
     torch.manual_seed(0)
-    model = FVSBN(binary_variables(70), orderings=2, ordering="random").eval()
+    model = FVSBN(
+        binary_variables(70), FVSBN.Settings(orderings=2, ordering="random")
+    ).eval()
     torch.nn.init.normal_(model.linear.weight, std=0.5)
     noise, given = torch.rand(50, 70, 2), torch.full((50, 70), torch.nan)
     for which in range(2):
@@ -53,7 +55,10 @@ def test_drawing_in_blocks_is_drawing_plainly() -> None:
 
 def test_learning_finds_the_regression_that_made_the_data() -> None:
     torch.manual_seed(1)
-    truth, model = FVSBN(binary_variables(4)).eval(), FVSBN(binary_variables(4))
+    truth, model = (
+        FVSBN(binary_variables(4), FVSBN.Settings()).eval(),
+        FVSBN(binary_variables(4), FVSBN.Settings()),
+    )
     torch.nn.init.normal_(truth.linear.weight)
     x = truth.sample(4000, generator=torch.Generator().manual_seed(1))
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=50)

@@ -8,9 +8,7 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,183 +17,33 @@ from torch import Tensor
 
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.families import base
-from ar_models.families.base import AutoregressiveModel, ancestral_sample
-from ar_models.families.registry import MODELS
-from ar_models.variables import Variable, binary_variables
-
-SMALL: dict[str, dict[str, Any]] = {
-    "eonade": {"hidden": 40, "layers": 1, "components": 3, "embedding": 4},
-    "fvsbn": {"components": 3, "embedding": 4},
-    "independent": {"components": 3, "embedding": 4},
-    "made": {"hidden": 40, "components": 3, "embedding": 4, "direct": True},
-    "nade": {"hidden": 40, "components": 3, "embedding": 4, "rescale": True},
-    "pixelcnn": {"hidden": 8, "layers": 3, "kernel": 3, "embedding": 4},
-    "rnn": {"hidden": 16, "layers": 2, "components": 3, "embedding": 4},
-    "transformer": {
-        "hidden": 16,
-        "layers": 2,
-        "heads": 2,
-        "components": 3,
-        "embedding": 4,
-    },
-    "vae": {
-        "latent": 3,
-        "hidden": 40,
-        "samples": 16,
-        "components": 3,
-        "embedding": 4,
-    },
-}
-"""Arguments with which each family is small enough to test."""
-
-DEAF = {"independent"}
-"""Families whose conditionals see nothing."""
-
-ONE_ORDERING = {"independent", "pixelcnn", "vae"}
-"""Families without orderings."""
-
-IMAGES = {"pixelcnn"}
-"""Families for variables that are alike."""
-
-BOUNDS = {family for family, model in MODELS.items() if model.is_bound}
-"""Families that bound the density of a row, and have no chain rule."""
-
-MIXED = (
-    Variable("a", "binary", 0, size=2, frequencies=(0.6, 0.4)),
-    Variable("b.state", "categorical", 1, size=3, frequencies=(0.5, 0.3, 0.2)),
-    Variable(
-        "b",
-        "integer",
-        1,
-        parent=1,
-        location=2.0,
-        scale=2.0,
-        lower=0.0,
-        atoms=(0.0, 3.0),
-        frequencies=(0.2, 0.2, 0.6),
-        knots=(0.0, 1.0, 2.0, 4.0, 9.0),
-    ),
-    Variable("c", "categorical", 2, size=4),
-    Variable("d", "real", 3, location=1.0, scale=3.0, knots=(-5.0, 0.0, 1.0, 2.0, 6.0)),
-    Variable("e", "categorical", 4, size=70),
-    Variable("f.state", "categorical", 5, size=2),
-    Variable("f", "real", 5, parent=6, parent_code=1),
-    Variable("g", "integer", 6, scale=5.0),
+from ar_models.families.base import ancestral_sample
+from ar_models.families.registry import MODELS, build
+from ar_models.variables import Variable
+from tests.support.models import (
+    CODES,
+    DEAF,
+    DISCRETE,
+    KINDS,
+    LEARNED,
+    MIXED,
+    every_case,
+    every_exact_case,
+    every_exact_family,
+    every_exact_kind_of_case,
+    every_family,
+    every_kind_of_case,
+    every_kind_of_family,
+    every_vector,
+    observations,
+    random_model,
+    seeded,
 )
-
-DISCRETE = (
-    Variable("a", "binary", 0, size=2),
-    Variable("b.state", "categorical", 1, size=3),
-    Variable("b", "integer", 1, parent=1, lower=0.0, upper=4.0, atoms=(2.0,)),
-    Variable("c", "categorical", 2, size=4),
-)
-
-CODES = (
-    Variable("a", "binary", 0, size=2),
-    Variable("b", "categorical", 1, size=4),
-    Variable("c", "categorical", 2, size=9),
-)
-
-KINDS = {"binary": binary_variables(6), "mixed": MIXED}
-ALIKE = {"binary"}
-
-ORDERINGS: dict[str, dict[str, Any]] = {
-    "natural": {"ordering": "natural", "orderings": 1},
-    "random": {"ordering": "random", "orderings": 3, "seed": 1},
-}
-
-CASES = [
-    (family, ordering)
-    for family, ordering in itertools.product(MODELS, ORDERINGS)
-    if ordering == "natural" or family not in ONE_ORDERING
-]
-
-
-def every(names: str, cases: Iterable[tuple[str, ...]]) -> pytest.MarkDecorator:
-    """Runs a test on the cases, but on those alone that their family can take.
-
-    A case begins with the family and ends with the kind of variables, where the test is
-    for every kind; the others are about rows of a table.
-    """
-    return pytest.mark.parametrize(
-        names.split(),
-        [
-            pytest.param(*case, id="-".join(case))
-            for case in cases
-            if case[0] not in IMAGES or case[-1] in ALIKE
-        ],
-    )
-
-
-FAMILIES = [(family,) for family in MODELS]
-LEARNED = [
-    (family, kind)
-    for family, kind in itertools.product(MODELS, KINDS)
-    if family not in IMAGES or kind in ALIKE
-]
-KINDS_OF_FAMILIES = list(itertools.product(MODELS, KINDS))
-KINDS_OF_CASES = [(*case, kind) for case in CASES for kind in KINDS]
-
-
-def exact(cases: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The cases of families with a chain rule."""
-    return [case for case in cases if case[0] not in BOUNDS]
-
-
-every_family = every("family", FAMILIES)
-every_exact_family = every("family", exact(FAMILIES))
-every_case = every("family ordering", CASES)
-every_exact_case = every("family ordering", exact(CASES))
-every_kind_of_family = every("family kind", KINDS_OF_FAMILIES)
-every_kind_of_case = every("family ordering kind", KINDS_OF_CASES)
-every_exact_kind_of_case = every("family ordering kind", exact(KINDS_OF_CASES))
-
-
-def build(
-    family: str,
-    variables: tuple[Variable, ...],
-    ordering: str = "natural",
-    seed: int = 0,
-) -> AutoregressiveModel:
-    """A model with weights drawn at random: zeros pass anything."""
-    torch.manual_seed(seed)
-    settings = dict(SMALL[family])
-    if family in IMAGES:
-        height = 2 - len(variables) % 2
-        settings |= {"height": height, "width": len(variables) // height}
-    if family not in ONE_ORDERING:
-        settings |= ORDERINGS[ordering]
-    model = MODELS[family](variables, **settings)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            wide = parameter.dim() > 1
-            scale = 1.5 / math.sqrt(parameter.shape[-1]) if wide else 0.5
-            parameter.copy_(torch.randn_like(parameter) * scale)
-    return model.eval()
-
-
-def seeded(seed: int) -> torch.Generator:
-    """A generator of random numbers."""
-    return torch.Generator().manual_seed(seed)
-
-
-def every_vector() -> Tensor:
-    """All values that `DISCRETE` can take, (count, 4)."""
-    rows = itertools.product(range(2), range(3), [*range(5), math.nan], range(4))
-    # `b` is absent exactly where its state is not 0.
-    return torch.tensor([row for row in rows if (row[1] != 0) == math.isnan(row[2])])
-
-
-def observations(model: AutoregressiveModel, count: int, seed: int = 0) -> Tensor:
-    """Samples, of which a tenth of the always present values are made absent."""
-    generator = torch.Generator().manual_seed(seed)
-    x = model.sample(count, generator=generator)
-    return x.masked_fill(torch.rand(x.shape, generator=generator) < 0.1, math.nan)
 
 
 @every_exact_case
 def test_probabilities_sum_to_one(family: str, ordering: str) -> None:
-    model = build(family, DISCRETE, ordering)
+    model = random_model(family, DISCRETE, ordering)
 
     total = model.log_prob(every_vector()).logsumexp(0)
 
@@ -208,7 +56,7 @@ def test_densities_integrate_to_one(family: str, ordering: str) -> None:
         Variable("a", "real", 0, location=3.0, scale=2.0),
         Variable("b", "integer", 1, lower=-1.0, upper=1.0),
     )
-    model = build(family, variables, ordering).double()
+    model = random_model(family, variables, ordering).double()
     # A grid fine at the origin, where narrow components stand, and far at its ends.
     t = torch.linspace(-12, 12, 48_001, dtype=torch.float64)
     grid, width = t.sinh(), t.cosh() * 0.0005
@@ -226,7 +74,7 @@ def test_densities_integrate_to_one(family: str, ordering: str) -> None:
 def test_a_conditional_sees_only_the_past(
     family: str, ordering: str, kind: str
 ) -> None:
-    model = build(family, KINDS[kind], ordering)
+    model = random_model(family, KINDS[kind], ordering)
     x, other = observations(model, 64), observations(model, 64, seed=1)
     for which in range(model.orderings):
         before = model.conditionals(x, which)
@@ -246,7 +94,7 @@ def test_a_conditional_sees_all_of_the_past(
 ) -> None:
     if family in DEAF:
         pytest.skip("conditions on nothing")
-    model = build(family, KINDS[kind], ordering)
+    model = random_model(family, KINDS[kind], ordering)
     x, other = observations(model, 256), observations(model, 256, seed=1)
     for which in range(model.orderings):
         before = model.conditionals(x, which)
@@ -265,7 +113,7 @@ def test_sample_frequencies_follow_the_probabilities(
     family: str, ordering: str
 ) -> None:
     # Chi-square with at most 55 degrees of freedom: above 130 with odds of 1e-7.
-    model = build(family, DISCRETE, ordering)
+    model = random_model(family, DISCRETE, ordering)
     count = 20_000
     samples = model.sample(count, generator=torch.Generator().manual_seed(0))
     vectors = every_vector()
@@ -286,7 +134,7 @@ def test_tempered_samples_follow_tempered_conditionals(
     family: str, ordering: str
 ) -> None:
     # Chi-square with at most 71 degrees of freedom: above 160 with odds of 1e-8.
-    model = build(family, CODES, ordering)
+    model = random_model(family, CODES, ordering)
     sampling = SamplingParams(temperature=0.6, top_p=0.85)
     vectors = torch.cartesian_prod(*(torch.arange(v.size) for v in CODES)).float()
     count = 10_000
@@ -329,7 +177,7 @@ def test_samples_of_numbers_follow_their_cdf(family: str, ordering: str) -> None
         Variable("a", "real", 0, location=3.0, scale=2.0),
         Variable("b", "real", 1),
     )
-    model = build(family, variables, ordering)
+    model = random_model(family, variables, ordering)
     count = 4000
     noise = torch.rand(count, 2, 2, generator=torch.Generator().manual_seed(0))
     for which in range(model.orderings):
@@ -341,7 +189,7 @@ def test_samples_of_numbers_follow_their_cdf(family: str, ordering: str) -> None
 
 @every_kind_of_case
 def test_every_parameter_gets_a_gradient(family: str, ordering: str, kind: str) -> None:
-    model = build(family, KINDS[kind], ordering)
+    model = random_model(family, KINDS[kind], ordering)
     x = observations(model, 256)
     model.train()
     for _ in range(model.orderings):
@@ -356,12 +204,12 @@ def test_every_parameter_gets_a_gradient(family: str, ordering: str, kind: str) 
 def test_config_and_weights_rebuild_the_model(
     family: str, ordering: str, kind: str
 ) -> None:
-    model = build(family, KINDS[kind], ordering)
+    model = random_model(family, KINDS[kind], ordering)
     x = observations(model, 64)
     variables = [Variable.from_dict(v.to_dict()) for v in model.variables]
     config = json.loads(json.dumps(model.config()))
 
-    again = MODELS[family](variables, **config)
+    again = build(family, variables, **config)
     again.load_state_dict(model.state_dict())
 
     assert torch.equal(again.eval().log_prob(x), model.log_prob(x))
@@ -371,7 +219,7 @@ def test_config_and_weights_rebuild_the_model(
 def test_a_row_does_not_depend_on_its_batch(
     family: str, ordering: str, kind: str
 ) -> None:
-    model = build(family, KINDS[kind], ordering)
+    model = random_model(family, KINDS[kind], ordering)
     x = observations(model, 33)
 
     alone = torch.cat([model.log_prob(row) for row in x.split(1)])
@@ -381,7 +229,7 @@ def test_a_row_does_not_depend_on_its_batch(
 
 @every_kind_of_case
 def test_shares_of_variables_add_up(family: str, ordering: str, kind: str) -> None:
-    model = build(family, KINDS[kind], ordering)
+    model = random_model(family, KINDS[kind], ordering)
     x = observations(model, 64)
 
     shares = model.variable_log_prob(x)
@@ -393,7 +241,7 @@ def test_shares_of_variables_add_up(family: str, ordering: str, kind: str) -> No
 
 @every_exact_kind_of_case
 def test_draws_equal_the_plain_sampler(family: str, ordering: str, kind: str) -> None:
-    model = build(family, KINDS[kind], ordering).double()
+    model = random_model(family, KINDS[kind], ordering).double()
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(200, model.dim, 2, generator=generator, dtype=torch.float64)
     for which in range(model.orderings):
@@ -413,7 +261,7 @@ def test_draws_equal_the_plain_sampler(family: str, ordering: str, kind: str) ->
 
 @every_kind_of_family
 def test_equal_generators_give_equal_samples(family: str, kind: str) -> None:
-    model = build(family, KINDS[kind])
+    model = random_model(family, KINDS[kind])
 
     one, other = (
         model.sample(100, generator=torch.Generator().manual_seed(3)) for _ in "12"
@@ -425,7 +273,7 @@ def test_equal_generators_give_equal_samples(family: str, kind: str) -> None:
 
 @every_family
 def test_children_are_absent_where_their_parent_says_so(family: str) -> None:
-    model = build(family, MIXED)
+    model = random_model(family, MIXED)
 
     x = model.sample(500, generator=torch.Generator().manual_seed(0))
 
@@ -437,7 +285,7 @@ def test_children_are_absent_where_their_parent_says_so(family: str) -> None:
 @every_kind_of_family
 def test_one_and_two_variables_suffice(family: str, kind: str) -> None:
     for variables in ((KINDS[kind][0],), KINDS[kind][3:5], KINDS[kind][4:5]):
-        model = build(family, variables)
+        model = random_model(family, variables)
         x = model.sample(5, generator=torch.Generator().manual_seed(0))
         assert x.shape == (5, len(variables))
         assert bool(model.log_prob(x).isfinite().all())
@@ -455,7 +303,7 @@ def test_two_workers_give_the_gradient_of_one(tmp_path: Path) -> None:
     found = load_file(files[1])
 
     for family, kind in LEARNED:
-        model = build(family, KINDS[kind])
+        model = random_model(family, KINDS[kind])
         x = observations(model, gradients.ROWS)
         whole = gradients.gradients(model, x)
         assert whole
@@ -468,7 +316,7 @@ def test_two_workers_give_the_gradient_of_one(tmp_path: Path) -> None:
 @every_kind_of_family
 def test_bf16_changes_the_log_probability_little(family: str, kind: str) -> None:
     # bf16 keeps 8 bits: parameters of size 3 are moved by about 0.01 each.
-    model = build(family, KINDS[kind])
+    model = random_model(family, KINDS[kind])
     x = observations(model, 256)
 
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -482,7 +330,7 @@ def test_bf16_changes_the_log_probability_little(family: str, kind: str) -> None
 
 @every_kind_of_family
 def test_draws_in_bf16_are_nearly_those_in_fp32(family: str, kind: str) -> None:
-    model = build(family, KINDS[kind])
+    model = random_model(family, KINDS[kind])
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(512, model.noise_dim, 2, generator=generator)
 
@@ -498,7 +346,7 @@ def test_draws_in_bf16_are_nearly_those_in_fp32(family: str, kind: str) -> None:
 
 @every_case
 def test_extreme_values_leave_gradients_finite(family: str, ordering: str) -> None:
-    model = build(family, MIXED, ordering).train()
+    model = random_model(family, MIXED, ordering).train()
     nan = math.nan
     x = torch.tensor(
         [
@@ -517,7 +365,7 @@ def test_extreme_values_leave_gradients_finite(family: str, ordering: str) -> No
 
 @every_exact_family
 def test_given_variables_are_kept(family: str) -> None:
-    model = build(family, MIXED)
+    model = random_model(family, MIXED)
     given = torch.full((100, model.dim), math.nan)
     given[:, 0] = 1
     given[:, 1] = torch.arange(100) % 3
@@ -533,7 +381,7 @@ def test_completions_follow_the_mean_over_orderings_that_fit() -> None:
     torch.manual_seed(0)
     sequences = [[0, 1, 2, 3], [1, 0, 3, 2], [1, 2, 0, 3]]
     codes = (*CODES, Variable("d", "categorical", 3, size=5))
-    model = MODELS["made"](codes, hidden=40, orderings=3, ordering=sequences).eval()
+    model = build("made", codes, hidden=40, orderings=3, ordering=sequences).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.4)
@@ -561,7 +409,7 @@ def test_completions_follow_the_mean_over_orderings_that_fit() -> None:
 def test_given_variables_must_come_first(family: str) -> None:
     if MODELS[family].order_agnostic:
         pytest.skip("takes any")
-    model = build(family, MIXED)
+    model = random_model(family, MIXED)
     given = torch.full((4, model.dim), math.nan)
     given[2, 3] = 1
 
@@ -570,7 +418,7 @@ def test_given_variables_must_come_first(family: str) -> None:
 
 
 def test_training_takes_the_orderings_in_turn() -> None:
-    model = build("made", MIXED, "random")
+    model = random_model("made", MIXED, "random")
     x = observations(model, 16)
     each = [model.conditionals(x, k).log_prob(x).sum(-1) for k in range(3)]
 
@@ -582,7 +430,7 @@ def test_training_takes_the_orderings_in_turn() -> None:
 
 
 def test_several_orderings_are_averaged() -> None:
-    model = build("made", MIXED, "random")
+    model = random_model("made", MIXED, "random")
     x = observations(model, 16)
 
     each = [model.conditionals(x, k).log_prob(x).sum(-1).exp() for k in range(3)]
@@ -594,7 +442,7 @@ def test_rows_beyond_the_first_block_are_checked_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(base, "SAMPLE_ROWS", 8)
-    model = build("made", MIXED, "random")
+    model = random_model("made", MIXED, "random")
     first = model.ordering(1)[:2]
     given = torch.full((20, model.dim), math.nan)
     given[:, first] = model.sample(20)[:, first]
@@ -614,7 +462,7 @@ def test_surprisals_of_samples_are_the_entropy_on_average(
     family: str, ordering: str
 ) -> None:
     # Each mean is off by more than 6 standard errors with odds of about 1e-9.
-    model = build(family, MIXED, ordering)
+    model = random_model(family, MIXED, ordering)
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(4000, model.dim, 2, generator=generator)
     for which in range(model.orderings):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
-from ar_models.families import made
+from ar_models.families import made_sampling
 from ar_models.families.base import ancestral_sample
 from ar_models.families.made import MADE
 from ar_models.kernels.compiled import jit
@@ -51,7 +51,9 @@ def randomized(model: MADE) -> MADE:
     ],
 )
 def test_draws_equal_the_plain_sampler(settings: dict[str, Any]) -> None:
-    model = randomized(MADE(MIXED, components=3, embedding=4, **settings)).double()
+    model = randomized(
+        MADE(MIXED, MADE.Settings(components=3, embedding=4, **settings))
+    ).double()
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(50, model.dim, 2, generator=generator, dtype=torch.float64)
     given = torch.full((50, model.dim), math.nan, dtype=torch.float64)
@@ -75,17 +77,17 @@ def test_draws_equal_the_plain_sampler(settings: dict[str, Any]) -> None:
 def test_the_compiled_loop_draws_what_the_plain_sampler_draws(
     settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(made, "COMPILED", 0)
-    monkeypatch.setattr(made, "TOGETHER", 300)
+    monkeypatch.setattr(made_sampling, "MIN_COMPILED_VALUES", 0)
+    monkeypatch.setattr(made_sampling, "COMPILED_ROWS", 300)
     drawn_by_loop = []
-    loop = made.sample_block
+    loop = made_sampling.sample_block
 
     def counted(*arguments: Any) -> None:
         drawn_by_loop.append(arguments[-1])
         loop(*arguments)
 
-    monkeypatch.setattr(made, "sample_block", counted)
-    model = randomized(MADE(binary_variables(40), **settings))
+    monkeypatch.setattr(made_sampling, "sample_block", counted)
+    model = randomized(MADE(binary_variables(40), MADE.Settings(**settings)))
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(700, 40, 2, generator=generator)
     noise[0, :, 0] = 0
@@ -113,7 +115,9 @@ def test_code_that_has_no_place_on_disk_is_compiled_all_the_same() -> None:
 
 
 def test_each_mask_is_a_density_that_sees_no_future() -> None:
-    model = randomized(MADE(binary_variables(6), hidden=40, masks=3, direct=True))
+    model = randomized(
+        MADE(binary_variables(6), MADE.Settings(hidden=40, masks=3, direct=True))
+    )
     events = torch.tensor(list(itertools.product((0.0, 1.0), repeat=6)))
 
     with torch.no_grad():
@@ -129,7 +133,7 @@ def test_each_mask_is_a_density_that_sees_no_future() -> None:
     assert not torch.equal(each[0], each[1])
     together = torch.stack(each).sum(-1).logsumexp(0) - math.log(3)
     torch.testing.assert_close(mean, together)
-    rebuilt = MADE(binary_variables(6), **model.config())
+    rebuilt = MADE(binary_variables(6), MADE.Settings(**model.config()))
     rebuilt.load_state_dict(model.state_dict())
     torch.testing.assert_close(rebuilt.eval().log_prob(events), mean)
 
@@ -140,7 +144,7 @@ def test_a_new_model_is_near_the_marginals() -> None:
         Variable("a", "categorical", 0, size=3, frequencies=frequencies),
         Variable("b", "binary", 1, size=2, frequencies=(0.9, 0.1)),
     )
-    model = MADE(variables, hidden=64)
+    model = MADE(variables, MADE.Settings(hidden=64))
     x = torch.tensor([[k, 1.0] for k in range(3)])
 
     expected = torch.tensor(frequencies).log() + math.log(0.1)
@@ -149,8 +153,8 @@ def test_a_new_model_is_near_the_marginals() -> None:
 
 
 def test_kept_masked_weights_follow_every_change() -> None:
-    model = randomized(MADE(binary_variables(5), hidden=30))
-    other = randomized(MADE(binary_variables(5), hidden=30))
+    model = randomized(MADE(binary_variables(5), MADE.Settings(hidden=30)))
+    other = randomized(MADE(binary_variables(5), MADE.Settings(hidden=30)))
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.mul_(0.5)
@@ -184,7 +188,9 @@ def test_kept_masked_weights_follow_every_change() -> None:
 def test_without_most_zeros_the_products_are_the_same(
     blocks: int, ordering: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = randomized(MADE(MIXED, hidden=50, direct=True, ordering=ordering))
+    model = randomized(
+        MADE(MIXED, MADE.Settings(hidden=50, direct=True, ordering=ordering))
+    )
     x = model.sample(20)
     dense = model.log_prob(x)
     monkeypatch.setattr(masked_linear, "MIN_BLOCKED_WEIGHTS", 1)
@@ -200,7 +206,7 @@ def test_products_without_zeros_are_in_the_type_of_an_autocast(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(masked_linear, "MIN_BLOCKED_WEIGHTS", 1)
-    model = randomized(MADE(MIXED, hidden=50)).eval()
+    model = randomized(MADE(MIXED, MADE.Settings(hidden=50))).eval()
     x = model.sample(20)
 
     def parameters(rough: bool) -> torch.Tensor:
@@ -235,7 +241,7 @@ def degrees_of(model: MADE) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_a_pickled_model_computes_the_same() -> None:
-    model = randomized(MADE(MIXED, hidden=50))
+    model = randomized(MADE(MIXED, MADE.Settings(hidden=50)))
     x = model.sample(20)
     with torch.inference_mode():
         expected = model.log_prob(x)
@@ -246,7 +252,7 @@ def test_a_pickled_model_computes_the_same() -> None:
 
 
 def test_gradients_flow_after_inference() -> None:
-    model = randomized(MADE(binary_variables(5), hidden=30))
+    model = randomized(MADE(binary_variables(5), MADE.Settings(hidden=30)))
     with torch.inference_mode():
         x = model.sample(20)
         model.log_prob(x)
@@ -260,7 +266,7 @@ def test_gradients_flow_after_inference() -> None:
 
 
 def test_dropout_acts_in_train_mode_only() -> None:
-    model = randomized(MADE(binary_variables(5), hidden=30, dropout=0.5))
+    model = randomized(MADE(binary_variables(5), MADE.Settings(hidden=30, dropout=0.5)))
     x = model.sample(20)
 
     assert torch.equal(model.log_prob(x), model.log_prob(x))
@@ -271,22 +277,24 @@ def test_dropout_acts_in_train_mode_only() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hidden": 0}, "hidden and layers must be at least 1"),
-        ({"orderings": 0}, "orderings must be at least 1"),
         ({"orderings": 2}, "'natural' is one ordering"),
         ({"ordering": "shuffled"}, "'natural', 'random' or sequences"),
         ({"ordering": [[0, 1, 1]]}, "each group of \\[0, 1, 2\\] once"),
-        ({"ordering": [[0, 1, 2]], "orderings": 2}, "2 orderings are needed"),
+        (
+            {"ordering": [[0, 1, 2]], "orderings": 2},
+            "orderings is 2, but ordering has 1",
+        ),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        MADE(binary_variables(3), **settings)
+        MADE(binary_variables(3), MADE.Settings(**settings))
 
 
 def test_given_variables_choose_a_fitting_ordering() -> None:
     model = MADE(
-        binary_variables(3), hidden=30, ordering=[[0, 1, 2], [2, 1, 0]], orderings=2
+        binary_variables(3),
+        MADE.Settings(hidden=30, ordering=[[0, 1, 2], [2, 1, 0]], orderings=2),
     )
     given = torch.full((50, 3), math.nan)
     given[:, 2] = 1
@@ -300,7 +308,7 @@ def test_given_variables_choose_a_fitting_ordering() -> None:
 
 
 def test_a_group_stays_together_in_every_ordering() -> None:
-    model = MADE(MIXED, hidden=30, ordering="random", orderings=5)
+    model = MADE(MIXED, MADE.Settings(hidden=30, ordering="random", orderings=5))
 
     for which in range(5):
         order = model.ordering(which).tolist()

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from ar_models.families.base import ancestral_sample
 from ar_models.families.nade import NADE
 from ar_models.layers.nade_scan import Activation, ScanPlan, make_scan_plan, scan
-from ar_models.variables import Variable, binary_variables
+from ar_models.variables import binary_variables
 
 WIDTHS = (1, 2, 1, 1, 3, 3)
 """Features of each of six variables, …"""
@@ -40,7 +40,7 @@ def arguments(*sizes: tuple[int, ...]) -> list[Tensor]:
 
 
 def test_three_binary_variables_by_hand() -> None:
-    model = NADE(binary_variables(3), hidden=2, activation="sigmoid")
+    model = NADE(binary_variables(3), NADE.Settings(hidden=2, activation="sigmoid"))
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[1.0, -2.0], [0.5, 3.0], [7.0, 7.0]]))
         model.bias.copy_(torch.tensor([0.1, -0.1]))
@@ -69,24 +69,6 @@ def test_three_binary_variables_by_hand() -> None:
     assert log_prob.item() == pytest.approx(by_hand, abs=1e-6)
 
 
-def test_a_scaled_real_variable_by_hand() -> None:
-    variables = [Variable("a", "real", 0), Variable("b", "real", 1)]
-    model = NADE(variables, hidden=1, rescale=True, components=1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-        assert model.scale is not None
-        model.scale.copy_(torch.tensor([1.0, 0.5]))
-        model.weight[0] = 2.0
-        location = (model.layout.variable_index == 1).nonzero()[1]
-        model.head_weight[location] = 3.0
-
-    mean = model.conditionals(torch.tensor([[1.5, 0.0]])).quantile(0.5)[0, 1]
-
-    # ReLU of 0.5 x 2 x 1.5, times 3.
-    assert mean.item() == pytest.approx(4.5, abs=1e-4)
-
-
 def test_blocks_hold_positions_of_equal_width_and_few_features() -> None:
     blocks = plan(positions=3, features=4).blocks
 
@@ -101,25 +83,21 @@ def test_blocks_hold_positions_of_equal_width_and_few_features() -> None:
 
 @pytest.mark.parametrize("positions", [1, 6])
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
-@pytest.mark.parametrize("extras", [False, True])
+@pytest.mark.parametrize("dropout", [False, True])
 def test_gradients_are_those_of_finite_differences(
-    positions: int, activation: Activation, extras: bool
+    positions: int, activation: Activation, dropout: bool
 ) -> None:
-    features, weight, bias, heads, scale = arguments(
-        (3, 11), (11, 4), (4,), (12, 4), (6,)
-    )
+    tensors = arguments((3, 11), (11, 4), (4,), (12, 4))
     keep = torch.tensor([1.5, 0.0, 1.5, 1.5], dtype=torch.float64).expand(3, -1)
 
     def of(*tensors: Tensor) -> Tensor:
         return scan(
-            *tensors[:4],
+            *tensors,
             plan(positions),
             activation=activation,
-            scale=tensors[4] if extras else None,
-            keep=keep if extras else None,
+            keep=keep if dropout else None,
         )
 
-    tensors = (features, weight, bias, heads, *([scale] if extras else []))
     assert torch.autograd.gradcheck(of, tensors)
 
 
@@ -150,7 +128,7 @@ def test_running_equals_holding_all_hidden_vectors(positions: int) -> None:
 
 def test_no_pass_holds_all_hidden_vectors() -> None:
     dim, hidden, batch = 400, 256, 256
-    model = NADE(binary_variables(dim), hidden=hidden)
+    model = NADE(binary_variables(dim), NADE.Settings(hidden=hidden))
     x = (torch.rand(batch, dim) < 0.3).float()
     saved = 0
 
@@ -168,7 +146,8 @@ def test_no_pass_holds_all_hidden_vectors() -> None:
 def test_drawing_with_the_running_sum_is_drawing_plainly() -> None:
     torch.manual_seed(0)
     model = NADE(
-        binary_variables(50), hidden=30, activation="sigmoid", rescale=True
+        binary_variables(50),
+        NADE.Settings(hidden=30, activation="sigmoid"),
     ).double()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
@@ -183,22 +162,10 @@ def test_drawing_with_the_running_sum_is_drawing_plainly() -> None:
 
 def test_dropout_leaves_units_out_only_in_training() -> None:
     torch.manual_seed(0)
-    model = NADE(binary_variables(6), hidden=40, dropout=0.5)
+    model = NADE(binary_variables(6), NADE.Settings(hidden=40, dropout=0.5))
     torch.nn.init.normal_(model.head_weight)
     x = torch.ones(5, 6)
 
     assert not model(x).equal(model(x))
     model.eval()
     assert model(x).equal(model(x))
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"hidden": 0}, "hidden must be at least 1, got 0"),
-        ({"activation": "tanh"}, "must be 'relu' or 'sigmoid', got 'tanh'"),
-    ],
-)
-def test_wrong_arguments_are_named(wrong: dict[str, int | str], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        NADE(binary_variables(2), **wrong)  # type: ignore[arg-type] # it is wrong

@@ -1,106 +1,53 @@
-"""The families' names, arguments and configurations agree."""
-
-import inspect
-import json
-from pathlib import Path
-from typing import Any, get_args
+"""Families by name, and the models that are built from a name."""
 
 import pytest
+import torch
 
-from ar_models.families.base import AutoregressiveModel
-from ar_models.families.registry import MODELS
+from ar_models.families.ensemble import Ensemble
+from ar_models.families.registry import MODELS, build, family_name
+from ar_models.families.settings import SETTINGS
 from ar_models.variables import binary_variables
-from tasks.config.load import load
-from tasks.config.model import ModelConfig
-from tasks.config.root import Config
-from tasks.config.section import Section
 
-SECTIONS: dict[str, type[Section]] = {
-    tag.tag: section
-    for section, tag in (
-        get_args(member) for member in get_args(get_args(ModelConfig)[0])
-    )
-}
-OF_DATA = {"pixelcnn": {"height": 1, "width": 3, "channels": 1}}
-"""Arguments that are no settings, since the data say them: of three variables."""
-CONFIGURED = pytest.mark.parametrize("family", SECTIONS)
+IMAGE = {"pixelcnn": {"height": 1, "width": 3}}
+"""Settings that the data determine, for three variables."""
+
+every_family = pytest.mark.parametrize("family", MODELS)
 
 
-def arguments(family: type[AutoregressiveModel]) -> dict[str, inspect.Parameter]:
-    """A constructor's keyword arguments."""
-    parameters = inspect.signature(family).parameters
-    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+def test_every_family_has_the_settings_of_its_name() -> None:
+    assert {name: model.Settings for name, model in MODELS.items()} == SETTINGS
 
 
-def image_config(tmp_path: Path, model: str) -> Config:
-    """A configuration of images with that line for `model`."""
-    path = tmp_path / "config.yaml"
-    images = "{x*: {height: 1, width: 3}}"
-    path.write_text(f"name: a\ndata: {{path: x, images: {images}}}\n{model}\n")
-    return load(path)
-
-
-def test_every_family_but_the_baseline_can_be_configured() -> None:
-    assert set(SECTIONS) == set(MODELS) - {"independent"}
-
-
-@CONFIGURED
-def test_a_section_has_the_keys_of_the_constructor(family: str) -> None:
-    keys = set(SECTIONS[family].model_fields) - {"family", "ensemble"}
-    assert keys == set(arguments(MODELS[family])) - set(OF_DATA.get(family, {}))
-
-
-@CONFIGURED
-def test_a_model_is_built_from_a_section_and_rebuilt_from_its_config(
+@every_family
+def test_a_model_is_built_from_its_name_and_rebuilt_from_its_config(
     family: str,
 ) -> None:
-    section = SECTIONS[family]()
-    settings = section.model_dump(mode="json", exclude={"family", "ensemble"})
-    settings |= OF_DATA.get(family, {})
-    model = MODELS[family](binary_variables(3), **settings)
-    assert model.config() == settings
-    again = MODELS[family](binary_variables(3), **model.config())
+    model = build(family, binary_variables(3), **IMAGE.get(family, {}))
+    assert family_name(model) == family
+
+    again = build(family, binary_variables(3), **model.config())
+
+    assert again.settings == model.settings
     again.load_state_dict(model.state_dict())
 
 
-@CONFIGURED
-def test_the_family_picks_the_section(family: str, tmp_path: Path) -> None:
-    keys = json.dumps({"family": family})
-    loaded = image_config(tmp_path, f"model: {keys}")
-    assert type(loaded.model) is SECTIONS[family]
-    again = Config.model_validate_json(loaded.model_dump_json())
-    assert again == loaded
+def test_an_ensemble_has_a_seed_per_member() -> None:
+    model = build("made", binary_variables(3), ensemble=3, seed=5, hidden=4)
+    assert isinstance(model, Ensemble)
+    seeds = [model.member(k)[0].config()["seed"] for k in range(3)]
+    assert seeds == [5, 6, 7]
+    assert family_name(model) == "made"
 
 
-@pytest.mark.parametrize("model", ["", "model: {}", "model: {hidden: 7}"])
-def test_the_family_is_made_if_none_is_given(model: str, tmp_path: Path) -> None:
-    assert image_config(tmp_path, model).model.family == "made"
+def test_equal_seeds_of_torch_give_equal_weights() -> None:
+    models = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        models.append(build("nade", binary_variables(3), hidden=4))
+    weights = [torch.cat([p.flatten() for p in m.parameters()]) for m in models]
+    assert torch.equal(*weights)
 
 
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        ("{family: nada}", r"model\.family: should be one of 'made', .*, got 'nada'"),
-        ("3", "model: should be a mapping with a family, got 3"),
-        ("{hidden: 0}", r"model\.hidden: input should be greater than 0, got 0"),
-        ("{family: fvsbn, hidden: 3}", r"model\.hidden: unknown key"),
-        ("{family: pixelcnn, width: 3}", r"model\.width: unknown key"),
-    ],
-)
-def test_a_mistake_is_named(model: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=message):
-        image_config(tmp_path, f"model: {model}")
-
-
-def test_pixelcnn_wants_to_know_where_the_pixels_are(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text("name: a\ndata: {path: x}\nmodel: {family: pixelcnn}\n")
-    with pytest.raises(ValueError, match=r"pixelcnn is for one image per row; name"):
-        load(path)
-
-
-def test_the_schema_shows_every_family() -> None:
-    schema: dict[str, Any] = Config.model_json_schema()
-    shown = schema["properties"]["model"]["oneOf"]
-    names = {schema["$defs"][one["$ref"].split("/")[-1]]["title"] for one in shown}
-    assert names == {section.__name__ for section in SECTIONS.values()}
+def test_an_unknown_setting_is_named() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'kernels'"):
+        build("made", binary_variables(3), kernels=3)

@@ -3,19 +3,14 @@
 import pytest
 import torch
 
-from tests.ar_models.families.test_laws import (
-    KINDS,
-    build,
-    every_kind_of_family,
-    seeded,
-)
+from tests.support.models import KINDS, every_kind_of_family, random_model, seeded
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
 @every_kind_of_family
 def test_a_cuda_graph_draws_what_the_operations_draw(family: str, kind: str) -> None:
-    model = build(family, KINDS[kind]).to("cuda")
+    model = random_model(family, KINDS[kind]).to("cuda")
     noises = torch.rand(5, 64, model.noise_dim, 2, generator=seeded(0)).to("cuda")
 
     for noise in noises:  # the second and later ones come from the recording

@@ -2,72 +2,26 @@
 
 import itertools
 import math
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from ar_models.families.base import AutoregressiveModel, ancestral_sample
-from ar_models.families.registry import MODELS
+from ar_models.families.registry import build
 from ar_models.layers.sequence_tokens import group_order, split_list_variables
 from ar_models.variables import Variable
-
-SMALL: dict[str, dict[str, Any]] = {
-    "rnn": {"hidden": 12, "layers": 2},
-    "transformer": {"hidden": 12, "layers": 2, "heads": 2},
-}
-
-
-def sequence(
-    places: int, place: tuple[Variable, ...], *, shortest: int = 0
-) -> tuple[Variable, ...]:
-    """A column `a`, and one of lists: a length, then `place` so many times."""
-    length = Variable(
-        "s.length", "integer", 0, lower=float(shortest), upper=float(places)
-    )
-    variables = [length]
-    for k in range(places):
-        first = len(variables)
-        for v in place:
-            chained = {"parent": 0, "parent_code": k + 1, "at_least": True}
-            if v.parent is not None:
-                chained = {"parent": first + v.parent, "parent_code": v.parent_code}
-            own = {**v.to_dict(), **chained, "name": f"s[{k}].{v.name}", "place": k}
-            variables.append(Variable.from_dict(own))
-    return (*variables, Variable("a", "binary", 1, size=2))
-
-
-LETTER = (Variable("letter", "categorical", 0, size=3),)
-NOTES = (
-    Variable("one", "binary", 0, size=2),
-    Variable("state", "categorical", 0, size=2),
-    Variable("two", "categorical", 0, size=3, parent=1),
+from tests.support.models import (
+    SEQUENCE_KINDS,
+    SMALL_SEQUENCE_MODELS,
+    random_sequence_model,
 )
-KINDS = {
-    "letters": sequence(3, LETTER),
-    "notes": sequence(2, NOTES),
-    "fixed": tuple(
-        Variable(f"s[{k}]", "categorical", 0, size=3, place=k) for k in range(4)
-    ),
-}
+
 CASES = [
     pytest.param(family, kind, id=f"{family}-{kind}")
-    for family, kind in itertools.product(SMALL, KINDS)
+    for family, kind in itertools.product(SMALL_SEQUENCE_MODELS, SEQUENCE_KINDS)
 ]
 every_case = pytest.mark.parametrize(("family", "kind"), CASES)
-
-
-def build(family: str, kind: str) -> AutoregressiveModel:
-    """A model over places, with weights drawn at random."""
-    torch.manual_seed(0)
-    model = MODELS[family](KINDS[kind], **SMALL[family], steps="places")
-    with torch.no_grad():
-        for parameter in model.parameters():
-            wide = parameter.dim() > 1
-            scale = 1.5 / math.sqrt(parameter.shape[-1]) if wide else 0.5
-            parameter.copy_(torch.randn_like(parameter) * scale)
-    return model.eval()
 
 
 def draw(model: AutoregressiveModel, count: int, seed: int = 0) -> Tensor:
@@ -92,14 +46,14 @@ def every_row(variables: tuple[Variable, ...]) -> Tensor:
 
 @every_case
 def test_probabilities_sum_to_one(family: str, kind: str) -> None:
-    model = build(family, kind)
-    total = model.log_prob(every_row(KINDS[kind])).logsumexp(0)
+    model = random_sequence_model(family, kind)
+    total = model.log_prob(every_row(SEQUENCE_KINDS[kind])).logsumexp(0)
     torch.testing.assert_close(total, torch.tensor(0.0), atol=1e-5, rtol=0)
 
 
 @every_case
 def test_a_conditional_sees_only_the_past(family: str, kind: str) -> None:
-    model = build(family, kind)
+    model = random_sequence_model(family, kind)
     x = draw(model, 64)
     other = draw(model, 64, seed=1)
     order = model.ordering().tolist()
@@ -116,7 +70,7 @@ def test_a_conditional_sees_only_the_past(family: str, kind: str) -> None:
 
 @every_case
 def test_a_conditional_sees_the_past(family: str, kind: str) -> None:
-    model = build(family, kind)
+    model = random_sequence_model(family, kind)
     x = draw(model, 256)
     order = model.ordering().tolist()
     owner = model.conditionals(x).layout.variable_index
@@ -134,7 +88,7 @@ def test_a_conditional_sees_the_past(family: str, kind: str) -> None:
 
 @every_case
 def test_fast_samples_equal_plain_ones(family: str, kind: str) -> None:
-    model = build(family, kind)
+    model = random_sequence_model(family, kind)
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(40, model.dim, 2, generator=generator)
     given = torch.full((40, model.dim), math.nan)
@@ -147,9 +101,9 @@ def test_fast_samples_equal_plain_ones(family: str, kind: str) -> None:
 @every_case
 def test_sample_frequencies_follow_the_probabilities(family: str, kind: str) -> None:
     # Odds of a false alarm below 1e-6: a chi-square of the commonest rows.
-    model = build(family, kind)
+    model = random_sequence_model(family, kind)
     x = draw(model, 20_000).nan_to_num(-1)
-    rows = every_row(KINDS[kind])
+    rows = every_row(SEQUENCE_KINDS[kind])
     expected = model.log_prob(rows).exp().detach() * len(x)
     seen, counts = x.unique(dim=0, return_counts=True)
     table = {tuple(r): int(c) for r, c in zip(seen.tolist(), counts, strict=True)}
@@ -163,7 +117,7 @@ def test_sample_frequencies_follow_the_probabilities(family: str, kind: str) -> 
 
 @every_case
 def test_every_parameter_gets_a_gradient(family: str, kind: str) -> None:
-    model = build(family, kind)
+    model = random_sequence_model(family, kind)
     x = draw(model, 256)
     model.train()
     model(x).mean().backward()
@@ -174,7 +128,7 @@ def test_every_parameter_gets_a_gradient(family: str, kind: str) -> None:
 
 @every_case
 def test_a_value_does_not_depend_on_the_batch(family: str, kind: str) -> None:
-    model = build(family, kind)
+    model = random_sequence_model(family, kind)
     x = draw(model, 32)
     alone = torch.cat([model.log_prob(row.unsqueeze(0)) for row in x])
     torch.testing.assert_close(model.log_prob(x), alone, atol=1e-5, rtol=1e-5)
@@ -184,27 +138,27 @@ def test_a_value_does_not_depend_on_the_batch(family: str, kind: str) -> None:
 
 @every_case
 def test_config_and_weights_rebuild_the_model(family: str, kind: str) -> None:
-    model = build(family, kind)
+    model = random_sequence_model(family, kind)
     x = draw(model, 16)
-    other = MODELS[family](KINDS[kind], **model.config()).eval()
+    other = build(family, SEQUENCE_KINDS[kind], **model.config()).eval()
     other.load_state_dict(model.state_dict())
     assert torch.equal(other.log_prob(x), model.log_prob(x))
 
 
 def test_what_stands_before_the_places_is_taken_first() -> None:
-    head, places = split_list_variables(KINDS["letters"])
+    head, places = split_list_variables(SEQUENCE_KINDS["letters"])
     assert head == [4, 0]
     assert places == [[1], [2], [3]]
-    assert group_order(KINDS["letters"]) == [1, 0]
+    assert group_order(SEQUENCE_KINDS["letters"]) == [1, 0]
 
 
-@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("family", SMALL_SEQUENCE_MODELS)
 def test_a_table_without_lists_has_no_places(family: str) -> None:
     with pytest.raises(ValueError, match="exactly one column of lists, got 0"):
-        MODELS[family]((Variable("a", "binary", 0, size=2),), steps="places")
+        build(family, (Variable("a", "binary", 0, size=2),), steps="places")
 
 
-@pytest.mark.parametrize("family", SMALL)
+@pytest.mark.parametrize("family", SMALL_SEQUENCE_MODELS)
 def test_places_have_one_order(family: str) -> None:
     with pytest.raises(ValueError, match="ordering 'natural'"):
-        MODELS[family](KINDS["letters"], steps="places", ordering="random")
+        build(family, SEQUENCE_KINDS["letters"], steps="places", ordering="random")

@@ -193,7 +193,7 @@ def learn(table: pa.Table) -> TableDensity:
     x = torch.from_numpy(encoder.encode(table).x)
     torch.manual_seed(0)
     settings = {"hidden": 24, "layers": 1, "components": 2, "orderings": 2}
-    model = EoNADE(encoder.variables, **settings)
+    model = EoNADE(encoder.variables, EoNADE.Settings(**settings))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for batch in x[:-400].split(200) * 10:
         optimizer.zero_grad()
@@ -295,7 +295,9 @@ def test_uncertainty_is_the_spread_over_orderings(
     encoded = learned.encoder.encode(rows)
     each = []
     for which in range(2):
-        alone = EoNADE(learned.model.variables, **(learned.model.config()))
+        alone = EoNADE(
+            learned.model.variables, EoNADE.Settings(**(learned.model.config()))
+        )
         alone.load_state_dict(learned.model.state_dict())
         alone.eval().orderings = 1
         alone.ordering_table = learned.model.ordering_table[[which]]
@@ -325,7 +327,7 @@ def test_leaving_one_out_sees_all_other_columns(learned: TableDensity) -> None:
 
 def test_the_ratio_is_nothing_where_columns_are_independent() -> None:
     encoder = fit(awkward_table(1400))
-    model = Independent(encoder.variables).eval()
+    model = Independent(encoder.variables, Independent.Settings()).eval()
     encoded = encoder.encode(awkward_table(20, seed=1))
     found = score_batch(model, encoded, "ratio").contributions
     np.testing.assert_allclose(
@@ -392,7 +394,7 @@ def test_density_weighs_how_sparse_values_are() -> None:
     rng = np.random.default_rng(0)
     table = pa.table({"amount": rng.lognormal(0, 2, 3000)})
     encoder = fit(table)
-    model = Independent(encoder.variables).eval()
+    model = Independent(encoder.variables, Independent.Settings()).eval()
     sparse, dense = np.quantile(table["amount"].to_numpy(), [0.9, 0.1])
     encoded = encoder.encode(pa.table({"amount": [sparse, dense]}))
 

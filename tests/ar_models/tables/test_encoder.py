@@ -235,7 +235,7 @@ def test_probabilities_in_and_out_of_support_of_discrete_columns_sum_to_one() ->
     )
     encoder = fit(table)
     torch.manual_seed(0)
-    model = MADE(encoder.variables, hidden=8).eval()
+    model = MADE(encoder.variables, MADE.Settings(hidden=8)).eval()
     flags = pa.array([True, False, None] * 257)
     smalls = pa.array(
         [v for v in [*range(-128, 128), None] for _ in range(3)], pa.int8()

@@ -156,7 +156,7 @@ def test_a_density_over_lists_adds_up_to_one() -> None:
     array = pa.array(texts, pa.string())
     encoder = fit(pa.table({"x": array}), columns={"x": {"kind": "sequence"}})
     torch.manual_seed(0)
-    density = TableDensity(encoder, MADE(encoder.variables, hidden=16))
+    density = TableDensity(encoder, MADE(encoder.variables, MADE.Settings(hidden=16)))
     every = [None, *"ab", *(a + b for a in "ab" for b in "ab")]
 
     total = np.exp(density.log_prob(pa.table({"x": pa.array(every, pa.string())})))
@@ -225,7 +225,9 @@ def test_a_column_of_an_image_is_scored_as_one() -> None:
     table = pa.table({"p": pa.array(x.tolist(), FIXED), "q": pa.array(x[:, 0])})
     encoder = fit(table, images={"p": {"height": 3, "width": 4}})
     torch.manual_seed(0)
-    model = MADE(encoder.variables, hidden=16, orderings=2, ordering="random")
+    model = MADE(
+        encoder.variables, MADE.Settings(hidden=16, orderings=2, ordering="random")
+    )
     density = TableDensity(encoder, model)
 
     scored = density.score(table.slice(0, 20), column_log_prob=True)
@@ -243,7 +245,7 @@ def test_places_of_sequences_add_up_to_the_column() -> None:
     table = pa.table({"x": pa.array(words()), "y": pa.array(pixels(3)[:, 0])})
     encoder = fit(table, columns={"x": {"kind": "sequence"}})
     torch.manual_seed(0)
-    model = RNN(encoder.variables, hidden=16, steps="places")
+    model = RNN(encoder.variables, RNN.Settings(hidden=16, steps="places"))
     density = TableDensity(encoder, model)
 
     scored = density.score(table.slice(0, 50), column_log_prob=True)

@@ -10,7 +10,7 @@ import torch
 
 from ar_models.density import TableDensity
 from ar_models.families.independent import Independent
-from ar_models.families.registry import MODELS
+from ar_models.families.registry import build
 from ar_models.tables.columns import CodeColumn, RealColumn
 from ar_models.tables.encoder import TableEncoder
 from ar_models.variables import Variable
@@ -70,8 +70,10 @@ def density(*columns: CodeColumn | RealColumn, family: str = "") -> TableDensity
     schema = pa.schema([(column.name, types[column.type]) for column in columns])
     encoder = TableEncoder(columns, (), schema)
     if not family:
-        return TableDensity(encoder, Independent(encoder.variables))
-    model = MODELS[family](encoder.variables, hidden=16)
+        return TableDensity(
+            encoder, Independent(encoder.variables, Independent.Settings())
+        )
+    model = build(family, encoder.variables, hidden=16)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -175,7 +177,7 @@ def test_rare_codes_are_not_compared_with_numbers(pair: ModelPair) -> None:
     )
     columns = (*encoder.columns[:j], coded, *encoder.columns[j + 1 :])
     other = type(encoder)(columns, encoder.left_out, encoder.schema)
-    model = Independent(other.variables)
+    model = Independent(other.variables, Independent.Settings())
     check = check_same_columns(TableDensity(other, model), strong)
     assert (check.passed, check.needs_review) == (False, True)
     assert f"count is {number.type} in the champion" in check.remark

@@ -21,7 +21,7 @@ def mixed_model() -> AutoregressiveModel:
         Variable("real", "real", group=2),
         Variable("flag", "binary", group=3, size=2),
     )
-    model = MADE(variables, hidden=16, components=3)
+    model = MADE(variables, MADE.Settings(hidden=16, components=3))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

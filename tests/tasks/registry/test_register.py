@@ -402,7 +402,9 @@ def test_the_pyfunc_imputes(
     pair: ModelPair, density: TableDensity, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
-    anyhow = TableDensity(density.encoder, EoNADE(density.encoder.variables, hidden=8))
+    anyhow = TableDensity(
+        density.encoder, EoNADE(density.encoder.variables, EoNADE.Settings(hidden=8))
+    )
     anyhow.save(tmp_path)
     run_id = tracking.start("imputing", "key", {}, {})
     logged = pyfunc_logging.log_pyfunc(str(tmp_path), anyhow, pair.prepared, run_id)

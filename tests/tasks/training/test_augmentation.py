@@ -72,7 +72,7 @@ def surprisals(noise: float, x: Tensor, odd: Tensor) -> tuple[float, float]:
     """Of ordinary rows in the mean, and of odd ones at least, nats."""
     torch.manual_seed(0)
     variables = [Variable(n, "real", g) for g, n in enumerate("ab")]
-    model = MADE(variables, hidden=32, layers=1, components=2)
+    model = MADE(variables, MADE.Settings(hidden=32, layers=1, components=2))
     config = TrainConfig(
         epochs=3, learning_rate=1e-2, noise=noise, precision="fp32", patience=3
     )

@@ -22,7 +22,7 @@ from ray.train.torch import TorchTrainer
 
 from ar_models.density import TableDensity
 from tasks.config.data import DataConfig
-from tasks.config.model import MadeConfig
+from tasks.config.model import ModelConfig, model_config
 from tasks.config.resources import Resources
 from tasks.config.train import TrainConfig
 from tasks.data import batches, prepare
@@ -31,7 +31,7 @@ from tasks.runtime import manifest, storage
 from tasks.training import orderings, train, worker
 from tasks.training.trainer import Record, read_state
 
-MODEL = MadeConfig(
+MODEL = model_config(
     hidden=24, layers=1, components=2, dropout=0.1, ordering="dependence"
 )
 TRAINING = TrainConfig(epochs=8, batch_size=100, precision="fp32", ema_decay=0.5)
@@ -202,17 +202,18 @@ def test_killed_workers_go_on_to_the_same_model(
 
 
 DRIVER = """
+import json
 import sys
 from tasks.runtime import environment
 from tasks.training import train
-from tasks.config.model import MadeConfig
+from tasks.config.model import ModelConfig, model_config
 from tasks.config.resources import Resources
 from tasks.config.train import TrainConfig
 
 prepared, model, training, output, resources = sys.argv[1:]
 train.train(
     prepared,
-    MadeConfig.model_validate_json(model),
+    model_config(**json.loads(model)),
     TrainConfig.model_validate_json(training),
     output,
     Resources.model_validate_json(resources),
@@ -291,7 +292,7 @@ class Gone(Told):
 
 
 def run_here(
-    prepared: str, model: MadeConfig, training: TrainConfig, told: Told
+    prepared: str, model: ModelConfig, training: TrainConfig, told: Told
 ) -> dict[str, Any]:
     """What the loop returns when it runs in this process."""
     config = {

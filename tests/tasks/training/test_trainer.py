@@ -30,13 +30,15 @@ def make(seed: int = 0, **config: Any) -> Trainer:
     torch.manual_seed(seed)
     model = MADE(
         VARIABLES,
-        hidden=16,
-        layers=1,
-        components=2,
-        embedding=4,
-        dropout=0.2,
-        orderings=2,
-        ordering="random",
+        MADE.Settings(
+            hidden=16,
+            layers=1,
+            components=2,
+            embedding=4,
+            dropout=0.2,
+            orderings=2,
+            ordering="random",
+        ),
     )
     return Trainer(
         model, TrainConfig(epochs=2, precision="fp32", **config), steps=STEPS
@@ -119,7 +121,9 @@ def test_l1_makes_weights_that_tell_nothing_vanish() -> None:
     sums = {}
     for l1 in (0.0, 0.05):
         config = TrainConfig(learning_rate=0.02, l1=l1, epochs=1)
-        learning = Trainer(FVSBN(binary_variables(6)), config, steps=400)
+        learning = Trainer(
+            FVSBN(binary_variables(6), FVSBN.Settings()), config, steps=400
+        )
         for _ in range(400):
             learning.step(Batch(x, len(x)))
         model = learning.model.eval()
@@ -406,7 +410,9 @@ def test_training_with_bf16_ends_near_training_with_fp32() -> None:
 
 def test_weights_are_judged_by_the_quick_estimate() -> None:
     torch.manual_seed(0)
-    model = EoNADE(VARIABLES, hidden=16, layers=1, components=2, embedding=4)
+    model = EoNADE(
+        VARIABLES, EoNADE.Settings(hidden=16, layers=1, components=2, embedding=4)
+    )
     learning = Trainer(model, TrainConfig(epochs=1, precision="fp32"), steps=1)
     held_out = draw(50, seed=7)
 

@@ -11,7 +11,7 @@ import torch
 
 from ar_models.density import TableDensity
 from tasks.config.data import DataConfig
-from tasks.config.model import MadeConfig
+from tasks.config.model import model_config
 from tasks.config.resources import Resources
 from tasks.config.root import Config
 from tasks.config.train import TrainConfig
@@ -122,11 +122,11 @@ def test_pixels_start_from_frequencies_of_their_own(tmp_path: Path) -> None:
 
 
 def test_the_network_is_the_champions(champion: str) -> None:
-    model = MadeConfig(hidden=32, components=4, ordering="random", dropout=0.1)
+    model = model_config(hidden=32, components=4, ordering="random", dropout=0.1)
     kept = warm_start.network(model.model_dump(mode="json"), champion)
     assert (kept["hidden"], kept["dropout"]) == (32, 0.1)
     assert kept["ordering"] == "natural"
-    other = MadeConfig(hidden=64, components=4).model_dump(mode="json")
+    other = model_config(hidden=64, components=4).model_dump(mode="json")
     with pytest.raises(ValueError, match="hidden 64 not 32.*init_from: scratch"):
         warm_start.network(other, champion)
 

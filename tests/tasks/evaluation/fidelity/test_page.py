@@ -18,7 +18,9 @@ def test_a_block_of_pixels_is_a_row_and_a_picture() -> None:
     columns = tuple(coded(name) for name in pixels)
     schema = pa.schema([pa.field(name, pa.int64()) for name in pixels])
     encoder = TableEncoder(columns, (), schema, (Image(tuple(pixels), (2, 2, 1)),))
-    density = TableDensity(encoder, MADE(encoder.variables, hidden=8).eval())
+    density = TableDensity(
+        encoder, MADE(encoder.variables, MADE.Settings(hidden=8)).eval()
+    )
     real = density.sample(200, seed=1)
     tables = Tables(real, real, real.slice(0, 100))
     found = fidelity.measure(tables, density, FidelityConfig())
