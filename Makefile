@@ -22,7 +22,7 @@ bench: .venv/installed
 	  $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 docs: .venv/installed  ## the documentation as a static site in build/site
-	$(BIN)/mkdocs build --strict --config-file docs/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 check-slow: .venv/installed  ## laws that take minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)

@@ -4,18 +4,22 @@
 every output, the JSON results and the Python API. Nothing is written to the sources.
 """
 
+import inspect
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from typer.main import get_command
 
 from flows.cli import config_reference, main
 from flows.cli.config_reference import sections_of
+from flows.outcomes import Outcome
 from tasks.config.root import Config
+from tasks.inference.output_columns import OUTPUTS
 
 PYTHON_API = {
     "Densities over tables": ["ar_models.density"],
@@ -96,6 +100,45 @@ def variant(section: type[BaseModel]) -> str:
     )
 
 
+def output_columns() -> Iterator[str]:
+    """Yield the page of the columns of every output."""
+    yield "# Output columns\n"
+    yield (
+        "Outputs are directories of Parquet files with a `_manifest.json`. Rows keep "
+        "the order of the input; id and partition columns come first. A meaning that "
+        "begins with a key says that the column is written only if that key is set."
+    )
+    for name, columns in OUTPUTS.items():
+        yield f"\n## {name}\n"
+        rows = [(f"`{c.name}`", c.type, c.meaning) for c in columns]
+        yield from table(("column", "type", "meaning"), rows)
+
+
+def json_results() -> Iterator[str]:
+    """Yield the page of the JSON objects that `--json` prints."""
+    yield "# JSON results\n"
+    yield (
+        "With `--json` a command prints one JSON object on stdout: the fields of the "
+        "dataclass below, and of the dataclasses that it contains."
+    )
+    for outcome in sorted(all_subclasses(Outcome), key=lambda o: o.__name__):
+        yield f"\n## {outcome.__name__}\n\n{documentation(outcome)}\n"
+        yield "```json"
+        yield json.dumps(TypeAdapter(outcome).json_schema(), indent=2)
+        yield "```"
+
+
+def all_subclasses(parent: type) -> set[type]:
+    """Return the direct and indirect subclasses of a class."""
+    direct = set(parent.__subclasses__())
+    return direct.union(*(all_subclasses(child) for child in direct))
+
+
+def documentation(subject: type) -> str:
+    """Return the docstring of a class up to its list of attributes."""
+    return inspect.cleandoc(subject.__doc__ or "").partition("\n\nAttributes:")[0]
+
+
 def decisions() -> Iterator[str]:
     """Yield the index of the decision records."""
     yield "# Decisions\n"
@@ -128,6 +171,8 @@ def table(head: tuple[str, ...], rows: list[Any]) -> Iterator[str]:
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "reference/cli.md": command_line,
     "reference/configuration.md": configuration,
+    "reference/outputs.md": output_columns,
+    "reference/results.md": json_results,
     "reference/python.md": python_api,
     "decisions/index.md": decisions,
 }
