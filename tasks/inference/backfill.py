@@ -106,19 +106,17 @@ def backfill(
     )
     results = score_partitions(score_partition, source, chosen, root)
     new = {name: each for name, each in results.items() if not each.done}
+    counts = ("rows_in", "rows_out", "rows_quarantined", "anomalies")
+    totals = {k: sum(getattr(each, k) for each in new.values()) for k in counts}
     seconds = time.monotonic() - began
-    rows_in = sum(each.rows_in for each in new.values())
     return BackfillResult(
         path=root,
         partitions=len(chosen),
         scored=list(new),
-        rows_in=rows_in,
-        rows_out=sum(each.rows_out for each in new.values()),
-        rows_quarantined=sum(each.rows_quarantined for each in new.values()),
-        anomalies=sum(each.anomalies for each in new.values()),
+        **totals,
         done=not new,
         seconds=round(seconds, 3),
-        rows_per_s=round(rows_in / seconds, 1),
+        rows_per_s=round(totals["rows_in"] / seconds, 1),
     )
 
 

@@ -1,6 +1,5 @@
 """Scoring jobs: every row once, in order, resumable, the same bytes every time."""
 
-import inspect
 import json
 import os
 import shutil
@@ -8,8 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,82 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ar_models.density import TableDensity
-from ar_models.scoring import statistics
-from ar_models.scoring.explanation import text
-from tasks.config.resources import Resources
-from tasks.config.score import ScoreConfig
-from tasks.data.datasets import open_dataset
 from tasks.data.fragments import Fragment
-from tasks.inference import first_pass, score, selection
-from tasks.inference.scoring_plan import FIRST_PASS, ScoringPlan, rule_of
-from tasks.inference.source import Source
-from tasks.runtime import manifest, storage
+from tasks.inference import score
+from tasks.runtime import storage
+from tests.support.scoring import CONFIG, ROWS, Job, read_manifest
 from tests.support.tables import small_table
-
-CONFIG = ScoreConfig(rows_per_fragment=400)
-ROWS = 1000  # fragments of 400, 400 and 200
-
-Job = Callable[..., score.ScoreResult]
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of 1000 rows, one of which is anomalous."""
-    table = small_table(ROWS, seed=7)
-    count = table["count"].to_pylist()
-    count[123] = 500
-    table = table.set_column(2, "count", pa.array(count))
-    path = tmp_path_factory.mktemp("source") / "rows.parquet"
-    pq.write_table(table, path, row_group_size=200)
-    return path
-
-
-@pytest.fixture
-def job(small_model: str, source: Path, tmp_path: Path) -> Job:
-    """`score` with what the tests have in common."""
-
-    def run(**changes: Any) -> score.ScoreResult:
-        dataset = Source(
-            str(changes.pop("source", source)),
-            changes.pop("id_columns", ("id",)),
-            changes.pop("on_bad_file", "stop"),
-        )
-        arguments = {
-            "model": small_model,
-            "source": dataset,
-            "output": str(tmp_path / "output"),
-            "config": CONFIG,
-            "resources": Resources(),
-            "model_info": {"name": "small", "version": 3, "run_id": "r1"},
-        }
-        return score.score(**{**arguments, **changes})
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def undisturbed(
-    small_model: str, source: Path, tmp_path_factory: pytest.TempPathFactory, ray: None
-) -> Path:
-    """The output of a job that nothing happened to, by two actors; not to change."""
-    output = tmp_path_factory.mktemp("undisturbed") / "output"
-    score.score(
-        small_model,
-        Source(str(source), ("id",)),
-        str(output),
-        CONFIG,
-        Resources(),
-        model_info={"name": "small", "version": 3, "run_id": "r1"},
-    )
-    return output
-
-
-def content(output: str | Path) -> dict[str, Any]:
-    """The manifest of a job, without what differs between equal runs."""
-    found = storage.read_json(storage.join(str(output), manifest.MANIFEST))
-    for name in ("started", "finished", "seconds", "rows_per_s", "input"):
-        del found[name]
-    return dict(found)
 
 
 def times(output: Path) -> dict[str, int]:
@@ -130,13 +56,13 @@ def test_the_footer_tells_what_was_scored_with_what(undisturbed: Path) -> None:
     assert len(model["fingerprint"]) == 64 and facts["rule"] == {"threshold": 99.9}
     assert facts["rows_in"] == facts["rows_out"] == 400
     assert facts["first_row"] == 400 and facts["rows_quarantined"] == 0
-    assert facts["job_key"] == content(undisturbed)["job_key"]
+    assert facts["job_key"] == read_manifest(undisturbed)["job_key"]
 
 
 def test_the_manifest_counts_and_names_the_most_anomalous_rows(
     undisturbed: Path,
 ) -> None:
-    found = content(undisturbed)
+    found = read_manifest(undisturbed)
     assert found["rows_in"] == found["rows_out"] == ROWS
     scored = pa.concat_tables(
         [pq.read_table(p) for p in sorted(undisturbed.glob("*.parquet"))]
@@ -153,7 +79,7 @@ def test_the_manifest_counts_and_names_the_most_anomalous_rows(
     assert first["explanation"][0]["value"] == "500"
 
 
-def test_nothing_need_be_carried(job: Job) -> None:
+def test_nothing_need_be_carried(job: Job, in_process: None) -> None:
     done = job(id_columns=())
     assert done.rows_out == ROWS
     assert [row.ids for row in done.most_anomalous] == [{}] * 5
@@ -178,7 +104,7 @@ def test_a_lost_part_alone_is_made_again(
     assert not result.done and result.rows_out == ROWS
     changed = {Path(p).name for p, t in times(output).items() if before[p] != t}
     assert changed == {"_manifest.json", "part-00001.parquet"}
-    assert content(output) == content(undisturbed)
+    assert read_manifest(output) == read_manifest(undisturbed)
 
 
 def test_a_killed_job_is_completed_to_the_same_bytes(
@@ -227,7 +153,7 @@ score.score(model, Source(source, ("id",)), output,
     assert not result.done and result.rows_out == ROWS
     assert (output / "part-00000.parquet").stat().st_mtime_ns == whole
     assert sorted(os.listdir(output)) == sorted(os.listdir(undisturbed))
-    assert content(output) == content(undisturbed)
+    assert read_manifest(output) == read_manifest(undisturbed)
 
 
 @pytest.mark.parametrize(
@@ -264,7 +190,7 @@ def test_a_job_stopped_anywhere_is_completed_to_the_same_bytes(
     assert asked == ([0, 1, 1, 2] if stage == "FirstPass" else [0, 1, 2])
     assert result.rows_out == ROWS
     assert sorted(os.listdir(output)) == sorted(os.listdir(undisturbed))
-    assert content(output) == content(undisturbed)
+    assert read_manifest(output) == read_manifest(undisturbed)
 
 
 def half_done(output: Path) -> bool:
@@ -277,7 +203,7 @@ def half_done(output: Path) -> bool:
 def test_one_process_gives_the_bytes_of_two(
     job: Job, in_process: None, undisturbed: Path
 ) -> None:
-    assert content(job().path) == content(undisturbed)
+    assert read_manifest(job().path) == read_manifest(undisturbed)
 
 
 def test_s3_gives_what_local_folders_give(
@@ -297,8 +223,8 @@ def test_s3_gives_what_local_folders_give(
         output=f"{bucket}/score/output",
     )
     assert result.rows_out == ROWS
-    found = content(f"{bucket}/score/output")["files"]
-    local = content(undisturbed)["files"]
+    found = read_manifest(f"{bucket}/score/output")["files"]
+    local = read_manifest(undisturbed)["files"]
     # Job keys differ, since data on S3 have another fingerprint; they are in footers.
     assert [e["rows"] for e in found] == [e["rows"] for e in local]
     filesystem, inner = storage.resolve(f"{bucket}/score/output/part-00002.parquet")
@@ -345,111 +271,11 @@ def test_partition_columns_are_carried(
     assert [t["month"].unique().to_pylist() for t in found] == [[2], [10]]
 
 
-@pytest.fixture
-def damaged(tmp_path: Path) -> Path:
-    """A folder with a good file, one with a damaged page, and one that is none."""
-    folder = tmp_path / "damaged"
-    folder.mkdir()
-    pq.write_table(small_table(50), folder / "a.parquet")
-    pq.write_table(small_table(70, seed=1), folder / "b.parquet")
-    with open(folder / "b.parquet", "r+b") as file:
-        file.seek(4)
-        file.write(b"\xff" * 1000)
-    return folder
-
-
-def test_a_damaged_file_stops_the_job_by_its_name(
-    job: Job, in_process: None, damaged: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError) as caught:
-        job(source=str(damaged))
-    assert type(caught.value) is ValueError
-    assert str(caught.value).startswith(f"{damaged}/b.parquet: is damaged (")
-    assert "data.on_bad_file: quarantine" in str(caught.value)
-    assert not (tmp_path / "output" / manifest.MANIFEST).exists()
-
-
-@pytest.mark.parametrize("ids", [("id",), ()])
-def test_rows_that_cannot_be_read_go_to_quarantine(
-    job: Job, in_process: None, damaged: Path, tmp_path: Path, ids: tuple[str, ...]
-) -> None:
-    (damaged / "c.parquet").write_text("no Parquet")
-    changes = {"on_bad_file": "quarantine", "id_columns": ids}
-    result = job(source=str(damaged), **changes)
-    assert (result.rows_in, result.rows_out) == (120, 50)
-    assert result.rows_quarantined == 70
-    assert [bad.name for bad in result.bad_files] == ["c.parquet"]
-    output = tmp_path / "output"
-    assert pq.read_table(output / "part-00001.parquet").num_rows == 0
-    bad = pq.read_table(output / "quarantine" / "part-00001.parquet")
-    assert bad.column_names == [*ids, "source", "row", "reason"]
-    assert bad["row"].to_pylist() == list(range(70))
-    assert "b.parquet: is damaged" in bad["reason"][0].as_py()
-    assert job(source=str(damaged), **changes).done
-
-
-def test_rows_without_a_finite_score_go_to_quarantine(
-    small_model: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measure = score.measure
-
-    def broken(density: TableDensity, table: pa.Table, config: ScoreConfig) -> Any:
-        scored = measure(density, table, config)
-        numbers = scored["log_prob"].to_numpy().copy()
-        numbers[2:4] = np.nan, -np.inf
-        return scored.set_column(0, "log_prob", pa.array(numbers))
-
-    monkeypatch.setattr(first_pass, "measure", broken)
-    # All that are left are flagged, and explained in the second pass.
-    config = CONFIG.model_copy(update={"budget": 10**6})
-    dataset = open_dataset(str(source), rows_per_fragment=400)
-    plan = ScoringPlan(
-        small_model, Source(str(source)), str(tmp_path), config, ("id",), {}, "k"
-    )
-    score.FirstPass(plan)(dataset.fragments[1])
-    path = f"{plan.first_pass}/part-00001.parquet"
-    selected = selection.select_anomalies([path], rule_of(config), True)
-    cutoff = selected.cutoff
-    assert cutoff is not None
-    selected = replace(selected, cutoff=replace(cutoff, ties=(0, *cutoff.ties)))
-    facts = score.SecondPass(plan, selected)(dataset.fragments[1])
-    assert (facts["rows_out"], facts["rows_quarantined"]) == (398, 2)
-    assert facts["anomalies"] == 398
-    bad = pq.read_table(tmp_path / "quarantine" / "part-00001.parquet")
-    assert bad["id"].to_pylist() == ["row-7-402", "row-7-403"]
-    assert bad["row"].to_pylist() == [402, 403]
-    assert bad["reason"][0].as_py().startswith("log_prob is nan, anomaly_score is ")
-    good = pq.read_table(tmp_path / "part-00001.parquet")
-    assert good["id"].to_pylist()[:3] == ["row-7-400", "row-7-401", "row-7-404"]
-    rows = pq.read_table(source).slice(400, 400)
-    # Each row's explanation is its own, not that of a neighbour.
-    for place, row in ((1, 1), (2, 4), (397, 399)):
-        named = {e["column"]: e["value"] for e in good["explanation"][place].as_py()}
-        for column, value in named.items():
-            cell = rows[column][row].as_py()
-            assert value == ("missing" if cell is None else text(cell))
-
-
-def test_a_file_that_changes_while_it_is_scored_is_noticed(
-    small_model: str, source: Path, tmp_path: Path
-) -> None:
-    copy = tmp_path / "rows.parquet"
-    shutil.copy(source, copy)
-    dataset = open_dataset(str(copy), rows_per_fragment=400)
-    pq.write_table(small_table(900), copy, row_group_size=150)
-    plan = ScoringPlan(
-        small_model, Source(str(copy)), str(tmp_path), CONFIG, ("id",), {}, "k"
-    )
-    scorer = score.FirstPass(plan)
-    with pytest.raises(ValueError, match="held 400 rows.*and now holds 300"):
-        scorer(dataset.fragments[0])
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"id_columns": ("idd",)}, "no column 'idd'; did you mean 'id'"),
-        ({"source": "empty.parquet"}, "empty.parquet: holds no rows"),
+        ({"source": "empty.parquet"}, "empty.parquet: no rows in 1 files"),
         ({"source": "short.parquet"}, "short.parquet: column 'paid' is missing"),
         ({"source": "typed.parquet"}, "typed.parquet: column 'count' is string"),
         (
@@ -483,170 +309,3 @@ def test_a_missing_model_is_named_before_anything_is_written(
     with pytest.raises(FileNotFoundError, match="nowhere"):
         job(model=str(tmp_path / "nowhere"))
     assert not (tmp_path / "output").exists()
-
-
-def table_of(folder: str | Path) -> pa.Table:
-    """All scored rows of a local job."""
-    paths = sorted(Path(folder).glob("part-*.parquet"))
-    return pa.concat_tables([pq.read_table(path) for path in paths])
-
-
-def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
-    """Adjusted p-values as the textbook has them, by a loop."""
-    order = np.argsort(p_values)
-    q_values, least = np.empty(len(p_values)), 1.0
-    for rank in range(len(p_values), 0, -1):
-        row = order[rank - 1]
-        least = min(least, p_values[row] * len(p_values) / rank)
-        q_values[row] = least
-    return q_values
-
-
-def test_q_values_are_those_of_the_whole_dataset(undisturbed: Path) -> None:
-    found = table_of(undisturbed)
-    expected = benjamini_hochberg(found["p_value"].to_numpy())
-    np.testing.assert_allclose(found["q_value"], expected, rtol=1e-12)
-    most_anomalous = content(undisturbed)["most_anomalous"][0]
-    assert most_anomalous["q_value"] == expected.min()
-
-
-@pytest.mark.parametrize(
-    ("rule", "flagged"),
-    [
-        ({"fdr": 0.9}, lambda found: found["q_value"].to_numpy() <= 0.9),
-        ({"threshold": 97.0}, lambda found: found["severity"].to_numpy() >= 97),
-        ({"budget": 0.05}, None),
-        ({"budget": 7}, None),
-    ],
-)
-def test_rules_change_flags_and_explanations_alone(
-    job: Job,
-    in_process: None,
-    undisturbed: Path,
-    tmp_path: Path,
-    rule: dict[str, Any],
-    flagged: Callable[[pa.Table], np.ndarray] | None,
-) -> None:
-    before = table_of(undisturbed)
-    result = job(config=ScoreConfig(rows_per_fragment=400, **rule))
-    assert result.rule == rule
-    found = table_of(tmp_path / "output")
-    for name in ("log_prob", "anomaly_score", "p_value", "q_value", "severity"):
-        assert found[name].equals(before[name])
-    flags = found["is_anomaly"].to_numpy()
-    if flagged is None:
-        (value,) = rule.values()
-        order = np.lexsort(
-            [-found["anomaly_score"].to_numpy(), found["p_value"].to_numpy()]
-        )
-        taken = value if value >= 1 else int(value * ROWS)
-        assert set(np.flatnonzero(flags)) == set(order[:taken])
-    else:
-        np.testing.assert_array_equal(flags, flagged(found))
-    assert 0 < flags.sum() == result.anomalies < ROWS
-    assert found["explanation"].is_valid().to_numpy().tolist() == flags.tolist()
-    assert not (tmp_path / "output" / FIRST_PASS).exists()
-
-
-def test_bf16_is_another_job_with_nearly_the_same_scores(
-    job: Job, in_process: None, undisturbed: Path, tmp_path: Path
-) -> None:
-    before = table_of(undisturbed)
-    job(config=ScoreConfig(rows_per_fragment=400, precision="bf16"))
-    found = table_of(tmp_path / "output")
-
-    off = np.abs(found["log_prob"].to_numpy() - before["log_prob"].to_numpy())
-    assert 0 < np.median(off) < 0.2
-    assert found["id"].equals(before["id"])
-    keys = [
-        json.loads((folder / manifest.MANIFEST).read_text())["job_key"]
-        for folder in (undisturbed, tmp_path / "output")
-    ]
-    assert keys[0] != keys[1]
-
-
-def test_ties_do_not_exceed_a_budget(
-    job: Job, in_process: None, tmp_path: Path
-) -> None:
-    rows = small_table(200, seed=3)
-    same = rows.take(pa.array([5] * 90))
-    (tmp_path / "same").mkdir()
-    for part in range(3):
-        pq.write_table(same.slice(0, 30), tmp_path / "same" / f"{part}.parquet")
-    result = job(source=str(tmp_path / "same"), config=ScoreConfig(budget=40))
-    assert result.anomalies == 40
-    flags = table_of(tmp_path / "output")["is_anomaly"].to_pylist()
-    assert flags == [True] * 40 + [False] * 50
-
-
-def test_a_budget_needs_no_calibration_rows(
-    job: Job, in_process: None, small_model: str, tmp_path: Path
-) -> None:
-    bare = tmp_path / "bare"
-    shutil.copytree(small_model, bare)
-    (bare / "calibration.parquet").unlink()
-    with pytest.raises(ValueError, match="flag by a budget"):
-        job(model=str(bare))
-    config = ScoreConfig(rows_per_fragment=400, budget=9)
-    assert job(model=str(bare), config=config).anomalies == 9
-    found = table_of(tmp_path / "output")
-    scores = found["anomaly_score"].to_numpy()
-    flags = found["is_anomaly"].to_numpy()
-    assert scores[flags].min() > scores[~flags].max()
-    assert found["q_value"].null_count == ROWS
-    assert found["explanation"].is_valid().to_numpy().sum() == 9
-
-
-def test_segments_have_a_scale_of_their_own(
-    job: Job, in_process: None, small_model: str, source: Path, tmp_path: Path
-) -> None:
-    density = TableDensity.load(Path(small_model))
-    config = ScoreConfig(
-        rows_per_fragment=400, calibrate_by="kind", min_segment_rows=45
-    )
-    result = job(config=config)
-    own = {entry["value"]: entry for entry in result.segments}
-    codes = density.calibration["segment:kind"]
-    labels = density.encoder.labels(0)
-    counts = {label: int((codes == k).sum()) for k, label in enumerate(labels)}
-    assert {v: e["calibration_rows"] for v, e in own.items()} == counts
-    assert {v for v, e in own.items() if not e["own"]} == {
-        v for v, n in counts.items() if n < 45
-    }
-    found = table_of(tmp_path / "output")
-    kinds = np.array(pq.read_table(source)["kind"].to_pylist())
-    for value, entry in own.items():
-        rows = kinds == value
-        scores = found["anomaly_score"].to_numpy()[rows]
-        pool = density.calibration_scores(ScoreConfig().statistic)
-        if entry["own"]:
-            pool = pool[codes == labels.index(value)]
-        exceeding = (pool[None] >= scores[:, None] - 1e-4).sum(axis=1)
-        expected = (1 + exceeding) / (1 + len(pool))
-        np.testing.assert_allclose(found["p_value"].to_numpy()[rows], expected)
-
-
-@pytest.mark.parametrize(
-    ("column", "message"),
-    [
-        ("count", "'count' is modelled as integer, and only binary and categorical"),
-        ("id", "'id' is not modelled"),
-        (
-            "kin",
-            r"only binary and categorical columns can be segments: \['kind', 'late",
-        ),
-    ],
-)
-def test_a_column_that_cannot_segment_is_refused(
-    job: Job, tmp_path: Path, column: str, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        job(config=ScoreConfig(calibrate_by=column))
-    assert not (tmp_path / "output").exists()
-
-
-def test_the_default_statistic_is_the_same_everywhere() -> None:
-    assert ScoreConfig().statistic == statistics.DEFAULT
-    for method in (TableDensity.score, TableDensity.measure, TableDensity.reference):
-        default = inspect.signature(method).parameters["statistic"].default
-        assert default == statistics.DEFAULT
