@@ -1,4 +1,4 @@
-"""The model of independent columns that an evaluation compares with."""
+"""The baseline of an evaluation: a model of independent columns."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,20 +17,25 @@ from ar_models.variables import Variable
 from tasks.runtime import storage
 
 FILES = 64
-"""Files of encoded rows that are read, evenly chosen, if there are more."""
+"""Maximum number of files of encoded rows that are read, evenly spaced."""
 
-STEPS, STEP_ROWS, STEP_VALUES, RATE = 200, 4096, 2**19, 0.05
-"""How mixtures are fitted: steps of Adam, rows and values in each at most, and its
-first rate."""
+STEPS = 200
+"""Number of steps of Adam that fit the mixtures."""
+
+STEP_ROWS, STEP_VALUES = 4096, 2**19
+"""Maximum number of rows, and of their values, in a step."""
+
+LEARNING_RATE = 0.05
+"""Initial learning rate, which decays to 0 by a cosine schedule."""
 
 
-def training_rows(prepared: str, about: Mapping[str, Any], count: int) -> Tensor:
-    """Up to `count` encoded training rows, evenly chosen, (rows, dim).
+def read_training_rows(prepared: str, about: Mapping[str, Any], count: int) -> Tensor:
+    """Read up to `count` encoded training rows, evenly spaced, (rows, dim).
 
     Args:
-        prepared: Folder of a prepared dataset.
+        prepared: Directory of a prepared dataset.
         about: Its manifest.
-        count: How many rows, at most.
+        count: Maximum number of rows.
     """
     files = sorted(
         (entry["path"], entry["rows"])
@@ -40,12 +45,12 @@ def training_rows(prepared: str, about: Mapping[str, Any], count: int) -> Tensor
     files = files[:: math.ceil(len(files) / FILES)]
     every = max(1, math.ceil(sum(rows for _, rows in files) / count))
     return torch.cat(
-        [read(storage.join(prepared, path))[::every] for path, _ in files]
+        [_read(storage.join(prepared, path))[::every] for path, _ in files]
     ).contiguous()
 
 
-def read(path: str) -> Tensor:
-    """The encoded rows of an Arrow file, (rows, dim)."""
+def _read(path: str) -> Tensor:
+    """Read the encoded rows of an Arrow file, (rows, dim)."""
     filesystem, inner = storage.resolve(path)
     with filesystem.open_input_file(inner) as source:
         column = pa.ipc.open_file(source).read_all().column("x").combine_chunks()
@@ -54,9 +59,13 @@ def read(path: str) -> Tensor:
 
 
 def fit(variables: Sequence[Variable], x: Tensor) -> Independent:
-    """The likeliest model of independent variables for the rows `x` (rows, dim).
+    """Fit a model of independent variables to rows by maximum likelihood.
 
-    Codes have their frequencies; mixtures are fitted by Adam.
+    Codes get their frequencies; mixtures are fitted by Adam.
+
+    Args:
+        variables: The variables.
+        x: Encoded rows, (rows, dim).
     """
     model = Independent(with_frequencies(variables, x), Independent.Settings()).eval()
     mixtures = [i for i, v in enumerate(variables) if v.kind in ("integer", "real")]
@@ -64,7 +73,7 @@ def fit(variables: Sequence[Variable], x: Tensor) -> Independent:
         return model
     layout = model.layout.select(mixtures)
     bias = model.bias.detach()[layout.source_index].requires_grad_()
-    optimizer = torch.optim.Adam([bias], lr=RATE)
+    optimizer = torch.optim.Adam([bias], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     generator = torch.Generator().manual_seed(0)
     values = x[:, mixtures]
@@ -83,21 +92,25 @@ def fit(variables: Sequence[Variable], x: Tensor) -> Independent:
 
 
 def with_frequencies(variables: Sequence[Variable], x: Tensor) -> tuple[Variable, ...]:
-    """The variables with the frequencies of their codes in some rows (rows, dim).
+    """Return the variables with the frequencies of their codes among rows.
 
-    The places of a list and the pixels of images share those of all of them. What was
-    known of a variable counts as much as one row for each of its codes.
+    The elements of a list and the pixels of images are described by common frequencies
+    before; these count as much as one row for each code.
+
+    Args:
+        variables: The variables.
+        x: Encoded rows, (rows, dim).
     """
     return tuple(
-        replace(variable, frequencies=frequencies(variable, x[:, i].numpy()))
+        replace(variable, frequencies=_frequencies(variable, x[:, i].numpy()))
         if variable.kind in ("binary", "categorical")
         else variable
         for i, variable in enumerate(variables)
     )
 
 
-def frequencies(variable: Variable, codes: NDArray[np.float32]) -> tuple[float, ...]:
-    """The shares of a variable's codes among its values (rows,), NaN where absent."""
+def _frequencies(variable: Variable, codes: NDArray[np.float32]) -> tuple[float, ...]:
+    """Return the share of each code among values, (rows,), NaN where absent."""
     size = variable.size
     known = np.asarray(variable.frequencies or [1 / size] * size)
     present = codes[~np.isnan(codes)].astype(np.int64)

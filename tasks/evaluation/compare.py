@@ -1,175 +1,194 @@
-"""Two models on the same rows: which one finds them more probable, and where."""
+"""The comparison of two models by the log-probabilities of the same rows."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ar_models.density import TableDensity
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
-from tasks.data.datasets import OnBadFile, open_dataset
-from tasks.data.fragments import Fragment, read_fragment
-from tasks.evaluation import compare_page, segments
+from tasks.data import datasets
+from tasks.data.datasets import Fragment
+from tasks.evaluation import compare_page, held_out, segments
 from tasks.evaluation.comparable import check_same_columns, comparable
 from tasks.evaluation.intervals import bootstrap_interval
 from tasks.evaluation.metric_names import metric_name
-from tasks.runtime import manifest, parts, storage
-from tasks.runtime.model_store import check_readable, fingerprint, load
+from tasks.inference.source import Source, UnreadableFile, unreadable_files
+from tasks.reports import pages
+from tasks.runtime import manifest, model_store, parts, storage
+from tasks.runtime.job import Job, JobResult
 
-Json = dict[str, Any]  # JSON-able values
-
-FORMAT = 2
-"""Enters the job key; raised when the same job would give other figures."""
+FORMAT = 3
+"""Version of the results, part of the job key."""
 
 ROWS = "rows"
-"""Folder, within the output, of both log-probabilities of each row."""
+"""Directory, within the results, of both log-probabilities of each row."""
 
 RESULT, PAGE = "comparison.json", "comparison.html"
 
-FRAGMENT = 100_000
-"""Rows that are looked at by one worker at a time."""
+FRAGMENT_ROWS = 100_000
+"""Maximum number of rows that a process holds at once."""
+
+Json = dict[str, Any]  # JSON values
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonResult(JobResult):
+    """The outcome of a comparison of two models.
+
+    Attributes:
+        page: Path of the page.
+        nll: Mean NLL of each model, nats per row.
+        difference: Mean difference of the log-probabilities, nats per row; positive
+            where the first model is better.
+        difference_interval: Its confidence interval.
+        metrics: The main measures by MLflow's names.
+        rows_in: Rows of the dataset.
+        rows_out: Rows with a finite log-probability under both models.
+        rows_quarantined: All other rows.
+        bad_files: Files that were set aside.
+        rows_per_s: Rows per second of the call that finished the job.
+    """
+
+    page: str
+    nll: tuple[float, float]
+    difference: float
+    difference_interval: tuple[float, float]
+    metrics: dict[str, float]
+    rows_in: int
+    rows_out: int
+    rows_quarantined: int
+    bad_files: list[UnreadableFile]
+    rows_per_s: float
+
+    @classmethod
+    def derived_fields(cls, path: str, content: Json) -> Mapping[str, Any]:
+        result = storage.read_json(storage.join(path, RESULT))
+        names = ("nll", "difference", "difference_interval")
+        return {
+            "page": storage.join(path, PAGE),
+            "metrics": metrics(result),
+            **{name: result[name] for name in names},
+        }
 
 
 def compare(
     models: tuple[str, str],
-    source: str,
+    source: Source,
     output: str,
     config: EvaluateConfig,
     resources: Resources,
     *,
     infos: tuple[Json, Json] = ({}, {}),
-    on_bad_file: OnBadFile = "stop",
     overwrite: bool = False,
-) -> Json:
-    """Compares the log-probabilities that two models give to the same rows.
+) -> ComparisonResult:
+    """Compare the log-probabilities that two models give to the same rows.
 
-    Writes comparison.json, comparison.html and what was found for each row. A job that
-    was stopped is completed by the same call.
+    Writes comparison.json, comparison.html and both log-probabilities of each row. A
+    call that was killed is completed by the same call.
 
     Args:
-        models: Folders of saved `TableDensity`s, local or S3.
-        source: The rows, as for `open_dataset`.
-        output: Folder to write; `{key}` in it stands for the job key.
+        models: Directories of two saved densities, local or S3.
+        source: The dataset.
+        output: Directory for the results; `{key}` in it stands for the job key.
         config: Intervals and segments.
-        resources: Where it runs.
-        infos: What to note about each model, such as its name, version, run id.
-        on_bad_file: Whether an unreadable file stops the job or is left out.
-        overwrite: Whether another job's output may be replaced.
-
-    Returns:
-        path, key, page, rows_out, nll (of each), difference (nats per row by which the
-        first one's log-probability is higher, with `difference_interval`), metrics (by
-        MLflow's names), seconds, rows_per_s and done.
+        resources: Where the job runs.
+        infos: What the results record about each model: name, version, run id.
+        overwrite: Whether the results of another job may be replaced.
 
     Raises:
         ValueError: The models differ in their columns, or cannot read the rows.
     """
     began = time.monotonic()
-    dataset = open_dataset(source, rows_per_fragment=FRAGMENT, on_bad_file=on_bad_file)
-    pair = load(models[0]), load(models[1])
+    dataset = source.open(FRAGMENT_ROWS)
+    pair = model_store.load(models[0]), model_store.load(models[1])
     same = check_same_columns(*pair, names=models)
     if not same.passed:
         raise ValueError(same.remark)
     for density in pair:
-        check_readable(density, source, dataset.schema)
+        model_store.check_readable(density, source.path, dataset.schema)
     segments.check(dataset.schema, config.segments, None)
-    about = [
-        {**info, "fingerprint": fingerprint(density)}
-        for info, density in zip(infos, pair, strict=True)
-    ]
-    settings = config.model_dump(
-        mode="json", include={"confidence", "resamples", "segments"}
-    )
-    key = manifest.job_key(
-        job="compare",
-        format=FORMAT,
-        models=[each["fingerprint"] for each in about],
-        data=dataset.fingerprint,
-        config=settings,
-    )
-    output = output.replace("{key}", key)
-    content = manifest.claim(output, key, overwrite=overwrite)
-    if content is not None:
-        return summary(output, content, done=True)
-    folder = storage.join(output, ROWS)
-    make = partial(Pair, models, folder, config.segments, key, on_bad_file)
-    completed = parts.complete(
-        make, dataset.fragments, folder, key, resources, what="compare: rows"
-    )
-    found = completed.metadata
-    result = {
-        "input": source,
-        "models": about,
-        **differences(pair[0], found, read_rows(folder), config),
+    about = [model_store.describe(*each) for each in zip(pair, infos, strict=True)]
+    depends_on = {
+        "format": FORMAT,
+        "models": [model["fingerprint"] for model in about],
+        "data": dataset.fingerprint,
+        "config": config.model_dump(
+            mode="json", include={"confidence", "resamples", "segments"}
+        ),
     }
-    storage.write_json(storage.join(output, RESULT), result)
-    with storage.publish(storage.join(output, PAGE)) as unfinished:
-        unfinished.write_text(compare_page.render(key, result), encoding="utf-8")
-    seconds = time.monotonic() - began
-    content = manifest.finish(
-        output,
-        key,
-        input=source,
-        data=dataset.fingerprint,
-        models=about,
-        config=settings,
-        rows_in=sum(facts["rows_in"] for facts in found),
-        rows_out=result["rows"],
-        rows_quarantined=sum(facts["rows_in"] for facts in found) - result["rows"],
-        bad_files=[{"name": b.name, "reason": b.reason} for b in dataset.bad_files],
-        seconds=round(seconds, 3),
-        rows_per_s=round(completed.new_rows / seconds, 1),
-        files=[
-            {**entry, "path": f"{ROWS}/{entry['path']}"}
-            for facts in found
-            for entry in facts["files"]
-        ]
-        + [manifest.file_entry(output, name, 0) for name in (RESULT, PAGE)],
-    )
-    return summary(output, content, done=False)
+    job = Job("compare", output, depends_on, overwrite, began)
+
+    def work() -> Json:
+        folder = storage.join(job.path, ROWS)
+        make = partial(PairScorer, models, source, folder, config.segments, job.key)
+        completed = job.complete_parts(
+            make, dataset.fragments, resources, subdirectory=ROWS
+        )
+        result = {
+            "input": source.path,
+            "models": about,
+            **summarize(pair[0], completed.metadata, read_rows(folder), config),
+        }
+        storage.write_json(storage.join(job.path, RESULT), result)
+        pages.write(storage.join(job.path, PAGE), compare_page.render(job.key, result))
+        rows_in = completed.total("rows_in")
+        return {
+            "input": source.path,
+            **depends_on,
+            "models": about,
+            "rows_in": rows_in,
+            "rows_out": result["rows"],
+            "rows_quarantined": rows_in - result["rows"],
+            "bad_files": unreadable_files(dataset),
+            "rows_per_s": job.rows_per_s(completed.new_rows),
+            "files": [
+                *completed.files(ROWS),
+                *(manifest.file_entry(job.path, name, 0) for name in (RESULT, PAGE)),
+            ],
+        }
+
+    return job.run(work, ComparisonResult)
 
 
-class Pair:
-    """Two models, loaded once, that look at fragments.
+class PairScorer:
+    """Function that scores fragments with two models; each process loads them once.
 
     Args:
-        models: Their folders.
-        folder: Folder of the parts.
+        models: Directories of the models.
+        source: The dataset.
+        folder: Directory of the parts.
         columns: Columns whose values are segments.
         key: The job key.
-        on_bad_file: Whether an unreadable fragment stops the job.
     """
 
     def __init__(
         self,
         models: tuple[str, str],
+        source: Source,
         folder: str,
         columns: tuple[str, ...],
         key: str,
-        on_bad_file: OnBadFile,
     ) -> None:
-        self.views = comparable(load(models[0]), load(models[1]))
+        self.views = comparable(*map(model_store.load, models))
+        self.source = source
         self.folder = folder
         self.columns = columns
         self.key = key
-        self.on_bad_file = on_bad_file
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
-        """Writes both log-probabilities of a fragment's rows; its facts."""
+        """Write both log-probabilities of a fragment's rows; return the metadata."""
         first, second = (view.density for view in self.views)
         wanted = {*first.columns, *self.columns}
         try:
-            table = read_fragment(fragment, wanted)
+            table = datasets.read(fragment, wanted)
         except pa.ArrowInvalid as error:
-            if self.on_bad_file == "stop":
-                raise ValueError(
-                    f"{error}; replace it, or set data.on_bad_file: quarantine"
-                ) from error
+            self.source.check_bad_file(error)
             table = fragment.schema.empty_table().select(sorted(wanted))
         # The columns may stand in another order in the second model.
         order = [second.columns.index(name) for name in first.columns]
@@ -182,49 +201,52 @@ class Pair:
         theirs = theirs[:, order]
         finite = np.isfinite(mine.sum(axis=1)) & np.isfinite(theirs.sum(axis=1))
         mine, theirs, table = mine[finite], theirs[finite], table.filter(finite)
-        facts = {
+        metadata = {
             "job_key": self.key,
             "rows_in": fragment.rows,
             "columns": (mine - theirs).sum(axis=0).tolist(),
         }
-        kept = segments.carried(table, self.columns, None)
+        carried = segments.carry(table, self.columns, None)
         part = pa.table(
-            {"first": mine.sum(axis=1), "second": theirs.sum(axis=1), **kept}
+            {"first": mine.sum(axis=1), "second": theirs.sum(axis=1), **carried}
         )
-        entry = parts.write(self.folder, parts.file_name(fragment.index), part, facts)
-        return {**facts, "files": [entry]}
+        file = parts.file_name(fragment.index)
+        entry = parts.write(self.folder, file, part, metadata)
+        return {**metadata, "files": [entry]}
 
 
 def read_rows(folder: str) -> pa.Table:
-    """Both log-probabilities and the segments of all rows, in order."""
-    filesystem, inner = storage.resolve(folder)
-    names = storage.list_files(folder)
+    """Read both log-probabilities and the segments of all rows, in their order."""
+    files = storage.list_files(folder)
     return pa.concat_tables(
-        [
-            pq.read_table(f"{inner}/{name}", filesystem=filesystem, partitioning=None)
-            for name in names
-        ]
+        [held_out.read(storage.join(folder, file)) for file in files]
     )
 
 
-def differences(
+def summarize(
     first: TableDensity,
-    found: Sequence[parts.PartMetadata],
+    metadata: Sequence[parts.PartMetadata],
     rows: pa.Table,
     config: EvaluateConfig,
 ) -> Json:
-    """The content of comparison.json but for the names; nats per row.
+    """Return the content of comparison.json except for names; nats per row.
 
-    A difference is positive where the first model finds rows more probable.
+    Args:
+        first: The first model.
+        metadata: Metadata of the parts, with sums of differences by column.
+        rows: Both log-probabilities and the segments of all rows.
+        config: Intervals and segments.
+
+    Raises:
+        ValueError: No row has a finite log-probability under both models.
     """
     if not len(rows):
-        raise ValueError("no row has a finite log-probability with both models")
-    sums = np.sum([facts["columns"] for facts in found], axis=0)
-    everything = np.arange(len(rows))
+        raise ValueError("no row has a finite log-probability under both models")
+    sums = np.sum([part["columns"] for part in metadata], axis=0)
     return {
         "rows": len(rows),
         "confidence": config.confidence,
-        **paired(rows, everything, config),
+        **_paired(rows, np.arange(len(rows)), config),
         "columns": [
             {"name": name, "difference": float(total / len(rows))}
             for name, total in zip(first.columns, sums, strict=True)
@@ -233,8 +255,8 @@ def differences(
             {
                 "column": column,
                 "values": [
-                    {"value": value, "rows": len(own), **paired(rows, own, config)}
-                    for value, own in segments.members(rows, column)
+                    {"value": value, "rows": len(own), **_paired(rows, own, config)}
+                    for value, own in segments.split(rows, column)
                 ],
             }
             for column in config.segments
@@ -242,8 +264,8 @@ def differences(
     }
 
 
-def paired(rows: pa.Table, which: np.ndarray, config: EvaluateConfig) -> Json:
-    """The mean NLLs of some rows and their paired difference with its interval."""
+def _paired(rows: pa.Table, which: np.ndarray, config: EvaluateConfig) -> Json:
+    """Return the mean NLLs of some rows and their paired difference."""
     first = rows["first"].to_numpy()[which]
     second = rows["second"].to_numpy()[which]
     return {
@@ -255,34 +277,18 @@ def paired(rows: pa.Table, which: np.ndarray, config: EvaluateConfig) -> Json:
     }
 
 
-def summary(output: str, content: Json, *, done: bool) -> Json:
-    """What a caller wants to know of a manifest."""
-    result = storage.read_json(storage.join(output, RESULT))
-    return {
-        "path": output,
-        "key": content["job_key"],
-        "page": storage.join(output, PAGE),
-        "nll": result["nll"],
-        "difference": result["difference"],
-        "difference_interval": result["difference_interval"],
-        "metrics": metrics(result),
-        **{name: content[name] for name in ("rows_out", "seconds", "rows_per_s")},
-        "done": done,
-    }
-
-
 def metrics(result: Json) -> dict[str, float]:
-    """The main figures by MLflow's names."""
+    """Return the main measures, the content of comparison.json, as MLflow metrics."""
     low, high = result["difference_interval"]
     found = {
         "compare/difference": result["difference"],
         "compare/difference_low": low,
         "compare/difference_high": high,
     }
-    for each in result["segments"]:
-        for value in each["values"]:
+    for segmented in result["segments"]:
+        for segment in segmented["values"]:
             name = metric_name(
-                "compare", "segment_difference", each["column"], value["value"]
+                "compare", "segment_difference", segmented["column"], segment["value"]
             )
-            found[name] = value["difference"]
+            found[name] = segment["difference"]
     return found

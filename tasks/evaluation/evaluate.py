@@ -1,52 +1,53 @@
-"""How good a model is on the held-out test rows, and whether its probabilities hold."""
+"""The evaluation of a model on the held-out test rows of a prepared dataset."""
 
-import math
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from ar_models.density import TableDensity
-from ar_models.distributions.conditionals import Conditionals
-from ar_models.scoring.conformal import optional
-from ar_models.scoring.statistics import Scores, log_probs
-from ar_models.tables.columns import IN_SUPPORT
-from ar_models.tables.encoder import Encoded, TableEncoder
-from ar_models.tables.lists import ListColumn
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
-from tasks.evaluation import baseline, distances, held_out, segments, transforms
-from tasks.evaluation.intervals import bootstrap_interval, normal_half_width
-from tasks.evaluation.metric_names import metric_name
+from tasks.evaluation import baseline, held_out, segments
+from tasks.evaluation.evaluation_summary import metrics, summarize
+from tasks.evaluation.row_evaluator import BASELINE, ROWS, RowEvaluator
 from tasks.reports import evaluation_figures, figures
-from tasks.runtime import manifest, parts, storage
-from tasks.runtime.model_store import load
+from tasks.runtime import manifest, storage
+from tasks.runtime.job import Job, JobResult
+from tasks.runtime.model_store import fingerprint, load
 
-FORMAT = 4
-"""Enters the job key; raised when the same job would give other figures."""
-
-BASELINE = "independent"
-"""Folder, within an evaluation, of the model of independent columns."""
-
-ROWS = "rows"
-"""Folder, within an evaluation, of what was found for each test row."""
+FORMAT = 5
+"""Version of the results, part of the job key."""
 
 EVALUATION = "evaluation.json"
 
-BARS = 20
-"""Bins in which they are written to evaluation.json."""
+Json = dict[str, Any]  # JSON values
 
-Floats = NDArray[np.float64]
-Json = dict[str, Any]  # JSON-able values
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult(JobResult):
+    """The outcome of an evaluation.
+
+    Attributes:
+        metrics: The main measures by MLflow's names.
+        rows: Number of test rows.
+        rows_per_s: Rows per second of the call that finished the job.
+    """
+
+    metrics: dict[str, float]
+    rows: int
+    rows_per_s: float
+
+    @classmethod
+    def derived_fields(cls, path: str, content: Json) -> Mapping[str, Any]:
+        evaluation = storage.read_json(storage.join(path, EVALUATION))
+        return {"metrics": metrics(evaluation), "rows": evaluation["rows"]}
 
 
 def evaluate(
@@ -57,104 +58,105 @@ def evaluate(
     resources: Resources,
     *,
     overwrite: bool = False,
-) -> Json:
-    """Judges a model on the test rows of a prepared dataset.
+) -> EvaluationResult:
+    """Evaluate a model on the test rows of a prepared dataset.
 
-    Writes evaluation.json, what was found for each row (rows/part-*.parquet, in the
-    order of the test rows), the model of independent columns it is compared with, and
-    figures. A killed run is completed by the same call and ends with the same figures.
+    Writes evaluation.json, the log-probabilities, anomaly score and p-value of each row
+    (rows/part-*.parquet, in the order of the test rows), the baseline of independent
+    columns, and figures. A call that was killed is completed by the same call, with the
+    same results.
 
     Args:
-        model: Folder of a trained model.
-        prepared: Folder of the prepared dataset.
-        output: Folder to write; `{key}` in it stands for the job key.
-        config: How to judge.
-        resources: Where to compute.
-        overwrite: Whether a folder with another job's output is replaced.
-
-    Returns:
-        `path`, `metrics` (by MLflow's names), `rows`, `done` (whether there was nothing
-        to do), `seconds`, `rows_per_s`.
+        model: Directory of a trained model.
+        prepared: Directory of the prepared dataset.
+        output: Directory for the results; `{key}` in it stands for the job key.
+        config: Intervals, segments and labels.
+        resources: Where the job runs.
+        overwrite: Whether the results of another job may be replaced.
 
     Raises:
-        ValueError: There are no test rows, or they lack a column of the model.
+        ValueError: There are no test rows, or they lack a column.
     """
-    started = time.monotonic()
+    began = time.monotonic()
     about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
     density = load(model)
-    fingerprint = density.info["fingerprints"]["model"]
-    key = manifest.job_key(
-        task="evaluate",
-        format=FORMAT,
-        model=fingerprint,
-        calibration=summary_of(density),
-        prepared=about["job_key"],
-        config=config.model_dump(mode="json"),
-    )
-    folder = output.replace("{key}", key)
-    finished = manifest.claim(folder, key, overwrite=overwrite)
-    done = finished is not None
-    if finished is None:
-        pieces = held_out.list_test_files(prepared, about)
-        segments.check(read_schema(pieces[0].path), config.segments, config.label)
-        fit_baseline(density, prepared, about, config, folder)
-        make = partial(Judge, model, config, folder, key)
-        rows = storage.join(folder, ROWS)
-        completed = parts.complete(
-            make, pieces, rows, key, resources, what="evaluate: rows"
-        )
-        found = completed.metadata
-        evaluation = summarise(density, found, read_rows(folder), config)
-        storage.write_json(storage.join(folder, EVALUATION), evaluation)
-        draw_figures(folder, evaluation, read_rows(folder))
-        seconds = time.monotonic() - started
-        finished = manifest.finish(
-            folder,
-            key,
-            inputs={"prepared": about["job_key"]},
-            model={"name": density.info.get("name"), "fingerprint": fingerprint},
-            config=config.model_dump(mode="json"),
-            rows_in=evaluation["rows"],
-            rows_out=evaluation["rows"],
-            rows_quarantined=0,
-            rows_per_s=round(evaluation["rows"] / seconds, 1),
-            files=[
-                {**entry, "path": f"{ROWS}/{entry['path']}"}
-                for facts in found
-                for entry in facts["files"]
-            ]
-            + [manifest.file_entry(folder, EVALUATION, 0)],
-        )
-    evaluation = storage.read_json(storage.join(folder, EVALUATION))
-    return {
-        "path": folder,
-        "metrics": metrics(evaluation),
-        "rows": evaluation["rows"],
-        "rows_per_s": finished["rows_per_s"],
-        "done": done,
-        "seconds": round(time.monotonic() - started, 3),
+    depends_on = {
+        "format": FORMAT,
+        "model": fingerprint(density),
+        "calibration": _calibration_key(density),
+        "prepared": about["job_key"],
+        "config": config.model_dump(mode="json"),
     }
+    job = Job("evaluate", output, depends_on, overwrite, began)
+
+    def work() -> Json:
+        files = held_out.list_test_files(prepared, about)
+        segments.check(_read_schema(files[0].path), config.segments, config.label)
+        _fit_baseline(density, prepared, about, config.baseline_rows, job.path)
+        make = partial(RowEvaluator, model, config, job.path, job.key)
+        completed = job.complete_parts(make, files, resources, subdirectory=ROWS)
+        rows = read_rows(job.path)
+        evaluation = summarize(density, completed.metadata, rows, config)
+        storage.write_json(storage.join(job.path, EVALUATION), evaluation)
+        _draw_figures(job.path, evaluation, rows)
+        return {
+            "inputs": {"prepared": about["job_key"]},
+            "model": {
+                "name": density.info.get("name"),
+                "fingerprint": fingerprint(density),
+            },
+            "config": depends_on["config"],
+            "rows_in": len(rows),
+            "rows_out": len(rows),
+            "rows_quarantined": 0,
+            "rows_per_s": job.rows_per_s(len(rows)),
+            "files": [
+                *completed.files(ROWS),
+                manifest.file_entry(job.path, EVALUATION, 0),
+            ],
+        }
+
+    return job.run(work, EvaluationResult)
 
 
-def summary_of(density: TableDensity) -> str:
-    """A text that differs where calibration scores do."""
+def read_rows(folder: str) -> pa.Table:
+    """Read what an evaluation computed for each test row, in the rows' order.
+
+    Args:
+        folder: Directory of the evaluation.
+
+    Returns:
+        log_prob, independent_log_prob, anomaly_score (nats) and p_value and, if
+        configured, the segments and the label.
+    """
+    directory = storage.join(folder, ROWS)
+    files = storage.list_files(directory)
+    return pa.concat_tables(
+        [held_out.read(storage.join(directory, file)) for file in files]
+    )
+
+
+def _calibration_key(density: TableDensity) -> str:
+    """Return a hash of the calibration scores, which the model's fingerprint lacks."""
     return manifest.job_key(
         **{name: float(scores.sum()) for name, scores in density.calibration.items()}
     )
 
 
-def fit_baseline(
-    density: TableDensity,
-    prepared: str,
-    about: Mapping[str, Any],
-    config: EvaluateConfig,
-    folder: str,
+def _read_schema(path: str) -> pa.Schema:
+    filesystem, inner = storage.resolve(path)
+    with filesystem.open_input_file(inner) as source:
+        return pq.read_schema(source)
+
+
+def _fit_baseline(
+    density: TableDensity, prepared: str, about: Json, rows: int, folder: str
 ) -> None:
-    """Writes the model of independent columns, unless it stands there."""
+    """Write the baseline of independent columns, unless it is there already."""
     target = storage.join(folder, BASELINE)
     if storage.exists(storage.join(target, "model.json")):
         return
-    x = baseline.training_rows(prepared, about, config.baseline_rows)
+    x = baseline.read_training_rows(prepared, about, rows)
     model = baseline.fit(density.encoder.variables, x)
     with tempfile.TemporaryDirectory() as temporary:
         TableDensity(density.encoder, model).save(Path(temporary))
@@ -163,296 +165,17 @@ def fit_baseline(
                 unfinished.write_bytes((Path(temporary) / name).read_bytes())
 
 
-class Judge:
-    """Judges files of test rows with models that each actor loads once.
-
-    Args:
-        model: Folder of the model.
-        config: How to judge.
-        folder: Folder of the evaluation.
-        key: The job key.
-    """
-
-    def __init__(
-        self, model: str, config: EvaluateConfig, folder: str, key: str
-    ) -> None:
-        self.density = load(model)
-        self.config = config
-        self.independent = load(storage.join(folder, BASELINE))
-        self.folder = folder
-        self.key = key
-
-    def __call__(self, file: held_out.HeldOutFile) -> parts.PartMetadata:
-        """Writes the part of a file of test rows; its facts are sums over them."""
-        rng = np.random.default_rng(file.index)
-        tallies, tables = [], []
-        more = [*self.config.segments, *filter(None, [self.config.label])]
-        columns = list(dict.fromkeys([*self.density.columns, *more]))
-        for table in held_out.read_batches(file.path, columns):
-            for rows, encoded in self.density.batches(table):
-                tally, found = self.judge(encoded, rng)
-                tallies.append(tally)
-                kept = segments.carried(rows, self.config.segments, self.config.label)
-                for name, values in kept.items():
-                    found = found.append_column(name, values)
-                tables.append(found)
-        facts: parts.PartMetadata = {
-            "job_key": self.key,
-            **{name: sum_of(tally[name] for tally in tallies) for name in tallies[0]},
-        }
-        name = parts.file_name(file.index)
-        table = pa.concat_tables(tables)
-        entry = parts.write(storage.join(self.folder, ROWS), name, table, facts)
-        return {**facts, "files": [entry]}
-
-    def judge(
-        self, encoded: Encoded, rng: np.random.Generator
-    ) -> tuple[dict[str, NDArray[Any]], pa.Table]:
-        """Sums over encoded rows, by column, and what was found for each row."""
-        batch_scores = self.density.score_batch(encoded)
-        independent = log_probs(self.independent.model, encoded)
-        gain = batch_scores.log_prob - independent
-        scores = batch_scores.anomaly_score
-        reference = self.density.reference()
-        p_value = None if reference is None else reference.rank(scores)[0]
-        out_of_support = encoded.out_of_support != IN_SUPPORT
-        tally = {
-            "log_prob": batch_scores.log_prob.sum(axis=0),
-            "independent": independent.sum(axis=0),
-            "gain_squares": (gain**2).sum(axis=0),
-            "out_of_support": out_of_support.sum(axis=0),
-            "places": places(encoded.x, self.density.encoder).sum(axis=0),
-            "pit": np.stack(
-                [
-                    self.counted(conditionals, batch_scores.x, out_of_support, rng)
-                    for conditionals in self.in_all_orderings(batch_scores)
-                ]
-            ),
-        }
-        found = {
-            "log_prob": batch_scores.log_prob.sum(axis=1),
-            "independent_log_prob": independent.sum(axis=1),
-            "anomaly_score": scores,
-            "p_value": optional(p_value, len(scores), pa.float64()),
-        }
-        return tally, pa.table(found)
-
-    def in_all_orderings(self, batch_scores: Scores) -> Iterator[Conditionals]:
-        """The conditionals of a batch, one ordering of the columns after the other."""
-        yield batch_scores.conditionals
-        for which in range(1, self.density.model.orderings):
-            with torch.inference_mode():
-                yield self.density.model.conditionals(batch_scores.x, which)
-
-    def counted(
-        self,
-        conditionals: Conditionals,
-        x: Tensor,
-        out_of_support: NDArray[np.bool_],
-        rng: np.random.Generator,
-    ) -> NDArray[np.int64]:
-        """The columns' transforms in one ordering, in bins, (columns, bins)."""
-        variables = self.density.encoder.variables
-        u = transforms.integral_transforms(
-            conditionals, x, variables, rng.random(out_of_support.shape)
-        )
-        return np.stack(
-            [
-                transforms.count_in_bins(c[~e], transforms.BINS)
-                for c, e in zip(u.T, out_of_support.T, strict=True)
-            ]
-        )
-
-
-def read_schema(path: str) -> pa.Schema:
-    """The schema of a Parquet file."""
-    filesystem, inner = storage.resolve(path)
-    with filesystem.open_input_file(inner) as source:
-        return pq.read_schema(source)
-
-
-def places(x: NDArray[np.float32], encoder: TableEncoder) -> NDArray[np.int64]:
-    """Of each row, how many values each column holds: (n, columns).
-
-    One, or as many as a list in support has places.
-    """
-    counts = np.ones((len(x), len(encoder.columns)), np.int64)
-    for j, column in enumerate(encoder.columns):
-        if isinstance(column, ListColumn):
-            own = x[:, encoder.span(j)][:, column.first :]
-            present = ~np.isnan(own.reshape(len(x), column.places, column.width))
-            counts[:, j] = present.any(axis=2).sum(axis=1)
-    return counts
-
-
-def sum_of(arrays: Iterator[NDArray[Any]]) -> list[Any]:
-    """The sum of arrays, as JSON holds it."""
-    total: list[Any] = np.sum(list(arrays), axis=0).tolist()
-    return total
-
-
-def read_rows(folder: str) -> pa.Table:
-    """What an evaluation found for each test row, in their order.
-
-    Returns:
-        log_prob, independent_log_prob, anomaly_score (nats), p_value, and, where asked
-        for, segments and label.
-    """
-    rows = storage.join(folder, ROWS)
-    filesystem, inner = storage.resolve(rows)
-    names = storage.list_files(rows)
-    paths = [f"{inner}/{name}" for name in names]
-    return pa.concat_tables(
-        [pq.read_table(path, filesystem=filesystem) for path in paths]
-    )
-
-
-def summarise(
-    density: TableDensity,
-    found: Sequence[parts.PartMetadata],
-    rows: pa.Table,
-    config: EvaluateConfig,
-) -> Json:
-    """The content of evaluation.json; likelihoods in nats, per row.
-
-    `dim`, by which bits are divided, is the mean number of modelled values: columns,
-    and the places of lists.
-    """
-    total = {
-        name: np.sum([facts[name] for facts in found], axis=0)
-        for name in (
-            "log_prob",
-            "independent",
-            "gain_squares",
-            "out_of_support",
-            "places",
-            "pit",
-        )
-    }
-    count = len(rows)
-    means = {name: sums / count for name, sums in total.items()}
-    gain = means["log_prob"] - means["independent"]
-    variance = np.maximum(means["gain_squares"] - gain**2, 0)
-    half = normal_half_width(variance, count, config.confidence)
-    log_prob = rows["log_prob"].to_numpy()
-    independent = rows["independent_log_prob"].to_numpy()
-    nll = float(-log_prob.mean())
-    dim = float(means["places"].sum())
-    p_values = rows["p_value"].to_numpy() if density.calibration else None
-    pooled = total["pit"].sum(axis=0)
-    return {
-        "model": density.info["fingerprints"]["model"],
-        "rows": count,
-        "dim": dim,
-        "confidence": config.confidence,
-        "is_bound": density.model.is_bound,  # then likelihoods are at least as good
-        "nll": nll,
-        "nll_interval": bootstrap_interval(
-            -log_prob, config.confidence, config.resamples
-        ),
-        "bits_per_dim": nll / max(dim, 1) / math.log(2),
-        "independent_nll": float(-independent.mean()),
-        "gain": float((log_prob - independent).mean()),
-        "gain_interval": bootstrap_interval(
-            log_prob - independent, config.confidence, config.resamples
-        ),
-        "calibration_rows": len(density.calibration.get("log_prob", ())),
-        "p_value_ks": None if p_values is None else distances.ks_from_uniform(p_values),
-        "columns": [
-            {
-                "name": column.name,
-                "kind": column.kind,
-                "nll": float(-means["log_prob"][j]),
-                "nll_per_place": float(
-                    -total["log_prob"][j] / max(1, total["places"][j])
-                ),
-                "independent_nll": float(-means["independent"][j]),
-                "gain": float(gain[j]),
-                "gain_interval": [float(gain[j] - half[j]), float(gain[j] + half[j])],
-                "out_of_support": int(total["out_of_support"][j]),
-                "ks": distances.binned_ks_from_uniform(pooled[j]),
-                "ks_by_ordering": [
-                    distances.binned_ks_from_uniform(pit[j]) for pit in total["pit"]
-                ],
-                "pit": pooled[j].reshape(BARS, -1).sum(axis=1).tolist(),
-            }
-            for j, column in enumerate(density.encoder.columns)
-        ],
-        "segments": [
-            {"column": column, "values": by_segment(rows, column, config)}
-            for column in config.segments
-        ],
-        "detection": None
-        if config.label is None
-        else segments.detection(
-            rows["anomaly_score"].to_numpy(),
-            rows[segments.LABEL],
-            config.budget,
-            confidence=config.confidence,
-            resamples=config.resamples,
-        ),
-    }
-
-
-def draw_figures(folder: str, evaluation: Json, rows: pa.Table) -> None:
+def _draw_figures(folder: str, evaluation: Json, rows: pa.Table) -> None:
     """Draw the figures of an evaluation to figures/NAME.png in its directory."""
-    drawn = {
-        "columns": partial(evaluation_figures.draw_gains, evaluation["columns"]),
-        "calibration": partial(
-            evaluation_figures.draw_calibration, evaluation["columns"]
-        ),
-        "scores": partial(
-            evaluation_figures.draw_scores, rows["anomaly_score"].to_numpy()
-        ),
+    columns = evaluation["columns"]
+    scores = rows["anomaly_score"].to_numpy()
+    drawn: dict[str, Any] = {
+        "columns": partial(evaluation_figures.draw_gains, columns),
+        "calibration": partial(evaluation_figures.draw_calibration, columns),
+        "scores": partial(evaluation_figures.draw_scores, scores),
     }
     if evaluation["p_value_ks"] is not None:
         drawn["p_values"] = partial(
             evaluation_figures.draw_p_values, rows["p_value"].to_numpy()
         )
     figures.save_all(drawn, storage.join(folder, "figures"))
-
-
-def by_segment(rows: pa.Table, column: str, config: EvaluateConfig) -> list[Json]:
-    """The likelihoods in each segment of a column, the largest segment first."""
-    log_prob = rows["log_prob"].to_numpy()
-    gain = log_prob - rows["independent_log_prob"].to_numpy()
-    return [
-        {
-            "value": value,
-            "rows": len(own),
-            "nll": float(-log_prob[own].mean()),
-            "nll_interval": bootstrap_interval(
-                -log_prob[own], config.confidence, config.resamples
-            ),
-            "gain": float(gain[own].mean()),
-            "gain_interval": bootstrap_interval(
-                gain[own], config.confidence, config.resamples
-            ),
-        }
-        for value, own in segments.members(rows, column)
-    ]
-
-
-def metrics(evaluation: Json) -> dict[str, float]:
-    """The main figures of an evaluation by MLflow's names."""
-    worst = max(column["ks"] for column in evaluation["columns"])
-    found = {
-        "test/nll": evaluation["nll"],
-        "test/bits_per_dim": evaluation["bits_per_dim"],
-        "test/independent_nll": evaluation["independent_nll"],
-        "test/gain": evaluation["gain"],
-        "test/calibration_ks": worst,
-    }
-    if evaluation["p_value_ks"] is not None:
-        found["test/p_value_ks"] = evaluation["p_value_ks"]
-    detection = evaluation.get("detection") or {}
-    for name in ("auroc", "auprc", "precision", "recall"):
-        if detection.get(name) is not None:
-            found[f"test/{name}"] = detection[name]
-    for segmented in evaluation.get("segments", ()):
-        for value in segmented["values"]:
-            name = metric_name(
-                "test", "segment_nll", segmented["column"], value["value"]
-            )
-            found[name] = value["nll"]
-    return found

@@ -1,9 +1,6 @@
-"""Figures by segment, and how well scores find labelled rows."""
+"""Segments of rows, by the values of a column, and labels of anomalies."""
 
-import math
 from collections.abc import Iterator, Sequence
-from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,33 +8,29 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ar_models.tables import arrow
-from tasks.evaluation.intervals import bootstrap_interval
 
-SEGMENT = "segment:"
-"""Prefix of the names under which parts hold the segments of rows."""
+PREFIX = "segment:"
+"""Prefix of a segment column's name in the results for each row."""
 
 LABEL = "label"
+"""Name of the label column in the results for each row."""
 
 MISSING, OTHERS = "missing", "(others)"
 
-SHOWN = 50
-"""Segments of a column that are told apart, the largest; the rest are one."""
+MAX_SEGMENTS = 50
+"""Maximum number of segments of a column; the rows of smaller ones are merged."""
 
-MOST = 10_000
-"""Distinct values of a column that can be segments."""
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Json = dict[str, Any]  # JSON-able values
+MAX_VALUES = 10_000
+"""Maximum number of distinct values of a segment column."""
 
 
 def check(schema: pa.Schema, segments: Sequence[str], label: str | None) -> None:
-    """Raises ValueError where rows of a schema cannot be judged by these columns.
+    """Raise ValueError if rows cannot be evaluated by these columns.
 
     Args:
-        schema: Of the rows.
+        schema: Schema of the rows.
         segments: Columns whose values are segments.
-        label: Column that says which rows are anomalies.
+        label: Column that marks anomalies.
     """
     for key, columns in (
         ("evaluate.segments", segments),
@@ -46,172 +39,72 @@ def check(schema: pa.Schema, segments: Sequence[str], label: str | None) -> None
         for column in columns:
             if column not in schema.names:
                 raise ValueError(
-                    f"{key}: the rows have no column {column!r}; they have "
-                    f"{schema.names!r}; a column under data.exclude is not kept, one "
-                    "under data.id is"
+                    f"{key}: the rows have no column {column!r}; columns: "
+                    f"{schema.names!r}. Columns under data.id are kept, those under "
+                    "data.exclude are not"
                 )
     for column in segments:
         if arrow.family(schema.field(column).type) in (None, "real", "bytes"):
             raise ValueError(
-                f"evaluate.segments: column {column!r} is "
-                f"{schema.field(column).type}, whose values are no segments; name a "
-                "column of text, bools, integers or dates"
+                f"evaluate.segments: column {column!r} of type "
+                f"{schema.field(column).type} cannot define segments; name a column of "
+                "strings, booleans, integers or dates"
             )
     if label:
         family = arrow.family(schema.field(label).type)
         if family not in ("bool", "integer", "real", "decimal"):
             raise ValueError(
-                f"evaluate.label: column {label!r} is {schema.field(label).type}; give "
-                "a column of bools, or of numbers that are 0 for ordinary rows"
+                f"evaluate.label: column {label!r} of type {schema.field(label).type} "
+                "cannot mark anomalies; name a column of booleans, or of numbers that "
+                "are 0 for normal rows"
             )
 
 
-def carried(
+def carry(
     table: pa.Table, segments: Sequence[str], label: str | None
 ) -> dict[str, pa.ChunkedArray]:
-    """What a part keeps of rows: segments as text, and the label as a bool."""
-    kept = {
-        SEGMENT + name: pc.fill_null(text(table[name]), MISSING) for name in segments
+    """Return the segments of rows, as strings, and their label, as a boolean."""
+    carried = {
+        PREFIX + name: pc.fill_null(_to_strings(table[name]), MISSING)
+        for name in segments
     }
     if label:
         values = table[label]
         if not pa.types.is_boolean(values.type):
             values = pc.not_equal(values.cast(pa.float64()), 0.0)
-        kept[LABEL] = values
-    return kept
+        carried[LABEL] = values
+    return carried
 
 
-def text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as text."""
+def _to_strings(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     return values.cast(pa.string())
 
 
-def members(rows: pa.Table, column: str) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """The segments of a column and their rows, the largest first.
+def split(rows: pa.Table, column: str) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Yield the segments of a column and the indices of their rows, the largest first.
 
     Args:
-        rows: With what `carried` gives.
-        column: Its name.
+        rows: Rows with the columns that `carry` returns.
+        column: Name of the segment column, without the prefix.
 
     Raises:
-        ValueError: There are too many values for segments.
+        ValueError: The column has more than `MAX_VALUES` distinct values.
     """
-    coded = rows[SEGMENT + column].combine_chunks().dictionary_encode()
+    coded = rows[PREFIX + column].combine_chunks().dictionary_encode()
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.combine_chunks()
     names = coded.dictionary.to_pylist()
-    if len(names) > MOST:
+    if len(names) > MAX_VALUES:
         raise ValueError(
-            f"evaluate.segments: column {column!r} has {len(names)} values, which is "
-            f"more than {MOST}; name a column with fewer"
+            f"evaluate.segments: column {column!r} has {len(names)} distinct values, "
+            f"more than {MAX_VALUES}; name a column with fewer"
         )
     codes = coded.indices.to_numpy(zero_copy_only=False)
     counts = np.bincount(codes, minlength=len(names))
     ranked = sorted(range(len(names)), key=lambda k: (-counts[k], names[k]))
-    for code in ranked[:SHOWN]:
+    for code in ranked[:MAX_SEGMENTS]:
         yield names[code], np.flatnonzero(codes == code)
-    if len(names) > SHOWN:
-        yield OTHERS, np.flatnonzero(np.isin(codes, ranked[SHOWN:]))
-
-
-def detection(
-    scores: Floats,
-    labels: pa.ChunkedArray,
-    budget: float,
-    *,
-    confidence: float,
-    resamples: int,
-) -> Json:
-    """How well anomaly scores find the rows that a label calls anomalies.
-
-    Args:
-        scores: Of n rows, higher is more anomalous.
-        labels: Whether each is an anomaly, (n,); rows with null do not count.
-        budget: Rows that could be looked at, a number, or a share below 1.
-        confidence: Of the intervals.
-        resamples: Of an interval.
-
-    Returns:
-        rows and positives (how many), auroc, auprc (average precision), budget (in
-        rows), precision and recall among the most anomalous so many; None where a
-        class has no rows.
-    """
-    known = labels.is_valid().to_numpy()
-    truth = pc.fill_null(labels, False).to_numpy(zero_copy_only=False).astype(bool)
-    truth, scores = truth[known], scores[known]
-    positives = int(truth.sum())
-    count = int(budget * len(truth)) if budget < 1 else min(int(budget), len(truth))
-    found: Json = {"rows": len(truth), "positives": positives, "budget": count}
-    both = 0 < positives < len(truth)
-    order = np.argsort(-scores, kind="stable")
-    hits = int(truth[order[:count]].sum())
-    return found | {
-        "auroc": auroc(scores, truth) if both else None,
-        "auroc_interval": auroc_interval(scores, truth, confidence) if both else None,
-        "auprc": average_precision(scores, truth) if both else None,
-        "precision": hits / count if count else None,
-        "precision_interval": bootstrap_interval(
-            truth[order[:count]].astype(np.float64), confidence, resamples
-        )
-        if count
-        else None,
-        "recall": hits / positives if positives else None,
-    }
-
-
-def auroc(scores: Floats, truth: Bools) -> float:
-    """The chance that an anomaly has a higher score than another row; ties count half.
-
-    Args:
-        scores: (n,).
-        truth: (n,), with rows of both kinds.
-    """
-    return float(placements(scores, truth)[0].mean())
-
-
-def placements(scores: Floats, truth: Bools) -> tuple[Floats, Floats]:
-    """For anomalies the shares of other rows below them, and the other way round.
-
-    Returns:
-        One for each anomaly, and one for each other row: the share of anomalies above
-        it. Ties count half.
-    """
-    found = []
-    for mine, sign in ((truth, 1.0), (~truth, -1.0)):
-        others = np.sort(sign * scores[~mine])
-        own = sign * scores[mine]
-        below = np.searchsorted(others, own, side="left")
-        at_most = np.searchsorted(others, own, side="right")
-        found.append((below + at_most) / 2 / len(others))
-    return found[0], found[1]
-
-
-def auroc_interval(
-    scores: Floats, truth: Bools, confidence: float
-) -> tuple[float, float]:
-    """DeLong's normal interval of the AUROC, cut to [0, 1].
-
-    Reference:
-        DeLong, DeLong, Clarke-Pearson, Comparing the areas under two or more
-        correlated receiver operating characteristic curves, 1988.
-    """
-    above, below = placements(scores, truth)
-    variance = sum(
-        part.var(ddof=1) / len(part) if len(part) > 1 else 0.25
-        for part in (above, below)
-    )
-    half = NormalDist().inv_cdf((1 + confidence) / 2) * math.sqrt(variance)
-    middle = float(above.mean())
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def average_precision(scores: Floats, truth: Bools) -> float:
-    """The mean precision at the anomalies' ranks; tied rows share a rank, the last."""
-    order = np.argsort(-scores, kind="stable")
-    ranked, hits = scores[order], truth[order].cumsum()
-    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    precision = hits[ends] / (ends + 1)
-    gained = np.diff(hits[ends], prepend=0)
-    return float((precision * gained).sum() / hits[-1])
+    if len(names) > MAX_SEGMENTS:
+        yield OTHERS, np.flatnonzero(np.isin(codes, ranked[MAX_SEGMENTS:]))

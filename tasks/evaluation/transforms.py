@@ -1,4 +1,4 @@
-"""Probability integral transforms: where cells fall in what was predicted."""
+"""Probability integral transforms of cells by their predicted distributions."""
 
 from collections.abc import Sequence
 
@@ -23,17 +23,18 @@ def integral_transforms(
     variables: Sequence[Variable],
     noise: Floats,
 ) -> Floats:
-    """Probability integral transforms of columns, (n, columns): uniform if all is well.
+    """Return the probability integral transforms of columns, (n, columns).
 
-    That of a column goes down its variables: what is left of the unit interval after
-    one is divided by the next, and a last discrete one's share is divided at random. Of
-    a column out of support it is the noise itself.
+    They are uniform on [0, 1] if the conditionals are those of the rows. The transform
+    of a column of several variables descends through them: each divides what its
+    predecessors leave of the unit interval; the probability of a discrete last one is
+    divided at random (randomized transform). A column out of support has the noise.
 
     Args:
-        conditionals: Of `x`.
-        x: The variables of n rows, (n, dim).
-        variables: What they are.
-        noise: Uniform numbers, (n, columns).
+        conditionals: Conditionals of `x`.
+        x: Encoded rows, (n, dim).
+        variables: The variables of `x`.
+        noise: Uniform random numbers, (n, columns).
     """
     at_most, mass = (
         conditionals.cdf(x).double(),
@@ -49,6 +50,6 @@ def integral_transforms(
 
 
 def count_in_bins(u: Floats, bins: int = BINS) -> NDArray[np.int64]:
-    """How many of the numbers lie in each of so many equal parts of [0, 1]."""
+    """Count numbers, (n,), in equal bins of [0, 1], (bins,)."""
     places = np.minimum((u * bins).astype(np.int64), bins - 1)
     return np.bincount(places, minlength=bins)

@@ -1,127 +1,39 @@
-"""How far a batch of values is from the reference: distances with intervals.
+"""Effect sizes of drift between two histograms, with confidence intervals.
 
-Values are counted in bins that the reference fixed, so the memory does not depend on
-their number, and the same bins of other rows can be added. An interval comes from
-drawing rows anew, with replacement, from the batch and from the reference: of counts
-that is one multinomial draw.
+An interval comes from resampling the rows of both histograms with replacement, which is
+one multinomial draw of each histogram's counts.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from tasks.evaluation.distances import (
+    population_stability_index,
+    shares,
+    total_variation,
+)
+from tasks.monitoring.histograms import Floats, Histogram, Integers, Scale
 
-GROUPS = 10
-"""Bins of numbers are joined to so many of about equal weight for a PSI."""
-
-FAR = 10.0
-"""Values are taken to be at most so many spreads beyond those of the reference."""
-
-UNIFORM_SPREAD = 12**-0.5
+PSI_GROUPS = 10
+"""Number of groups, of about equal weight, into which bins of numbers are merged for a
+population stability index."""
 
 Effect = Literal["ks", "wasserstein", "psi"]
 EFFECTS: tuple[Effect, ...] = ("ks", "wasserstein", "psi")
 
 
 @dataclass(frozen=True)
-class Scale:
-    """The bins in which values of one kind are counted.
-
-    Numbers come first: up to edges[0], from there up to edges[1] and so on, and above
-    the last edge; no edges at all mean that there are no numbers. Then what is not a
-    number, or a code: a bin for each label.
-
-    Attributes:
-        edges: Ascending, (k,).
-        labels: Names of the other bins.
-        spread: Unit in which distances of numbers are told.
-    """
-
-    edges: tuple[float, ...]
-    labels: tuple[str, ...] = ()
-    spread: float = 1.0
-
-    @property
-    def numbers(self) -> int:
-        """How many bins numbers have."""
-        return len(self.edges) + 1 if self.edges else 0
-
-    @property
-    def size(self) -> int:
-        """How many bins there are."""
-        return self.numbers + len(self.labels)
-
-    def count(self, values: Floats, other: Integers | None = None) -> "Histogram":
-        """Counts values.
-
-        Args:
-            values: Finite numbers, of the rows where `other` is negative, (n,).
-            other: Places among the labels of what is no number, (n,), else negative;
-                None: all are numbers.
-        """
-        regular = values if other is None else values[other < 0]
-        places = np.searchsorted(np.asarray(self.edges), regular, side="left")
-        counts = np.zeros(self.size, np.int64)
-        sums = np.zeros(self.size)
-        if self.edges:
-            low = self.edges[0] - FAR * self.spread
-            high = self.edges[-1] + FAR * self.spread
-            size = self.numbers
-            counts[:size] = np.bincount(places, minlength=size)
-            weights = np.clip(regular, low, high)
-            sums[:size] = np.bincount(places, weights, minlength=size)
-        if other is not None:
-            counts[self.numbers :] = np.bincount(
-                other[other >= 0], minlength=len(self.labels)
-            )
-        return Histogram(counts, sums)
-
-
-UNIT = Scale(tuple(np.arange(1, 100) / 100), spread=UNIFORM_SPREAD)
-"""For what should be uniform on [0, 1]."""
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """How many values lie in each bin of a scale.
-
-    Attributes:
-        counts: (size,).
-        sums: Of the numbers in each bin, (size,), 0 for other bins.
-    """
-
-    counts: Integers
-    sums: Floats
-
-    def __add__(self, other: "Histogram") -> "Histogram":
-        return Histogram(self.counts + other.counts, self.sums + other.sums)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dict from which `from_dict` makes an equal one."""
-        return {"counts": self.counts.tolist(), "sums": self.sums.tolist()}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Histogram":
-        """The histogram that `to_dict` described."""
-        counts = np.asarray(fields["counts"], np.int64)
-        return cls(counts, np.asarray(fields["sums"], np.float64))
-
-
-@dataclass(frozen=True)
-class Size:
+class EffectSize:
     """An effect size with its confidence interval.
 
     Attributes:
-        value: As found.
-        low: Where the interval begins.
-        high: Where it ends.
-        chance: What samples of these sizes from one distribution stay below, with the
-            same confidence: smaller effects cannot be told from none.
+        value: The measured effect size.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        chance: Upper limit of the effect size of two samples of these sizes from one
+            distribution, with the same confidence; smaller effects are not significant.
     """
 
     value: float
@@ -129,103 +41,121 @@ class Size:
     high: float
     chance: float
 
-    def to_dict(self) -> dict[str, float]:
-        """As JSON holds it."""
-        return asdict(self)
+
+@dataclass(frozen=True)
+class Effects:
+    """The effect sizes of one distribution; None where one is not defined.
+
+    Attributes:
+        ks: Kolmogorov-Smirnov distance; of categories, the total variation distance.
+        wasserstein: Wasserstein distance of numbers, in spreads of the reference.
+        psi: Population stability index.
+    """
+
+    ks: EffectSize | None = None
+    wasserstein: EffectSize | None = None
+    psi: EffectSize | None = None
 
 
-def effects(
+def measure_effects(
     scale: Scale,
     reference: Histogram,
     batch: Histogram,
     *,
     resamples: int,
     confidence: float,
-) -> dict[Effect, Size | None]:
-    """How far a batch is from the reference.
+) -> Effects:
+    """Measure how far the distribution of a batch is from the reference.
 
-    `ks`: the greatest difference of the shares of values up to a number, or of a
-    label, between the two; for codes, which have no order, of the shares of any set of
-    codes (the total variation). `wasserstein`: how far numbers must be moved on average
-    to make the distributions equal, in spreads of the reference; None for codes and
-    where either has no numbers. `psi`: the population stability index over about ten
-    groups of equal weight in the reference and the labels.
-
-    Distances of samples are too great on average, the more so the smaller they are, and
-    resampling repeats that bias: the interval is reflected about the value, which
-    takes the bias off, and cut so that it contains the value and starts at 0 or above.
-    Of few rows in many bins that is not enough. So it also begins below the value by
-    what two samples of these sizes are apart that are both drawn from the mean of the
-    two distributions: distances add up, so that much of the value may be chance.
+    `ks` is the largest difference of the shares of values up to a number, or of a
+    label; of categories, which have no order, of the shares of any set of categories
+    (total variation). `wasserstein` is how far numbers must be moved on average to make
+    the distributions equal. `psi` is taken over about ten groups of equal weight in the
+    reference, and the labels. All are None where either histogram is empty.
 
     Args:
-        scale: Of both.
-        reference: Of the reference rows, at least one.
-        batch: Of the others, at least one.
-        resamples: How many.
-        confidence: With which the interval covers.
+        scale: Bins of both histograms.
+        reference: Histogram of the reference rows.
+        batch: Histogram of the new rows.
+        resamples: Number of resamples.
+        confidence: Probability with which the intervals cover the effect sizes.
+    """
+    if not (reference.counts.sum() and batch.counts.sum()):
+        return Effects()
+    first, second = _resample(reference, batch, resamples)
+    tail = (1 - confidence) / 2
+    distances = wasserstein(scale, (reference, batch), first, second)
+    return Effects(
+        ks=_to_size(ks(scale, first, second), resamples, tail),
+        wasserstein=None
+        if distances is None
+        else _to_size(distances, resamples, tail),
+        psi=_to_size(psi(scale, reference.counts, first, second), resamples, tail),
+    )
+
+
+def _resample(
+    reference: Histogram, batch: Histogram, resamples: int
+) -> tuple[Integers, Integers]:
+    """Resample both histograms.
+
+    Returns:
+        Counts of the reference and of the batch, (1 + 2 * resamples, size): the counts
+        themselves, resamples of each, and resamples of both from the mean of the two
+        distributions.
     """
     rng = np.random.default_rng(0)
-    pairs = [
-        np.vstack([h.counts, draw(rng, h.counts, resamples)])
-        for h in (reference, batch)
+    histograms = (reference, batch)
+    own = [
+        rng.multinomial(int(h.counts.sum()), shares(h.counts), size=resamples)
+        for h in histograms
     ]
-    both = (shares(reference.counts) + shares(batch.counts)) / 2
-    alike = [draw(rng, h.counts, resamples, both) for h in (reference, batch)]
-    pairs = [np.vstack(each) for each in zip(pairs, alike, strict=True)]
-    found = {
-        "ks": ks(scale, *pairs),
-        "wasserstein": wasserstein(scale, (reference, batch), *pairs),
-        "psi": psi(scale, reference.counts, *pairs),
-    }
-    tail = (1 - confidence) / 2
-    result: dict[Effect, Size | None] = {}
-    for name in EFFECTS:
-        values = found[name]
-        if values is None:
-            result[name] = None
-            continue
-        value = float(values[0])
-        low, high = np.quantile(values[1 : 1 + resamples], [tail, 1 - tail])
-        chance = float(np.quantile(values[1 + resamples :], 1 - tail))
-        least = min(2 * value - high, value - chance)
-        result[name] = Size(
-            value,
-            float(np.clip(least, 0.0, value)),
-            float(max(2 * value - low, value)),
-            chance,
-        )
-    return result
+    mean = (shares(reference.counts) + shares(batch.counts)) / 2
+    same = [
+        rng.multinomial(int(h.counts.sum()), mean, size=resamples) for h in histograms
+    ]
+    first, second = (
+        np.vstack([h.counts, own[k], same[k]]) for k, h in enumerate(histograms)
+    )
+    return first, second
 
 
-def draw(
-    rng: np.random.Generator,
-    counts: Integers,
-    resamples: int,
-    of: Floats | None = None,
-) -> Integers:
-    """Counts of as many rows drawn with replacement: (size,) -> (resamples, size).
+def _to_size(values: Floats, resamples: int, tail: float) -> EffectSize:
+    """Return the effect size and interval from values of resampled histograms.
+
+    Distances of samples are too large on average, the more so the smaller they are, and
+    resampling repeats that bias: the interval is reflected about the value, which
+    removes the bias, and clipped so that it contains the value and starts at 0 or
+    above. Of few rows in many bins that is not enough. So it also starts below the
+    value by the distance of two samples of these sizes from one distribution: distances
+    add up, so that much of the value may be chance.
 
     Args:
-        rng: Draws.
-        counts: Of the rows.
-        resamples: How often.
-        of: Shares from which to draw, (size,); by default those of the rows.
+        values: Effect sizes in the order of `_resample`, (1 + 2 * resamples,).
+        resamples: Number of resamples.
+        tail: Probability of either side outside of the interval.
     """
-    chances = shares(counts) if of is None else of
-    return rng.multinomial(int(counts.sum()), chances, size=resamples)
-
-
-def shares(counts: Integers | Floats) -> Floats:
-    """Shares of counts (…, size) in their sums."""
-    return np.asarray(counts / np.maximum(counts.sum(-1, keepdims=True), 1))
+    value = float(values[0])
+    low, high = np.quantile(values[1 : 1 + resamples], [tail, 1 - tail])
+    chance = float(np.quantile(values[1 + resamples :], 1 - tail))
+    least = min(2 * value - high, value - chance)
+    return EffectSize(
+        value,
+        float(np.clip(least, 0.0, value)),
+        float(max(2 * value - low, value)),
+        chance,
+    )
 
 
 def ks(scale: Scale, reference: Integers, batch: Integers) -> Floats:
-    """The distance `ks` of each pair of counts (n, size): (n,)."""
-    apart = shares(reference) - shares(batch)
+    """Return the KS distance of each pair of counts, (n, size) -> (n,).
+
+    Without bins of numbers it is the total variation distance.
+    """
+    p, q = shares(reference), shares(batch)
     if not scale.numbers:
-        return np.asarray(np.abs(apart).sum(-1) / 2)
+        return total_variation(p, q)
+    apart = p - q
     apart[:, : scale.numbers] = apart[:, : scale.numbers].cumsum(-1)
     return np.asarray(np.abs(apart).max(-1))
 
@@ -236,10 +166,19 @@ def wasserstein(
     reference: Integers,
     batch: Integers,
 ) -> Floats | None:
-    """The distance of the numbers in each pair of counts (n, size): (n,), in spreads.
+    """Return the Wasserstein distance of each pair of counts, (n, size) -> (n,).
 
-    The numbers in a bin stand together at their mean; where the one histogram has none,
+    The numbers of a bin are taken to lie at their mean; where one histogram has none,
     at that of the other.
+
+    Args:
+        scale: Bins, and the spread in which the distance is measured.
+        histograms: Reference and batch, for the means of the bins.
+        reference: Counts of the reference.
+        batch: Counts of the batch.
+
+    Returns:
+        None where either histogram has no numbers.
     """
     size = scale.numbers
     if not size or not all(h.counts[:size].sum() for h in histograms):
@@ -260,23 +199,28 @@ def wasserstein(
 def psi(
     scale: Scale, weights: Integers, reference: Integers, batch: Integers
 ) -> Floats:
-    """The population stability index of each pair of counts (n, size): (n,).
+    """Return the population stability index of pairs of counts, (n, size) -> (n,).
 
-    Half a row is added to each group, so that an empty one counts but not for ever.
+    Half a row is added to each group, so that the index of an empty group is finite.
+
+    Args:
+        scale: Bins.
+        weights: Counts by which bins are merged into groups, (size,).
+        reference: Counts of the reference.
+        batch: Counts of the batch.
     """
-    groups = group(scale, weights)
-    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    starts = np.flatnonzero(np.diff(merge_bins(scale, weights), prepend=-1))
     p, q = (
         shares(np.add.reduceat(counts, starts, axis=-1) + 0.5)
         for counts in (reference, batch)
     )
-    return np.asarray(((q - p) * np.log(q / p)).sum(-1))
+    return population_stability_index(p, q)
 
 
-def group(scale: Scale, weights: Integers) -> Integers:
-    """The group that each bin belongs to, ascending, (size,)."""
+def merge_bins(scale: Scale, weights: Integers) -> Integers:
+    """Return the group of each bin for a population stability index, ascending."""
     numbers = weights[: scale.numbers]
     middle = (numbers.cumsum() - numbers / 2) / max(numbers.sum(), 1)
-    joined = np.minimum((middle * GROUPS).astype(np.int64), GROUPS - 1)
-    others = GROUPS + np.arange(len(scale.labels))
-    return np.concatenate([joined, others])
+    merged = np.minimum((middle * PSI_GROUPS).astype(np.int64), PSI_GROUPS - 1)
+    labels = PSI_GROUPS + np.arange(len(scale.labels))
+    return np.concatenate([merged, labels])

@@ -1,202 +1,204 @@
-"""Whether new rows are still what a model learned, fragment by fragment."""
+"""Drift detection: new rows compared with the calibration rows of a model."""
 
-import math
 import time
-from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ar_models.tables.encoder import TableEncoder
 from tasks.config.monitor import MonitorConfig
 from tasks.config.resources import Resources
-from tasks.data.datasets import OnBadFile, open_dataset
-from tasks.data.fragments import Fragment, iter_tables
-from tasks.evaluation.metric_names import metric_name
-from tasks.monitoring import drift, drift_page, reference
-from tasks.monitoring.drift import Effect, Histogram, Size
+from tasks.data import datasets
+from tasks.data.datasets import Fragment
+from tasks.evaluation import held_out
+from tasks.inference.source import Source, UnreadableFile, unreadable_files
+from tasks.monitoring import drift_page, drift_report, reference
+from tasks.monitoring.histograms import Histogram
 from tasks.monitoring.reference import Reference
-from tasks.runtime import manifest, parts, storage
-from tasks.runtime.model_store import check_readable, fingerprint, load
+from tasks.reports import pages
+from tasks.runtime import manifest, model_store, parts, storage
+from tasks.runtime.job import Job, JobResult
 
-Json = dict[str, Any]  # JSON-able values
-
-FORMAT = 2
-"""Enters the job key; raised when the same job would give other figures."""
+FORMAT = 3
+"""Version of the results, part of the job key."""
 
 COUNTS = "counts"
-"""Folder, within the output, of what was counted in each fragment."""
+"""Directory, within the results, of the histograms of each fragment."""
 
 RESULT, PAGE = "drift.json", "drift.html"
 
-VERDICT = ("verdict", "reasons", "remedy", "caution", "metrics")
-"""What a caller is told of drift.json."""
+Json = dict[str, Any]  # JSON values
 
-LEAST = 100
-"""Rows, new ones or calibration rows, below which nobody can speak of drift."""
 
-NAMED = 3
-"""Columns that a caution names."""
+@dataclass(frozen=True, kw_only=True)
+class MonitorResult(JobResult):
+    """The outcome of drift detection.
 
-REMEDY = (
-    "the p_value, q_value and severity of rows compare them with calibration rows "
-    "from before the change: until the model is trained anew on rows like these, they "
-    "need weighted calibration, which gives each calibration row the weight of its "
-    "likes now"
-)
+    Attributes:
+        page: Path of the page.
+        verdict: `unclear` if there are too few rows.
+        reasons: The effect sizes that exceed a limit, or why the verdict is unclear.
+        remedy: Advice if there is drift.
+        caution: Which changes could not be detected, since there are few rows.
+        metrics: The effect sizes by MLflow's names.
+        rows_in: Rows of the dataset.
+        rows_out: Rows that were counted.
+        rows_quarantined: Rows of unreadable fragments.
+        bad_files: Files that were set aside.
+        rows_per_s: Rows per second of the call that finished the job.
+    """
+
+    page: str
+    verdict: Literal["drift", "stable", "unclear"]
+    reasons: list[str]
+    remedy: str | None
+    caution: str | None
+    metrics: dict[str, float]
+    rows_in: int
+    rows_out: int
+    rows_quarantined: int
+    bad_files: list[UnreadableFile]
+    rows_per_s: float
+
+    @classmethod
+    def derived_fields(cls, path: str, content: Json) -> Mapping[str, Any]:
+        result = storage.read_json(storage.join(path, RESULT))
+        names = ("verdict", "reasons", "remedy", "caution", "metrics")
+        return {
+            "page": storage.join(path, PAGE),
+            **{name: result[name] for name in names},
+        }
 
 
 def monitor(
     model: str,
-    source: str,
+    source: Source,
     output: str,
     config: MonitorConfig,
     resources: Resources,
     *,
     model_info: Json | None = None,
-    on_bad_file: OnBadFile = "stop",
     overwrite: bool = False,
-) -> Json:
-    """Compares a dataset with the calibration rows that a model remembers.
+) -> MonitorResult:
+    """Detect drift of a dataset from the calibration rows of a model.
 
-    Looked at are the log-probability of rows, each column by itself (marginal drift)
-    and each column given those before it (conditional drift): its transform by the
-    model's conditional, whose distribution changes where its relation to the others
-    does. Writes drift.json and drift.html. A job that was stopped is completed by the
-    same call.
+    Compared are the log-probability of rows, the marginal distribution of each column
+    and the conditional distribution of each column given those before it: the latter by
+    its probability integral transform, whose distribution changes where the relation of
+    the column to the others does. Writes drift.json and drift.html. A call that was
+    killed is completed by the same call.
 
     Args:
-        model: Folder of a saved `TableDensity` with a reference, local or S3.
-        source: The new rows, as for `open_dataset`.
-        output: Folder to write; `{key}` in it stands for the job key.
-        config: What is drift; its `input` and `output` are not looked at.
-        resources: Where it runs.
-        model_info: What to note about the model, such as its name, version, run id.
-        on_bad_file: Whether an unreadable file stops the job or is left out.
-        overwrite: Whether another job's output may be replaced.
-
-    Returns:
-        path, key, page, verdict (`drift`, `stable`, or `unclear` where rows are too
-        few), reasons (what drifted, in words), metrics (by MLflow's names), remedy
-        (None unless there is drift), caution (None unless drift beyond a limit could go
-        unnoticed, since rows are few), rows_in, rows_out, rows_quarantined, bad_files,
-        seconds, rows_per_s and done.
+        model: Directory of a saved density with a reference, local or S3.
+        source: The dataset of new rows.
+        output: Directory for the results; `{key}` in it stands for the job key.
+        config: Limits and intervals; its `input` and `output` are ignored.
+        resources: Where the job runs.
+        model_info: What the results record about the model: name, version, run id.
+        overwrite: Whether the results of another job may be replaced.
 
     Raises:
         FileNotFoundError: There is no such model or dataset, or no reference.
         ValueError: The model cannot read the dataset.
-        FileExistsError: The output folder holds something else.
+        FileExistsError: The directory holds other results.
     """
     began = time.monotonic()
-    dataset = open_dataset(
-        source, rows_per_fragment=config.rows_per_fragment, on_bad_file=on_bad_file
-    )
-    density = load(model)
+    dataset = source.open(config.rows_per_fragment)
+    density = model_store.load(model)
     known = reference.read(model)
-    check_readable(density, source, dataset.schema)
+    model_store.check_readable(density, source.path, dataset.schema)
     check_ignored(density.encoder, config)
-    about = {**(model_info or {}), "fingerprint": fingerprint(density)}
-    settings = config.model_dump(mode="json", exclude={"input", "output"})
-    key = manifest.job_key(
-        job="monitor",
-        format=FORMAT,
-        model=about["fingerprint"],
-        reference=storage.checksum(storage.join(model, reference.FILE)),
-        data=dataset.fingerprint,
-        config=settings,
-    )
-    output = output.replace("{key}", key)
-    content = manifest.claim(output, key, overwrite=overwrite)
-    if content is not None:
-        return summary(output, content, done=True)
-    counts = storage.join(output, COUNTS)
-    make = partial(Counter, model, counts, key, on_bad_file)
-    completed = parts.complete(
-        make, dataset.fragments, counts, key, resources, what="monitor: rows"
-    )
-    found = completed.metadata
-    batch = merged(known, counts, found)
-    result = compare(density.encoder, known, batch, config)
-    result = {"input": source, "model": about, **result}
-    storage.write_json(storage.join(output, RESULT), result)
-    with storage.publish(storage.join(output, PAGE)) as unfinished:
-        page = drift_page.render(key, result, known, batch)
-        unfinished.write_text(page, encoding="utf-8")
-    seconds = time.monotonic() - began
-    content = manifest.finish(
-        output,
-        key,
-        input=source,
-        data=dataset.fingerprint,
-        model=about,
-        config=settings,
-        verdict=result["verdict"],
-        reasons=result["reasons"],
-        rows_in=sum(facts["rows_in"] for facts in found),
-        rows_out=sum(facts["rows_out"] for facts in found),
-        rows_quarantined=sum(facts["rows_quarantined"] for facts in found),
-        bad_files=[{"name": b.name, "reason": b.reason} for b in dataset.bad_files],
-        seconds=round(seconds, 3),
-        rows_per_s=round(completed.new_rows / seconds, 1),
-        files=[
-            {**entry, "path": f"{COUNTS}/{entry['path']}"}
-            for facts in found
-            for entry in facts["files"]
-        ]
-        + [manifest.file_entry(output, name, 0) for name in (RESULT, PAGE)],
-    )
-    return summary(output, content, done=False)
+    about = model_store.describe(density, model_info)
+    depends_on = {
+        "format": FORMAT,
+        "model": about["fingerprint"],
+        "reference": storage.checksum(storage.join(model, reference.FILE)),
+        "data": dataset.fingerprint,
+        "config": config.model_dump(mode="json", exclude={"input", "output"}),
+    }
+    job = Job("monitor", output, depends_on, overwrite, began)
+
+    def work() -> Json:
+        counts = storage.join(job.path, COUNTS)
+        make = partial(FragmentCounter, model, source, counts, job.key)
+        completed = job.complete_parts(
+            make, dataset.fragments, resources, subdirectory=COUNTS
+        )
+        batch = merge_parts(known, counts, len(completed.metadata))
+        result = {
+            "input": source.path,
+            "model": about,
+            **drift_report.summarize(density.encoder, known, batch, config),
+        }
+        storage.write_json(storage.join(job.path, RESULT), result)
+        page = drift_page.render(job.key, result, known, batch)
+        pages.write(storage.join(job.path, PAGE), page)
+        totals = ("rows_in", "rows_out", "rows_quarantined")
+        return {
+            "input": source.path,
+            **depends_on,
+            "model": about,
+            "verdict": result["verdict"],
+            "reasons": result["reasons"],
+            **{name: completed.total(name) for name in totals},
+            "bad_files": unreadable_files(dataset),
+            "rows_per_s": job.rows_per_s(completed.new_rows),
+            "files": [
+                *completed.files(COUNTS),
+                *(manifest.file_entry(job.path, name, 0) for name in (RESULT, PAGE)),
+            ],
+        }
+
+    return job.run(work, MonitorResult)
 
 
 def check_ignored(encoder: TableEncoder, config: MonitorConfig) -> None:
-    """Raises ValueError where a column is to be ignored that is not modelled."""
+    """Raise ValueError if a column under monitor.ignore is not modelled."""
     for column in config.ignore:
         if column not in encoder.names:
             raise ValueError(
-                f"monitor.ignore: the model has no column {column!r}; it has "
+                f"monitor.ignore: the model has no column {column!r}; columns: "
                 f"{encoder.names!r}"
             )
 
 
-class Counter:
-    """Counts fragments in the bins of the reference, with a model loaded once.
+class FragmentCounter:
+    """Function that counts fragments in bins; each process loads the model once.
 
     Args:
-        model: Folder of the model.
-        folder: Folder of the parts.
+        model: Directory of the model.
+        source: The dataset.
+        folder: Directory of the parts.
         key: The job key.
-        on_bad_file: Whether an unreadable fragment stops the job.
     """
 
-    def __init__(
-        self, model: str, folder: str, key: str, on_bad_file: OnBadFile
-    ) -> None:
-        self.density = load(model)
+    def __init__(self, model: str, source: Source, folder: str, key: str) -> None:
+        self.density = model_store.load(model)
         self.reference = reference.read(model)
+        self.source = source
         self.folder = folder
         self.key = key
-        self.on_bad_file = on_bad_file
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
-        """Writes the counts of a fragment; its facts."""
+        """Write the histograms of a fragment; return the metadata."""
         rng = np.random.default_rng([1, fragment.index])
         histograms = reference.empty(self.reference)
         rows = 0
         try:
-            for table in iter_tables(fragment, reference.EXACT, self.density.columns):
-                found = reference.count(self.density, self.reference, table, rng)
-                histograms = reference.add(histograms, found)
+            for table in datasets.batches(
+                fragment, reference.EXACT, self.density.columns
+            ):
+                counted = reference.count(self.density, self.reference, table, rng)
+                histograms = reference.add(histograms, counted)
                 rows += table.num_rows
         except pa.ArrowInvalid as error:
-            if self.on_bad_file == "stop":
-                raise ValueError(
-                    f"{error}; replace it, or set data.on_bad_file: quarantine"
-                ) from error
+            self.source.check_bad_file(error)
             histograms, rows = reference.empty(self.reference), 0
-        facts = {
+        metadata = {
             "job_key": self.key,
             "source": fragment.name,
             "rows_in": fragment.rows,
@@ -209,222 +211,28 @@ class Counter:
                 "sum": np.concatenate([h.sums for h in histograms]),
             }
         )
-        entry = parts.write(self.folder, parts.file_name(fragment.index), table, facts)
-        return {**facts, "files": [entry]}
+        name = parts.file_name(fragment.index)
+        entry = parts.write(self.folder, name, table, metadata)
+        return {**metadata, "files": [entry]}
 
 
-def merged(
-    known: Reference, folder: str, found: Sequence[parts.PartMetadata]
-) -> list[Histogram]:
-    """The histograms of all fragments together, read one after the other."""
-    counts, sums = np.zeros(0, np.int64), np.zeros(0)
-    for place in range(len(found)):
-        path = storage.join(folder, parts.file_name(place))
-        filesystem, inner = storage.resolve(path)
-        table = pq.read_table(inner, filesystem=filesystem, partitioning=None)
-        part = table["count"].to_numpy(), table["sum"].to_numpy()
-        counts = part[0] if place == 0 else counts + part[0]
-        sums = part[1] if place == 0 else sums + part[1]
+def merge_parts(known: Reference, folder: str, count: int) -> Sequence[Histogram]:
+    """Add up the histograms of all fragments, one after the other.
+
+    Args:
+        known: The reference, which knows the bins.
+        folder: Directory of the parts.
+        count: Number of parts.
+    """
+    tables = (
+        held_out.read(storage.join(folder, parts.file_name(k))) for k in range(count)
+    )
     ends = np.cumsum([scale.size for scale in known.all_scales])[:-1]
+    counts, sums = reduce(
+        lambda total, part: (total[0] + part[0], total[1] + part[1]),
+        ((t["count"].to_numpy(), t["sum"].to_numpy()) for t in tables),
+    )
     return [
         Histogram(c, s)
         for c, s in zip(np.split(counts, ends), np.split(sums, ends), strict=True)
     ]
-
-
-def compare(
-    encoder: TableEncoder,
-    known: Reference,
-    batch: Sequence[Histogram],
-    config: MonitorConfig,
-) -> Json:
-    """The content of drift.json but for the names: effect sizes and the verdict."""
-    sizes = [
-        drift.effects(
-            scale, old, new, resamples=config.resamples, confidence=config.confidence
-        )
-        if new.counts.sum() and old.counts.sum()
-        else dict.fromkeys(drift.EFFECTS)
-        for scale, old, new in zip(
-            known.all_scales, known.histograms, batch, strict=True
-        )
-    ]
-    count = len(encoder.columns)
-    columns = [
-        {
-            "name": column.name,
-            "kind": column.kind,
-            "counts": not (
-                column.name in config.ignore or reference.is_moment(encoder, j)
-            ),
-            "marginal": as_json(sizes[1 + j]),
-            "conditional": as_json(sizes[1 + count + j]),
-            "missing": [
-                share(known, h, j, "missing") for h in (known.histograms, batch)
-            ],
-            "new": [
-                share(known, h, j, reference.NEW) for h in (known.histograms, batch)
-            ],
-        }
-        for j, column in enumerate(encoder.columns)
-    ]
-    rows = int(batch[0].counts.sum())
-    result: Json = {
-        "rows": rows,
-        "reference_rows": known.rows,
-        "confidence": config.confidence,
-        "limits": limits(config),
-        "log_prob": as_json(sizes[0])
-        | {"means": [mean(known.scales[0], h[0]) for h in (known.histograms, batch)]},
-        "columns": columns,
-    }
-    reasons = list(exceeded(result))
-    few = too_few(rows, known.rows)
-    result["verdict"] = "unclear" if few else "drift" if reasons else "stable"
-    result["reasons"] = few or reasons
-    result["remedy"] = REMEDY if result["verdict"] == "drift" else None
-    result["caution"] = None if few else caution(result)
-    result["metrics"] = metrics(result)
-    return result
-
-
-def too_few(rows: int, known: int) -> list[str]:
-    """Why nothing can be said: of new rows or of calibration rows there are few."""
-    found = []
-    if rows < LEAST:
-        found.append(f"{rows} rows are too few to tell; at least {LEAST} are needed")
-    if known < LEAST:
-        found.append(
-            f"the model remembers {known} calibration rows, too few to tell; train it "
-            f"with a larger data.split.calibration, or on more rows: at least {LEAST} "
-            "are needed"
-        )
-    return found
-
-
-def caution(result: Json) -> str | None:
-    """What is to be said where chance alone brings effects near a limit."""
-    said = []
-    for effect, limit in result["limits"].items():
-        blurred = [
-            what
-            for what, sizes in looked_at(result)
-            if sizes[effect] is not None and sizes[effect]["chance"] > limit
-        ]
-        if blurred:
-            said.append(f"{effect} above {limit:g} of {listed(blurred)}")
-    if not said:
-        return None
-    fewer = "calibration" if result["reference_rows"] <= result["rows"] else "new"
-    return (
-        f"with {result['rows']} new rows and {result['reference_rows']} calibration "
-        f"rows, chance alone can bring {'; '.join(said)}: smaller changes there go "
-        f"unnoticed, until there are more {fewer} rows"
-    )
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first of some names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
-def limits(config: MonitorConfig) -> dict[str, float]:
-    """The effect sizes above which there is drift, by effect, as far as set."""
-    given: dict[Effect, float | None] = {
-        "ks": config.max_ks,
-        "wasserstein": config.max_wasserstein,
-        "psi": config.max_psi,
-    }
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def as_json(sizes: dict[Effect, Size | None]) -> Json:
-    """Effect sizes as JSON holds them."""
-    return {name: size and size.to_dict() for name, size in sizes.items()}
-
-
-def share(
-    known: Reference, histograms: Sequence[Histogram], j: int, label: str
-) -> float:
-    """The share of a label among all cells of column `j`; 0 if it has none."""
-    scale, counts = known.scales[1 + j], histograms[1 + j].counts
-    if label not in scale.labels or not counts.sum():
-        return 0.0
-    return float(counts[scale.numbers + scale.labels.index(label)] / counts.sum())
-
-
-def mean(scale: drift.Scale, histogram: Histogram) -> float | None:
-    """The mean of the numbers, outliers drawn in; None if there are none."""
-    count = int(histogram.counts[: scale.numbers].sum())
-    return float(histogram.sums[: scale.numbers].sum() / count) if count else None
-
-
-def looked_at(result: Json) -> Iterator[tuple[str, Json]]:
-    """What may drift, in words, and its effect sizes."""
-    yield "the log-probability of rows", result["log_prob"]
-    for column in result["columns"]:
-        if column["counts"]:
-            name = column["name"]
-            yield f"{name} by itself", column["marginal"]
-            yield f"{name} given the columns before it", column["conditional"]
-
-
-def exceeded(result: Json) -> Iterator[str]:
-    """What drifted, in words: effects whose interval lies above the limit."""
-    for what, sizes in looked_at(result):
-        for effect, limit in result["limits"].items():
-            size = sizes[effect]
-            if size is not None and size["low"] > limit:
-                yield (
-                    f"{what}: {effect} {size['value']:.3g} ({size['low']:.3g} to "
-                    f"{size['high']:.3g}) is above {limit:g}"
-                )
-
-
-def metrics(result: Json) -> dict[str, float]:
-    """The main figures by MLflow's names: the worst column of each effect."""
-    found = {
-        "drift/rows": float(result["rows"]),
-        "drift/found": float(result["verdict"] == "drift"),
-    }
-    for effect in drift.EFFECTS:
-        size = result["log_prob"][effect]
-        if size is not None:
-            found[f"drift/log_prob_{effect}"] = size["value"]
-        for kind in ("marginal", "conditional"):
-            values = [
-                column[kind][effect]["value"]
-                for column in result["columns"]
-                if column["counts"] and column[kind][effect] is not None
-            ]
-            if values:
-                found[f"drift/{kind}_{effect}"] = max(values)
-    for column in result["columns"]:
-        for kind in ("marginal", "conditional"):
-            size = column[kind]["ks"]
-            if size is not None:
-                name = metric_name(column["name"])
-                found[f"drift/{kind}_ks/{name}"] = size["value"]
-    return {name: value for name, value in found.items() if math.isfinite(value)}
-
-
-def summary(output: str, content: Json, *, done: bool) -> Json:
-    """What a caller wants to know of a manifest."""
-    result = storage.read_json(storage.join(output, RESULT))
-    told = (
-        "rows_in",
-        "rows_out",
-        "rows_quarantined",
-        "bad_files",
-        "seconds",
-        "rows_per_s",
-    )
-    return {
-        "path": output,
-        "key": content["job_key"],
-        "page": storage.join(output, PAGE),
-        **{name: result[name] for name in VERDICT},
-        **{name: content[name] for name in told},
-        "done": done,
-    }
