@@ -112,27 +112,26 @@ def monitor(
     source = steps.input_path(config, config.monitor.input)
     monitored = steps.monitor_rows(
         folder,
-        source,
+        Source(source, on_bad_file=config.data.on_bad_file),
         config.monitor.output or output_path(config, "monitored"),
         config.monitor,
         config.resources,
         model_info=model,
-        on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,
     )
     run_id = steps.log_job(
         config.name,
         "monitor",
-        monitored["key"],
+        monitored.key,
         config.monitor.model_dump(mode="json"),
-        monitored["metrics"],
-        artifacts=[monitored["page"]],
-        tags={"model_version": model["version"], "verdict": monitored["verdict"]},
+        monitored.metrics,
+        artifacts=[monitored.page],
+        tags={"model_version": model["version"], "verdict": monitored.verdict},
     )
     return MonitorOutcome(
-        status="drift" if monitored["verdict"] == "drift" else "done",
+        status="drift" if monitored.verdict == "drift" else "done",
         model=model,
-        monitor=monitored,
+        monitor=asdict(monitored),
         run_id=run_id,
     )
 
@@ -160,25 +159,24 @@ def compare(
     )
     compared = steps.compare_models(
         (first_folder, second_folder),
-        source,
+        Source(source, on_bad_file=config.data.on_bad_file),
         output_path(config, "compared"),
         config.evaluate,
         config.resources,
         infos=(first_model, second_model),
-        on_bad_file=config.data.on_bad_file,
         overwrite=overwrite,
     )
     run_id = steps.log_job(
         config.name,
         "compare",
-        compared["key"],
+        compared.key,
         config.evaluate.model_dump(mode="json"),
-        compared["metrics"],
-        artifacts=[compared["page"]],
+        compared.metrics,
+        artifacts=[compared.page],
         tags={"first": first_model["version"], "second": second_model["version"]},
     )
     return CompareOutcome(
-        models=(first_model, second_model), compare=compared, run_id=run_id
+        models=(first_model, second_model), compare=asdict(compared), run_id=run_id
     )
 
 

@@ -147,14 +147,14 @@ def trained_model(
 
 def evaluated_model(config: Config, prepared: Json, trained: Json) -> Json:
     """Evaluate a trained model on the held-out rows of a prepared dataset."""
-    evaluated: Json = steps.evaluate_model(
+    evaluated = steps.evaluate_model(
         trained["path"],
         prepared["path"],
         output_path(config, "evaluations"),
         config.evaluate,
         config.resources,
     )
-    return evaluated
+    return asdict(evaluated)
 
 
 def compared_samples(
@@ -167,15 +167,15 @@ def compared_samples(
     """
     if config.fidelity.samples is None:
         return None
-    compared: Json = steps.compare_samples(
+    compared = steps.compare_samples(
         trained["path"],
         prepared["path"],
         output_path(config, "fidelity"),
         config.fidelity,
         name=config.name,
     )
-    tracking.log_results(run_id, compared["metrics"], artifacts=[compared["page"]])
-    return compared
+    tracking.log_results(run_id, compared.metrics, artifacts=[compared.page])
+    return asdict(compared)
 
 
 def registered_model(

@@ -12,8 +12,7 @@ import pyarrow as pa
 from ar_models.density import TableDensity
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
-from tasks.data import datasets
-from tasks.data.datasets import Fragment
+from tasks.data.fragments import Fragment, read_fragment
 from tasks.evaluation import compare_page, held_out, segments
 from tasks.evaluation.comparable import check_same_columns, comparable
 from tasks.evaluation.intervals import bootstrap_interval
@@ -186,7 +185,7 @@ class PairScorer:
         first, second = (view.density for view in self.views)
         wanted = {*first.columns, *self.columns}
         try:
-            table = datasets.read(fragment, wanted)
+            table = read_fragment(fragment, wanted)
         except pa.ArrowInvalid as error:
             self.source.check_bad_file(error)
             table = fragment.schema.empty_table().select(sorted(wanted))

@@ -87,9 +87,7 @@ def measure_effects(
     distances = wasserstein(scale, (reference, batch), first, second)
     return Effects(
         ks=_to_size(ks(scale, first, second), resamples, tail),
-        wasserstein=None
-        if distances is None
-        else _to_size(distances, resamples, tail),
+        wasserstein=None if distances is None else _to_size(distances, resamples, tail),
         psi=_to_size(psi(scale, reference.counts, first, second), resamples, tail),
     )
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tasks.evaluation.distances import shares
-from tasks.monitoring.drift import UNIT, Floats, Histogram, Scale
+from tasks.monitoring.histograms import UNIT, Floats, Histogram, Scale
 from tasks.monitoring.reference import Reference
 from tasks.reports import figures, pages
 from tasks.reports.figures import BLUE, GREY, INK, ORANGE
@@ -46,7 +46,7 @@ def render(
 
     def exceeds_limit(column: Json, kind: str, effect: str) -> bool:
         size, limit = column[kind][effect], limits.get(effect)
-        known = size is not None and limit is not None and column["counts"]
+        known = size is not None and limit is not None and column["monitored"]
         return bool(known and size["low"] > limit)
 
     pairs = list(zip(reference.histograms, batch, strict=True))
@@ -91,7 +91,7 @@ def tiles(result: Json) -> list[Json]:
         }
     ]
     for kind in ("marginal", "conditional"):
-        counted = [c for c in result["columns"] if c["counts"] and c[kind]["ks"]]
+        counted = [c for c in result["columns"] if c["monitored"] and c[kind]["ks"]]
         if counted:
             largest = max(counted, key=lambda c: c[kind]["ks"]["value"])
             shown.append(

@@ -21,8 +21,8 @@ NAMED = 3
 
 REMEDY = (
     "p_value, q_value and severity compare rows with calibration rows from before the "
-    "change. Until the model is retrained on rows like these, use weighted calibration, "
-    "by which each calibration row is reweighted to the current data"
+    "change. Until the model is retrained on rows like these, use weighted "
+    "calibration: calibration rows are then reweighted to the current data"
 )
 
 Json = dict[str, Any]  # JSON values

@@ -12,8 +12,7 @@ import pyarrow as pa
 from ar_models.tables.encoder import TableEncoder
 from tasks.config.monitor import MonitorConfig
 from tasks.config.resources import Resources
-from tasks.data import datasets
-from tasks.data.datasets import Fragment
+from tasks.data.fragments import Fragment, iter_tables
 from tasks.evaluation import held_out
 from tasks.inference.source import Source, UnreadableFile, unreadable_files
 from tasks.monitoring import drift_page, drift_report, reference
@@ -189,9 +188,7 @@ class FragmentCounter:
         histograms = reference.empty(self.reference)
         rows = 0
         try:
-            for table in datasets.batches(
-                fragment, reference.EXACT, self.density.columns
-            ):
+            for table in iter_tables(fragment, reference.EXACT, self.density.columns):
                 counted = reference.count(self.density, self.reference, table, rng)
                 histograms = reference.add(histograms, counted)
                 rows += table.num_rows

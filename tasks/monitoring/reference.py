@@ -23,7 +23,7 @@ from ar_models.tables.lists import ListColumn
 from tasks.data.cells import Representation, representation_of
 from tasks.data.sketches import NumberSketch, sketch_numbers
 from tasks.evaluation import transforms
-from tasks.monitoring.drift import UNIT, Floats, Histogram, Integers, Scale
+from tasks.monitoring.histograms import UNIT, Floats, Histogram, Integers, Scale
 from tasks.runtime import storage
 
 FILE = "reference.json"

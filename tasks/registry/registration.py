@@ -12,7 +12,7 @@ from mlflow.models.model import ModelInfo
 
 from ar_models.density import TableDensity
 from tasks.config.model_card import ModelCardConfig
-from tasks.evaluation import evaluate
+from tasks.evaluation import evaluate, evaluation_summary
 from tasks.registry import model_card
 from tasks.registry.aliases import CHALLENGER, CHAMPION, number_by_alias
 from tasks.registry.pyfunc_logging import log_pyfunc
@@ -99,7 +99,7 @@ def register(
         found = _create_version(client, name, info, run_id, all_tags, text)
         # Metrics logged before the model would be linked to it with their first value.
         mlflow.log_metrics(
-            evaluate.metrics(evaluated), run_id=run_id, model_id=info.model_id
+            evaluation_summary.metrics(evaluated), run_id=run_id, model_id=info.model_id
         )
     version = str(found.version)
     if champion not in (None, version):

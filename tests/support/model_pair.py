@@ -18,6 +18,7 @@ from tasks.config.resources import Resources
 from tasks.data import prepare
 from tasks.data.prepared import read_encoder
 from tasks.evaluation import baseline, evaluate
+from tasks.evaluation.evaluate import EvaluationResult
 from tasks.registry import downloads, promotion, registration, tracking
 from tasks.registry.gate import gate
 from tasks.registry.promotion import Promotion
@@ -32,12 +33,12 @@ class ModelPair:
         prepared: Folder of the prepared dataset.
         models: Folders of the models by name: `weak` knows little more than single
             columns, `strong` has learned.
-        evaluations: What `tasks.evaluation.evaluate.evaluate` returned for each.
+        evaluations: The result of each evaluation.
     """
 
     prepared: str
     models: dict[str, str]
-    evaluations: dict[str, Any]
+    evaluations: dict[str, EvaluationResult]
 
 
 def related_table(rows: int, seed: int) -> pa.Table:
@@ -91,7 +92,7 @@ def train_made(prepared: str, folder: Path, steps: int) -> str:
     """The folder of a MADE that learned for so many steps."""
     about = storage.read_json(f"{prepared}/_manifest.json")
     encoder = read_encoder(prepared)
-    x = baseline.training_rows(prepared, about, 10_000)
+    x = baseline.read_training_rows(prepared, about, 10_000)
     torch.manual_seed(0)
     model = MADE(encoder.variables, MADE.Settings(hidden=32, components=4))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -125,7 +126,7 @@ def register_and_gate(
     found = registration.register(
         name,
         pair.models[model],
-        pair.evaluations[model]["path"],
+        pair.evaluations[model].path,
         pair.prepared,
         run_id,
         tags={"flow_run_id": "f"},

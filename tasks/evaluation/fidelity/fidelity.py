@@ -6,6 +6,8 @@ this is the best value that can be expected.
 
 import logging
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ar_models.density import TableDensity
@@ -24,6 +26,7 @@ from tasks.evaluation.intervals import bootstrap_interval
 from tasks.reports import pages
 from tasks.reports.list_columns import flatten_lists
 from tasks.runtime import manifest, storage
+from tasks.runtime.job import Job, JobResult
 from tasks.runtime.model_store import fingerprint, load
 
 logger = logging.getLogger(__name__)
@@ -42,6 +45,45 @@ SCORED_ROWS = 10_000
 Json = dict[str, Any]  # JSON values
 
 
+@dataclass(frozen=True, kw_only=True)
+class RowCounts:
+    """Numbers of the compared rows.
+
+    Attributes:
+        train: Training rows.
+        held_out: Held-out rows.
+        synthetic: Synthetic rows.
+    """
+
+    train: int
+    held_out: int
+    synthetic: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FidelityResult(JobResult):
+    """The outcome of a comparison of synthetic with real rows.
+
+    Attributes:
+        page: Path of the page.
+        metrics: The main measures by MLflow's names.
+        rows: Numbers of the compared rows.
+    """
+
+    page: str
+    metrics: dict[str, float]
+    rows: RowCounts
+
+    @classmethod
+    def derived_fields(cls, path: str, content: Json) -> Mapping[str, Any]:
+        result = storage.read_json(storage.join(path, FIDELITY))
+        return {
+            "page": storage.join(path, PAGE),
+            "metrics": metrics(result),
+            "rows": result["rows"],
+        }
+
+
 def measure_fidelity(
     model: str,
     prepared: str,
@@ -50,7 +92,7 @@ def measure_fidelity(
     *,
     name: str | None = None,
     overwrite: bool = False,
-) -> Json:
+) -> FidelityResult:
     """Compare synthetic rows with the training and test rows of a prepared dataset.
 
     Writes fidelity.json and fidelity.html.
@@ -61,11 +103,7 @@ def measure_fidelity(
         output: Directory for the results; `{key}` in it stands for the job key.
         config: The synthetic rows, and how they are compared.
         name: Name of the model in the page's heading.
-        overwrite: Replace the results of another job.
-
-    Returns:
-        path, page, metrics (by MLflow's names), rows (number of rows of each table),
-        seconds and done.
+        overwrite: Whether the results of another job may be replaced.
 
     Raises:
         ValueError: There are no test rows, the synthetic rows lack a column, or the
@@ -78,19 +116,17 @@ def measure_fidelity(
     samples = None
     if config.samples not in (None, AUTO):
         samples = tables.open_samples(density, str(config.samples), config.rows)
-    key = manifest.job_key(
-        task="fidelity",
-        format=FORMAT,
-        name=name,
-        model=fingerprint(density),
-        prepared=about["job_key"],
-        samples=samples.fingerprint if samples else AUTO,
-        config=config.model_dump(mode="json", exclude={"samples"}),
-    )
-    folder = output.replace("{key}", key)
-    finished = manifest.claim(folder, key, overwrite=overwrite)
-    done = finished is not None
-    if finished is None:
+    depends_on = {
+        "format": FORMAT,
+        "name": name,
+        "model": fingerprint(density),
+        "prepared": about["job_key"],
+        "samples": samples.fingerprint if samples else AUTO,
+        "config": config.model_dump(mode="json", exclude={"samples"}),
+    }
+    job = Job("fidelity", output, depends_on, overwrite, began)
+
+    def work() -> Json:
         train, held_out = (
             tables.sample_split(prepared, about, split, density.columns, config.rows)
             for split in ("train", "test")
@@ -100,29 +136,22 @@ def measure_fidelity(
             if samples is None
             else tables.sample_dataset(samples, density.columns, config.rows)
         )
-        found = measure(Tables(train, held_out, synthetic), density, config)
-        storage.write_json(storage.join(folder, FIDELITY), found)
+        result = measure(Tables(train, held_out, synthetic), density, config)
+        storage.write_json(storage.join(job.path, FIDELITY), result)
         html = page.render(
-            key, name or "the model", density, (held_out, synthetic), found
+            job.key, name or "the model", density, (held_out, synthetic), result
         )
-        pages.write(storage.join(folder, PAGE), html)
-        manifest.finish(
-            folder,
-            key,
-            inputs={"prepared": about["job_key"], "samples": config.samples or AUTO},
-            model={"fingerprint": fingerprint(density)},
-            config=config.model_dump(mode="json"),
-            files=[manifest.file_entry(folder, name, 0) for name in (FIDELITY, PAGE)],
-        )
-    found = storage.read_json(storage.join(folder, FIDELITY))
-    return {
-        "path": folder,
-        "page": storage.join(folder, PAGE),
-        "metrics": metrics(found),
-        "rows": found["rows"],
-        "done": done,
-        "seconds": round(time.monotonic() - began, 3),
-    }
+        pages.write(storage.join(job.path, PAGE), html)
+        return {
+            "inputs": {"prepared": about["job_key"], "samples": config.samples or AUTO},
+            "model": {"fingerprint": fingerprint(density)},
+            "config": config.model_dump(mode="json"),
+            "files": [
+                manifest.file_entry(job.path, file, 0) for file in (FIDELITY, PAGE)
+            ],
+        }
+
+    return job.run(work, FidelityResult)
 
 
 def measure(rows: Tables, density: TableDensity, config: FidelityConfig) -> Json:

@@ -45,8 +45,8 @@ def test_the_baseline_tells_places_apart_that_are_described_together() -> None:
 
 def test_training_rows_of_the_baseline_are_evenly_chosen(pair: ModelPair) -> None:
     about = json.loads(Path(pair.prepared, "_manifest.json").read_text())
-    every = baseline.training_rows(pair.prepared, about, 10**6)
+    every = baseline.read_training_rows(pair.prepared, about, 10**6)
     assert len(every) == about["rows"]["train"]
-    some = baseline.training_rows(pair.prepared, about, 100)
+    some = baseline.read_training_rows(pair.prepared, about, 100)
     assert 80 <= len(some) <= 102
     assert torch.equal(some[0].nan_to_num(), every[0].nan_to_num())

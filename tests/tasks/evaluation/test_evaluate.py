@@ -21,7 +21,7 @@ CONFIG = EvaluateConfig(resamples=200)
 @pytest.fixture(scope="module")
 def found(pair: ModelPair) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(
-        Path(pair.evaluations["strong"]["path"], "evaluation.json").read_text()
+        Path(pair.evaluations["strong"].path, "evaluation.json").read_text()
     )
     return content
 
@@ -39,7 +39,7 @@ def test_test_nll_is_the_mean_over_the_raw_test_rows(
     log_prob = density.log_prob(test_rows)
     assert found["rows"] == len(test_rows)
     assert found["nll"] == pytest.approx(-log_prob.mean(), abs=1e-4)
-    rows = evaluate.read_rows(pair.evaluations["strong"]["path"])
+    rows = evaluate.read_rows(pair.evaluations["strong"].path)
     np.testing.assert_allclose(rows["log_prob"], log_prob, atol=1e-4)
 
 
@@ -59,7 +59,7 @@ def test_what_was_learned_shows_as_a_gain(
 ) -> None:
     low, high = found["gain_interval"]
     assert 0.5 < low < found["gain"] < high
-    weak = pair.evaluations["weak"]["metrics"]["test/gain"]
+    weak = pair.evaluations["weak"].metrics["test/gain"]
     assert weak < found["gain"] - 0.5
     columns = {column["name"]: column for column in found["columns"]}
     # The first column has nothing before it that it could be learned from.
@@ -68,7 +68,7 @@ def test_what_was_learned_shows_as_a_gain(
 
 
 def test_metrics_have_their_names(pair: ModelPair, found: dict[str, Any]) -> None:
-    metrics = pair.evaluations["strong"]["metrics"]
+    metrics = pair.evaluations["strong"].metrics
     assert metrics["test/nll"] == found["nll"]
     assert metrics["test/bits_per_dim"] == found["bits_per_dim"]
     assert set(metrics) >= {"test/independent_nll", "test/gain", "test/p_value_ks"}
@@ -101,11 +101,11 @@ def test_a_finished_evaluation_is_not_done_again(
     pair: ModelPair, tmp_path: Path
 ) -> None:
     folder = tmp_path / "evaluation"
-    shutil.copytree(pair.evaluations["strong"]["path"], folder)
+    shutil.copytree(pair.evaluations["strong"].path, folder)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     again = evaluated_again(pair, folder)
-    assert again["done"]
-    assert again["metrics"] == pair.evaluations["strong"]["metrics"]
+    assert again.done
+    assert again.metrics == pair.evaluations["strong"].metrics
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
@@ -113,7 +113,7 @@ def test_a_killed_evaluation_is_completed_to_the_same_files(
     pair: ModelPair, tmp_path: Path
 ) -> None:
     folder = tmp_path / "evaluation"
-    shutil.copytree(pair.evaluations["strong"]["path"], folder)
+    shutil.copytree(pair.evaluations["strong"].path, folder)
     whole = contents(folder)
     key = json.loads((folder / "_manifest.json").read_text())["job_key"]
     claim = {"job_key": key, "started": "2024-01-01T00:00:00+00:00"}
@@ -123,7 +123,7 @@ def test_a_killed_evaluation_is_completed_to_the_same_files(
     for name in ("_manifest.json", "evaluation.json", "rows/part-00001.parquet"):
         (folder / name).unlink()
     kept = (folder / "rows" / "part-00000.parquet").stat().st_mtime_ns
-    assert not evaluated_again(pair, folder)["done"]
+    assert not evaluated_again(pair, folder).done
     assert contents(folder) == whole
     assert (folder / "rows" / "part-00000.parquet").stat().st_mtime_ns == kept
 
@@ -133,7 +133,7 @@ def test_another_jobs_folder_is_refused(pair: ModelPair) -> None:
         evaluate.evaluate(
             pair.models["weak"],
             pair.prepared,
-            pair.evaluations["strong"]["path"],
+            pair.evaluations["strong"].path,
             CONFIG,
             Resources(),
         )
@@ -145,7 +145,7 @@ def test_without_test_rows_there_is_nothing_to_judge() -> None:
 
 
 def test_figures_are_images_of_some_size(pair: ModelPair) -> None:
-    folder = Path(pair.evaluations["strong"]["path"], "figures")
+    folder = Path(pair.evaluations["strong"].path, "figures")
     sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
     names = {"calibration.png", "columns.png", "p_values.png", "scores.png"}
     assert set(sizes) == names

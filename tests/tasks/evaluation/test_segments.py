@@ -1,4 +1,4 @@
-"""Figures by segment, labelled anomalies, and two models on the same rows."""
+"""Segments and labels of an evaluation."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,8 @@ import pytest
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
-from tasks.evaluation import compare, evaluate, report, segments
+from tasks.evaluation import evaluate, segments
+from tasks.evaluation.report import model_report
 from tests.support.model_pair import ModelPair
 
 CONFIG = EvaluateConfig(resamples=100, segments=("kind <b>", "large"), label="large")
@@ -28,10 +29,8 @@ def found(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         CONFIG,
         Resources(),
     )
-    content: dict[str, Any] = json.loads(
-        Path(done["path"], "evaluation.json").read_text()
-    )
-    return content | {"metrics": done["metrics"]}
+    content: dict[str, Any] = json.loads(Path(done.path, "evaluation.json").read_text())
+    return content | {"metrics": done.metrics}
 
 
 def test_segments_add_up_to_the_whole(found: dict[str, Any]) -> None:
@@ -52,7 +51,7 @@ def test_segments_add_up_to_the_whole(found: dict[str, Any]) -> None:
     assert np.isfinite(found["metrics"][name])
 
 
-def test_a_label_is_judged_by(found: dict[str, Any]) -> None:
+def test_a_label_gives_detection_metrics(found: dict[str, Any]) -> None:
     detection = found["detection"]
     assert detection["rows"] == found["rows"]
     assert 0 < detection["positives"] < found["rows"]
@@ -61,35 +60,11 @@ def test_a_label_is_judged_by(found: dict[str, Any]) -> None:
         assert found["metrics"][f"test/{name}"] == detection[name]
 
 
-def test_areas_by_hand() -> None:
-    scores = np.array([5.0, 4.0, 4.0, 3.0, 2.0])
-    labels = pa.chunked_array([[True, True, False, False, True]])
-    found = segments.detection(scores, labels, 2, confidence=0.95, resamples=50)
-    # Of 6 pairs: 5 beats both; 4 ties with one and beats one; 2 beats none.
-    assert found["auroc"] == pytest.approx((2 + 1.5 + 0) / 6)
-    # Ranks 1, 3 (a tie) and 5 hold the anomalies.
-    assert found["auprc"] == pytest.approx((1 / 1 + 2 / 3 + 3 / 5) / 3)
-    assert (found["precision"], found["recall"]) == (1.0, pytest.approx(2 / 3))
-    low, high = found["auroc_interval"]
-    assert 0 <= low < found["auroc"] < high <= 1
-
-
-def test_rows_without_a_label_do_not_count() -> None:
-    scores = np.array([9.0, 5.0, 1.0])
-    labels = pa.chunked_array([[None, True, False]])
-    found = segments.detection(scores, labels, 1, confidence=0.9, resamples=50)
-    assert (found["rows"], found["auroc"], found["precision"]) == (2, 1.0, 1.0)
-    one_class = segments.detection(
-        scores[:2], labels.slice(0, 2), 0.5, confidence=0.9, resamples=50
-    )
-    assert one_class["auroc"] is None and one_class["precision"] is None
-
-
-def test_many_values_are_taken_together() -> None:
+def test_small_segments_are_merged() -> None:
     values = [str(k) for k in range(80) for _ in range(k + 1)]
     rows = pa.table({"segment:c": values})
-    found = list(segments.members(rows, "c"))
-    assert len(found) == segments.SHOWN + 1
+    found = list(segments.split(rows, "c"))
+    assert len(found) == segments.MAX_SEGMENTS + 1
     assert found[0][0] == "79" and found[-1][0] == segments.OTHERS
     assert sum(len(own) for _, own in found) == len(values)
 
@@ -98,8 +73,14 @@ def test_many_values_are_taken_together() -> None:
     ("change", "message"),
     [
         ({"segments": ("knd",)}, "evaluate.segments: the rows have no column 'knd'"),
-        ({"segments": ("amount",)}, "column 'amount' is double, whose values are no"),
-        ({"label": "kind <b>"}, "evaluate.label: column 'kind <b>' is string; give"),
+        (
+            {"segments": ("amount",)},
+            "column 'amount' of type double cannot",
+        ),
+        (
+            {"label": "kind <b>"},
+            "column 'kind <b>' of type string cannot mark",
+        ),
         ({"label": "none"}, "evaluate.label: the rows have no column 'none'"),
     ],
 )
@@ -116,76 +97,7 @@ def test_columns_that_cannot_serve_are_named(
         )
 
 
-@pytest.fixture(scope="module")
-def compared(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The strong model beside the weak one on the test rows."""
-    return compare.compare(
-        (pair.models["strong"], pair.models["weak"]),
-        f"{pair.prepared}/test",
-        str(tmp_path_factory.mktemp("comparison") / "{key}"),
-        CONFIG,
-        Resources(),
-        infos=({"name": "small", "version": "2"}, {"name": "small", "version": "1"}),
-    )
-
-
-def test_the_better_model_is_found_on_the_same_rows(
-    pair: ModelPair, compared: dict[str, Any]
-) -> None:
-    nll = [pair.evaluations[n]["metrics"]["test/nll"] for n in ("strong", "weak")]
-    assert compared["nll"] == pytest.approx(nll, abs=1e-4)
-    assert compared["difference"] == pytest.approx(nll[1] - nll[0], abs=1e-4)
-    low, high = compared["difference_interval"]
-    assert 0 < low < compared["difference"] < high
-    assert compared["metrics"]["compare/difference"] == compared["difference"]
-
-
-def test_differences_add_up_over_columns_and_segments(compared: dict[str, Any]) -> None:
-    found = json.loads(Path(compared["path"], compare.RESULT).read_text())
-    columns = sum(column["difference"] for column in found["columns"])
-    assert columns == pytest.approx(found["difference"], abs=1e-9)
-    for segmented in found["segments"]:
-        total = sum(v["difference"] * v["rows"] for v in segmented["values"])
-        assert total / found["rows"] == pytest.approx(found["difference"])
-
-
-def test_the_page_of_a_comparison_says_who_is_better(compared: dict[str, Any]) -> None:
-    text = Path(compared["page"]).read_text()
-    assert "small version 2 is better" in text
-    assert "<script" not in text and "http" not in text
-    assert "kind &lt;b&gt;" in text and "kind <b>" not in text
-    assert text.count("<img") == 3
-
-
-def test_a_finished_comparison_is_not_done_again(
-    pair: ModelPair, compared: dict[str, Any]
-) -> None:
-    again = compare.compare(
-        (pair.models["strong"], pair.models["weak"]),
-        f"{pair.prepared}/test",
-        compared["path"],
-        CONFIG,
-        Resources(),
-    )
-    assert again["done"] and again["difference"] == compared["difference"]
-
-
-def test_models_of_other_columns_are_not_compared(
-    pair: ModelPair, small_model: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError, match="different columns cannot be compared"):
-        compare.compare(
-            (pair.models["strong"], small_model),
-            f"{pair.prepared}/test",
-            str(tmp_path / "output"),
-            CONFIG,
-            Resources(),
-        )
-    assert not (tmp_path / "output").exists()
-
-
 def test_the_report_shows_segments_and_labels(pair: ModelPair, tmp_path: Path) -> None:
-
     done = evaluate.evaluate(
         pair.models["weak"],
         pair.prepared,
@@ -193,15 +105,16 @@ def test_the_report_shows_segments_and_labels(pair: ModelPair, tmp_path: Path) -
         CONFIG,
         Resources(),
     )
-    page = report.report(
+    page = model_report.write_report(
         pair.models["weak"],
         pair.prepared,
-        done["path"],
+        done.path,
         str(tmp_path),
         config=ScoreConfig(budget=0.02),
     )
     text = Path(page).read_text()
-    assert "By kind &lt;b&gt;" in text and "Labelled anomalies" in text
+    assert "Segments by kind &lt;b&gt;" in text
+    assert "Detection of labelled anomalies" in text
     assert text.count("<img") == 9
-    rows = pq.read_table(f"{done['path']}/rows")
+    rows = pq.read_table(f"{done.path}/rows")
     assert "label" in rows.column_names

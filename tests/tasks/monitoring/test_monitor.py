@@ -14,12 +14,14 @@ import pytest
 from ar_models.density import TableDensity
 from tasks.config.monitor import MonitorConfig
 from tasks.config.resources import Resources
-from tasks.monitoring import monitor, reference
+from tasks.inference.source import Source
+from tasks.monitoring import drift_report, monitor, reference
+from tasks.monitoring.monitor import MonitorResult
 from tests.support.tables import small_table
 
 CONFIG = MonitorConfig(rows_per_fragment=1000, resamples=100)
 
-Job = Callable[..., dict[str, Any]]
+Job = Callable[..., MonitorResult]
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +43,11 @@ def model(small_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 def job(model: str, in_process: None, tmp_path: Path) -> Job:
     """`monitor` on a table, with what the tests have in common."""
 
-    def run(table: pa.Table, name: str = "batch", **changes: Any) -> dict[str, Any]:
+    def run(table: pa.Table, name: str = "batch", **changes: Any) -> MonitorResult:
         pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=500)
         arguments = {
             "model": model,
-            "source": str(tmp_path / f"{name}.parquet"),
+            "source": Source(str(tmp_path / f"{name}.parquet")),
             "output": str(tmp_path / f"{name}-drift"),
             "config": CONFIG,
             "resources": Resources(),
@@ -56,9 +58,9 @@ def job(model: str, in_process: None, tmp_path: Path) -> Job:
     return run
 
 
-def columns(result: dict[str, Any]) -> dict[str, Any]:
+def columns(result: MonitorResult) -> dict[str, Any]:
     """The entries of drift.json by column."""
-    content = json.loads(Path(result["path"], monitor.RESULT).read_text())
+    content = json.loads(Path(result.path, monitor.RESULT).read_text())
     return {column["name"]: column for column in content["columns"]}
 
 
@@ -68,10 +70,10 @@ def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
 
 def test_rows_like_those_of_training_are_stable(job: Job) -> None:
     result = job(small_table(3000, seed=5))
-    assert (result["verdict"], result["reasons"]) == ("stable", [])
-    assert result["remedy"] is None and result["caution"] is None
-    assert result["metrics"]["drift/found"] == 0.0
-    assert result["rows_out"] == 3000
+    assert (result.verdict, result.reasons) == ("stable", [])
+    assert result.remedy is None and result.caution is None
+    assert result.metrics["drift/found"] == 0.0
+    assert result.rows_out == 3000
     for column in columns(result).values():
         # 3000 rows against 3000: beyond 0.056 once in 10,000 seeds and columns.
         assert column["conditional"]["ks"]["value"] < 0.056
@@ -83,14 +85,17 @@ def test_a_column_that_changed_by_itself_is_named(job: Job) -> None:
     kinds = np.array(table["kind"].to_pylist())
     kinds[rng.random(3000) < 0.3] = "new kind"
     result = job(with_column(table, "kind", kinds))
-    assert result["verdict"] == "drift"
-    assert any(reason.startswith("kind by itself: ks ") for reason in result["reasons"])
-    assert "weighted calibration" in result["remedy"]
+    assert result.verdict == "drift"
+    assert any(
+        reason.startswith("marginal distribution of kind: ks ")
+        for reason in result.reasons
+    )
+    assert "weighted calibration" in result.remedy
     found = columns(result)
-    assert found["kind"]["new"][0] == 0.0
-    assert found["kind"]["new"][1] == pytest.approx(0.3, abs=0.03)
+    assert found["kind"]["out_of_support"][0] == 0.0
+    assert found["kind"]["out_of_support"][1] == pytest.approx(0.3, abs=0.03)
     assert found["late"]["marginal"]["ks"]["low"] < 0.1
-    assert result["metrics"]["drift/marginal_ks/kind"] == pytest.approx(
+    assert result.metrics["drift/marginal_ks/kind"] == pytest.approx(
         found["kind"]["marginal"]["ks"]["value"]
     )
 
@@ -102,9 +107,13 @@ def test_a_broken_relation_is_conditional_drift_alone(job: Job) -> None:
     found = columns(result)["late"]
     assert found["conditional"]["ks"]["low"] > 0.1
     assert found["marginal"]["ks"]["value"] < 0.1
-    assert result["verdict"] == "drift"
-    assert all("late by itself" not in reason for reason in result["reasons"])
-    assert any("late given the columns" in reason for reason in result["reasons"])
+    assert result.verdict == "drift"
+    assert all(
+        "marginal distribution of late" not in reason for reason in result.reasons
+    )
+    assert any(
+        "conditional distribution of late" in reason for reason in result.reasons
+    )
 
 
 def test_nulls_that_became_frequent_are_told(job: Job) -> None:
@@ -114,7 +123,7 @@ def test_nulls_that_became_frequent_are_told(job: Job) -> None:
     missing = columns(result)["count"]["missing"]
     assert missing[0] == pytest.approx(0.1, abs=0.02)
     assert missing[1] == pytest.approx(0.55, abs=0.02)
-    assert result["verdict"] == "drift"
+    assert result.verdict == "drift"
 
 
 def test_columns_may_be_allowed_to_drift(job: Job) -> None:
@@ -123,15 +132,17 @@ def test_columns_may_be_allowed_to_drift(job: Job) -> None:
     table = with_column(table, "late", shuffled.to_pylist())
     loose = CONFIG.model_copy(update={"ignore": ("late",), "max_psi": None})
     result = job(table, config=loose)
-    assert not any("late" in reason for reason in result["reasons"])
+    assert not any("late" in reason for reason in result.reasons)
     with pytest.raises(ValueError, match="monitor.ignore: the model has no column 'x'"):
         job(table, config=CONFIG.model_copy(update={"ignore": ("x",)}))
 
 
 def test_a_few_rows_are_no_drift(job: Job) -> None:
     result = job(with_column(small_table(60), "kind", ["a"] * 60))
-    assert result["verdict"] == "unclear"
-    assert result["reasons"] == ["60 rows are too few to tell; at least 100 are needed"]
+    assert result.verdict == "unclear"
+    assert result.reasons == [
+        "60 rows are too few to detect drift; at least 100 are needed"
+    ]
 
 
 @pytest.mark.parametrize("rows", [60, 150])
@@ -148,28 +159,28 @@ def test_few_calibration_rows_are_named(
 
     result = job(small_table(3000, seed=5), model=str(forgetful))
 
-    if rows < monitor.LEAST:
-        assert result["verdict"] == "unclear"
-        assert "60 calibration rows, too few to tell" in result["reasons"][0]
-        assert "data.split.calibration" in result["reasons"][0]
+    if rows < drift_report.MIN_ROWS:
+        assert result.verdict == "unclear"
+        assert "60 calibration rows of the model are too few" in result.reasons[0]
+        assert "data.split.calibration" in result.reasons[0]
     else:
-        assert (result["verdict"], result["reasons"]) == ("stable", [])
-        assert "150 calibration rows, chance alone" in result["caution"]
-        assert "until there are more calibration rows" in result["caution"]
-        page = Path(result["page"]).read_text()
-        assert result["caution"] in page
+        assert (result.verdict, result.reasons) == ("stable", [])
+        assert "150 calibration rows, chance alone" in result.caution
+        assert "until there are more calibration rows" in result.caution
+        page = Path(result.page).read_text()
+        assert result.caution in page
 
 
 def test_a_repeated_job_finds_the_same(job: Job, tmp_path: Path) -> None:
     table = small_table(2500, seed=6)
     first = job(table)
-    files = {p: p.read_bytes() for p in Path(first["path"]).rglob("*") if p.is_file()}
-    assert job(table)["done"]
+    files = {p: p.read_bytes() for p in Path(first.path).rglob("*") if p.is_file()}
+    assert job(table).done
     output = tmp_path / "batch-drift"
     (output / "counts" / "part-00001.parquet").unlink()
     (output / monitor.RESULT).unlink()
     again = job(table)
-    assert not again["done"]
+    assert not again.done
     for path, content in files.items():
         if path.name != "_manifest.json":
             assert path.read_bytes() == content
@@ -196,7 +207,7 @@ def test_the_cut_into_fragments_does_not_matter_to_columns(job: Job) -> None:
 def test_the_page_needs_nothing_else_and_escapes(job: Job) -> None:
     table = small_table(500, seed=8)
     result = job(table, model_info={"name": "<b>", "version": None})
-    text = Path(result["page"]).read_text()
+    text = Path(result.page).read_text()
     assert "<script" not in text and "<link" not in text and "http" not in text
     assert text.count("<img") == text.count('src="data:image/png;base64,') == 4
     assert "&lt;b&gt;" in text and "<h1><b>" not in text

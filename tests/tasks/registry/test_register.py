@@ -95,7 +95,7 @@ def test_a_version_has_the_metrics_of_its_evaluation(
     source = str(client.get_model_version("alone", "1").source)
     model_id = source.removeprefix("models:/")
     logged = {m.key: m.value for m in client.get_logged_model(model_id).metrics}
-    assert logged == pytest.approx(pair.evaluations["strong"]["metrics"])
+    assert logged == pytest.approx(pair.evaluations["strong"].metrics)
 
 
 def test_a_version_pins_what_it_needs(first: Promotion) -> None:
@@ -227,7 +227,7 @@ def test_the_evaluation_of_another_model_is_refused(pair: ModelPair) -> None:
         registration.register(
             "wrong",
             pair.models["weak"],
-            pair.evaluations["strong"]["path"],
+            pair.evaluations["strong"].path,
             pair.prepared,
             "run",
         )

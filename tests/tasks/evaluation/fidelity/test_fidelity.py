@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,19 +17,19 @@ from tests.support.tables import small_table
 @pytest.fixture(scope="module")
 def compared(
     small_model: str, prepared: str, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+) -> fidelity.FidelityResult:
     """What the job says of rows that the model draws."""
     config = FidelityConfig(samples="auto", target="late", rows=600)
     output = str(tmp_path_factory.mktemp("fidelity") / "{key}")
     return fidelity.measure_fidelity(small_model, prepared, output, config)
 
 
-def test_the_job_measures_rows_drawn_now(compared: dict[str, Any]) -> None:
-    found = storage.read_json(storage.join(compared["path"], fidelity.FIDELITY))
+def test_the_job_measures_rows_drawn_now(compared: fidelity.FidelityResult) -> None:
+    found = storage.read_json(storage.join(compared.path, fidelity.FIDELITY))
 
     assert found["rows"]["synthetic"] == 600
     assert found["rows"]["held_out"] > 100
-    assert set(compared["metrics"]) == {
+    assert set(compared.metrics) == {
         "samples/univariate_accuracy",
         "samples/bivariate_accuracy",
         "samples/two_sample_auc",
@@ -40,16 +39,16 @@ def test_the_job_measures_rows_drawn_now(compared: dict[str, Any]) -> None:
         "samples/log_prob_gap",
         "samples/downstream_auc",
     }
-    assert all(math.isfinite(value) for value in compared["metrics"].values())
-    assert compared["metrics"]["samples/univariate_accuracy"] > 0.6
-    assert compared["metrics"]["samples/wrong_rows"] == 0
+    assert all(math.isfinite(value) for value in compared.metrics.values())
+    assert compared.metrics["samples/univariate_accuracy"] > 0.6
+    assert compared.metrics["samples/wrong_rows"] == 0
     low, high = found["log_prob"]["held_out_interval"]
     assert low < found["log_prob"]["held_out"] < high
-    assert not compared["done"]
+    assert not compared.done
 
 
-def test_the_page_needs_nothing_else(compared: dict[str, Any]) -> None:
-    page = Path(compared["page"]).read_text()
+def test_the_page_needs_nothing_else(compared: fidelity.FidelityResult) -> None:
+    page = Path(compared.page).read_text()
 
     assert page.startswith("<!doctype html>")
     assert "Two-sample AUC" in page and "data:image/png;base64," in page
@@ -69,14 +68,14 @@ def test_samples_of_a_file_are_compared_and_not_twice(
         small_model, prepared, str(tmp_path / "out"), config
     )
 
-    assert result["metrics"]["samples/wrong_rows"] == 1
-    found = storage.read_json(storage.join(result["path"], fidelity.FIDELITY))
+    assert result.metrics["samples/wrong_rows"] == 1
+    found = storage.read_json(storage.join(result.path, fidelity.FIDELITY))
     assert found["support"]["wrong_cells"]["kind"]["unseen"] == 300
     assert found["downstream"] is None
     again = fidelity.measure_fidelity(
         small_model, prepared, str(tmp_path / "out"), config
     )
-    assert again["done"] and again["metrics"] == result["metrics"]
+    assert again.done and again.metrics == result.metrics
 
 
 def test_what_cannot_be_compared_is_named(

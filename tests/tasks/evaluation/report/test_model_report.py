@@ -13,7 +13,7 @@ def page(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = model_report.write_report(
         pair.models["strong"],
         pair.prepared,
-        pair.evaluations["strong"]["path"],
+        pair.evaluations["strong"].path,
         str(output),
     )
     return Path(path)
@@ -38,7 +38,7 @@ def test_the_report_tells_figures_columns_and_reasons(
 ) -> None:
     text = page.read_text()
     found = json.loads(
-        Path(pair.evaluations["strong"]["path"], "evaluation.json").read_text()
+        Path(pair.evaluations["strong"].path, "evaluation.json").read_text()
     )
     assert f"{found['nll']:.3f} nats" in text
     assert all(f"<td>{name}</td>" in text for name in ("count", "amount", "large"))
@@ -49,7 +49,7 @@ def test_the_report_tells_figures_columns_and_reasons(
 
 def test_the_same_report_is_not_written_again(pair: ModelPair, page: Path) -> None:
     before = page.stat().st_mtime_ns
-    evaluation = pair.evaluations["strong"]["path"]
+    evaluation = pair.evaluations["strong"].path
     models = pair.models
     model_report.write_report(
         models["strong"], pair.prepared, evaluation, str(page.parent)
