@@ -1,29 +1,24 @@
 """The command line: help, keys, flags, bad usage. Whole runs are in test_flows."""
 
 import json
-import os
+import re
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import typer.core
 import yaml
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
-from flows.cli import execution, main
-from flows.cli.options import RunOptions
+from flows.cli import main
 from tasks.config.load import load
 from tasks.config.root import Config
 
-COMMANDS = (
-    "init retrain prepare train evaluate compare score monitor sample embed".split()
-)
-
-OTHERS = [
-    *("status", "ui", "demo", "promote", "rollback"),
-    *("backfill", "deploy", "undeploy", "replay", "export"),
-]
+COMMANDS: dict[str, typer.core.TyperCommand] = get_command(main.app).commands  # type: ignore[attr-defined]  # a group
 
 
 def call(*arguments: str) -> Result:
@@ -37,11 +32,24 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *OTHERS])
-def test_every_command_explains_itself(command: str) -> None:
-    result = call(command, "--help")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str) -> None:
+    result = call(name, "--help")
     assert result.exit_code == 0
-    assert "Usage: chainrule" in result.output.replace("root", "chainrule")
+    assert f"chainrule {name} " in result.output
+    for parameter in COMMANDS[name].params:
+        description = getattr(parameter, "help", None)
+        assert description, parameter.name
+        assert description[0].isupper() and description.endswith("."), parameter.name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_command_ends_with_an_example_that_parses(name: str) -> None:
+    example = re.fullmatch(r"\*\*Example:\*\* `(.*)`", COMMANDS[name].epilog or "")
+    assert example is not None
+    program, command, *arguments = shlex.split(example[1].partition(" > ")[0])
+    assert (program, command) == ("chainrule", name)
+    assert COMMANDS[name].make_context(name, arguments).params
 
 
 def test_help_is_there_at_once() -> None:
@@ -69,18 +77,6 @@ def test_every_key_is_shown_with_its_default(tmp_path: Path) -> None:
     path.write_text(result.stdout)
     given = Config.model_validate({"name": "REQUIRED", "data": {"path": "REQUIRED"}})
     assert load(path) == given
-
-
-def test_flags_win_over_set_and_set_over_the_file(file: Path) -> None:
-    changes = ["train.epochs=7", "data.path=elsewhere", "data.id=[a, b]"]
-    overrides = {"data.path": "here", "score.input": None}
-    run = RunOptions(storage="s3://results", changes=changes)
-    config = execution.read_config(file, run, overrides)
-    assert config.train.epochs == 7
-    assert config.data.path == "here"
-    assert config.data.id == ("a", "b")
-    assert config.score.input is None
-    assert config.resources.storage == "s3://results"
 
 
 @pytest.mark.parametrize(
@@ -159,15 +155,6 @@ def test_errors_are_json_where_results_are(file: Path) -> None:
     content = json.loads(result.stdout)
     assert content["status"] == "failed"
     assert "data.x: unknown key" in content["error"]
-
-
-def test_an_error_of_the_system_names_the_file_and_a_remedy() -> None:
-    full = OSError(28, os.strerror(28), "/x/part-0")
-    assert execution.error_message(full) == (
-        "/x/part-0: no space left on device; free some space, or choose another "
-        "--storage or --output"
-    )
-    assert execution.error_message(ValueError("a: bad")) == "a: bad"
 
 
 def test_examples_are_valid() -> None:

@@ -1,5 +1,6 @@
 """Tests of supervised processes: nothing outlives them, signals are passed on."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -22,8 +23,11 @@ assert child.wait() == -15
 def test_a_process_is_supervised_by_its_parent_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(supervisor.SUPERVISOR_VARIABLE, "1234567")
-    assert not supervisor.is_supervised()
+    code = "from flows.process import supervisor; print(supervisor.is_supervised())"
+    for parent, answer in ((os.getpid(), "True"), (1234567, "False")):
+        monkeypatch.setenv(supervisor.SUPERVISOR_VARIABLE, str(parent))
+        with start(code) as process:
+            assert process.communicate()[0].strip() == answer
 
 
 def test_processes_end_with_the_block_that_started_them() -> None:
