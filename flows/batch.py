@@ -3,8 +3,6 @@
 Each flow takes a version by its number or alias and writes one folder of results.
 """
 
-from dataclasses import asdict
-
 from prefect import flow
 
 from flows import steps
@@ -54,7 +52,7 @@ def score(
         model_info=model,
         overwrite=overwrite,
     )
-    return ScoreOutcome(model=model, score=asdict(scored))
+    return ScoreOutcome(model=model, score=scored)
 
 
 @flow(flow_run_name="{config.name}")
@@ -88,7 +86,7 @@ def backfill(
         since=since,
         until=until,
     )
-    return BackfillOutcome(model=model, backfill=asdict(scored))
+    return BackfillOutcome(model=model, backfill=scored)
 
 
 def partitions_path(config: Config) -> str:
@@ -200,7 +198,7 @@ def sample(
         model_info=model,
         overwrite=overwrite,
     )
-    return SampleOutcome(model=model, sample=asdict(sampled))
+    return SampleOutcome(model=model, sample=sampled)
 
 
 @flow(flow_run_name="{config.name}")
@@ -224,7 +222,7 @@ def impute(
         model_info=model,
         overwrite=overwrite,
     )
-    return ImputeOutcome(model=model, impute=asdict(imputed))
+    return ImputeOutcome(model=model, impute=imputed)
 
 
 @flow(flow_run_name="{config.name}")
@@ -253,7 +251,7 @@ def embed(
         model_info=model,
         overwrite=overwrite,
     )
-    return EmbedOutcome(model=model, embed=asdict(embedded))
+    return EmbedOutcome(model=model, embed=embedded)
 
 
 def export(config: Config, output: str, version: str = CHAMPION) -> ExportOutcome:

@@ -7,6 +7,13 @@ is None.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tasks.inference.backfill import BackfillResult
+from tasks.inference.embed import EmbedResult
+from tasks.inference.impute import ImputeResult
+from tasks.inference.sample import SampleResult
+from tasks.inference.score import ScoreResult
+from tasks.registry.promotion import Promotion
+
 Json = dict[str, Any]
 """A JSON object."""
 
@@ -93,8 +100,8 @@ class RetrainOutcome(Outcome):
     fidelity: Json | None = None
     gate: Json | None = None
     report: str | None = None
-    register: Json | None = None
-    backfill: Json | None = None
+    register: Promotion | None = None
+    backfill: BackfillResult | None = None
     run_id: str | None = None
     unchanged: bool = False
 
@@ -102,8 +109,8 @@ class RetrainOutcome(Outcome):
         """Return which version has which alias, or why the data was refused."""
         if self.register is None:
             return f"data validation failed: {self.data_validation['reason']}"
-        register = self.register
-        return f"{register['uri']} is {register['alias']}: {register['reason']}"
+        promotion = self.register
+        return f"{promotion.uri} is {promotion.alias}: {promotion.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +123,7 @@ class ScoreOutcome(Outcome):
     """
 
     model: Json
-    score: Json
+    score: ScoreResult
 
     def summary(self) -> str:
         """Return how many rows were written, and where."""
@@ -133,7 +140,7 @@ class BackfillOutcome(Outcome):
     """
 
     model: Json
-    backfill: Json
+    backfill: BackfillResult
 
     def summary(self) -> str:
         """Return how many rows were written, and where."""
@@ -184,7 +191,7 @@ class SampleOutcome(Outcome):
     """
 
     model: Json
-    sample: Json
+    sample: SampleResult
 
     def summary(self) -> str:
         """Return how many rows were written, and where."""
@@ -201,7 +208,7 @@ class ImputeOutcome(Outcome):
     """
 
     model: Json
-    impute: Json
+    impute: ImputeResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +221,7 @@ class EmbedOutcome(Outcome):
     """
 
     model: Json
-    embed: Json
+    embed: EmbedResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +237,6 @@ class ExportOutcome(Outcome):
     export: Json
 
 
-def written_rows(step: Json) -> str:
+def written_rows(result: ScoreResult | BackfillResult | SampleResult) -> str:
     """Return how many rows a step wrote, and where."""
-    return f"{step['rows_out']:,} rows in {step['path']}"
+    return f"{result.rows_out:,} rows in {result.path}"

@@ -1,7 +1,6 @@
 """Flows from raw data to a registered model, whole or up to a step."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 
 from prefect import flow
 
@@ -107,7 +106,7 @@ def retrain(config: Config) -> RetrainOutcome:
         fidelity=fidelity,
         gate=asdict(verdict),
         report=page,
-        register=asdict(decision),
+        register=decision,
         backfill=scored.backfill if scored else None,
         run_id=run_id,
         unchanged=verdict.done

@@ -16,6 +16,7 @@ from flows.outcomes import Json, Outcome, RetrainOutcome, SampleOutcome, ScoreOu
 from flows.process import runs
 from tasks.config.resources import Resources
 from tasks.config.root import Config
+from tasks.inference.score import AnomalousRow
 
 LABELS = {
     "dep_time": "the time of departure (HHMM)",
@@ -87,7 +88,7 @@ def describe(config: Config, outcome: DemoOutcome) -> str:
             *describe_quality(retrained),
             "",
             "[bold]The most anomalous flights of October to December[/]",
-            *describe_anomalies(outcome.score.score["most_anomalous"]),
+            *describe_anomalies(outcome.score.score.most_anomalous),
             "",
             "[bold]Speed[/]",
             *(f"  {n:<9} {formatting.pace(s)}" for n, s in steps.items() if s),
@@ -112,12 +113,12 @@ def describe_quality(retrained: RetrainOutcome) -> list[str]:
     ]
 
 
-def describe_anomalies(rows: Sequence[Json]) -> list[str]:
+def describe_anomalies(rows: Sequence[AnomalousRow]) -> list[str]:
     """Return lines on the most anomalous flights with the columns that explain them."""
     lines = []
     for number, row in enumerate(rows, start=1):
-        lines.append(f"  {number}. [bold]{escape(flight_name(row['ids']))}[/]")
-        columns = formatting.explanation(row["explanation"], LABELS)
+        lines.append(f"  {number}. [bold]{escape(flight_name(row.ids))}[/]")
+        columns = formatting.explanation(row, LABELS)
         lines += [f"     {text}" for text in columns]
     return lines
 
@@ -140,8 +141,8 @@ def describe_paths(config: Config, outcome: DemoOutcome) -> list[str]:
     return [
         f"  report         {escape(retrained.report or 'none')}",
         f"  model          {escape(model)}",
-        f"  scored rows    {escape(outcome.score.score['path'])}",
-        f"  synthetic rows {escape(outcome.sample.sample['path'])}",
+        f"  scored rows    {escape(outcome.score.score.path)}",
+        f"  synthetic rows {escape(outcome.sample.sample.path)}",
         f"  versions       {command_name()} status{option}",
         f"  Prefect and MLflow: {command_name()} ui{option}",
     ]

@@ -8,6 +8,12 @@ from rich.markup import escape
 
 from flows.deploy.deployments import DeployOutcome
 from flows.outcomes import Json, Outcome, RetrainOutcome
+from tasks.inference.backfill import BackfillResult
+from tasks.inference.embed import EmbedResult
+from tasks.inference.impute import ImputeResult
+from tasks.inference.sample import SampleResult
+from tasks.inference.score import AnomalousRow, ScoreResult
+from tasks.registry.promotion import AliasState, Promotion
 
 MAX_REASONS = 8
 """Maximum number of reasons for drift that are shown; the HTML page has all."""
@@ -134,55 +140,55 @@ def describe_report(path: str) -> Iterator[str]:
     yield head("report", escape(path))
 
 
-def describe_register(step: Json) -> Iterator[str]:
+def describe_register(step: Promotion) -> Iterator[str]:
     """Yield the alias of the new version and the reason for it."""
-    colour = "green" if step["promoted"] else "yellow"
-    alias = step["alias"] or "refused"
+    colour = "green" if step.promoted else "yellow"
+    alias = step.alias or "refused"
     yield head(
         "register",
-        f"{escape(step['uri'])} is [{colour}]{alias}[/]: {escape(step['reason'])}",
+        f"{escape(step.uri)} is [{colour}]{alias}[/]: {escape(step.reason)}",
     )
-    if step["needs_review"]:
-        _, name, number = step["uri"].split("/")
+    if step.needs_review:
+        _, name, number = step.uri.split("/")
         yield (
             f"{INDENT}needs manual approval: "
             f"[bold]chainrule promote {escape(name)} {number} --reason ...[/]"
         )
 
 
-def describe_score(step: Json) -> Iterator[str]:
+def describe_score(step: ScoreResult) -> Iterator[str]:
     """Yield the number of anomalies, and the most anomalous rows."""
     yield head(
         "score",
-        f"{step['rows_out']:,} rows, {step['anomalies']:,} anomalies "
-        f"({rule(step['rule'])}), {step['rows_quarantined']:,} in quarantine; "
+        f"{step.rows_out:,} rows, {step.anomalies:,} anomalies "
+        f"({rule(step.rule)}), {step.rows_quarantined:,} in quarantine; "
         f"{pace(step)}",
     )
-    yield path_line(step["path"])
-    small = [segment["value"] for segment in step["segments"] if not segment["own"]]
+    yield path_line(step.path)
+    small = [segment["value"] for segment in step.segments if not segment["own"]]
     if small:
         yield (
             f"{INDENT}[yellow]too few calibration rows of their own, so calibrated on "
             f"all: {escape(listed(small))}[/]"
         )
-    for number, row in enumerate(step["most_anomalous"], start=1):
+    for number, row in enumerate(step.most_anomalous, start=1):
         yield f"  {number}. {escape(row_name(row))}"
-        for text in explanation(row["explanation"], {}):
+        for text in explanation(row, {}):
             yield f"     {text}"
 
 
-def describe_backfill(step: Json) -> Iterator[str]:
+def describe_backfill(step: BackfillResult) -> Iterator[str]:
     """Yield the number of partitions that were scored, and their range."""
     yield head(
         "backfill",
-        f"{len(step['scored'])} of {step['partitions']} partitions were new: "
-        f"{step['rows_out']:,} rows, {step['anomalies']:,} anomalies, "
-        f"{step['rows_quarantined']:,} in quarantine; {pace(step)}",
+        f"{len(step.scored)} of {step.partitions} partitions were new: "
+        f"{step.rows_out:,} rows, {step.anomalies:,} anomalies, "
+        f"{step.rows_quarantined:,} in quarantine; {pace(step)}",
     )
-    if step["scored"]:
-        first, last = escape(step["scored"][0]), escape(step["scored"][-1])
+    if step.scored:
+        first, last = escape(step.scored[0]), escape(step.scored[-1])
         yield INDENT + (first if first == last else f"{first} to {last}")
-    yield path_line(step["path"])
+    yield path_line(step.path)
 
 
 def describe_monitor(step: Json) -> Iterator[str]:
@@ -216,33 +222,33 @@ def describe_compare(step: Json) -> Iterator[str]:
     yield path_line(step["page"])
 
 
-def describe_sample(step: Json) -> Iterator[str]:
+def describe_sample(step: SampleResult) -> Iterator[str]:
     """Yield the number of synthetic rows."""
-    yield head("sample", f"{step['rows_out']:,} rows; {pace(step)}")
-    yield path_line(step["path"])
+    yield head("sample", f"{step.rows_out:,} rows; {pace(step)}")
+    yield path_line(step.path)
 
 
-def describe_embed(step: Json) -> Iterator[str]:
+def describe_embed(step: EmbedResult) -> Iterator[str]:
     """Yield the number of rows and features."""
     yield head(
         "embed",
-        f"{step['rows_out']:,} rows, {step['features']:,} features, "
-        f"{step['rows_quarantined']:,} in quarantine; {pace(step)}",
+        f"{step.rows_out:,} rows, {step.features:,} features, "
+        f"{step.rows_quarantined:,} in quarantine; {pace(step)}",
     )
-    yield path_line(step["path"])
+    yield path_line(step.path)
 
 
-def describe_impute(step: Json) -> Iterator[str]:
+def describe_impute(step: ImputeResult) -> Iterator[str]:
     """Yield the number of filled cells per column, and of cells left null."""
-    cells = sum(step["filled"].values())
+    cells = sum(step.filled.values())
     yield head(
-        "impute", f"{step['rows_out']:,} rows, {cells:,} cells filled; {pace(step)}"
+        "impute", f"{step.rows_out:,} rows, {cells:,} cells filled; {pace(step)}"
     )
-    for key, note in (("filled", ""), ("left", " (not modelled, left null)")):
-        counts = ", ".join(f"{name} {count:,}" for name, count in step[key].items())
+    for columns, note in ((step.filled, ""), (step.left, " (not modelled, left null)")):
+        counts = ", ".join(f"{name} {count:,}" for name, count in columns.items())
         if counts:
             yield f"{INDENT}{escape(counts)}{note}"
-    yield path_line(step["path"])
+    yield path_line(step.path)
 
 
 def describe_export(step: Json) -> Iterator[str]:
@@ -275,17 +281,17 @@ DESCRIPTIONS: dict[str, Callable[[Any], Iterator[str]]] = {
 """Functions that describe a step, by the field of the outcome that holds its result."""
 
 
-def describe_aliases(moved: Json) -> str:
+def describe_aliases(moved: AliasState) -> str:
     """Return which versions are champion and previous after a promotion or rollback."""
-    uri = f"models:/{escape(moved['name'])}/"
-    lines = [f"{uri}{moved['champion']} is [green]champion[/]"]
-    if moved.get("done"):
+    uri = f"models:/{escape(moved.name)}/"
+    lines = [f"{uri}{moved.champion} is [green]champion[/]"]
+    if moved.done:
         lines[0] += ", unchanged"
-    if moved["previous"] is not None:
-        lines.append(f"{uri}{moved['previous']} is previous")
-    if moved["rolled_back"] is not None:
+    if moved.previous is not None:
+        lines.append(f"{uri}{moved.previous} is previous")
+    if moved.rolled_back is not None:
         lines.append(
-            f"{uri}{moved['rolled_back']} was rolled back; only "
+            f"{uri}{moved.rolled_back} was rolled back; only "
             "[bold]chainrule promote[/] makes it champion again"
         )
     return "\n".join(lines)
@@ -337,32 +343,33 @@ def listed(names: Sequence[str]) -> str:
     return f"{text} and {more} more" if more > 0 else text
 
 
-def pace(step: Json) -> str:
+def pace(step: Any) -> str:  # the result of any task, a dataclass or JSON
     """Return how long a step took and its rows per second, or `already done`."""
-    if step["done"]:
+    content = step if isinstance(step, dict) else vars(step)
+    if content["done"]:
         return "[green]already done[/]"
-    if "rows_per_s" in step:
-        return f"{step['seconds']:.1f} s, {step['rows_per_s']:,.0f} rows/s"
-    return f"{step['seconds']:.1f} s"
+    seconds = f"{content['seconds']:.1f} s"
+    if "rows_per_s" in content:
+        return f"{seconds}, {content['rows_per_s']:,.0f} rows/s"
+    return seconds
 
 
-def row_name(row: Json) -> str:
+def row_name(row: AnomalousRow) -> str:
     """Return the id columns of a row, or its place in the dataset if it has none."""
-    ids = ", ".join(f"{name}={value}" for name, value in row["ids"].items())
-    return ids or f"row {row['row']} of {row['source']}"
+    ids = ", ".join(f"{name}={value}" for name, value in row.ids.items())
+    return ids or f"row {row.row} of {row.source}"
 
 
-def explanation(columns: Sequence[Json], labels: Mapping[str, str]) -> list[str]:
+def explanation(row: AnomalousRow, labels: Mapping[str, str]) -> list[str]:
     """Return a line for each column that makes a row anomalous.
 
     Args:
-        columns: The columns, largest contribution first, with observed and expected
-            value.
+        row: The row with its explanation, largest contribution first.
         labels: Names of columns for readers; others keep their own name.
     """
     return [
         f"{escape(labels.get(each['column'], each['column']))} was "
         f"[bold]{escape(str(each['value']))}[/], "
         f"expected {escape(str(each['expected']))} ({each['contribution']:+.1f} nats)"
-        for each in columns
+        for each in row.explanation or ()
     ]

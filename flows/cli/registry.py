@@ -30,8 +30,9 @@ def promote(
     from tasks.registry import promotion
 
     with session("promote", default_storage(common), common) as console:
-        moved = {"status": "done", **asdict(promotion.promote(name, version, reason))}
-        console.print_result(moved, formatting.describe_aliases(moved))
+        moved = promotion.promote(name, version, reason)
+        content = {"status": "done", **asdict(moved)}
+        console.print_result(content, formatting.describe_aliases(moved))
 
 
 @command(
@@ -54,5 +55,6 @@ def rollback(
     from tasks.registry import promotion
 
     with session("rollback", default_storage(common), common) as console:
-        moved = {"status": "done", **asdict(promotion.rollback(name, reason))}
-        console.print_result(moved, formatting.describe_aliases(moved))
+        moved = promotion.rollback(name, reason)
+        content = {"status": "done", **asdict(moved)}
+        console.print_result(content, formatting.describe_aliases(moved))

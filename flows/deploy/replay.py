@@ -152,7 +152,7 @@ def replay_partition(
     drift = monitor_partition(config, partition) if champion else None
     retrained = runs.run_flow("retrain", config)
     assert isinstance(retrained, RetrainOutcome)
-    scored: Json = {}
+    scored = None
     if has_champion(config):
         outcome = runs.run_flow("backfill", config, since=partition, until=partition)
         assert isinstance(outcome, BackfillOutcome)
@@ -160,16 +160,16 @@ def replay_partition(
     challenger = retrained.train["path"] if retrained.train else None
     first = next((p["model"] for p in previous if p["model"]), challenger)
     models = dict(zip(MODELS, (champion, challenger, first), strict=True))
-    register = retrained.register or {}
+    decision = retrained.register
     return {
         "partition": partition,
         "drift": drift,
         "model": challenger,
-        "version": register.get("version"),
-        "promoted": register.get("promoted", False),
+        "version": decision.version if decision else None,
+        "promoted": decision is not None and decision.promoted,
         "reason": retrained.summary(),
-        "scored": scored.get("rows_out"),
-        "anomalies": scored.get("anomalies"),
+        "scored": scored.rows_out if scored else None,
+        "anomalies": scored.anomalies if scored else None,
         **replay.compare_nll(models, retrained.prepare["path"], partition),
     }
 

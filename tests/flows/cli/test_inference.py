@@ -50,7 +50,7 @@ def test_only_what_the_champion_has_not_scored_is_scored(
     assert same["backfill"]["done"]
     none = project.run("backfill", *paths, "--since", "2027")
     assert none.exit_code == ExitCode.FAILED
-    assert "no partition lies in 2027" in none.stderr
+    assert "no partition lies between 2027" in none.stderr
 
 
 def test_incremental_scoring_refuses_to_overwrite(project: Project) -> None:
@@ -162,7 +162,7 @@ def test_given_rows_are_completed(
             "backfill",
             ["--model-version", "99"],
             ExitCode.FAILED,
-            "models:/small/99: no such version is registered",
+            "models:/small/99: no such version in the registry",
         ),
         ("score", ["--set", "name=nobody"], ExitCode.FAILED, "retrain"),
     ],

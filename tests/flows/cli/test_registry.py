@@ -24,7 +24,7 @@ def test_a_version_is_promoted_by_hand_and_rolled_back(
     assert json.loads(moved.stdout)["champion"] == second
     back = run_command("rollback", "small", "--reason", "too many alarms", *storage)
     content = json.loads(back.stdout)
-    assert (content["champion"], content["withdrawn"]) == ("1", second)
+    assert (content["champion"], content["rolled_back"]) == ("1", second)
     tags = MlflowClient().get_model_version("small", second).tags
     assert tags["rolled_back_reason"] == "too many alarms"
 

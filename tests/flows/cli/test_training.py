@@ -60,7 +60,7 @@ def test_data_that_fails_validation_is_not_learned_from(
     data = ["--data", str(tmp_path / "bad.parquet")]
     content = project.json("retrain", *data, code=ExitCode.REFUSED)
     assert content["train"] is None
-    assert "column count: 100.0% nulls" in content["contract"]["reason"]
+    assert "column count: 100.0% nulls" in content["data_validation"]["reason"]
     assert not [f for f in project.files().keys() - before.keys() if "/models/" in f]
 
 

@@ -26,7 +26,9 @@ from flows.outcomes import RetrainOutcome, SampleOutcome
 from flows.process import runs
 from tasks.config.root import Config
 from tasks.config.schedules import Schedule
+from tasks.inference.sample import SampleResult
 from tasks.monitoring import drift_streak
+from tasks.registry.promotion import Promotion
 
 SCHEDULES = {
     "retrain": {"cron": "0 3 * * 0", "timezone": "Europe/Berlin"},
@@ -35,7 +37,12 @@ SCHEDULES = {
 }
 
 
-SAMPLED = SampleOutcome(model={}, sample={"rows_out": 5, "path": "p"})
+SAMPLED = SampleOutcome(
+    model={},
+    sample=SampleResult(
+        path="p", key="k", done=False, seconds=1.0, rows_out=5, rows_per_s=5.0
+    ),
+)
 
 
 def configured(name: str, schedules: dict[str, Any]) -> Config:
@@ -178,7 +185,14 @@ def test_refusals_and_failures_are_told(
     noted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, told = noted
-    register = {"uri": "u", "alias": "challenger", "reason": "it is worse"}
+    register = Promotion(
+        version="2",
+        uri="u",
+        alias="challenger",
+        promoted=False,
+        reason="it is worse",
+        needs_review=False,
+    )
     refused = RetrainOutcome(
         status="refused", start={}, prepare={}, data_validation={}, register=register
     )
