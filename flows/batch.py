@@ -266,4 +266,4 @@ def export(config: Config, output: str, version: str = CHAMPION) -> ExportOutcom
     """
     uri = steps.model_uri(config, version)
     folder, model = downloads.download(uri, config.resources.storage)
-    return ExportOutcome(model=model, export=asdict(onnx.export(folder, output)))
+    return ExportOutcome(model=model, export=onnx.export(folder, output))

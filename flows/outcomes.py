@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 from tasks.inference.backfill import BackfillResult
 from tasks.inference.embed import EmbedResult
+from tasks.inference.export import ExportResult
 from tasks.inference.impute import ImputeResult
 from tasks.inference.sample import SampleResult
 from tasks.inference.score import ScoreResult
+from tasks.registry.data_validation import ValidationResult
+from tasks.registry.gate.gate import GateResult
 from tasks.registry.promotion import Promotion
 
 Json = dict[str, Any]
@@ -94,11 +97,11 @@ class RetrainOutcome(Outcome):
 
     start: Json
     prepare: Json
-    data_validation: Json
+    data_validation: ValidationResult
     train: Json | None = None
     evaluate: Json | None = None
     fidelity: Json | None = None
-    gate: Json | None = None
+    gate: GateResult | None = None
     report: str | None = None
     register: Promotion | None = None
     backfill: BackfillResult | None = None
@@ -108,7 +111,7 @@ class RetrainOutcome(Outcome):
     def summary(self) -> str:
         """Return which version has which alias, or why the data was refused."""
         if self.register is None:
-            return f"data validation failed: {self.data_validation['reason']}"
+            return f"data validation failed: {self.data_validation.reason}"
         promotion = self.register
         return f"{promotion.uri} is {promotion.alias}: {promotion.reason}"
 
@@ -234,7 +237,7 @@ class ExportOutcome(Outcome):
     """
 
     model: Json
-    export: Json
+    export: ExportResult
 
 
 def written_rows(result: ScoreResult | BackfillResult | SampleResult) -> str:

@@ -77,7 +77,7 @@ def retrain(config: Config) -> RetrainOutcome:
             status="refused",
             start=start,
             prepare=prepared,
-            data_validation=asdict(validation),
+            data_validation=validation,
         )
     with steps.mlflow_run(config, prepared, start) as run_id:
         log_description(run_id, prepared["path"])
@@ -100,11 +100,11 @@ def retrain(config: Config) -> RetrainOutcome:
         status="done" if decision.promoted else "refused",
         start=start,
         prepare=prepared,
-        data_validation=asdict(validation),
+        data_validation=validation,
         train=trained,
         evaluate=evaluated,
         fidelity=fidelity,
-        gate=asdict(verdict),
+        gate=verdict,
         report=page,
         register=decision,
         backfill=scored.backfill if scored else None,

@@ -8,11 +8,15 @@ from rich.markup import escape
 
 from flows.deploy.deployments import DeployOutcome
 from flows.outcomes import Json, Outcome, RetrainOutcome
+from tasks.evaluation.checks import Verdict
 from tasks.inference.backfill import BackfillResult
 from tasks.inference.embed import EmbedResult
+from tasks.inference.export import ExportResult
 from tasks.inference.impute import ImputeResult
 from tasks.inference.sample import SampleResult
 from tasks.inference.score import AnomalousRow, ScoreResult
+from tasks.registry.data_validation import ValidationResult
+from tasks.registry.gate.gate import GateResult
 from tasks.registry.promotion import AliasState, Promotion
 
 MAX_REASONS = 8
@@ -66,25 +70,25 @@ def describe_prepare(step: Json) -> Iterator[str]:
     yield path_line(step["path"])
 
 
-def describe_validation(step: Json) -> Iterator[str]:
+def describe_validation(step: ValidationResult) -> Iterator[str]:
     """Yield whether the data passed validation, and the checks that failed."""
-    if step["valid"]:
-        yield head("data", escape(step["reason"]))
+    if step.valid:
+        yield head("data", escape(step.reason))
         return
     yield head("data", "[yellow]data validation failed[/]")
     yield from failed_checks(step)
-    if not step["passed"]:
+    if not step.passed:
         yield (
             f"{INDENT}no model was trained; to train in spite of it, use "
             "[bold]--set data_validation.on_failure=warn[/]"
         )
 
 
-def failed_checks(step: Json) -> Iterator[str]:
+def failed_checks(step: Verdict) -> Iterator[str]:
     """Yield a line for each check that failed."""
-    for check in step["checks"]:
-        if not check["passed"]:
-            text = escape(f"{check['name']}: {check['remark']}")
+    for check in step.checks:
+        if not check.passed:
+            text = escape(f"{check.name}: {check.remark}")
             yield f"{INDENT}[yellow]{text}[/]"
 
 
@@ -126,12 +130,10 @@ def describe_fidelity(step: Json) -> Iterator[str]:
     yield path_line(step["page"])
 
 
-def describe_gate(step: Json) -> Iterator[str]:
+def describe_gate(step: GateResult) -> Iterator[str]:
     """Yield the number of checks of the gate, and the checks that failed."""
-    checks = len(step["checks"])
-    yield head(
-        "gate", f"{checks} checks on {step['rows']:,} held-out rows; {pace(step)}"
-    )
+    checks = len(step.checks)
+    yield head("gate", f"{checks} checks on {step.rows:,} held-out rows; {pace(step)}")
     yield from failed_checks(step)
 
 
@@ -251,12 +253,12 @@ def describe_impute(step: ImputeResult) -> Iterator[str]:
     yield path_line(step.path)
 
 
-def describe_export(step: Json) -> Iterator[str]:
+def describe_export(step: ExportResult) -> Iterator[str]:
     """Yield the size of the ONNX file and how exactly it reproduces the model."""
-    yield head("export", f"{escape(step['path'])}, {step['bytes']:,} bytes")
+    yield head("export", f"{escape(step.path)}, {step.bytes:,} bytes")
     yield (
-        f"{INDENT}log-probabilities of {step['rows']} rows by onnxruntime differ by at "
-        f"most {step['max_difference']:.1e} nats"
+        f"{INDENT}log-probabilities of {step.rows} rows by onnxruntime differ by at "
+        f"most {step.max_difference:.1e} nats"
     )
 
 

@@ -28,6 +28,7 @@ from tasks.config.root import Config
 from tasks.config.schedules import Schedule
 from tasks.inference.sample import SampleResult
 from tasks.monitoring import drift_streak
+from tasks.registry.data_validation import ValidationResult
 from tasks.registry.promotion import Promotion
 
 SCHEDULES = {
@@ -37,6 +38,9 @@ SCHEDULES = {
 }
 
 
+VALID = ValidationResult(
+    passed=True, needs_review=False, reason="", checks=(), valid=True, reference=None
+)
 SAMPLED = SampleOutcome(
     model={},
     sample=SampleResult(
@@ -194,7 +198,7 @@ def test_refusals_and_failures_are_told(
         needs_review=False,
     )
     refused = RetrainOutcome(
-        status="refused", start={}, prepare={}, data_validation={}, register=register
+        status="refused", start={}, prepare={}, data_validation=VALID, register=register
     )
     monkeypatch.setattr(runs, "run_flow", lambda *_, **__: refused)
     state = scheduled.retrain(config, return_state=True)
