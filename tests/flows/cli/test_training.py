@@ -153,7 +153,7 @@ def no_files(folder: Path) -> None:
 
 SPOILED: list[tuple[Callable[[Path], object], list[str]]] = [
     (shutil.rmtree, ["data: no such file or directory"]),
-    (no_files, ["holds no Parquet file"]),
+    (no_files, ["contains no Parquet file"]),
     (not_parquet, ["part-1.parquet", "Parquet"]),
     (truncated, ["part-1.parquet"]),
     (no_rows, ["no rows"]),
