@@ -129,7 +129,7 @@ def monitor(
     return MonitorOutcome(
         status="drift" if monitored.verdict == "drift" else "done",
         model=model,
-        monitor=asdict(monitored),
+        monitor=monitored,
         run_id=run_id,
     )
 
@@ -151,7 +151,7 @@ def compare(
         input: Dataset with the rows; by default, the test rows of the dataset.
         overwrite: Whether the output of another job may be replaced.
     """
-    source = input or storage.join(steps.prepared_data(config)["path"], "test")
+    source = input or storage.join(steps.prepared_data(config).path, "test")
     (first_folder, first_model), (second_folder, second_model) = (
         steps.fetch_model(config, version) for version in (first, second)
     )
@@ -174,7 +174,7 @@ def compare(
         tags={"first": first_model["version"], "second": second_model["version"]},
     )
     return CompareOutcome(
-        models=(first_model, second_model), compare=asdict(compared), run_id=run_id
+        models=(first_model, second_model), compare=compared, run_id=run_id
     )
 
 

@@ -7,12 +7,17 @@ is None.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tasks.data.prepare import PrepareResult
+from tasks.evaluation.compare import ComparisonResult
+from tasks.evaluation.evaluate import EvaluationResult
+from tasks.evaluation.fidelity.fidelity import FidelityResult
 from tasks.inference.backfill import BackfillResult
 from tasks.inference.embed import EmbedResult
 from tasks.inference.export import ExportResult
 from tasks.inference.impute import ImputeResult
 from tasks.inference.sample import SampleResult
 from tasks.inference.score import ScoreResult
+from tasks.monitoring.monitor import MonitorResult
 from tasks.registry.data_validation import ValidationResult
 from tasks.registry.gate.gate import GateResult
 from tasks.registry.promotion import Promotion
@@ -47,7 +52,7 @@ class PrepareOutcome(Outcome):
         prepare: The prepared dataset.
     """
 
-    prepare: Json
+    prepare: PrepareResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +76,9 @@ class EvaluateOutcome(TrainOutcome):
         fidelity: The comparison of synthetic with real rows, if configured.
     """
 
-    evaluate: Json
+    evaluate: EvaluationResult
     report: str
-    fidelity: Json | None = None
+    fidelity: FidelityResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +101,11 @@ class RetrainOutcome(Outcome):
     """
 
     start: Json
-    prepare: Json
+    prepare: PrepareResult
     data_validation: ValidationResult
     train: Json | None = None
-    evaluate: Json | None = None
-    fidelity: Json | None = None
+    evaluate: EvaluationResult | None = None
+    fidelity: FidelityResult | None = None
     gate: GateResult | None = None
     report: str | None = None
     register: Promotion | None = None
@@ -161,12 +166,12 @@ class MonitorOutcome(Outcome):
     """
 
     model: Json
-    monitor: Json
+    monitor: MonitorResult
     run_id: str
 
     def summary(self) -> str:
         """Return the verdict and the number of compared rows."""
-        return f"{self.monitor['verdict']}: {self.monitor['rows_out']:,} rows"
+        return f"{self.monitor.verdict}: {self.monitor.rows_out:,} rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +185,7 @@ class CompareOutcome(Outcome):
     """
 
     models: tuple[Json, Json]
-    compare: Json
+    compare: ComparisonResult
     run_id: str
 
 

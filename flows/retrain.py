@@ -14,6 +14,9 @@ from flows.outcomes import (
 )
 from flows.steps import output_path
 from tasks.config.root import Config
+from tasks.data.prepare import PrepareResult
+from tasks.evaluation.evaluate import EvaluationResult
+from tasks.evaluation.fidelity.fidelity import FidelityResult
 from tasks.registry import tracking
 from tasks.registry.data_validation import champion_dataset, log_description
 from tasks.registry.gate.gate import GateResult
@@ -68,9 +71,7 @@ def retrain(config: Config) -> RetrainOutcome:
     start = steps.choose_start(config, steps.training_data(config))
     prepared = steps.prepared_data(config, encoder_of(start))
     reference = champion_dataset(config.name)
-    validation = steps.validate_data(
-        prepared["path"], reference, config.data_validation
-    )
+    validation = steps.validate_data(prepared.path, reference, config.data_validation)
     steps.publish_checks(config.name, "data_validation", validation)
     if not validation.passed:
         return RetrainOutcome(
@@ -80,17 +81,17 @@ def retrain(config: Config) -> RetrainOutcome:
             data_validation=validation,
         )
     with steps.mlflow_run(config, prepared, start) as run_id:
-        log_description(run_id, prepared["path"])
+        log_description(run_id, prepared.path)
         trained = trained_model(
             config, prepared, tracking.metrics_logger(run_id), start["folder"]
         )
         evaluated = evaluated_model(config, prepared, trained)
-        tracking.log_metrics(run_id, evaluated["metrics"])
+        tracking.log_metrics(run_id, evaluated.metrics)
         fidelity = compared_samples(config, prepared, trained, run_id)
         registered = registered_model(config, prepared, trained, evaluated, run_id)
         verdict = judged_challenger(config, prepared, trained, registered)
         page = written_report(config, prepared, trained, evaluated, verdict.path)
-        figures = storage.join(evaluated["path"], "figures")
+        figures = storage.join(evaluated.path, "figures")
         tracking.log_results(run_id, {}, artifacts=[page, figures])
         decision = steps.decide_champion(
             config.name, registered.version, verdict, run_id
@@ -110,13 +111,13 @@ def retrain(config: Config) -> RetrainOutcome:
         backfill=scored.backfill if scored else None,
         run_id=run_id,
         unchanged=verdict.done
-        and all(step["done"] for step in (prepared, trained, evaluated)),
+        and all((prepared.done, trained["done"], evaluated.done)),
     )
 
 
 def trained_model(
     config: Config,
-    prepared: Json,
+    prepared: PrepareResult,
     on_metrics: Callable[[Mapping[str, float]], None] | None = None,
     start: str | None = None,
 ) -> Json:
@@ -132,7 +133,7 @@ def trained_model(
         The result of `tasks.training.train.train`.
     """
     trained: Json = steps.train_model(
-        prepared["path"],
+        prepared.path,
         config.model,
         config.train,
         output_path(config, "models"),
@@ -144,21 +145,23 @@ def trained_model(
     return trained
 
 
-def evaluated_model(config: Config, prepared: Json, trained: Json) -> Json:
+def evaluated_model(
+    config: Config, prepared: PrepareResult, trained: Json
+) -> EvaluationResult:
     """Evaluate a trained model on the held-out rows of a prepared dataset."""
-    evaluated = steps.evaluate_model(
+    evaluated: EvaluationResult = steps.evaluate_model(
         trained["path"],
-        prepared["path"],
+        prepared.path,
         output_path(config, "evaluations"),
         config.evaluate,
         config.resources,
     )
-    return asdict(evaluated)
+    return evaluated
 
 
 def compared_samples(
-    config: Config, prepared: Json, trained: Json, run_id: str
-) -> Json | None:
+    config: Config, prepared: PrepareResult, trained: Json, run_id: str
+) -> FidelityResult | None:
     """Compare synthetic rows with real ones and log the metrics.
 
     Returns:
@@ -166,26 +169,30 @@ def compared_samples(
     """
     if config.fidelity.samples is None:
         return None
-    compared = steps.compare_samples(
+    compared: FidelityResult = steps.compare_samples(
         trained["path"],
-        prepared["path"],
+        prepared.path,
         output_path(config, "fidelity"),
         config.fidelity,
         name=config.name,
     )
     tracking.log_results(run_id, compared.metrics, artifacts=[compared.page])
-    return asdict(compared)
+    return compared
 
 
 def registered_model(
-    config: Config, prepared: Json, trained: Json, evaluated: Json, run_id: str
+    config: Config,
+    prepared: PrepareResult,
+    trained: Json,
+    evaluated: EvaluationResult,
+    run_id: str,
 ) -> Registration:
     """Register a trained model as a new version in MLflow."""
     registered: Registration = steps.register_model(
         config.name,
         trained["path"],
-        evaluated["path"],
-        prepared["path"],
+        evaluated.path,
+        prepared.path,
         run_id,
         tags=steps.provenance_tags(),
         source=config.data.path,
@@ -195,7 +202,7 @@ def registered_model(
 
 
 def judged_challenger(
-    config: Config, prepared: Json, trained: Json, registered: Registration
+    config: Config, prepared: PrepareResult, trained: Json, registered: Registration
 ) -> GateResult:
     """Run the gate on a registered model, against the incumbent if there is one.
 
@@ -208,7 +215,7 @@ def judged_challenger(
     verdict: GateResult = steps.judge_challenger(
         trained["path"],
         folder,
-        prepared["path"],
+        prepared.path,
         output_path(config, "gates"),
         config.gate,
         logged=registered.uri,
@@ -219,9 +226,9 @@ def judged_challenger(
 
 def written_report(
     config: Config,
-    prepared: Json,
+    prepared: PrepareResult,
     trained: Json,
-    evaluated: Json,
+    evaluated: EvaluationResult,
     verdict: str | None = None,
 ) -> str:
     """Write the HTML report of a model beside its evaluation.
@@ -238,9 +245,9 @@ def written_report(
     """
     page: str = steps.write_report(
         trained["path"],
-        prepared["path"],
-        evaluated["path"],
-        evaluated["path"],
+        prepared.path,
+        evaluated.path,
+        evaluated.path,
         name=config.name,
         gate=verdict,
         config=config.score,

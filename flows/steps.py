@@ -7,7 +7,6 @@ nothing.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -141,7 +140,7 @@ def training_data(config: Config) -> DataConfig:
     return group.grouped_data(config.prepared_data, input_path(config))
 
 
-def prepared_data(config: Config, encoder: TableEncoder | None = None) -> Json:
+def prepared_data(config: Config, encoder: TableEncoder | None = None) -> PrepareResult:
     """Prepare the dataset of a configuration.
 
     Args:
@@ -158,7 +157,7 @@ def prepared_data(config: Config, encoder: TableEncoder | None = None) -> Json:
         config.resources,
         encoder=encoder,
     )
-    return asdict(prepared)
+    return prepared
 
 
 def provenance_tags() -> dict[str, str]:
@@ -190,7 +189,7 @@ def artifact_key(*parts: str) -> str:
 
 @contextmanager
 def mlflow_run(
-    config: Config, prepared: Mapping[str, Any], start: Mapping[str, Any]
+    config: Config, prepared: PrepareResult, start: Mapping[str, Any]
 ) -> Iterator[str]:
     """Open the MLflow run of a retraining and end it with the block.
 
@@ -207,11 +206,14 @@ def mlflow_run(
     settings = config.model_dump(mode="json", include={"model", "train", "evaluate"})
     key = manifest.job_key(
         job="retrain",
-        prepared=prepared["key"],
+        prepared=prepared.key,
         start=start["version"],
         config=settings,
     )
-    fingerprints = {name: str(prepared[name]) for name in ("fingerprint", "encoder")}
+    fingerprints = {
+        "fingerprint": prepared.fingerprint,
+        "encoder": prepared.encoder,
+    }
     run_id = tracking.start(
         config.name, key, config.model_dump(mode="json"), fingerprints
     )

@@ -103,9 +103,9 @@ def describe_quality(retrained: RetrainOutcome) -> list[str]:
     """Return lines on how well flights are predicted that the model has not seen."""
     if retrained.evaluate is None:
         return [retrained.summary()]
-    metrics = retrained.evaluate["metrics"]
+    metrics = retrained.evaluate.metrics
     return [
-        f"[bold]{retrained.evaluate['rows']:,} flights that the model had not seen[/]",
+        f"[bold]{retrained.evaluate.rows:,} flights that the model had not seen[/]",
         f"  test log-likelihood  [bold]{-metrics['test/nll']:.2f}[/] nats per flight",
         f"  independent columns  {-metrics['test/independent_nll']:.2f} nats",
         f"  so the model is [bold]{formatting.gain(metrics['test/gain'], 2)}[/]; "

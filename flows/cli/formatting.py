@@ -8,13 +8,18 @@ from rich.markup import escape
 
 from flows.deploy.deployments import DeployOutcome
 from flows.outcomes import Json, Outcome, RetrainOutcome
+from tasks.data.prepare import PrepareResult
 from tasks.evaluation.checks import Verdict
+from tasks.evaluation.compare import ComparisonResult
+from tasks.evaluation.evaluate import EvaluationResult
+from tasks.evaluation.fidelity.fidelity import FidelityResult
 from tasks.inference.backfill import BackfillResult
 from tasks.inference.embed import EmbedResult
 from tasks.inference.export import ExportResult
 from tasks.inference.impute import ImputeResult
 from tasks.inference.sample import SampleResult
 from tasks.inference.score import AnomalousRow, ScoreResult
+from tasks.monitoring.monitor import MonitorResult
 from tasks.registry.data_validation import ValidationResult
 from tasks.registry.gate.gate import GateResult
 from tasks.registry.promotion import AliasState, Promotion
@@ -54,20 +59,20 @@ def path_line(path: str) -> str:
     return INDENT + escape(path)
 
 
-def describe_prepare(step: Json) -> Iterator[str]:
+def describe_prepare(step: PrepareResult) -> Iterator[str]:
     """Yield the rows per split, excluded columns and quarantined rows."""
-    counts = ", ".join(f"{count:,} {split}" for split, count in step["rows"].items())
-    rows = sum(step["rows"].values())
+    counts = ", ".join(f"{count:,} {split}" for split, count in step.rows.items())
+    rows = sum(step.rows.values())
     yield head("prepare", f"{rows:,} rows: {counts}; {pace(step)}")
-    left_out = [name for name, kind in step["columns"].items() if kind == "left out"]
+    left_out = [name for name, kind in step.columns.items() if kind == "left out"]
     if left_out:
         yield f"{INDENT}not modelled: {escape(', '.join(left_out))}"
-    if step["rows_quarantined"] or step["bad_files"]:
+    if step.rows_quarantined or step.bad_files:
         yield (
-            f"{INDENT}[yellow]in quarantine: {step['rows_quarantined']:,} rows, "
-            f"{len(step['bad_files'])} files[/]"
+            f"{INDENT}[yellow]in quarantine: {step.rows_quarantined:,} rows, "
+            f"{len(step.bad_files)} files[/]"
         )
-    yield path_line(step["path"])
+    yield path_line(step.path)
 
 
 def describe_validation(step: ValidationResult) -> Iterator[str]:
@@ -107,27 +112,27 @@ def describe_train(step: Json) -> Iterator[str]:
     yield path_line(step["path"])
 
 
-def describe_evaluate(step: Json) -> Iterator[str]:
+def describe_evaluate(step: EvaluationResult) -> Iterator[str]:
     """Yield the test NLL beside that of independent columns."""
-    metrics = step["metrics"]
+    metrics = step.metrics
     yield head(
         "evaluate",
         f"test NLL [bold]{metrics['test/nll']:.4f}[/] nats per row, independent "
         f"columns {metrics['test/independent_nll']:.4f}: "
         f"[bold]{gain(metrics['test/gain'], 4)}[/]; {pace(step)}",
     )
-    yield path_line(step["path"])
+    yield path_line(step.path)
 
 
-def describe_fidelity(step: Json) -> Iterator[str]:
+def describe_fidelity(step: FidelityResult) -> Iterator[str]:
     """Yield the metrics of synthetic rows."""
     metrics = ", ".join(
         f"{name.removeprefix('samples/').replace('_', ' ')} {value:.3f}"
-        for name, value in step["metrics"].items()
+        for name, value in step.metrics.items()
     )
-    rows = step["rows"]["synthetic"]
+    rows = step.rows.synthetic
     yield head("fidelity", f"{rows:,} rows: {escape(metrics)}; {pace(step)}")
-    yield path_line(step["page"])
+    yield path_line(step.page)
 
 
 def describe_gate(step: GateResult) -> Iterator[str]:
@@ -193,35 +198,35 @@ def describe_backfill(step: BackfillResult) -> Iterator[str]:
     yield path_line(step.path)
 
 
-def describe_monitor(step: Json) -> Iterator[str]:
+def describe_monitor(step: MonitorResult) -> Iterator[str]:
     """Yield the verdict on drift, and the reasons for it."""
-    colour = {"drift": "red", "stable": "green"}.get(step["verdict"], "yellow")
+    colour = {"drift": "red", "stable": "green"}.get(step.verdict, "yellow")
     yield head(
         "monitor",
-        f"{step['rows_out']:,} rows: [{colour}]{step['verdict']}[/], "
-        f"{step['rows_quarantined']:,} in quarantine; {pace(step)}",
+        f"{step.rows_out:,} rows: [{colour}]{step.verdict}[/], "
+        f"{step.rows_quarantined:,} in quarantine; {pace(step)}",
     )
-    for reason in step["reasons"][:MAX_REASONS]:
+    for reason in step.reasons[:MAX_REASONS]:
         yield INDENT + escape(reason)
-    if len(step["reasons"]) > MAX_REASONS:
-        yield f"{INDENT}and {len(step['reasons']) - MAX_REASONS} more"
-    for text in (step["remedy"], step["caution"]):
+    if len(step.reasons) > MAX_REASONS:
+        yield f"{INDENT}and {len(step.reasons) - MAX_REASONS} more"
+    for text in (step.remedy, step.caution):
         if text:
             yield INDENT + escape(text)
-    yield path_line(step["page"])
+    yield path_line(step.page)
 
 
-def describe_compare(step: Json) -> Iterator[str]:
+def describe_compare(step: ComparisonResult) -> Iterator[str]:
     """Yield the NLL of both models and the interval of the difference."""
-    low, high = step["difference_interval"]
-    first, second = step["nll"]
+    low, high = step.difference_interval
+    first, second = step.nll
     yield head(
         "compare",
-        f"{step['rows_out']:,} rows: NLL {first:.4f} and {second:.4f} nats per row; "
-        f"the first model is [bold]{gain(step['difference'], 4)}[/] ({low:+.4f} to "
+        f"{step.rows_out:,} rows: NLL {first:.4f} and {second:.4f} nats per row; "
+        f"the first model is [bold]{gain(step.difference, 4)}[/] ({low:+.4f} to "
         f"{high:+.4f}); {pace(step)}",
     )
-    yield path_line(step["page"])
+    yield path_line(step.page)
 
 
 def describe_sample(step: SampleResult) -> Iterator[str]:

@@ -170,7 +170,7 @@ def replay_partition(
         "reason": retrained.summary(),
         "scored": scored.rows_out if scored else None,
         "anomalies": scored.anomalies if scored else None,
-        **replay.compare_nll(models, retrained.prepare["path"], partition),
+        **replay.compare_nll(models, retrained.prepare.path, partition),
     }
 
 
@@ -180,7 +180,7 @@ def monitor_partition(config: Config, partition: str) -> Json:
     section = config.monitor.model_copy(update={"input": path})
     outcome = runs.run_flow("monitor", config.model_copy(update={"monitor": section}))
     assert isinstance(outcome, MonitorOutcome)
-    return {name: outcome.monitor[name] for name in ("verdict", "reasons")}
+    return {"verdict": outcome.monitor.verdict, "reasons": outcome.monitor.reasons}
 
 
 def has_champion(config: Config) -> bool:

@@ -9,7 +9,7 @@ import contextlib
 import inspect
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow
 from prefect.blocks.abstract import NotificationBlock
@@ -24,6 +24,9 @@ from flows.deploy import dataset_lock
 from flows.process import supervisor
 from tasks.config.root import Config
 from tasks.runtime import environment
+
+if TYPE_CHECKING:
+    from tasks.monitoring.monitor import MonitorResult
 
 DRIFT_EVENT = "chainrule.drift"
 """Name of the event that a batch has drifted."""
@@ -144,7 +147,7 @@ def monitor(config: Config) -> State[Any]:
     return state
 
 
-def emit_drift(config: Config, monitored: Mapping[str, Any]) -> None:
+def emit_drift(config: Config, monitored: "MonitorResult") -> None:
     """Emit an event for a batch that drifted, and another one if drift lasts.
 
     The automation that `chainrule deploy` creates listens to the second event.
@@ -156,16 +159,16 @@ def emit_drift(config: Config, monitored: Mapping[str, Any]) -> None:
     # It imports pyarrow, and a run that has to wait or to give up should not.
     from tasks.monitoring import drift_streak
 
-    drifted = monitored["verdict"] == "drift"
+    drifted = monitored.verdict == "drift"
     root = f"{config.resources.storage.rstrip('/')}/{config.name}"
-    batches, is_new = drift_streak.record(root, monitored["key"], drifted=drifted)
+    batches, is_new = drift_streak.record(root, monitored.key, drifted=drifted)
     if not is_new:
         return
     resource = {
         "prefect.resource.id": resource_id(config.name),
         "prefect.resource.name": config.name,
     }
-    payload = {"batches": batches, "reasons": list(monitored["reasons"])}
+    payload = {"batches": batches, "reasons": list(monitored.reasons)}
     emit_event(DRIFT_EVENT, resource, payload=payload)
     wanted = config.schedules.retrain_after_drift
     if wanted is not None and batches % wanted == 0:
