@@ -1,13 +1,13 @@
-"""Encoded rows from memory-mapped files, in an order that only seed and epoch fix.
+"""Batches of encoded rows from memory-mapped files, shuffled by seed and epoch alone.
 
-The order of an epoch: the rows, cut into chunks of neighbours that are shuffled, are
-read as a sequence of pools that fit in memory, and each pool is permuted. Where all
-rows fit in one pool, that is a full permutation. Rank r of w takes its slice of every
-global batch, so that what is learned does not depend on the number of workers.
+In each epoch chunks of consecutive rows are shuffled and read as pools that fit in
+memory, and the rows of each pool are permuted; if all rows fit in one pool, that is a
+full permutation. Rank r of w takes its slice of every global batch, so that the result
+of training does not depend on the number of workers.
 
-Where rows are of different length (sequences: what lies beyond the end is absent),
-each pool is then cut into windows of batches; within a window rows are sorted by length
-and the batches shuffled, so that a batch holds rows of about one length.
+If rows have different lengths (sequences, whose values beyond their end are absent),
+each pool is divided into windows of batches. Within a window rows are sorted by length
+and the batches shuffled, so that the rows of a batch have about the same length.
 """
 
 import os
@@ -29,36 +29,36 @@ from torch import Tensor
 from tasks.runtime import storage
 
 CHUNK_ROWS = 1024
-"""Neighbours that are read together."""
+"""Number of consecutive rows that are shuffled as one chunk."""
 
 POOL_BYTES = 256 * 2**20
-"""Size of a pool; up to two are held in memory at a time."""
+"""Size of a pool in bytes; up to two pools are in memory at a time."""
 
 WINDOW = 32
-"""Batches among which rows are sorted by length."""
+"""Number of batches among which rows are sorted by length."""
 
 NO_STEPS: Mapping[str, int] = MappingProxyType({})
 
 Ranges = list[tuple[int, int]]
-"""Rows from the first number up to the second, for each pair."""
+"""Half-open ranges of row numbers."""
 
 
 class Rows:
-    """The rows of one split as one long float32 array (count, dim), not in memory.
+    """The encoded rows of one split, a memory-mapped float32 array (count, dim).
 
     Attributes:
-        dim: Values per row.
-        parts: The mapped arrays (rows, dim), one per record batch; read-only.
-        starts: Number of the first row of each part, and the number of rows at the end.
+        dim: Number of variables per row.
+        parts: Read-only arrays (rows, dim), one per record batch.
+        starts: Number of the first row of each part, followed by the number of rows.
     """
 
     def __init__(self, folder: Path, every: Mapping[str, int] = NO_STEPS) -> None:
-        """Maps the files of a folder.
+        """Map the files of a directory.
 
         Args:
-            folder: Local, with the files part-*.arrow.
-            every: Names of files, without ending, of which only every so-many-th row
-                counts.
+            folder: Local directory with the files part-*.arrow.
+            every: Step between the rows to use of some files, by file name without
+                ending; default: 1.
         """
         paths = sorted(folder.glob("part-*.arrow"))
         if not paths:
@@ -82,7 +82,15 @@ class Rows:
         return int(self.starts[-1])
 
     def read(self, ranges: Ranges, device: torch.device) -> Tensor:
-        """A copy of the rows in `ranges`, one after the other: (rows, dim)."""
+        """Copy the rows of some ranges to a device.
+
+        Args:
+            ranges: Ranges of row numbers.
+            device: Device of the result.
+
+        Returns:
+            The rows in order of the ranges, (rows, dim).
+        """
         count = sum(stop - start for start, stop in ranges)
         pinned = device.type == "cuda"
         x = torch.empty(count, self.dim, pin_memory=pinned)
@@ -94,7 +102,7 @@ class Rows:
         return x.to(device)
 
     def _pieces(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """The parts of arrays that make up the rows from `start` up to `stop`."""
+        """Yield views of the arrays that hold the rows from `start` up to `stop`."""
         part = int(np.searchsorted(self.starts, start, side="right")) - 1
         while start < stop:
             first, end = int(self.starts[part]), int(self.starts[part + 1])
@@ -103,7 +111,7 @@ class Rows:
 
 
 def _map(path: Path) -> list[np.ndarray]:
-    """The record batches of an Arrow file, mapped as arrays (rows, dim)."""
+    """Return the record batches of an Arrow file as mapped arrays (rows, dim)."""
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         column = table.column("x")
@@ -121,12 +129,12 @@ def _map(path: Path) -> list[np.ndarray]:
 
 
 def fetch(folder: str, cache: str) -> Path:
-    """A local folder with what `folder` holds; itself where it is local.
+    """Return a local copy of a directory, or the directory itself if it is local.
 
     Args:
-        folder: Local or remote.
-        cache: Name of the copy of a remote folder among this node's temporary files.
-            What stands there already is taken as it is.
+        folder: Local or remote directory.
+        cache: Name of the copy in this node's temporary directory; a copy that exists
+            is used as it is.
     """
     filesystem, inner = storage.resolve(folder)
     if isinstance(filesystem, pafs.LocalFileSystem):
@@ -140,7 +148,7 @@ def fetch(folder: str, cache: str) -> Path:
     try:
         unfinished.rename(target)
     except OSError:
-        # Another process of this node was faster; its copy is as good.
+        # Another process on this node was faster; its copy is the same.
         shutil.rmtree(unfinished)
         if not target.exists():
             raise
@@ -148,19 +156,19 @@ def fetch(folder: str, cache: str) -> Path:
 
 
 def cache_folder(cache: str) -> Path:
-    """Where `fetch` puts the copy named `cache`."""
+    """Return the path of the local copy of a directory; see `fetch`."""
     return Path(tempfile.gettempdir()) / f"chainrule-{os.getuid()}" / cache
 
 
 @dataclass(frozen=True)
 class Order:
-    """Which rows make up which global batch.
+    """The assignment of rows to global batches, a function of seed and epoch.
 
     Attributes:
-        rows: How many there are.
+        rows: Number of rows.
         batch_size: Rows per global batch; the last of an epoch may have fewer.
         pool_rows: Rows per pool, a multiple of `batch_size`.
-        seed: Fixes, with the number of the epoch, everything.
+        seed: Random seed.
     """
 
     rows: int
@@ -177,22 +185,34 @@ class Order:
         seed: int,
         pool_bytes: int = POOL_BYTES,
     ) -> "Order":
-        """The order of `rows`, in pools of about `pool_bytes`."""
+        """Return the order of some rows.
+
+        Args:
+            rows: The rows.
+            batch_size: Rows per global batch.
+            seed: Random seed.
+            pool_bytes: Approximate size of a pool.
+        """
         batches = max(1, pool_bytes // (4 * rows.dim * batch_size))
         return cls(len(rows), batch_size, batches * batch_size, seed)
 
     @property
     def batches(self) -> int:
-        """Global batches per epoch."""
+        """Number of global batches per epoch."""
         return -(-self.rows // self.batch_size)
 
     @property
     def pools(self) -> int:
-        """Pools per epoch."""
+        """Number of pools per epoch."""
         return -(-self.rows // self.pool_rows)
 
     def pool(self, epoch: int, number: int) -> Ranges:
-        """The rows of a pool, before its permutation."""
+        """Return the rows of a pool, before its permutation.
+
+        Args:
+            epoch: Number of the epoch.
+            number: Number of the pool.
+        """
         if self.pools == 1:
             return [(0, self.rows)]
         chunks = self._rng(epoch, 0).permutation(-(-self.rows // CHUNK_ROWS))
@@ -206,7 +226,7 @@ class Order:
             int(np.searchsorted(ends, first, side="right")),
             int(np.searchsorted(ends, last, side="left")) + 1,
         ):
-            # Places in the shuffled sequence become numbers of rows.
+            # From places in the shuffled sequence to row numbers.
             shift = starts[i] - (ends[i] - lengths[i])
             start = max(first, ends[i] - lengths[i]) + shift
             stop = min(last, ends[i]) + shift
@@ -214,20 +234,25 @@ class Order:
         return ranges
 
     def permutation(self, epoch: int, number: int) -> np.ndarray:
-        """The order in which the rows of a pool are taken: (rows of the pool,)."""
+        """Return the permutation of the rows of a pool, (rows of the pool,).
+
+        Args:
+            epoch: Number of the epoch.
+            number: Number of the pool.
+        """
         size = min(self.pool_rows, self.rows - number * self.pool_rows)
         return self._rng(epoch, 1 + number).permutation(size)
 
     def bucketed(
         self, permutation: np.ndarray, lengths: np.ndarray, epoch: int, number: int
     ) -> np.ndarray:
-        """The permutation of a pool, changed so that batches hold rows of like length.
+        """Reorder the permutation of a pool into batches of rows of similar length.
 
         Args:
-            permutation: Of the rows of the pool.
-            lengths: Of each row.
+            permutation: Permutation of the rows of the pool.
+            lengths: Length of each row of the pool.
             epoch: Number of the epoch.
-            number: Of the pool.
+            number: Number of the pool.
         """
         rng = self._rng(epoch, 1 + self.pools + number)
         parts = []
@@ -247,13 +272,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Batch:
-    """One rank's share of a global batch.
+    """The share of a global batch that one rank trains on.
 
     Attributes:
-        x: Its rows (share, dim), on the device; at least one, see `weight`.
-        rows: Rows of the global batch.
-        weight: 1, or 0 where the batch has fewer rows than there are ranks and this
-            rank got none: `x` then holds another rank's row, which must not count.
+        x: Rows, (share, dim), on the device; at least one, see `weight`.
+        rows: Number of rows of the global batch.
+        weight: 1, or 0 if the batch has fewer rows than there are ranks and this rank
+            has none: then `x` is a row of another rank and must not count.
     """
 
     x: Tensor
@@ -262,10 +287,10 @@ class Batch:
 
 
 class Batches:
-    """The batches of rank `rank` of `world`, epoch by epoch.
+    """The batches of one rank, epoch by epoch.
 
-    Pools are made in the background while the one before is used; a pool that holds
-    all rows is made once and kept.
+    Each pool is read in the background while the previous one is used; a pool that
+    holds all rows is read once.
     """
 
     def __init__(
@@ -278,15 +303,15 @@ class Batches:
         device: torch.device | None = None,
         by_length: bool = False,
     ) -> None:
-        """Plans the batches.
+        """Plan the batches.
 
         Args:
-            rows: All of them.
-            order: Which make up which batch.
-            rank: Of this process.
-            world: How many there are.
-            device: Where the batches are wanted.
-            by_length: Whether rows of about one length are to share batches.
+            rows: All rows.
+            order: Assignment of the rows to global batches.
+            rank: Rank of this process.
+            world: Number of ranks.
+            device: Device of the batches; default: the CPU.
+            by_length: Whether a batch holds rows of similar length.
         """
         self.by_length = by_length
         self.rows, self.order = rows, order
@@ -295,7 +320,12 @@ class Batches:
         self.whole: Tensor | None = None
 
     def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number` from global batch `start` on."""
+        """Yield the batches of an epoch.
+
+        Args:
+            number: Number of the epoch.
+            start: Number of the first global batch, to resume an epoch.
+        """
         per_pool = self.order.pool_rows // self.order.batch_size
         pools = range(start // per_pool, self.order.pools)
         with ThreadPoolExecutor(1, "pool") as background:
@@ -308,7 +338,7 @@ class Batches:
                 yield from self._batches(x, permutation, skipped)
 
     def _load(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
-        """The rows of a pool and the order to take them in, on the device."""
+        """Return the rows of a pool and their permutation, on the device."""
         permutation = torch.from_numpy(self.order.permutation(epoch, number))
         if self.whole is None:
             x = self.rows.read(self.order.pool(epoch, number), self.device)
@@ -325,7 +355,7 @@ class Batches:
     def _batches(
         self, pool: Tensor, permutation: Tensor, start: int
     ) -> Iterator[Batch]:
-        """This rank's share of the global batches of a pool, from `start` on."""
+        """Yield this rank's share of the global batches of a pool, from `start` on."""
         size = self.order.batch_size
         for batch in permutation.split(size)[start:]:
             first, last = share(len(batch), self.rank, self.world)
@@ -334,7 +364,7 @@ class Batches:
 
 
 def share(count: int, rank: int, world: int) -> tuple[int, int]:
-    """First and last (exclusive) of the `count` things that fall to `rank`."""
+    """Return the half-open range of `count` items that belongs to a rank."""
     return count * rank // world, count * (rank + 1) // world
 
 
@@ -346,7 +376,15 @@ def in_sequence(
     world: int = 1,
     device: torch.device | None = None,
 ) -> Iterator[Tensor]:
-    """This rank's share of all rows as they stand, in batches (batch, dim)."""
+    """Yield this rank's share of all rows in file order, in batches (batch, dim).
+
+    Args:
+        rows: All rows.
+        batch_size: Maximum number of rows per batch.
+        rank: Rank of this process.
+        world: Number of ranks.
+        device: Device of the batches; default: the CPU.
+    """
     first, last = share(len(rows), rank, world)
     for start in range(first, last, batch_size):
         ranges = [(start, min(start + batch_size, last))]

@@ -113,7 +113,7 @@ def reason_of(sketch: Sketch, outcome: Column | LeftOut) -> str:
     if outcome.kind == "binary":
         return "two values"
     if outcome.kind == "categorical":
-        return f"{count} values"
+        return "one value" if count == 1 else f"{count} values"
     if outcome.kind == "timestamp":
         digits = [v.name.rpartition(".")[2] for v in outcome.variables]
         return f"a point in time, in the digits {', '.join(digits)}"
