@@ -47,6 +47,7 @@ def write_files(folder: Path, table: pa.Table, files: int) -> Path:
 def run_prepare(
     source: Path | str, output: Path | str, **settings: Any
 ) -> PrepareResult:
+    """Prepare a dataset; the settings are keys of the section `data`."""
     data = DataConfig.model_validate({"path": str(source), **settings})
     return prepare.prepare(data, str(output), Resources())
 
