@@ -76,7 +76,7 @@ class Mixture(GroupDistribution):
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """Return the least and greatest values, (count,) each."""
-        limit = torch.full_like(self.scale, torch.inf)
+        limit = torch.full(self.scale.shape, torch.inf, device=self.scale.device)
         return -limit, limit
 
     def run_kernel(
@@ -101,7 +101,7 @@ class Mixture(GroupDistribution):
         """
         minimum, maximum = (
             self.min_log_scale,
-            torch.full_like(self.scale, MAX_LOG_SCALE),
+            torch.full(self.scale.shape, MAX_LOG_SCALE, device=self.scale.device),
         )
         constants = self.location, self.scale, *self.bounds(), minimum, maximum
         return run_kernel(
