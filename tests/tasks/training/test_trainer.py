@@ -162,7 +162,7 @@ def test_a_row_of_weight_zero_does_not_count() -> None:
 def trimmed(share: float) -> Trainer:
     """A learner past its first epoch, without dropout."""
     learning = make(trim=share)
-    learning.model.dropout.p = 0.0
+    learning.model.inner.dropout.p = 0.0
     learning.state.epoch, learning.state.step = 1, STEPS // 2
     return learning
 
@@ -380,7 +380,7 @@ def test_a_record_is_in_nats_of_the_original_columns() -> None:
     learning = make(learning_rate=1e-9)
     some = batches()
     learning.model.orderings = 1
-    learning.model.dropout.p = 0.0
+    learning.model.inner.dropout.p = 0.0
     learning.model.train()
     with torch.no_grad():
         expected = -torch.cat([learning.model(b.x) for b in some]).mean().item()
