@@ -20,7 +20,7 @@ from tasks.registry.data_validation import champion_dataset, log_description
 from tasks.registry.gate.gate import GateResult
 from tasks.registry.registration import Registration
 from tasks.runtime import storage
-from tasks.training.warm_start import encoder_of
+from tasks.training.train import TrainResult
 
 
 @flow(flow_run_name="{config.name}")
@@ -33,7 +33,7 @@ def prepare(config: Config) -> PrepareOutcome:
 def train(config: Config) -> TrainOutcome:
     """Prepare the dataset and train a model on it."""
     prepared = steps.prepared_data(config)
-    return TrainOutcome(prepare=prepared, train=trained_model(config, prepared))
+    return TrainOutcome(prepare=prepared, train=asdict(trained_model(config, prepared)))
 
 
 @flow(flow_run_name="{config.name}")
@@ -53,7 +53,7 @@ def evaluate(config: Config) -> EvaluateOutcome:
             fidelity = compared_samples(config, prepared, trained, run_id)
     return EvaluateOutcome(
         prepare=prepared,
-        train=trained,
+        train=asdict(trained),
         evaluate=evaluated,
         report=page,
         fidelity=fidelity,
@@ -67,7 +67,7 @@ def retrain(config: Config) -> RetrainOutcome:
     Nothing is trained where data validation fails.
     """
     start = steps.choose_start(config, steps.training_data(config))
-    prepared = steps.prepared_data(config, encoder_of(start))
+    prepared = steps.prepared_data(config, start.encoder())
     reference = champion_dataset(config.name)
     validation = steps.validate_data(
         prepared["path"], reference, config.data_validation
@@ -76,14 +76,14 @@ def retrain(config: Config) -> RetrainOutcome:
     if not validation.passed:
         return RetrainOutcome(
             status="refused",
-            start=start,
+            start=asdict(start),
             prepare=prepared,
             data_validation=asdict(validation),
         )
     with steps.mlflow_run(config, prepared, start) as run_id:
         log_description(run_id, prepared["path"])
         trained = trained_model(
-            config, prepared, tracking.metrics_logger(run_id), start["folder"]
+            config, prepared, tracking.metrics_logger(run_id), start.folder
         )
         evaluated = evaluated_model(config, prepared, trained)
         tracking.log_metrics(run_id, evaluated["metrics"])
@@ -99,10 +99,10 @@ def retrain(config: Config) -> RetrainOutcome:
     scored = batch.backfill(config) if config.score.after_retrain else None
     return RetrainOutcome(
         status="done" if decision.promoted else "refused",
-        start=start,
+        start=asdict(start),
         prepare=prepared,
         data_validation=asdict(validation),
-        train=trained,
+        train=asdict(trained),
         evaluate=evaluated,
         fidelity=fidelity,
         gate=asdict(verdict),
@@ -111,7 +111,8 @@ def retrain(config: Config) -> RetrainOutcome:
         backfill=scored.backfill if scored else None,
         run_id=run_id,
         unchanged=verdict.done
-        and all(step["done"] for step in (prepared, trained, evaluated)),
+        and trained.done
+        and all(step["done"] for step in (prepared, evaluated)),
     )
 
 
@@ -120,7 +121,7 @@ def trained_model(
     prepared: Json,
     on_metrics: Callable[[Mapping[str, float]], None] | None = None,
     start: str | None = None,
-) -> Json:
+) -> TrainResult:
     """Train a model on a prepared dataset.
 
     Args:
@@ -129,10 +130,8 @@ def trained_model(
         on_metrics: Called with the metrics of every epoch.
         start: Folder of the model to start from; by default, weights are drawn anew.
 
-    Returns:
-        The result of `tasks.training.train.train`.
     """
-    trained: Json = steps.train_model(
+    trained: TrainResult = steps.train_model(
         prepared["path"],
         config.model,
         config.train,
@@ -145,10 +144,10 @@ def trained_model(
     return trained
 
 
-def evaluated_model(config: Config, prepared: Json, trained: Json) -> Json:
+def evaluated_model(config: Config, prepared: Json, trained: TrainResult) -> Json:
     """Evaluate a trained model on the held-out rows of a prepared dataset."""
     evaluated = steps.evaluate_model(
-        trained["path"],
+        trained.path,
         prepared["path"],
         output_path(config, "evaluations"),
         config.evaluate,
@@ -158,7 +157,7 @@ def evaluated_model(config: Config, prepared: Json, trained: Json) -> Json:
 
 
 def compared_samples(
-    config: Config, prepared: Json, trained: Json, run_id: str
+    config: Config, prepared: Json, trained: TrainResult, run_id: str
 ) -> Json | None:
     """Compare synthetic rows with real ones and log the metrics.
 
@@ -168,7 +167,7 @@ def compared_samples(
     if config.fidelity.samples is None:
         return None
     compared = steps.compare_samples(
-        trained["path"],
+        trained.path,
         prepared["path"],
         output_path(config, "fidelity"),
         config.fidelity,
@@ -179,12 +178,12 @@ def compared_samples(
 
 
 def registered_model(
-    config: Config, prepared: Json, trained: Json, evaluated: Json, run_id: str
+    config: Config, prepared: Json, trained: TrainResult, evaluated: Json, run_id: str
 ) -> Registration:
     """Register a trained model as a new version in MLflow."""
     registered: Registration = steps.register_model(
         config.name,
-        trained["path"],
+        trained.path,
         evaluated["path"],
         prepared["path"],
         run_id,
@@ -196,7 +195,7 @@ def registered_model(
 
 
 def judged_challenger(
-    config: Config, prepared: Json, trained: Json, registered: Registration
+    config: Config, prepared: Json, trained: TrainResult, registered: Registration
 ) -> GateResult:
     """Run the gate on a registered model, against the incumbent if there is one.
 
@@ -207,7 +206,7 @@ def judged_challenger(
     if incumbent is not None:
         folder, _ = steps.download_model(incumbent, config.resources.storage)
     verdict: GateResult = steps.judge_challenger(
-        trained["path"],
+        trained.path,
         folder,
         prepared["path"],
         output_path(config, "gates"),
@@ -221,7 +220,7 @@ def judged_challenger(
 def written_report(
     config: Config,
     prepared: Json,
-    trained: Json,
+    trained: TrainResult,
     evaluated: Json,
     verdict: str | None = None,
 ) -> str:
@@ -238,7 +237,7 @@ def written_report(
         The path of the report.
     """
     page: str = steps.write_report(
-        trained["path"],
+        trained.path,
         prepared["path"],
         evaluated["path"],
         evaluated["path"],

@@ -38,6 +38,7 @@ from tasks.registry import (
 from tasks.registry.gate import gate
 from tasks.runtime import manifest, storage
 from tasks.training import train, warm_start
+from tasks.training.warm_start import StartingPoint
 
 TRANSIENT_S3_ERROR = re.compile(
     r"AWS Error (NETWORK_CONNECTION|REQUEST_TIMEOUT|SLOW_DOWN|SERVICE_UNAVAILABLE"
@@ -71,7 +72,7 @@ remote_step: Callable[..., Any] = partial(
 """Make a Prefect task of a function that reads or writes remote storage or servers."""
 
 group_rows = remote_step(group.group, name="group")
-choose_start = local_step(warm_start.choose, name="start")
+choose_start = local_step(warm_start.choose_start, name="start")
 prepare_data = remote_step(prepare.prepare, name="prepare")
 validate_data = local_step(data_validation.validate, name="data_validation")
 train_model = local_step(train.train, name="train")
@@ -190,7 +191,7 @@ def artifact_key(*parts: str) -> str:
 
 @contextmanager
 def mlflow_run(
-    config: Config, prepared: Mapping[str, Any], start: Mapping[str, Any]
+    config: Config, prepared: Mapping[str, Any], start: StartingPoint
 ) -> Iterator[str]:
     """Open the MLflow run of a retraining and end it with the block.
 
@@ -208,7 +209,7 @@ def mlflow_run(
     key = manifest.job_key(
         job="retrain",
         prepared=prepared["key"],
-        start=start["version"],
+        start=start.version,
         config=settings,
     )
     fingerprints = {name: str(prepared[name]) for name in ("fingerprint", "encoder")}

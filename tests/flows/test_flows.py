@@ -190,10 +190,10 @@ def test_retraining_goes_on_from_the_champion(
         "train.replay_ratio=1.0",
     ]
     result = json.loads(job("retrain", *arguments).stdout)
-    begin = result["train"]["start"]
+    mix = result["train"]["warm_start"]
     assert result["start"]["version"] == "1"
     assert result["prepare"]["encoder"] == retrained["prepare"]["encoder"]
-    assert 0 < begin["old"] <= begin["new"] < begin["old_of"]
+    assert 0 < mix["old_rows"] <= mix["new_rows"] < mix["available_old_rows"]
     first = retrained["train"]["history"][0]["valid_nll"]
     assert result["train"]["history"][0]["valid_nll"] < first
     again = json.loads(job("retrain", *arguments).stdout)
