@@ -18,7 +18,7 @@ from torch import Tensor
 from ar_models.distributions.base import GroupDistribution
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import SamplingParams
-from ar_models.kernels.made_sampler import sample_block
+from ar_models.kernels.made_sampler import BlockInputs, BlockWeights, sample_block
 from ar_models.layers.features import InputFeatures
 from ar_models.layers.hidden_layers import HiddenLayers
 from ar_models.layers.masked_linear import MaskedLinear, sorting_permutation
@@ -293,16 +293,22 @@ class BlockSampler:
             units = slice(order.units[start], order.units[stop])
             if weights.direct is not None:
                 direct = weights.direct[own, own]
+            block = BlockWeights(
+                first=_contiguous(weights.first[units, own]),
+                inner=_contiguous(inner[:, units, units]),
+                last=_contiguous(weights.last[own, units]),
+                direct=_contiguous(direct),
+            )
+            inputs = BlockInputs(
+                layers=self.partials[-1].layers.numpy(),
+                logits=self.partials[-1].output.numpy(),
+                thresholds=thresholds[own].numpy(),
+            )
             sample_block(
-                _contiguous(weights.first[units, own]),
-                _contiguous(inner[:, units, units]),
-                _contiguous(weights.last[own, units]),
-                _contiguous(direct),
+                block,
+                inputs,
                 self.network.inner.residual,
                 np.array(order.units[start : stop + 1]) - units.start,
-                self.partials[-1].layers.numpy(),
-                self.partials[-1].output.numpy(),
-                thresholds[own].numpy(),
                 self.active.numpy(),
                 units.start,
                 self.features[own].numpy(),
