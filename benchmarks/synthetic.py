@@ -30,8 +30,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.data.prepared import read_encoder
-
 PEER = Path(__file__).with_name("synthetic_peer.py")
 PEER_PACKAGE = "mostlyai-engine"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -145,9 +143,8 @@ def learn(arguments: argparse.Namespace) -> None:
     """Learns from the train rows, draws, completes, fills and scores."""
     import torch
 
-    from tasks.config.load import load
-    from tasks.config.resources import Resources
-    from tasks.runtime import cluster
+    from tasks import cluster
+    from tasks.config import Resources, load
 
     torch.set_num_threads(1)
     work, name = arguments.work, arguments.worker
@@ -209,13 +206,11 @@ def fit(
     """
     import torch
 
+    from ar_models import families
     from ar_models.density import TableDensity
-    from ar_models.families import registry
-    from tasks.config.resources import Resources
-    from tasks.data import batches, prepare
-    from tasks.data.batches import Batches, Order, Rows
-    from tasks.runtime import manifest, storage
-    from tasks.training import trainer
+    from tasks import batches, learner, manifest, prepare, storage
+    from tasks.batches import Batches, Order, Rows
+    from tasks.config import Resources
 
     share = {"valid": 0.08, "calibration": 0.01, "test": 0.01}
     split = config.data.split.model_copy(update=share)
@@ -229,28 +224,28 @@ def fit(
     rows = Rows(folder / "prepared" / "encoded" / "train")
     valid = Rows(folder / "prepared" / "encoded" / "valid")
     training = config.train
-    encoder = read_encoder(prepared)
+    encoder = prepare.load_encoder(prepared)
     settings = settings_of(config, family)
     if "ordering" in settings:
         names = encoder.names
         sequence = [*first, *(name for name in names if name not in first)]
         settings["ordering"] = [[names.index(name) for name in sequence]]
     torch.manual_seed(training.seed)
-    model = registry.build(family, encoder.variables, **settings)
+    model = families.build(family, encoder.variables, settings)
     order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
-    learned = trainer.Trainer(model, training, steps=training.epochs * order.batches)
-    position = learned.state
+    learned = learner.Learner(model, training, steps=training.epochs * order.batches)
+    position = learned.position
     source = Batches(rows, order)
-    volume = storage.read_json(f"{prepared}/{manifest.MANIFEST}")["log_abs_det"]
+    volume = storage.read_json(f"{prepared}/{manifest.MANIFEST}")["log_volume"]
     while position.stopped is None and clock() < deadline:
-        trainer.train_epoch(
+        learner.train_epoch(
             learned,
             source.epoch(position.epoch),
             lambda: clock() > deadline,
         )
         held_back = batches.in_sequence(valid, training.batch_size)
         nll = learned.nll(held_back) - volume["valid"]
-        learned.end_epoch(nll, log_abs_det=volume["train"])
+        learned.end_epoch(nll, log_volume=volume["train"])
     model.load_state_dict(learned.best)
     history = {
         "fit_s": preparing + clock() - began,
@@ -273,8 +268,7 @@ def settings_of(config: Any, family: str) -> Json:
 
 def judge(name: str, tables: dict[str, pa.Table], target: str, work: Path) -> Json:
     """The measures of what a model drew and filled."""
-    from tasks.evaluation.fidelity.fidelity import compare
-    from tasks.evaluation.fidelity.tables import Tables
+    from tasks.fidelity import Tables, compare
 
     train, test = tables["train"], tables["test"]
     synthetic = as_trained(pq.read_table(work / name / "sample.parquet"), train.schema)
@@ -289,9 +283,7 @@ def judge(name: str, tables: dict[str, pa.Table], target: str, work: Path) -> Js
 
 def judge_real(tables: dict[str, pa.Table], target: str) -> Json:
     """The same measures of the train rows themselves."""
-    from tasks.evaluation.fidelity.classifiers import two_sample_auc
-    from tasks.evaluation.fidelity.fidelity import compare
-    from tasks.evaluation.fidelity.tables import Tables
+    from tasks.fidelity import Tables, compare, two_sample_auc
 
     train, test = tables["train"], tables["test"]
     found = flat(compare(Tables(train, test, train), target))
@@ -323,7 +315,7 @@ def flat(found: Json) -> Json:
 
 def filled(table: pa.Table, tables: dict[str, pa.Table]) -> Json:
     """How near filled cells are to the truth: categories right, numbers by rank."""
-    from tasks.reports.column_values import to_numbers, to_strings
+    from tasks.fidelity import numbers, text
 
     test, holes, train = tables["test"], tables["holes"], tables["train"]
     table = as_trained(table, test.schema)
@@ -331,10 +323,10 @@ def filled(table: pa.Table, tables: dict[str, pa.Table]) -> Json:
     for name in test.column_names:
         empty = pc.and_(holes[name].is_null(), test[name].is_valid())
         truth, guess = (t[name].filter(empty) for t in (test, table))
-        known = to_numbers(train[name])
-        one, two = to_numbers(truth), to_numbers(guess)
+        known = numbers(train[name])
+        one, two = numbers(truth), numbers(guess)
         if known is None or one is None or two is None:
-            equal = pc.equal(to_strings(truth), to_strings(guess))
+            equal = pc.equal(text(truth), text(guess))
             right.append(float(pc.mean(pc.fill_null(equal, False)).as_py()))
             continue
         ranked = np.sort(known)

@@ -1,1 +1,0 @@
-"""Prefect deployments, schedules, and the flows that workers run unattended."""

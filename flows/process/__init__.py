@@ -1,1 +1,0 @@
-"""Supervised processes: one command, its child process and the reaper of both."""

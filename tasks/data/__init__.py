@@ -1,1 +1,0 @@
-"""Preparation of raw Parquet: fragments, profiles, splits and encoded batches."""

@@ -1,1 +1,0 @@
-"""Held-out metrics, model comparison and the fidelity of synthetic rows."""

@@ -1,1 +1,0 @@
-"""Fidelity of synthetic rows: how close they are to real rows in distribution."""

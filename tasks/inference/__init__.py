@@ -1,1 +1,0 @@
-"""Bulk jobs with a trained model: score, sample, impute, embed, and export to ONNX."""

@@ -1,1 +1,0 @@
-"""Drift between reference data and new rows."""

@@ -1,1 +1,0 @@
-"""MLflow tracking, model versions and aliases, the pyfunc model, the promotion gate."""

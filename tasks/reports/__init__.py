@@ -1,1 +1,0 @@
-"""Figures and page templates that evaluation and monitoring render."""

@@ -1,1 +1,0 @@
-"""Training: a trainer in plain torch, its Ray Train worker, orderings, warm starts."""

@@ -1,0 +1,184 @@
+"""Partitions: which there are, which lie in a range, and which are scored already."""
+
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from tables import small_table
+
+from tasks import backfill
+from tasks.config import Resources, ScoreConfig
+
+ABOUT = {"name": "small", "version": "3", "fingerprint": "f"}
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Path:
+    """Three days in hive folders, the second in two files."""
+    for number, (day, part) in enumerate(
+        [("2026-01-30", 0), ("2026-01-31", 0), ("2026-01-31", 1), ("2026-02-01", 0)]
+    ):
+        folder = tmp_path / "data" / f"day={day}"
+        folder.mkdir(parents=True, exist_ok=True)
+        table = small_table(60, seed=number)
+        pq.write_table(table, folder / f"part-{part}.parquet")
+    return tmp_path / "data"
+
+
+def run(model: str, days: Path, output: Path, **options: Any) -> dict[str, Any]:
+    config = ScoreConfig(explain="none", **options.pop("config", {}))
+    return backfill.backfill(
+        model, str(days), str(output), config, Resources(), model_info=ABOUT, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "count"),
+    [
+        (None, None, 3),
+        ("2026-01-31", None, 2),
+        (None, "2026-01-31", 2),
+        ("2026-1-31", "2026-1-31", 1),
+        ("2026-02", None, 1),
+        (None, "2026-01", 2),
+        ("2027", None, 0),
+    ],
+)
+def test_a_range_takes_both_its_ends(
+    days: Path, since: str | None, until: str | None, count: int
+) -> None:
+    names = backfill.partitions(str(days))
+    assert list(names) == ["day=2026-01-30", "day=2026-01-31", "day=2026-02-01"]
+    assert len(backfill.select(names, since, until)) == count
+
+
+def test_keys_in_several_folders_and_dates_in_file_names_are_the_same() -> None:
+    names = {"year=2026/month=01/day=05": "", "orders-2026-1-5": ""}
+    assert backfill.label("year=2026/month=01/day=05") == backfill.label("2026-01-05")
+    chosen = backfill.select({"2026-1-5": ""}, "2026-01-05", "2026-01-05")
+    assert list(chosen) == ["2026-1-5"]
+    assert len(names) == 2
+
+
+def test_files_without_keys_are_partitions(tmp_path: Path) -> None:
+    for day in (2, 10):
+        pq.write_table(small_table(10), tmp_path / f"day{day}.parquet")
+    names = backfill.partitions(str(tmp_path))
+    assert list(names) == ["day2", "day10"]
+    assert names["day2"] == f"{tmp_path}/day2.parquet"
+
+
+def test_only_new_and_changed_partitions_are_scored(
+    small_model: str, days: Path, tmp_path: Path, in_process: None
+) -> None:
+    output = tmp_path / "out"
+    first = run(small_model, days, output, until="2026-01-31")
+    assert first["scored"] == ["day=2026-01-30", "day=2026-01-31"]
+    assert first["rows_out"] == 180
+    assert first["path"] == f"{output}/version=3"
+    second = run(small_model, days, output)
+    assert (second["scored"], second["rows_out"]) == (["day=2026-02-01"], 60)
+    again = run(small_model, days, output)
+    assert (again["scored"], again["done"]) == ([], True)
+    pq.write_table(small_table(70, seed=9), days / "day=2026-01-30" / "part-0.parquet")
+    changed = run(small_model, days, output)
+    assert (changed["scored"], changed["rows_out"]) == (["day=2026-01-30"], 70)
+    parts = sorted(output.glob("version=3/day=*/part-*.parquet"))
+    assert sum(pq.read_metadata(part).num_rows for part in parts) == 70 + 120 + 60
+
+
+def test_versions_stand_side_by_side_or_replace_each_other(
+    small_model: str, days: Path, tmp_path: Path, in_process: None
+) -> None:
+    one = {"until": "2026-01-30"}
+    run(small_model, days, tmp_path / "out", **one)
+    options = {"config": {"versions": "replace"}, **one}
+    replaced = run(small_model, days, tmp_path / "out", **options)
+    assert replaced["path"] == f"{tmp_path}/out/latest"
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "latest",
+        "version=3",
+    ]
+
+
+def test_a_partition_that_cannot_be_scored_does_not_keep_others_from_it(
+    small_model: str, days: Path, tmp_path: Path, in_process: None
+) -> None:
+    (days / "day=2026-01-30" / "part-0.parquet").write_text("no Parquet")
+    with pytest.raises(ValueError, match="1 of 3 .*day=2026-01-30: .*not a"):
+        run(small_model, days, tmp_path / "out")
+    scored = sorted(p.name for p in (tmp_path / "out" / "version=3").glob("*/part-*"))
+    assert len(scored) == 3
+
+
+def test_an_empty_range_is_told(small_model: str, days: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no partition lies in 2027 to the last"):
+        run(small_model, days, tmp_path / "out", since="2027")
+
+
+JOB = """
+import sys
+
+import torch
+
+from tasks import backfill, cluster
+from tasks.config import Resources, ScoreConfig
+
+torch.set_num_threads(1)  # as actors do: the last digits depend on it
+
+def stream(make, items, **_):
+    yield from map(make(), items)
+
+cluster.connect = lambda resources: None
+cluster.stream_actors = stream
+model, days, output = sys.argv[1:]
+backfill.backfill(
+    model, days, output, ScoreConfig(explain="none"), Resources(),
+    model_info={"name": "small", "version": "3", "fingerprint": "f"},
+)
+"""
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Of the parts of all partitions, by name."""
+    return {
+        str(part.relative_to(folder)): hashlib.sha256(part.read_bytes()).hexdigest()
+        for part in folder.rglob("part-*.parquet")
+    }
+
+
+def test_a_killed_backfill_goes_on_where_it_was(
+    small_model: str, tmp_path: Path, in_process: None
+) -> None:
+    days = tmp_path / "data"
+    for day in range(30):
+        folder = days / f"day=2026-01-{day + 1:02d}"
+        folder.mkdir(parents=True)
+        pq.write_table(small_table(60, seed=day), folder / "part-0.parquet")
+    whole = run(small_model, days, tmp_path / "whole")
+    assert len(whole["scored"]) == 30
+    output = tmp_path / "out"
+    process = subprocess.Popen(
+        [sys.executable, "-c", JOB, small_model, str(days), str(output)]
+    )
+    done = "version=3/day=*/_manifest.json"
+    deadline = time.monotonic() + 120
+    while len(list(output.glob(done))) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(timeout=30) == -signal.SIGKILL
+    before = {path: path.stat().st_mtime_ns for path in output.glob(done)}
+    assert 3 <= len(before) < 30
+    rest = run(small_model, days, output)
+    assert len(rest["scored"]) == 30 - len(before)
+    assert rest["rows_out"] == 60 * len(rest["scored"])
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert hashes(output) == hashes(tmp_path / "whole")
