@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-stack lint bench check-kill check-consumer check-image clean
+.PHONY: demo test test-stack lint docs bench check-slow check-kill check-consumer check-image clean
 
 demo: .venv/installed  ## NYC flights: retrain, score, sample, and what came out
 	$(BIN)/chainrule demo
@@ -21,20 +21,26 @@ bench: .venv/installed
 	for script in training feed scoring sampling; do \
 	  $(BIN)/python benchmarks/$$script.py || exit 1; done
 
+docs: .venv/installed  ## the documentation as a static site in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+check-slow: .venv/installed  ## laws that take minutes
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
 check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
-	$(BIN)/python -m pytest tests/test_kill.py --kills 10 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/system/test_kill.py --kills 10 $(PYTEST_ARGS)
 
 check-consumer: .venv/installed  ## a version in a fresh environment, served, in Spark
 	$(BIN)/python -m pip install -q --disable-pip-version-check \
 	  -c constraints.txt -e '.[spark]'
-	$(BIN)/python -m pytest tests/test_consumer.py -m consumer $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/tasks/registry/test_consumer.py -m consumer $(PYTEST_ARGS)
 
 check-image: .venv/installed  ## the steps of infra/Dockerfile in an empty folder, minutes
-	$(BIN)/python -m pytest tests/test_image.py -m image $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/system/test_image.py -m image $(PYTEST_ARGS)
 
 test-stack: .venv/installed-stack  ## the loop on real servers, minutes
-	tests/install_postgres.sh
-	$(BIN)/python -m pytest -m stack tests/test_stack.py $(PYTEST_ARGS)
+	tests/system/install_postgres.sh
+	$(BIN)/python -m pytest -m stack tests/system/test_stack.py $(PYTEST_ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

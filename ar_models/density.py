@@ -18,39 +18,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from ar_models import cells, explanation
-from ar_models.autoregressive import AutoregressiveModel
-from ar_models.columns import CodeColumn
-from ar_models.conditionals import Tempering
-from ar_models.encoder import Encoded, TableEncoder
-from ar_models.families import build, family
-from ar_models.imputation import (
-    METHODS,
-    Method,
-    decoded,
-    fill,
-    impute,
-    patched,
-    require_order_agnostic,
-)
-from ar_models.imputation import details as imputation_details
-from ar_models.judgement import (
-    DEFAULT,
-    STATISTICS,
-    Floats,
-    Judgement,
-    Precision,
-    Statistic,
-    Usual,
-    combined_scores,
-    judge,
-    log_probs,
-    reference_scores,
-    statistics_of,
-    usual_of,
-)
-from ar_models.lists import ListColumn
-from ar_models.ranking import (
+from ar_models.distributions.sampling import SamplingParams
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.registry import build, family_name
+from ar_models.scoring import explanation
+from ar_models.scoring.conformal import (
     SEGMENT,
     Counts,
     Integers,
@@ -59,14 +31,40 @@ from ar_models.ranking import (
     flags,
     optional,
 )
+from ar_models.scoring.imputation import (
+    METHODS,
+    Method,
+    decoded,
+    fill,
+    impute,
+    patched,
+    require_order_agnostic,
+)
+from ar_models.scoring.imputation import details as imputation_details
+from ar_models.scoring.statistics import (
+    DEFAULT,
+    STATISTICS,
+    Floats,
+    Precision,
+    RobustScale,
+    Scores,
+    Statistic,
+    combined_scores,
+    log_probs,
+    reference_scores,
+    robust_scales,
+    score_batch,
+    statistics_of,
+)
+from ar_models.tables import arrow
+from ar_models.tables.columns import CodeColumn
+from ar_models.tables.encoder import Encoded, TableEncoder
+from ar_models.tables.lists import ListColumn
 
-FORMAT = 1
+FORMAT = 2
 """Number of the saved form that this version writes, and the only one it reads."""
 
 MODEL, WEIGHTS, CALIBRATION = "model.json", "weights.safetensors", "calibration.parquet"
-BACKGROUND = "background.safetensors"
-"""Weights of the background, where a model has one."""
-
 DETAILS = "imputed"
 """Column of imputed rows that tells which cells were filled."""
 
@@ -79,7 +77,7 @@ BATCH = 4096
 Given: TypeAlias = Mapping[str, object] | pa.Table
 """What is known of rows to draw: values by column, or a row for each."""
 
-SEGMENT_ROWS = 1000
+MIN_SEGMENT_ROWS = 1000
 """Calibration rows that a segment needs to be compared with its own, by default."""
 
 Missing = Literal["model", "marginalise"]
@@ -98,20 +96,15 @@ class TableDensity:
         calibration: What `reference_scores` gave for the calibration rows, in row
             order; empty if there were none, and then nothing has a p-value.
         info: What the model was made of: name, fingerprints, library versions.
-        background: Another density of `x`, that knows only what is common to all rows:
-            what the statistic `ratio` compares with. None: independent columns.
     """
 
     encoder: TableEncoder
     model: AutoregressiveModel
     calibration: Mapping[str, Floats | Codes] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)  # any JSON value
-    background: AutoregressiveModel | None = None
 
     def __post_init__(self) -> None:
         self.model.eval()
-        if self.background is not None:
-            self.background.eval()
 
     @cached_property
     def references(self) -> dict[tuple[str, str | None, int], Reference]:
@@ -122,7 +115,7 @@ class TableDensity:
         self,
         statistic: Statistic = DEFAULT,
         calibrate_by: str | None = None,
-        segment_rows: int = SEGMENT_ROWS,
+        min_segment_rows: int = MIN_SEGMENT_ROWS,
     ) -> Reference | None:
         """The calibration rows' anomaly scores, or None if there are none.
 
@@ -130,7 +123,7 @@ class TableDensity:
             statistic: What the anomaly score is.
             calibrate_by: The column whose values are segments with a scale of their
                 own.
-            segment_rows: Calibration rows that a segment needs for that.
+            min_segment_rows: Calibration rows that a segment needs for that.
 
         Raises:
             ValueError: The column cannot serve.
@@ -139,31 +132,33 @@ class TableDensity:
             check_segments(self, calibrate_by)
         if not self.calibration:
             return None
-        key = (statistic, calibrate_by, segment_rows)
+        key = (statistic, calibrate_by, min_segment_rows)
         if key not in self.references:
             scores = self.calibration_scores(statistic)
             known = ~np.isnan(scores)  # leave_one_out is told of some rows alone
             codes = None
             if calibrate_by is not None:
                 codes = self.calibration[SEGMENT + calibrate_by].astype(np.int64)[known]
-            self.references[key] = Reference.of(scores[known], codes, segment_rows)
+            self.references[key] = Reference.of(scores[known], codes, min_segment_rows)
         return self.references[key]
 
-    def segments(self, calibrate_by: str, segment_rows: int) -> list[dict[str, Any]]:
+    def segments(
+        self, calibrate_by: str, min_segment_rows: int
+    ) -> list[dict[str, Any]]:
         """The segments of the calibration rows, JSON-able, by the column's codes.
 
         Returns:
             For each code its `value`, how many `calibration_rows` have it, and whether
             its rows are compared with its `own`, or, being too few, with all.
         """
-        reference = self.reference("surprisal", calibrate_by, segment_rows)
+        reference = self.reference("surprisal", calibrate_by, min_segment_rows)
         labels = self.encoder.labels(self.columns.index(calibrate_by))
         counts = reference.counts if reference else {}
         return [
             {
                 "value": label,
                 "calibration_rows": counts.get(code, 0),
-                "own": counts.get(code, 0) >= segment_rows,
+                "own": counts.get(code, 0) >= min_segment_rows,
             }
             for code, label in enumerate(labels)
         ]
@@ -184,9 +179,9 @@ class TableDensity:
         }
 
     @cached_property
-    def usual(self) -> dict[Statistic, Usual]:
+    def scales(self) -> dict[str, RobustScale]:
         """What is usual of the statistics that `combined` is made of."""
-        return usual_of(self.scores)
+        return robust_scales(self.scores)
 
     @property
     def columns(self) -> list[str]:
@@ -236,7 +231,7 @@ class TableDensity:
                 SEGMENT + name: codes_of(self.encoder, encoded, name).astype(np.int32)
                 for name in segment_columns(self)
             }
-            scores = reference_scores(self.model, encoded, self.background)
+            scores = reference_scores(self.model, encoded)
             parts.append({**scores, **codes})
         return {
             name: np.concatenate([part[name] for part in parts]) for name in parts[0]
@@ -251,18 +246,18 @@ class TableDensity:
         fdr: float | None = None,
         budget: float | None = None,
         calibrate_by: str | None = None,
-        segment_rows: int = SEGMENT_ROWS,
+        min_segment_rows: int = MIN_SEGMENT_ROWS,
         missing: Missing = "model",
         explain: Explain = "all",
         explain_columns: int = 3,
         column_log_prob: bool = False,
         precision: Precision = "fp32",
     ) -> pa.Table:
-        """How strange each row is, and which columns are to blame.
+        """How anomalous each row is, and which columns are to blame.
 
-        See `judgement.judge` for what each statistic is. The default, `combined`,
+        See `statistics.score_batch` for the statistics. The default, `combined`,
         weighs what was found against what the model expects, in three ways of which
-        the strangest counts, so that units cancel and a noisy column does not drown an
+        the greatest counts, so that units cancel and a noisy column does not drown an
         exact one.
 
         The rows of `table` are taken for the whole dataset where their number matters:
@@ -279,8 +274,8 @@ class TableDensity:
                 by p-value, then by anomaly score, then to the earlier row.
             calibrate_by: A binary or categorical column: p_value and severity compare a
                 row with the calibration rows of the same value.
-            segment_rows: Calibration rows that a value needs for that; rows of rarer
-                ones, and of ones never seen, are compared with all.
+            min_segment_rows: Calibration rows that a value needs for that; rows of
+                rarer ones, and of ones never seen, are compared with all.
             missing: What a null is, see `column_log_prob`. The calibration rows' nulls
                 were modelled; one that is marginalised adds 0 to a score, which is the
                 expected excess of any column.
@@ -295,9 +290,9 @@ class TableDensity:
             A row for each given one: log_prob (nats), anomaly_score (nats), uncertainty
             (its standard deviation over the orderings and members of an ensemble, null
             where there is one), p_value (share of calibration rows at least as
-            strange), q_value (Benjamini and Hochberg's, over `table`), severity
-            (percentage of calibration rows less strange), is_anomaly, explanation, and
-            on demand the struct column_log_prob and, where there are sequences,
+            anomalous), q_value (Benjamini and Hochberg's, over `table`), severity
+            (percentage of calibration rows less anomalous), is_anomaly, explanation,
+            and on demand the struct column_log_prob and, where there are sequences,
             place_log_prob, a list for each of them (of reals in the encoder's
             coordinates). Without calibration rows p_value, q_value and severity are
             null, and is_anomaly is but for a budget.
@@ -308,7 +303,7 @@ class TableDensity:
             table,
             statistic=statistic,
             calibrate_by=calibrate_by,
-            segment_rows=segment_rows,
+            min_segment_rows=min_segment_rows,
             missing=missing,
             explain_columns=explain_columns if explain == "all" else 0,
             column_log_prob=column_log_prob,
@@ -345,7 +340,7 @@ class TableDensity:
         *,
         statistic: Statistic = DEFAULT,
         calibrate_by: str | None = None,
-        segment_rows: int = SEGMENT_ROWS,
+        min_segment_rows: int = MIN_SEGMENT_ROWS,
         missing: Missing = "model",
         explain_columns: int = 0,
         column_log_prob: bool = False,
@@ -359,21 +354,21 @@ class TableDensity:
             table: As for `score`.
             statistic: As for `score`.
             calibrate_by: As for `score`.
-            segment_rows: As for `score`.
+            min_segment_rows: As for `score`.
             missing: As for `score`.
             explain_columns: Columns named in the explanations; 0: they are null.
             column_log_prob: As for `score`.
             precision: As for `score`.
         """
         self.check_statistic(statistic)
-        reference = self.reference(statistic, calibrate_by, segment_rows)
+        reference = self.reference(statistic, calibrate_by, min_segment_rows)
         schema = scored_schema(
             self.columns if column_log_prob else None, self.sequences
         )
         parts = [schema.empty_table()]
         for rows, encoded in self.batches(table, missing):
-            judgement = self.judge(encoded, statistic, precision)
-            scores = judgement.contributions.sum(axis=1)
+            batch_scores = self.score_batch(encoded, statistic, precision)
+            scores = batch_scores.anomaly_score
             ranked: Sequence[Floats | None] = (None, None)
             if reference is not None:
                 codes = None
@@ -381,9 +376,9 @@ class TableDensity:
                     codes = codes_of(self.encoder, encoded, calibrate_by)
                 ranked = reference.rank(scores, codes)
             fields = {
-                "log_prob": pa.array(judgement.log_prob.sum(axis=1)),
+                "log_prob": pa.array(batch_scores.log_prob.sum(axis=1)),
                 "anomaly_score": pa.array(scores),
-                "uncertainty": uncertainty(judgement),
+                "uncertainty": uncertainty(batch_scores),
                 "p_value": optional(ranked[0], len(rows), pa.float64()),
                 "q_value": pa.nulls(len(rows), pa.float64()),
                 "severity": optional(ranked[1], len(rows), pa.float64()),
@@ -392,40 +387,38 @@ class TableDensity:
             }
             if explain_columns:
                 fields["explanation"] = self.explain(
-                    rows, encoded, judgement, explain_columns
+                    rows, encoded, batch_scores, explain_columns
                 )
             if column_log_prob:
-                each = [pa.array(column) for column in judgement.log_prob.T]
+                each = [pa.array(column) for column in batch_scores.log_prob.T]
                 fields["column_log_prob"] = pa.StructArray.from_arrays(
                     each, self.columns
                 )
                 if self.sequences:
-                    fields["place_log_prob"] = self._places(judgement)
+                    fields["place_log_prob"] = self._places(batch_scores)
             parts.append(pa.table([fields[n] for n in schema.names], schema=schema))
         return pa.concat_tables(parts)
 
-    def judge(
+    def score_batch(
         self,
         encoded: Encoded,
         statistic: Statistic = DEFAULT,
         precision: Precision = "fp32",
-    ) -> Judgement:
+    ) -> Scores:
         """What the model says about encoded rows.
 
         Raises:
             ValueError: The model cannot tell that statistic.
         """
         self.check_statistic(statistic)
-        return judge(
-            self.model, encoded, statistic, self.usual, self.background, precision
-        )
+        return score_batch(self.model, encoded, statistic, self.scales, precision)
 
     def explain(
-        self, rows: pa.Table, encoded: Encoded, judgement: Judgement, columns: int
+        self, rows: pa.Table, encoded: Encoded, batch_scores: Scores, columns: int
     ) -> pa.Array:
         """Explanations of judged rows, (n,), each naming so many columns."""
         return explanation.explain(
-            self.encoder, self.model, rows, encoded, judgement, columns=columns
+            self.encoder, self.model, rows, encoded, batch_scores, columns=columns
         )
 
     def explain_some(
@@ -448,8 +441,8 @@ class TableDensity:
         chosen = table.filter(pa.array(which))
         found = [pa.array([], explanation.EXPLANATION)]
         for rows, encoded in self.batches(chosen, missing):
-            judgement = self.judge(encoded, statistic, precision)
-            found.append(self.explain(rows, encoded, judgement, columns))
+            batch_scores = self.score_batch(encoded, statistic, precision)
+            found.append(self.explain(rows, encoded, batch_scores, columns))
         places = np.cumsum(which) - 1
         return pa.concat_arrays(found).take(pa.array(places, mask=~which))
 
@@ -461,24 +454,22 @@ class TableDensity:
                 "all others: family eonade, or transformer with order_agnostic, and no "
                 f"ensemble; this one is {type(self.model).__name__}"
             )
-        known = [*self.scores]
-        if "excess" in known:
-            known.append("combined")
+        known = ["combined", *self.scores]
         if self.calibration and statistic not in known:
             raise ValueError(
                 f"statistic {statistic!r} has no calibration scores in this model, "
                 f"which knows {', '.join(known)}; train it anew"
             )
 
-    def _places(self, judgement: Judgement) -> pa.Array:
+    def _places(self, batch_scores: Scores) -> pa.Array:
         """The log-probability of each place of each sequence, a struct of lists."""
         lists = []
         for j, column in enumerate(self.encoder.columns):
             if isinstance(column, ListColumn) and not column.shape:
                 span, shape = self.encoder.span(j), (column.places, column.width)
                 own = slice(span.start + column.first, span.stop)
-                present = ~judgement.x[:, own].unflatten(1, shape).isnan()
-                sums = judgement.network[:, own].unflatten(1, shape).sum(-1)
+                present = ~batch_scores.x[:, own].unflatten(1, shape).isnan()
+                sums = batch_scores.network[:, own].unflatten(1, shape).sum(-1)
                 there = present.any(-1).cpu().numpy()
                 ends = np.concatenate([[0], there.sum(axis=1).cumsum()])
                 values = pa.array(sums.double().cpu().numpy()[there])
@@ -508,7 +499,7 @@ class TableDensity:
             stream: Number of an independent stream of draws, such as a shard.
             log_prob: Whether to add the column log_prob, in nats, as `log_prob` gives
                 it for the drawn rows.
-            temperature: Of every conditional, see `Tempering`; 1 is exact.
+            temperature: Of every conditional, see `SamplingParams`; 1 is exact.
             top_p: Of every conditional, likewise.
             precision: Of the network's products; bf16 is faster, and rows then follow
                 a density that is off by its rounding. log_prob is always in fp32.
@@ -523,7 +514,7 @@ class TableDensity:
             ValueError: The family cannot condition on these columns, or a given value
                 never occurred in training.
         """
-        tempering = Tempering(temperature, top_p)
+        sampling = SamplingParams(temperature, top_p)
         device = self.model.ordering_table.device.type
         table, missing = given_table(self.encoder, given, missing, count)
         first = stream_seed(seed, stream)
@@ -535,7 +526,7 @@ class TableDensity:
             known = None if rows is None else self._given(rows, missing, start)
             with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
                 x = self.model.sample(
-                    BATCH, given=known, generator=generator, tempering=tempering
+                    BATCH, given=known, generator=generator, sampling=sampling
                 )
             part = self.encoder.decode(x.cpu().numpy(), seed=(first << 40) + start)
             part = part.slice(0, min(BATCH, count - start))
@@ -633,19 +624,11 @@ class TableDensity:
             pq.write_table(pa.table(dict(self.calibration)), folder / CALIBRATION)
         content = {
             "format": FORMAT,
-            "family": family(self.model),
+            "family": family_name(self.model),
             "config": self.model.config(),
             "encoder": self.encoder.to_dict(),
         }
         found = hashlib.sha256(weights).hexdigest()
-        if self.background is not None:
-            behind = weights_in_bytes(self.background)
-            (folder / BACKGROUND).write_bytes(behind)
-            content["background"] = {
-                "family": family(self.background),
-                "config": self.background.config(),
-                "weights": hashlib.sha256(behind).hexdigest(),
-            }
         fingerprints = {
             **self.info.get("fingerprints", {}),
             "encoder": self.encoder.fingerprint,
@@ -668,22 +651,11 @@ class TableDensity:
         """
         content = read_model(folder)
         encoder = TableEncoder.from_dict(content["encoder"])
-
-        def network(
-            about: Mapping[str, Any], file: str, stated: str
-        ) -> AutoregressiveModel:
-            model = build(about["family"], encoder.variables, about["config"])
-            model.load_state_dict(load_tensors(read_weights(folder, file, stated)))
-            return model.to(device or "cpu")
-
         stated = content["info"]["fingerprints"]["weights"]
-        model, background = network(content, WEIGHTS, stated), None
-        if "background" in content:
-            about = content["background"]
-            background = network(about, BACKGROUND, about["weights"])
-        return cls(
-            encoder, model, read_calibration(folder), content["info"], background
-        )
+        model = build(content["family"], encoder.variables, **content["config"])
+        model.load_state_dict(load_tensors(read_weights(folder, WEIGHTS, stated)))
+        model = model.to(device or "cpu")
+        return cls(encoder, model, read_calibration(folder), content["info"])
 
     def batches(
         self, table: pa.Table, missing: Missing = "model"
@@ -802,7 +774,7 @@ def orders_of_columns(
 ) -> list[list[str]]:
     """The columns in each ordering of a model."""
     return [
-        list(dict.fromkeys(columns[model.variables[i].part_of] for i in order))
+        list(dict.fromkeys(columns[model.variables[i].column_index] for i in order))
         for order in model.ordering_table.tolist()
     ]
 
@@ -815,12 +787,12 @@ def carry(drawn: pa.Table, given: pa.Table) -> pa.Table:
             continue
         place = drawn.column_names.index(name)
         field = drawn.schema.field(place)
-        plain = cells.plain(field.type)
+        plain = arrow.plain(field.type)
         # A dictionary of another column of strings must not come between.
         own, other = decoded(array, plain), decoded(drawn.column(place), plain)
         rows = np.arange(len(own))
         sources = np.where(own.is_valid().to_numpy(), rows, len(own) + rows)
-        filled = cells.as_type(patched(own, other, sources), field.type)
+        filled = arrow.as_type(patched(own, other, sources), field.type)
         drawn = drawn.set_column(place, field, filled)
     return drawn
 
@@ -865,7 +837,7 @@ def segment_columns(density: TableDensity) -> list[str]:
 
 
 def codes_of(encoder: TableEncoder, encoded: Encoded, column: str) -> Integers:
-    """The codes of a column of codes, -1 where it escaped, (n,)."""
+    """The codes of a column of codes, -1 where it is out of support, (n,)."""
     x = encoded.x[:, encoder.span(encoder.names.index(column)).start]
     codes: Integers = np.nan_to_num(x, nan=-1.0).astype(np.int64)
     return codes
@@ -877,11 +849,11 @@ def put(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
     return table.set_column(place, table.schema.field(place), values)
 
 
-def uncertainty(judgement: Judgement) -> pa.Array:
+def uncertainty(batch_scores: Scores) -> pa.Array:
     """The column of that name, null where nothing tells how sure a score is."""
-    if judgement.uncertainty is None:
-        return pa.nulls(len(judgement.x), pa.float64())
-    return pa.array(judgement.uncertainty)
+    if batch_scores.uncertainty is None:
+        return pa.nulls(len(batch_scores.x), pa.float64())
+    return pa.array(batch_scores.uncertainty)
 
 
 def scored_schema(

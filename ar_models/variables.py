@@ -1,48 +1,58 @@
-"""What a model is told about the variables it models."""
+"""Descriptions of the variables of a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 Kind = Literal["binary", "categorical", "integer", "real"]
 
 MAX_INTEGER = 2**23
-"""Integers stand in float32 tensors, which hold every integer up to 2**24."""
+"""Maximum absolute value of integers; float32 tensors hold all integers to 2**24."""
+
+
+MAX_ONE_HOT = 64
+"""Maximum number of codes that are one-hot encoded; larger vocabularies are embedded
+as inputs and factorised as outputs."""
+
+
+MIN_FREQUENCY = 1e-6
+"""Minimum frequency of an outcome from which a bias starts."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One factor of the chain rule, as it stands in a column of `x`.
+    """One factor of the chain rule, stored in one column of `x`.
 
     A batch `x` is a float32 tensor (batch, dim). A binary variable holds 0 or 1, a
     categorical one a code 0 … size - 1, an integer one the integer itself (at most
-    `MAX_INTEGER` in size) and a real one its value. NaN says that the variable is
-    absent from the row: its parent took another code, or its column escaped. An
-    absent variable contributes a log-probability of exactly 0.
+    `MAX_INTEGER` in absolute value) and a real one its value. NaN means that the
+    variable is absent from the row: its parent took another code, or the value is out
+    of support. An absent variable contributes a log-probability of exactly 0.
 
     Attributes:
         name: Unique within a model, such as `dep_delay` or `dep_delay.state`.
-        kind: Which conditional it gets.
-        group: Number of the block of variables that stays together and in this order
-            in every ordering: a column of a table, or a place of an image.
+        kind: Kind of its conditional distribution.
+        group: Number of the block of variables that stay together and in this order in
+            every ordering, such as a column of a table or a pixel of an image.
         size: Number of codes of a binary (2) or categorical variable, else 0.
-        parent: Index of the earlier variable of the same group that says whether this
-            one is present, or None if it always is.
-        parent_code: The code of `parent` with which this one is present.
-        at_least: Whether it is present with all greater codes too, as of a length.
+        parent: Index of the earlier variable of the same group that decides whether
+            this one is present, or None if it always is.
+        parent_code: The code of `parent` for which this variable is present.
+        at_least: Whether it is present for all greater codes too, as for lengths.
         location: Subtracted from integers and reals before a network sees them.
-        scale: Divides them after that; a density counts it (-log scale).
-        lower: Least integer that may occur; the mass below falls on it. None: no bound.
-        upper: Greatest integer that may occur, likewise.
-        atoms: Integers that get a probability of their own in the mixture.
-        frequencies: Shares in the training data, from which biases start: of the codes,
-            or of the atoms followed by the share of all other integers.
+        scale: Divides them after that; log-densities include -log scale.
+        lower: Least possible integer, which gets the mass below it. None: no bound.
+        upper: Greatest possible integer, likewise.
+        atoms: Integers with a point mass of their own in the mixture.
+        frequencies: Relative frequencies in the training data, from which biases start:
+            of the codes, or of the atoms followed by all other integers together.
         knots: Ascending quantiles in the variable's own units: where the piecewise
             linear input features bend and where mixture components start.
         column: Number of the column that it is a part of; None: that of the group.
-        place: Place in the list that the column's cell is, if it is one.
+        place: Position in the list, for a column of lists.
     """
 
     name: str
@@ -63,36 +73,68 @@ class Variable:
     place: int | None = None
 
     @property
-    def part_of(self) -> int:
+    def column_index(self) -> int:
         """Number of the column that it is a part of."""
         return self.group if self.column is None else self.column
 
-    def present(self, parent: Tensor) -> Tensor:
-        """Where the values (batch,) of its parent say that it is present, bool."""
+    def initial_frequencies(self, outcomes: int) -> list[float]:
+        """Return positive frequencies of outcomes, equal ones if none are known.
+
+        Raises:
+            ValueError: There are not as many frequencies as outcomes.
+        """
+        frequencies = list(self.frequencies) or [1 / outcomes] * outcomes
+        if len(frequencies) != outcomes:
+            raise ValueError(
+                f"{self.name}: {outcomes} frequencies are needed, "
+                f"got {len(frequencies)}"
+            )
+        return [max(frequency, MIN_FREQUENCY) for frequency in frequencies]
+
+    def is_present(self, parent: Tensor) -> Tensor:
+        """Return where the variable is present, given values (batch,) of its parent."""
         if self.at_least:
             return parent >= self.parent_code
         return parent == self.parent_code
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dict from which `from_dict` makes an equal variable."""
+        """Return a JSON-serialisable dict for `from_dict`."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Variable":
-        """The variable that `to_dict` described."""
+        """Return the variable that `to_dict` was called on."""
         arguments: dict[str, Any] = {  # JSON knows lists, a frozen class wants tuples
             k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()
         }
         return cls(**arguments)
 
 
-def binary(dim: int) -> tuple[Variable, ...]:
-    """`dim` binary variables in groups of their own, as for binarized images."""
+def binary_variables(dim: int) -> tuple[Variable, ...]:
+    """Return `dim` binary variables in groups of their own, as for binarized images."""
     return tuple(Variable(f"x{i}", "binary", group=i, size=2) for i in range(dim))
 
 
-def check(variables: Sequence[Variable]) -> None:
-    """Raises ValueError where the variables contradict themselves."""
+def apply_given(
+    variable: Variable, drawn: Tensor, given: Tensor | None, x: Tensor
+) -> Tensor:
+    """Replace samples by given values, and by NaN where the parent excludes a value.
+
+    Args:
+        variable: The variable.
+        drawn: Samples of the variable, (batch,).
+        given: Known values, (batch,), NaN where free. None: free everywhere.
+        x: All variables (batch, dim), complete at least up to this one.
+    """
+    value = drawn if given is None else torch.where(given.isnan(), drawn, given)
+    if variable.parent is None:
+        return value
+    present = variable.is_present(x[:, variable.parent])
+    return value.masked_fill(~present, torch.nan)
+
+
+def check_variables(variables: Sequence[Variable]) -> None:
+    """Raise ValueError if variables contradict themselves or each other."""
     if not variables:
         raise ValueError("a model needs at least one variable, got none")
     names = [v.name for v in variables]

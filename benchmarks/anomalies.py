@@ -32,16 +32,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ar_models import families
-from ar_models.autoregressive import AutoregressiveModel
-from ar_models.columns import Column
 from ar_models.density import TableDensity
-from ar_models.encoder import LeftOut, TableEncoder, constant
-from ar_models.judgement import DEFAULT, Statistic
-from tasks import profile
-from tasks.batches import Batch
-from tasks.config import DataConfig, MadeConfig, TrainConfig
-from tasks.learner import Learner, train_epoch
+from ar_models.families import registry
+from ar_models.families.base import AutoregressiveModel
+from ar_models.scoring.statistics import DEFAULT, Statistic
+from ar_models.tables.columns import Column
+from ar_models.tables.encoder import LeftOut, TableEncoder, constant
+from tasks.config.data import DataConfig
+from tasks.config.model import ModelConfig, model_config
+from tasks.config.train import TrainConfig
+from tasks.data.batches import Batch
+from tasks.data.cells import representation_of, to_cells
+from tasks.data.columns.infer import infer_column
+from tasks.data.sketches import max_exact, sketch_column
+from tasks.training.trainer import Trainer, train_epoch
 
 Floats = NDArray[np.float64]
 
@@ -78,20 +82,20 @@ class Setting(NamedTuple):
         statistic: What a score is.
     """
 
-    model: MadeConfig
+    model: ModelConfig
     train: TrainConfig
     steps: int
     statistic: Statistic
 
 
-MODEL = MadeConfig(
+MODEL = model_config(
     hidden=64, layers=1, orderings=4, ordering="random", components=4, dropout=0.1
 )
 TRAIN = TrainConfig(
     batch_size=256,
     learning_rate=5e-3,
     weight_decay=1e-2,
-    ema=0.99,
+    ema_decay=0.99,
     noise=0.2,
     patience=100,
 )
@@ -100,7 +104,7 @@ SETTINGS = {
         MODEL.model_copy(update={"orderings": 16, "dropout": 0.3}), TRAIN, 600, DEFAULT
     ),
     "contaminated": Setting(
-        MODEL, TRAIN.model_copy(update={"trim": 0.1}), 300, "margins"
+        MODEL, TRAIN.model_copy(update={"trim": 0.1}), 300, "marginal_tail"
     ),
 }
 """One for all datasets of a protocol."""
@@ -178,10 +182,11 @@ def fit(rows: pa.Table, setting: Setting, seed: int) -> TableDensity:
     held_out = max(4, round(HELD_OUT * len(x)))
     valid, train = x[order[:held_out]], x[order[held_out:]]
     torch.manual_seed(seed)
-    model = families.build(
+    model = registry.build(
         setting.model.family,
         encoder.variables,
-        setting.model.model_dump(mode="json", exclude={"family"}) | {"seed": seed},
+        ensemble=setting.model.ensemble,
+        **(setting.model.settings() | {"seed": seed}),
     )
     learn(model, train, valid, setting, seed)
     density = TableDensity(encoder, model)
@@ -201,14 +206,14 @@ def learn(
     Small datasets go round many times between two of them.
     """
     config = setting.train.model_copy(update={"epochs": JUDGED, "seed": seed})
-    learner = Learner(model, config, steps=setting.steps)
+    trainer = Trainer(model, config, steps=setting.steps)
     generator = torch.Generator().manual_seed(seed)
     rows = endless(len(train), config.batch_size, generator)
     for _ in range(JUDGED):
         some = itertools.islice(rows, setting.steps // JUDGED)
-        train_epoch(learner, (Batch(train[r], len(r)) for r in some), lambda: False)
-        learner.end_epoch(learner.nll([valid]))
-    model.load_state_dict(learner.best)
+        train_epoch(trainer, (Batch(train[r], len(r)) for r in some), lambda: False)
+        trainer.end_epoch(trainer.nll([valid]))
+    model.load_state_dict(trainer.best)
 
 
 def endless(rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -235,11 +240,11 @@ def encode(rows: pa.Table) -> TableEncoder:
             continue
         kinds = {} if len(few) <= FEW else {field.name: {"kind": "real"}}
         data = DataConfig.model_validate({"path": "", "columns": kinds})
-        base = profile.base_of(field.type, "real" if kinds else None)
-        cells = profile.cells_of(pa.chunked_array([array]), field.type, base)
-        most = profile.limit(data, rows.num_columns, base)
-        sketch = profile.sketch(cells, field.type, base, most)
-        found = profile.infer(field.name, field.type, sketch, data)
+        base = representation_of(field.type, "real" if kinds else None)
+        cells = to_cells(pa.chunked_array([array]), field.type, base)
+        most = max_exact(data, rows.num_columns, base)
+        sketch = sketch_column(cells, field.type, most)
+        found = infer_column(field.name, field.type, sketch, data)
         if isinstance(found, Column):
             columns.append(found)
         else:

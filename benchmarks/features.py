@@ -20,8 +20,9 @@ from published import Data, binary_variables, trained
 from torch import Tensor
 from torch.nn import functional as F
 
-from ar_models.autoregressive import AutoregressiveModel
-from tasks.config import Config, load
+from ar_models.families.base import AutoregressiveModel
+from tasks.config.load import load
+from tasks.config.root import Config
 
 CONFIG = Path(__file__).parent.parent / "examples" / "published" / "mnist_features.yaml"
 PENALTIES = (1e-5, 1e-4, 1e-3)

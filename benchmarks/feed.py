@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from tasks import environment
+from tasks.runtime import environment
 
 COLUMNS = 30
 
@@ -42,16 +42,21 @@ def main() -> None:
 def compare(given: argparse.Namespace, folder: Path) -> None:
     """Trains on Ray and bare in turns, and prints what each achieved."""
     # Ray reads the environment when it is imported.
-    from tasks import cluster, prepare, train, worker
-    from tasks.batches import Rows
-    from tasks.config import DataConfig, MadeConfig, Resources, TrainConfig
+    from tasks.config.data import DataConfig
+    from tasks.config.model import model_config
+    from tasks.config.resources import Resources
+    from tasks.config.train import TrainConfig
+    from tasks.data import prepare
+    from tasks.data.batches import Rows
+    from tasks.runtime import cluster
+    from tasks.training import train, worker
 
     resources = Resources(storage=str(folder))
     cluster.connect(resources)
     pq.write_table(make_table(given.rows), folder / "table.parquet")
     data = DataConfig(path=str(folder / "table.parquet"))
-    prepared = prepare.prepare(data, str(folder / "prepared"), resources)["path"]
-    model = MadeConfig(hidden=512, layers=2, residual=False)
+    prepared = prepare.prepare(data, str(folder / "prepared"), resources).path
+    model = model_config(hidden=512, layers=2, residual=False)
     rows = Rows(Path(prepared) / "encoded/train")
     x = rows.read([(0, len(rows))], torch.device("cpu"))
     threads = train.cpus_per_worker(resources, train.cluster_cpus())
@@ -69,7 +74,7 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
             "model": model.model_dump(),
             "training": training.model_dump(),
         }
-        bare += bare_rates(worker.begun(settings), x, training, threads)[1:]
+        bare += bare_rates(worker.initial_model(settings), x, training, threads)[1:]
         start = time.perf_counter()
         output = str(folder / f"model-{number}")
         trained = train.train(prepared, model, training, output, resources)
@@ -117,7 +122,7 @@ def bare_rates(
         training: Epochs, batch size, rate and precision.
         threads: For torch.
     """
-    from tasks.learner import autocast_dtype
+    from tasks.training.trainer import autocast_dtype
 
     torch.set_num_threads(threads)
     dtype = autocast_dtype(training.precision, x.device)

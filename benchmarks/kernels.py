@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ar_models import attention
-from ar_models.dropout import Dropout
+from ar_models.layers import attention
+from ar_models.layers.dropout import Dropout
 
 SHAPES = ((1024, 4, 20, 32), (64, 4, 100, 32), (32, 6, 257, 32), (32, 3, 257, 64))
 """Of queries: rows, heads, places and width."""
@@ -76,7 +76,9 @@ def main() -> None:
     for dtype in (torch.bfloat16, torch.float32):
         for shape in SHAPES:
             parts = [torch.randn(shape).to(dtype).requires_grad_() for _ in range(3)]
-            times = milliseconds(attend(fused, parts), attend(attention.attend, parts))
+            times = milliseconds(
+                attend(fused, parts), attend(attention.causal_attention, parts)
+            )
             rows, heads, places, width = shape
             name = f"attention, {rows} x {heads} heads x {places} places x {width}"
             report(name, dtype, times)

@@ -13,9 +13,10 @@ from functools import partial
 
 import torch
 
-from ar_models import compiled
-from ar_models.conditionals import Conditionals, Layout
-from ar_models.inputs import Inputs
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.distributions.parameter_layout import ParameterLayout
+from ar_models.kernels import compiled
+from ar_models.layers.features import InputFeatures
 from ar_models.variables import Variable
 
 ROWS = 4096
@@ -44,7 +45,7 @@ def in_turns(run: Callable[[], object]) -> tuple[float, float]:
     took: dict[int, list[float]] = {10**12: [], 0: []}
     for _ in range(RUNS):
         for many, times in took.items():
-            compiled.MANY = many
+            compiled.MIN_ELEMENTS = many
             run()
             began = time.perf_counter()
             run()
@@ -69,7 +70,7 @@ def main() -> None:
     print("|---|---|---|---|")
     for name, variables in KINDS.items():
         # Without the factorisation of many codes, as that is a product in both.
-        layout = Layout.of(variables, factorise=False)
+        layout = ParameterLayout.of(variables, factorise=False)
         parameters = layout.initial_bias() + torch.randn(ROWS, layout.size)
         noise = torch.rand(ROWS, len(variables), 2)
         given = Conditionals(layout, parameters)
@@ -77,8 +78,8 @@ def main() -> None:
         log_prob = given.log_prob(x)
         if variables is not CODES:
             report(f"log-probabilities, {name}", partial(given.log_prob, x))
-        report(f"tails, {name}", partial(given.log_tails, x, log_prob))
-        inputs = Inputs.of(variables)
+        report(f"tails, {name}", partial(given.log_tail_probs, x, log_prob))
+        inputs = InputFeatures.of(variables)
         if variables is not CODES:
             report(f"features, {name}", partial(inputs, x))
             report(f"entropies, {name}", given.entropy)

@@ -24,7 +24,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,22 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ar_models.autoregressive import AutoregressiveModel
-from ar_models.encoder import TableEncoder
-from ar_models.families import MODELS
-from ar_models.lists import ListColumn
-from ar_models.ordering import dependence_orderings
-from ar_models.pixelcnn import PixelCNN
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.chow_liu import dependence_orderings
+from ar_models.families.registry import build
+from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.lists import ListColumn
 from ar_models.variables import Variable
-from tasks import batches, learner, profile
-from tasks.batches import Batches, Order, Rows
-from tasks.config import ColumnConfig, Config, DataConfig, load
-from tasks.intervals import interval
+from tasks.config.data import ColumnConfig, DataConfig
+from tasks.config.load import load
+from tasks.config.root import Config
+from tasks.data import batches
+from tasks.data.batches import Batches, Order, Rows
+from tasks.data.cells import to_cells
+from tasks.data.columns.infer import infer_column
+from tasks.data.sketches import ListSketch, sketch_column
+from tasks.evaluation.intervals import bootstrap_interval
+from tasks.training import trainer
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "examples" / "published"
@@ -308,21 +313,22 @@ def sequences(
     """
     data = DataConfig(path="", columns={"x": ColumnConfig(kind="sequence")})
 
-    def sketch(array: pa.Array) -> profile.Sketch:
-        cell = profile.cells_of(pa.chunked_array([array]), array.type, "lists")
-        return profile.sketch(cell, array.type, "lists", 1 << 14)
+    def sketch(array: pa.Array) -> ListSketch:
+        cells = to_cells(pa.chunked_array([array]), array.type, "lists")
+        found = sketch_column(cells, array.type, 1 << 14)
+        assert isinstance(found, ListSketch)
+        return found
 
     known = sketch(pa.concat_arrays([train, possible]))
     # No list of the other splits is to be longer than all of training.
     whole = sketch(pa.concat_arrays([train, valid, test])).lengths
-    assert whole is not None and known.lengths is not None
-    known.lengths.low = min(known.lengths.low, whole.low)
-    known.lengths.high = max(known.lengths.high, whole.high)
-    column = profile.infer("x", train.type, known, data)
+    low, high = min(known.lengths.low, whole.low), max(known.lengths.high, whole.high)
+    known = replace(known, lengths=replace(known.lengths, low=low, high=high))
+    column = infer_column("x", train.type, known, data)
     assert isinstance(column, ListColumn)
     encoder = TableEncoder((column,), (), pa.schema([pa.field("x", train.type)]))
     encoded = [encoder.encode(pa.table({"x": a})) for a in (train, valid, test)]
-    assert not any(part.escapes.any() for part in encoded)
+    assert not any(part.out_of_support.any() for part in encoded)
     return Data(encoder.variables, *(part.x for part in encoded))
 
 
@@ -402,25 +408,24 @@ def trained(
 
     Found in `work` if it was trained before.
     """
-    arguments = config.model.model_dump(mode="json")
-    family = MODELS[arguments.pop("family")]
-    arguments.pop("ensemble")  # whose networks are trained one by one
-    if family is PixelCNN:
+    family, settings = config.model.family, config.model.settings()
+    if family == "pixelcnn":
         (image,) = config.data.images.values()
-        arguments |= image.model_dump(include={"height", "width", "channels"})
-    if arguments.get("ordering") == "dependence":
-        arguments["ordering"] = dependence_orderings(
-            data.variables, data.train, arguments["orderings"]
+        settings |= image.model_dump(include={"height", "width", "channels"})
+    if settings.get("ordering") == "dependence":
+        settings["ordering"] = dependence_orderings(
+            data.variables, data.train, settings["orderings"]
         )
     torch.manual_seed(config.train.seed)
-    model = family(data.variables, **arguments)
+    # The networks of an ensemble are trained one by one.
+    model = build(family, data.variables, **settings)
     path = work / f"{data_set(config)}-{key(config, data)}.safetensors"
     about = path.with_suffix(".json")
     if not about.exists():
         work.mkdir(parents=True, exist_ok=True)
         fitted = fit(model, config, data, device)
         save_file(fitted.best, path)
-        history, seconds = fitted.position.history, fitted.position.seconds
+        history, seconds = fitted.state.history, fitted.state.seconds
         about.write_text(json.dumps({"seconds": seconds, "history": history}))
     model.load_state_dict(load_file(path))
     return model.to(device).eval(), json.loads(about.read_text())["seconds"]
@@ -438,7 +443,7 @@ def key(config: Config, data: Data) -> str:
 
 def fit(
     model: AutoregressiveModel, config: Config, data: Data, device: torch.device
-) -> learner.Learner:
+) -> trainer.Trainer:
     """Trains as `chainrule train` does, here and without checkpoints."""
     training = config.train
     with tempfile.TemporaryDirectory() as folder:
@@ -446,17 +451,17 @@ def fit(
         valid = as_rows(Path(folder) / "valid", data.valid)
         order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
         steps = training.epochs * order.batches
-        student = learner.Learner(model, training, steps=steps, device=device)
+        student = trainer.Trainer(model, training, steps=steps, device=device)
         sequences = any(v.at_least for v in data.variables)
         feed = Batches(rows, order, device=device, by_length=sequences)
-        position = student.position
+        position = student.state
 
         def out_of_time() -> bool:
             budget = training.max_seconds or math.inf
             return position.seconds + position.epoch_seconds > budget
 
         while position.stopped is None:
-            learner.train_epoch(student, feed.epoch(position.epoch), out_of_time)
+            trainer.train_epoch(student, feed.epoch(position.epoch), out_of_time)
             start = time.perf_counter()
             nll = student.nll(
                 batches.in_sequence(valid, training.batch_size, device=device)
@@ -529,7 +534,7 @@ def row(
     family = config.model.family
     paper = figures.families.get(family)
     nll = float(outcome.test.mean())
-    low, high = interval(outcome.test, 0.95)
+    low, high = bootstrap_interval(outcome.test, 0.95)
     digits = ".2f" if figures.per == "row" else ".3f"
     cells = [
         f"`{name}`",

@@ -24,10 +24,10 @@ from collections.abc import Callable
 import torch
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 
-from ar_models import masked_linear
-from ar_models.autoregressive import AutoregressiveModel
-from ar_models.families import MODELS
-from ar_models.variables import binary
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.registry import MODELS, build
+from ar_models.layers import masked_linear
+from ar_models.variables import binary_variables
 
 PLAIN_STEPS = 8
 """So many passes of the samplers that take one per variable are timed."""
@@ -62,7 +62,7 @@ def measure(
         hidden: Widths of the peer's hidden layers.
     """
     noise = torch.rand(batch, model.dim, 2, device=device)
-    x = model.draw_free(noise)
+    x = model.draw_unconditional(noise)
 
     steps = min(PLAIN_STEPS, model.dim)
 
@@ -73,9 +73,9 @@ def measure(
     dense = copy.deepcopy(model)
 
     def dense_pass() -> None:
-        blocks, masked_linear.BLOCKS = masked_linear.BLOCKS, 1
+        blocks, masked_linear.OUTPUT_BLOCKS = masked_linear.OUTPUT_BLOCKS, 1
         dense.log_prob(x)
-        masked_linear.BLOCKS = blocks
+        masked_linear.OUTPUT_BLOCKS = blocks
 
     flow = MaskedAutoregressiveTransform(
         model.dim, passes=steps, hidden_features=hidden
@@ -83,7 +83,7 @@ def measure(
     values = torch.randn(batch, model.dim, device=device)
     works: dict[str, Callable[[], object]] = {
         "forward": dense_pass,
-        "draw": lambda: model.draw_free(noise),
+        "draw": lambda: model.draw_unconditional(noise),
         "plain": plain,
         "zuko": lambda: flow().inv(values),
     }
@@ -125,7 +125,7 @@ def main() -> None:
     for family, dim, batch in itertools.product(
         arguments.families, arguments.dims, arguments.batches
     ):
-        model = MODELS[family](binary(dim), **arguments.settings)
+        model = build(family, binary_variables(dim), **arguments.settings)
         model = model.to(arguments.device).eval()
         autocast = torch.autocast(
             arguments.device, torch.bfloat16, enabled=arguments.bf16

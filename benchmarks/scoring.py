@@ -33,15 +33,20 @@ import torch
 from numpy.typing import NDArray
 from ray import cloudpickle
 
-from ar_models import masked_linear
 from ar_models.density import BATCH, TableDensity
-from ar_models.judgement import DEFAULT
-from ar_models.made import MADE
-from tasks import cluster, environment
-from tasks.config import DataConfig, Resources, ScoreConfig
-from tasks.datasets import open_dataset, read
-from tasks.prepare import load_encoder, prepare
-from tasks.score import score
+from ar_models.families.made import MADE
+from ar_models.layers import masked_linear
+from ar_models.scoring.statistics import DEFAULT
+from tasks.config.data import DataConfig
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
+from tasks.data.datasets import open_dataset
+from tasks.data.fragments import read_fragment
+from tasks.data.prepare import prepare
+from tasks.data.prepared import read_encoder
+from tasks.inference.score import score
+from tasks.inference.source import Source
+from tasks.runtime import cluster, environment
 
 FRAGMENT = 100_000
 """The job's default."""
@@ -78,10 +83,10 @@ def make_model(folder: Path, settings: dict[str, Any], steps: int) -> Path:
     """A density of such tables, trained for so many steps; its folder."""
     pq.write_table(make_table(TRAIN_ROWS, seed=1), folder / "train.parquet")
     data = DataConfig(path=str(folder / "train.parquet"), id=("id",))
-    prepared = prepare(data, str(folder / "prepared"), Resources())["path"]
-    encoder = load_encoder(prepared)
+    prepared = prepare(data, str(folder / "prepared"), Resources()).path
+    encoder = read_encoder(prepared)
     torch.manual_seed(0)
-    model = MADE(encoder.variables, **settings)
+    model = MADE(encoder.variables, MADE.Settings(**settings))
     optimizer = torch.optim.AdamW(model.parameters(), 2e-3)
     x = torch.from_numpy(encoder.encode(pq.read_table(f"{prepared}/train")).x)
     for step in range(steps):
@@ -99,7 +104,7 @@ class Floor:
     """Copies a fragment and passes its encoded rows through the dense network."""
 
     def __init__(self, model: str, encoded: str, output: str, precision: str) -> None:
-        masked_linear.BLOCKS = 1
+        masked_linear.OUTPUT_BLOCKS = 1
         self.rough = precision == "bf16"
         self.model = TableDensity.load(Path(model)).model
         self.encoded = encoded
@@ -107,7 +112,7 @@ class Floor:
 
     @torch.inference_mode()
     def __call__(self, fragment: Any) -> int:  # a Fragment
-        table = read(fragment)
+        table = read_fragment(fragment)
         pq.write_table(table, f"{self.output}/{fragment.index}.parquet")
         x = torch.from_numpy(np.load(f"{self.encoded}/{fragment.index}.npy"))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.rough):
@@ -170,7 +175,7 @@ class Peer:
         self.output = output
 
     def __call__(self, fragment: Any) -> int:  # a Fragment
-        table = read(fragment)
+        table = read_fragment(fragment)
         scores = self.detector.decision_function(self.numbers(table))
         scored = pa.table({"id": table["id"], "anomaly_score": scores})
         pq.write_table(
@@ -220,9 +225,9 @@ def run_job(
             }
         )
         done = score(
-            str(model), str(source), output, config, Resources(), id_columns=("id",)
+            str(model), Source(str(source), ("id",)), output, config, Resources()
         )
-        assert done["rows_out"] == pq.read_metadata(source).num_rows
+        assert done.rows_out == pq.read_metadata(source).num_rows
 
 
 def encode(model: Path, source: Path, folder: Path) -> None:
@@ -230,7 +235,8 @@ def encode(model: Path, source: Path, folder: Path) -> None:
     encoder = TableDensity.load(model).encoder
     folder.mkdir()
     for fragment in open_dataset(str(source), rows_per_fragment=FRAGMENT).fragments:
-        np.save(folder / f"{fragment.index}.npy", encoder.encode(read(fragment)).x)
+        encoded = encoder.encode(read_fragment(fragment))
+        np.save(folder / f"{fragment.index}.npy", encoded.x)
 
 
 def seconds(function: Callable[[], None]) -> float:
@@ -257,7 +263,7 @@ def memory(peaks: list[float]) -> Iterator[None]:
                     command = (status.parent / "cmdline").read_bytes()
                 except (FileNotFoundError, ProcessLookupError):
                     continue  # it has just ended
-                if command.startswith(b"ray::_Holder") and "VmHWM" in lines:
+                if command.startswith(b"ray::Worker") and "VmHWM" in lines:
                     most = max(most, int(lines["VmHWM"].split()[0]))
 
     thread = threading.Thread(target=look)
@@ -311,7 +317,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         print(f"| {name} | {median:.1f} | {rate:,.0f} | {ratio:.2f} | {most:,.0f} |")
     print(
         f"\n{args.rows:,} rows of 20 mixed columns, MADE {args.settings}, "
-        f"{cluster.processors()} processors ({platform.machine()}), "
+        f"{cluster.cpu_count()} processors ({platform.machine()}), "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 

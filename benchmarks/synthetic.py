@@ -30,6 +30,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.data.prepared import read_encoder
+
 PEER = Path(__file__).with_name("synthetic_peer.py")
 PEER_PACKAGE = "mostlyai-engine"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -143,8 +145,9 @@ def learn(arguments: argparse.Namespace) -> None:
     """Learns from the train rows, draws, completes, fills and scores."""
     import torch
 
-    from tasks import cluster
-    from tasks.config import Resources, load
+    from tasks.config.load import load
+    from tasks.config.resources import Resources
+    from tasks.runtime import cluster
 
     torch.set_num_threads(1)
     work, name = arguments.work, arguments.worker
@@ -206,11 +209,13 @@ def fit(
     """
     import torch
 
-    from ar_models import families
     from ar_models.density import TableDensity
-    from tasks import batches, learner, manifest, prepare, storage
-    from tasks.batches import Batches, Order, Rows
-    from tasks.config import Resources
+    from ar_models.families import registry
+    from tasks.config.resources import Resources
+    from tasks.data import batches, prepare
+    from tasks.data.batches import Batches, Order, Rows
+    from tasks.runtime import manifest, storage
+    from tasks.training import trainer
 
     share = {"valid": 0.08, "calibration": 0.01, "test": 0.01}
     split = config.data.split.model_copy(update=share)
@@ -224,28 +229,28 @@ def fit(
     rows = Rows(folder / "prepared" / "encoded" / "train")
     valid = Rows(folder / "prepared" / "encoded" / "valid")
     training = config.train
-    encoder = prepare.load_encoder(prepared)
+    encoder = read_encoder(prepared)
     settings = settings_of(config, family)
     if "ordering" in settings:
         names = encoder.names
         sequence = [*first, *(name for name in names if name not in first)]
         settings["ordering"] = [[names.index(name) for name in sequence]]
     torch.manual_seed(training.seed)
-    model = families.build(family, encoder.variables, settings)
+    model = registry.build(family, encoder.variables, **settings)
     order = Order.of(rows, batch_size=training.batch_size, seed=training.seed)
-    learned = learner.Learner(model, training, steps=training.epochs * order.batches)
-    position = learned.position
+    learned = trainer.Trainer(model, training, steps=training.epochs * order.batches)
+    position = learned.state
     source = Batches(rows, order)
-    volume = storage.read_json(f"{prepared}/{manifest.MANIFEST}")["log_volume"]
+    volume = storage.read_json(f"{prepared}/{manifest.MANIFEST}")["log_abs_det"]
     while position.stopped is None and clock() < deadline:
-        learner.train_epoch(
+        trainer.train_epoch(
             learned,
             source.epoch(position.epoch),
             lambda: clock() > deadline,
         )
         held_back = batches.in_sequence(valid, training.batch_size)
         nll = learned.nll(held_back) - volume["valid"]
-        learned.end_epoch(nll, log_volume=volume["train"])
+        learned.end_epoch(nll, log_abs_det=volume["train"])
     model.load_state_dict(learned.best)
     history = {
         "fit_s": preparing + clock() - began,
@@ -268,7 +273,8 @@ def settings_of(config: Any, family: str) -> Json:
 
 def judge(name: str, tables: dict[str, pa.Table], target: str, work: Path) -> Json:
     """The measures of what a model drew and filled."""
-    from tasks.fidelity import Tables, compare
+    from tasks.evaluation.fidelity.fidelity import compare
+    from tasks.evaluation.fidelity.tables import Tables
 
     train, test = tables["train"], tables["test"]
     synthetic = as_trained(pq.read_table(work / name / "sample.parquet"), train.schema)
@@ -283,7 +289,9 @@ def judge(name: str, tables: dict[str, pa.Table], target: str, work: Path) -> Js
 
 def judge_real(tables: dict[str, pa.Table], target: str) -> Json:
     """The same measures of the train rows themselves."""
-    from tasks.fidelity import Tables, compare, two_sample_auc
+    from tasks.evaluation.fidelity.classifiers import two_sample_auc
+    from tasks.evaluation.fidelity.fidelity import compare
+    from tasks.evaluation.fidelity.tables import Tables
 
     train, test = tables["train"], tables["test"]
     found = flat(compare(Tables(train, test, train), target))
@@ -315,7 +323,7 @@ def flat(found: Json) -> Json:
 
 def filled(table: pa.Table, tables: dict[str, pa.Table]) -> Json:
     """How near filled cells are to the truth: categories right, numbers by rank."""
-    from tasks.fidelity import numbers, text
+    from tasks.reports.column_values import to_numbers, to_strings
 
     test, holes, train = tables["test"], tables["holes"], tables["train"]
     table = as_trained(table, test.schema)
@@ -323,10 +331,10 @@ def filled(table: pa.Table, tables: dict[str, pa.Table]) -> Json:
     for name in test.column_names:
         empty = pc.and_(holes[name].is_null(), test[name].is_valid())
         truth, guess = (t[name].filter(empty) for t in (test, table))
-        known = numbers(train[name])
-        one, two = numbers(truth), numbers(guess)
+        known = to_numbers(train[name])
+        one, two = to_numbers(truth), to_numbers(guess)
         if known is None or one is None or two is None:
-            equal = pc.equal(text(truth), text(guess))
+            equal = pc.equal(to_strings(truth), to_strings(guess))
             right.append(float(pc.mean(pc.fill_null(equal, False)).as_py()))
             continue
         ranked = np.sort(known)

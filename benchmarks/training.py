@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from ar_models.families import MODELS
-from ar_models.variables import binary
+from ar_models.families.registry import build
+from ar_models.variables import binary_variables
 
 DIM = 784
 SIDE = 28
@@ -76,7 +76,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|", flush=True)
     for name in given.cases:
         case = CASES[name]
-        model = MODELS[case.family](binary(DIM), **case.settings)
+        model = build(case.family, binary_variables(DIM), **case.settings)
         report(name, model, lambda x, of=model: -of(x).mean(), case.batch, given)
     if importlib.util.find_spec("zuko"):
         network, loss = peer(CASES["made-plain"])

@@ -1,200 +1,253 @@
-"""From raw data to a registered model, and the parts of that way."""
+"""Flows from raw data to a registered model, whole or up to a step."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from prefect import flow
 
-from ar_models.encoder import TableEncoder
-from flows import score, steps
-from flows.steps import place
-from tasks import group, storage, tracking
-from tasks.config import Config, DataConfig
-from tasks.contract import log_facts, reference_of
-from tasks.start import encoder_of
-
-Results = dict[str, Any]
-"""What each step returned, by its name; JSON-able."""
-
-
-@flow(flow_run_name="{config.name}")
-def prepare(config: Config) -> Results:
-    """Reads, checks, splits and encodes the dataset."""
-    return {"prepare": prepared_data(config)}
-
-
-@flow(flow_run_name="{config.name}")
-def train(config: Config) -> Results:
-    """Prepares the dataset and trains a model on it."""
-    data = prepared_data(config)
-    return {"prepare": data, "train": trained_model(config, data)}
+from flows import batch, steps
+from flows.outcomes import (
+    EvaluateOutcome,
+    Json,
+    PrepareOutcome,
+    RetrainOutcome,
+    TrainOutcome,
+)
+from flows.steps import output_path
+from tasks.config.root import Config
+from tasks.data.prepare import PrepareResult
+from tasks.evaluation.evaluate import EvaluationResult
+from tasks.evaluation.fidelity.fidelity import FidelityResult
+from tasks.registry import tracking
+from tasks.registry.data_validation import champion_dataset, log_description
+from tasks.registry.gate.gate import GateResult
+from tasks.registry.registration import Registration
+from tasks.runtime import storage
+from tasks.training.warm_start import encoder_of
 
 
 @flow(flow_run_name="{config.name}")
-def evaluate(config: Config) -> Results:
-    """Prepares, trains, and judges the model on held-out rows."""
-    data = prepared_data(config)
-    model = trained_model(config, data)
-    judged = evaluated_model(config, data, model)
-    page = written_report(config, data, model, judged)
-    results = {"prepare": data, "train": model, "evaluate": judged, "report": page}
+def prepare(config: Config) -> PrepareOutcome:
+    """Read, check, split and encode the dataset."""
+    return PrepareOutcome(prepare=steps.prepared_data(config))
+
+
+@flow(flow_run_name="{config.name}")
+def train(config: Config) -> TrainOutcome:
+    """Prepare the dataset and train a model on it."""
+    prepared = steps.prepared_data(config)
+    return TrainOutcome(prepare=prepared, train=trained_model(config, prepared))
+
+
+@flow(flow_run_name="{config.name}")
+def evaluate(config: Config) -> EvaluateOutcome:
+    """Prepare the dataset, train a model and evaluate it on held-out rows.
+
+    Where the section fidelity asks for it, synthetic rows are compared with real ones.
+    """
+    prepared = steps.prepared_data(config)
+    trained = trained_model(config, prepared)
+    evaluated = evaluated_model(config, prepared, trained)
+    page = written_report(config, prepared, trained, evaluated)
+    fidelity = None
     if config.fidelity.samples is not None:
-        start = steps.choose_start(config, grouped_data(config))
-        with steps.mlflow_run(config, data, start) as run_id:
-            results |= compared_samples(config, data, model, run_id)
-    return results
+        start = steps.choose_start(config, steps.training_data(config))
+        with steps.mlflow_run(config, prepared, start) as run_id:
+            fidelity = compared_samples(config, prepared, trained, run_id)
+    return EvaluateOutcome(
+        prepare=prepared,
+        train=trained,
+        evaluate=evaluated,
+        report=page,
+        fidelity=fidelity,
+    )
 
 
 @flow(flow_run_name="{config.name}")
-def retrain(config: Config) -> Results:
-    """Prepares, trains, judges and registers; the better model becomes champion."""
-    start = steps.choose_start(config, grouped_data(config))
-    data = prepared_data(config, encoder_of(start))
-    fit = steps.check_contract(data["path"], reference_of(config.name), config.contract)
-    steps.show_checks(config.name, "contract", fit)
-    if not fit["passed"]:
-        return {"start": start, "prepare": data, "contract": fit}
-    with steps.mlflow_run(config, data, start) as run_id:
-        log_facts(run_id, data["path"])
-        model = trained_model(
-            config, data, tracking.metrics_logger(run_id), start["folder"]
+def retrain(config: Config) -> RetrainOutcome:
+    """Prepare, train, evaluate and register a model; the better one becomes champion.
+
+    Nothing is trained where data validation fails.
+    """
+    start = steps.choose_start(config, steps.training_data(config))
+    prepared = steps.prepared_data(config, encoder_of(start))
+    reference = champion_dataset(config.name)
+    validation = steps.validate_data(prepared.path, reference, config.data_validation)
+    steps.publish_checks(config.name, "data_validation", validation)
+    if not validation.passed:
+        return RetrainOutcome(
+            status="refused",
+            start=start,
+            prepare=prepared,
+            data_validation=validation,
         )
-        judged = evaluated_model(config, data, model)
-        tracking.log_metrics(run_id, judged["metrics"])
-        compared = compared_samples(config, data, model, run_id)
-        registered = steps.register_model(
-            config.name,
-            model["path"],
-            judged["path"],
-            data["path"],
-            run_id,
-            tags=steps.version_tags(),
-            source=config.data.path,
-            about=config.card,
+    with steps.mlflow_run(config, prepared, start) as run_id:
+        log_description(run_id, prepared.path)
+        trained = trained_model(
+            config, prepared, tracking.metrics_logger(run_id), start["folder"]
         )
-        verdict = gated_model(config, data, model, registered)
-        page = written_report(config, data, model, judged, verdict["path"])
-        figures = storage.join(judged["path"], "figures")
+        evaluated = evaluated_model(config, prepared, trained)
+        tracking.log_metrics(run_id, evaluated.metrics)
+        fidelity = compared_samples(config, prepared, trained, run_id)
+        registered = registered_model(config, prepared, trained, evaluated, run_id)
+        verdict = judged_challenger(config, prepared, trained, registered)
+        page = written_report(config, prepared, trained, evaluated, verdict.path)
+        figures = storage.join(evaluated.path, "figures")
         tracking.log_results(run_id, {}, artifacts=[page, figures])
-        decided = steps.decide_champion(
-            config.name, registered["version"], verdict, run_id
+        decision = steps.decide_champion(
+            config.name, registered.version, verdict, run_id
         )
-    return {
-        "start": start,
-        "prepare": data,
-        "contract": fit,
-        "train": model,
-        "evaluate": judged,
-        **compared,
-        "gate": verdict,
-        "report": page,
-        "register": decided,
-        **(score_new(config) if config.score.after_retrain else {}),
-        "run_id": run_id,
-        "unchanged": all(step["done"] for step in (data, model, judged, verdict)),
-    }
-
-
-def score_new(config: Config) -> Results:
-    """Scores what the champion has not scored; `backfill`, by its name."""
-    scored: Results = score.backfill(config)
-    return {"backfill": scored["backfill"]}
-
-
-def grouped_data(config: Config) -> DataConfig:
-    """The dataset to learn from, its rows gathered into sequences if that is asked."""
-    return group.of_groups(config.learned, steps.events_of(config))
-
-
-def prepared_data(config: Config, encoder: TableEncoder | None = None) -> Results:
-    """The prepared dataset of a configuration, with a given encoder or its own."""
-    data: Results = steps.prepare_data(
-        grouped_data(config),
-        place(config, "prepared"),
-        config.resources,
-        encoder=encoder,
+    scored = batch.backfill(config) if config.score.after_retrain else None
+    return RetrainOutcome(
+        status="done" if decision.promoted else "refused",
+        start=start,
+        prepare=prepared,
+        data_validation=validation,
+        train=trained,
+        evaluate=evaluated,
+        fidelity=fidelity,
+        gate=verdict,
+        report=page,
+        register=decision,
+        backfill=scored.backfill if scored else None,
+        run_id=run_id,
+        unchanged=verdict.done
+        and all((prepared.done, trained["done"], evaluated.done)),
     )
-    return data
 
 
 def trained_model(
     config: Config,
-    data: Results,
+    prepared: PrepareResult,
     on_metrics: Callable[[Mapping[str, float]], None] | None = None,
     start: str | None = None,
-) -> Results:
-    """The model trained on a prepared dataset, from scratch or from where it starts."""
-    model: Results = steps.train_model(
-        data["path"],
+) -> Json:
+    """Train a model on a prepared dataset.
+
+    Args:
+        config: Configuration of the model and its training.
+        prepared: Result of preparing the dataset.
+        on_metrics: Called with the metrics of every epoch.
+        start: Folder of the model to start from; by default, weights are drawn anew.
+
+    Returns:
+        The result of `tasks.training.train.train`.
+    """
+    trained: Json = steps.train_model(
+        prepared.path,
         config.model,
         config.train,
-        place(config, "models"),
+        output_path(config, "models"),
         config.resources,
         start=start,
         checkpoints=storage.join(config.resources.storage, config.name, "training"),
         on_metrics=on_metrics,
     )
-    return model
+    return trained
 
 
-def evaluated_model(config: Config, data: Results, model: Results) -> Results:
-    """What the held-out rows say of a trained model."""
-    judged: Results = steps.evaluate_model(
-        model["path"],
-        data["path"],
-        place(config, "evaluations"),
+def evaluated_model(
+    config: Config, prepared: PrepareResult, trained: Json
+) -> EvaluationResult:
+    """Evaluate a trained model on the held-out rows of a prepared dataset."""
+    evaluated: EvaluationResult = steps.evaluate_model(
+        trained["path"],
+        prepared.path,
+        output_path(config, "evaluations"),
         config.evaluate,
         config.resources,
     )
-    return judged
+    return evaluated
 
 
 def compared_samples(
-    config: Config, data: Results, model: Results, run_id: str
-) -> Results:
-    """What synthetic rows are like, `fidelity` by its name, if that is asked."""
+    config: Config, prepared: PrepareResult, trained: Json, run_id: str
+) -> FidelityResult | None:
+    """Compare synthetic rows with real ones and log the metrics.
+
+    Returns:
+        The result of `measure_fidelity`, or None if the configuration names no samples.
+    """
     if config.fidelity.samples is None:
-        return {}
-    found = steps.compare_samples(
-        model["path"],
-        data["path"],
-        place(config, "fidelity"),
+        return None
+    compared: FidelityResult = steps.compare_samples(
+        trained["path"],
+        prepared.path,
+        output_path(config, "fidelity"),
         config.fidelity,
         name=config.name,
     )
-    tracking.log_results(run_id, found["metrics"], artifacts=[found["page"]])
-    return {"fidelity": found}
+    tracking.log_results(run_id, compared.metrics, artifacts=[compared.page])
+    return compared
 
 
-def gated_model(
-    config: Config, data: Results, model: Results, registered: Results
-) -> Results:
-    """The gate's verdict on a registered model, also as a table in Prefect."""
-    verdict: Results = steps.judge_challenger(
-        model["path"],
-        steps.rival_folder(registered, config.resources.storage),
-        data["path"],
-        place(config, "gates"),
-        config.gate,
-        logged=registered["uri"],
+def registered_model(
+    config: Config,
+    prepared: PrepareResult,
+    trained: Json,
+    evaluated: EvaluationResult,
+    run_id: str,
+) -> Registration:
+    """Register a trained model as a new version in MLflow."""
+    registered: Registration = steps.register_model(
+        config.name,
+        trained["path"],
+        evaluated.path,
+        prepared.path,
+        run_id,
+        tags=steps.provenance_tags(),
+        source=config.data.path,
+        card=config.model_card,
     )
-    steps.show_checks(config.name, "gate", verdict)
+    return registered
+
+
+def judged_challenger(
+    config: Config, prepared: PrepareResult, trained: Json, registered: Registration
+) -> GateResult:
+    """Run the gate on a registered model, against the incumbent if there is one.
+
+    The checks are published as a table artifact of the flow run.
+    """
+    incumbent = registered.incumbent_uri
+    folder = None
+    if incumbent is not None:
+        folder, _ = steps.download_model(incumbent, config.resources.storage)
+    verdict: GateResult = steps.judge_challenger(
+        trained["path"],
+        folder,
+        prepared.path,
+        output_path(config, "gates"),
+        config.gate,
+        logged=registered.uri,
+    )
+    steps.publish_checks(config.name, "gate", verdict)
     return verdict
 
 
 def written_report(
     config: Config,
-    data: Results,
-    model: Results,
-    judged: Results,
+    prepared: PrepareResult,
+    trained: Json,
+    evaluated: EvaluationResult,
     verdict: str | None = None,
 ) -> str:
-    """The page about a model, beside its evaluation."""
+    """Write the HTML report of a model beside its evaluation.
+
+    Args:
+        config: Configuration with the model's name and the rule for anomalies.
+        prepared: Result of preparing the dataset.
+        trained: Result of training the model.
+        evaluated: Result of evaluating the model.
+        verdict: Folder of the gate's verdict, if the gate has run.
+
+    Returns:
+        The path of the report.
+    """
     page: str = steps.write_report(
-        model["path"],
-        data["path"],
-        judged["path"],
-        judged["path"],
+        trained["path"],
+        prepared.path,
+        evaluated.path,
+        evaluated.path,
         name=config.name,
         gate=verdict,
         config=config.score,

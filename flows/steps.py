@@ -1,6 +1,7 @@
-"""The functions of `tasks` as Prefect runs them: names, retries, MLflow runs.
+"""Prefect tasks made of the functions of `tasks`, and what all flows share.
 
-Every step finds by itself what is done already, so Prefect caches nothing.
+Each function of `tasks` finds out by itself what is already done, so Prefect caches
+nothing.
 """
 
 import re
@@ -16,150 +17,203 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import Task
 
-from tasks import (
-    backfill,
-    compare,
-    contract,
-    embed,
-    evaluate,
-    fidelity,
-    gate,
-    group,
-    impute,
-    manifest,
-    monitor,
-    prepare,
-    register,
-    report,
-    sample,
-    score,
-    start,
-    storage,
+from ar_models.tables.encoder import TableEncoder
+from tasks.config.data import DataConfig
+from tasks.config.root import Config
+from tasks.data import group, prepare
+from tasks.data.prepare import PrepareResult
+from tasks.evaluation import checks, compare, evaluate
+from tasks.evaluation.fidelity import fidelity
+from tasks.evaluation.report import model_report
+from tasks.inference import backfill, embed, impute, sample, score
+from tasks.monitoring import monitor
+from tasks.registry import (
+    data_validation,
+    downloads,
+    promotion,
+    registration,
     tracking,
-    train,
 )
-from tasks.config import Config
+from tasks.registry.gate import gate
+from tasks.runtime import manifest, storage
+from tasks.training import train, warm_start
 
-PASSING = re.compile(
+TRANSIENT_S3_ERROR = re.compile(
     r"AWS Error (NETWORK_CONNECTION|REQUEST_TIMEOUT|SLOW_DOWN|SERVICE_UNAVAILABLE"
     r"|INTERNAL_FAILURE|THROTTLING)"
 )
-"""What pyarrow says of S3 when another attempt may succeed."""
+"""Messages of pyarrow's S3 file system after which another attempt may succeed."""
+
+Json = dict[str, Any]
+"""A JSON object."""
 
 
-def may_pass(step: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failure came from the outside world and may be gone next time."""
+def is_transient(step: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Return whether a task run failed for a reason that a retry may cure."""
     error = state.data
-    broken = isinstance(error, ConnectionError | TimeoutError)
-    return broken or (isinstance(error, OSError) and bool(PASSING.search(str(error))))
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True
+    return isinstance(error, OSError) and bool(TRANSIENT_S3_ERROR.search(str(error)))
 
 
-once: Callable[..., Any] = partial(task, cache_policy=NO_CACHE, persist_result=False)
-outside: Callable[..., Any] = partial(
-    once, retries=3, retry_delay_seconds=[5, 30, 120], retry_condition_fn=may_pass
+local_step: Callable[..., Any] = partial(
+    task, cache_policy=NO_CACHE, persist_result=False
 )
-"""For steps that read or write what may be far away."""
+"""Make a Prefect task of a function that is not retried."""
 
-group_rows = outside(group.group, name="group")
-choose_start = once(start.choose, name="start")
-prepare_data = outside(prepare.prepare, name="prepare")
-check_contract = once(contract.check, name="contract")
-train_model = once(train.train, name="train")
-evaluate_model = outside(evaluate.evaluate, name="evaluate")
-compare_samples = outside(fidelity.fidelity, name="compare samples")
-write_report = outside(report.report, name="report")
-register_model = once(register.register, name="register")
-judge_challenger = outside(gate.gate, name="gate")
-decide_champion = once(register.decide, name="decide")
-download_model = outside(register.download, name="download")
-score_rows = outside(score.score, name="score")
-score_partitions = outside(backfill.backfill, name="backfill")
-compare_models = outside(compare.compare, name="compare")
-monitor_rows = outside(monitor.monitor, name="monitor")
-log_job = outside(tracking.log_job, name="log")
-sample_rows = outside(sample.sample, name="sample")
-embed_rows = outside(embed.embed, name="embed")
-impute_rows = outside(impute.impute, name="impute")
+remote_step: Callable[..., Any] = partial(
+    local_step,
+    retries=3,
+    retry_delay_seconds=[5, 30, 120],
+    retry_condition_fn=is_transient,
+)
+"""Make a Prefect task of a function that reads or writes remote storage or servers."""
 
-
-CHAMPION = "champion"
-"""The alias of the version that works if no other is asked for."""
-
-
-def model_uri(config: Config, version: str = CHAMPION) -> str:
-    """The URI of a registered version, by its number or by an alias."""
-    if version.isdecimal():
-        return f"models:/{config.name}/{version}"
-    return f"models:/{config.name}@{version}"
+group_rows = remote_step(group.group, name="group")
+choose_start = local_step(warm_start.choose, name="start")
+prepare_data = remote_step(prepare.prepare, name="prepare")
+validate_data = local_step(data_validation.validate, name="data_validation")
+train_model = local_step(train.train, name="train")
+evaluate_model = remote_step(evaluate.evaluate, name="evaluate")
+compare_samples = remote_step(fidelity.measure_fidelity, name="compare samples")
+write_report = remote_step(model_report.write_report, name="report")
+register_model = local_step(registration.register, name="register")
+judge_challenger = remote_step(gate.gate, name="gate")
+decide_champion = local_step(promotion.promote_if_passed, name="decide")
+download_model = remote_step(downloads.download, name="download")
+score_rows = remote_step(score.score, name="score")
+score_partitions = remote_step(backfill.backfill, name="backfill")
+compare_models = remote_step(compare.compare, name="compare")
+monitor_rows = remote_step(monitor.monitor, name="monitor")
+log_job = remote_step(tracking.log_job, name="log")
+sample_rows = remote_step(sample.sample, name="sample")
+embed_rows = remote_step(embed.embed, name="embed")
+impute_rows = remote_step(impute.impute, name="impute")
 
 
-def version_of(
-    config: Config, version: str = CHAMPION
-) -> tuple[str, dict[str, Any]]:  # JSON-able
-    """The local folder of a registered version, by number or alias, and about it."""
-    found: tuple[str, dict[str, Any]] = download_model(
+def model_uri(config: Config, version: str) -> str:
+    """Return the MLflow URI of a registered version, given by its number or alias."""
+    separator = "/" if version.isdecimal() else "@"
+    return f"models:/{config.name}{separator}{version}"
+
+
+def fetch_model(config: Config, version: str) -> tuple[str, Json]:
+    """Download a registered version.
+
+    Args:
+        config: Configuration with the model's name and the storage.
+        version: Number or alias of the version.
+
+    Returns:
+        The local folder of the model, and its name, version, run and fingerprint.
+    """
+    fetched: tuple[str, Json] = download_model(
         model_uri(config, version), config.resources.storage
     )
-    return found
+    return fetched
 
 
-def events_of(config: Config, path: str | None = None) -> str:
-    """The rows of `path`, or of the data; grouped first where they are of sequences."""
-    source = group_rows(config.data, path or config.data.path, place(config, "grouped"))
-    return str(source["path"])
+def output_path(config: Config, kind: str) -> str:
+    """Return the folder of one kind of results below the storage.
+
+    It ends with `{key}`, which the task replaces by the key of the job.
+    """
+    return storage.join(config.resources.storage, config.name, kind, "{key}")
 
 
-def rival_folder(registered: Mapping[str, Any], root: str) -> str | None:
-    """The folder of the version that a registered one has to beat, if there is one."""
-    if registered["rival"] is None:
-        return None
-    folder: str = download_model(registered["rival"], root)[0]
-    return folder
+def input_path(config: Config, path: str | None = None) -> str:
+    """Return the dataset to read, with its rows grouped into sequences if configured.
+
+    Args:
+        config: Configuration of the dataset.
+        path: Dataset in place of `data.path`.
+    """
+    source = config.data.path if path is None else path
+    if config.data.sequence is None:
+        return source
+    grouped = group_rows(config.data, source, output_path(config, "grouped"))
+    return str(grouped.path)
 
 
-def version_tags() -> dict[str, str]:
-    """What a version says about the run and the commit that made it."""
-    found = {"flow_run_id": flow_run.id, "git_sha": tracking.git_sha()}
-    return {name: value for name, value in found.items() if value}
+def training_data(config: Config) -> DataConfig:
+    """Return the configuration of the dataset to learn from, grouped if configured."""
+    return group.grouped_data(config.prepared_data, input_path(config))
 
 
-def show_checks(name: str, what: str, verdict: Mapping[str, Any]) -> None:
-    """Puts what was checked on the page of the flow run, as a table."""
+def prepared_data(config: Config, encoder: TableEncoder | None = None) -> PrepareResult:
+    """Prepare the dataset of a configuration.
+
+    Args:
+        config: Configuration of the dataset.
+        encoder: Encoder of an earlier model to encode with; by default, a new one is
+            fitted.
+
+    Returns:
+        The result of `tasks.data.prepare.prepare`.
+    """
+    prepared: PrepareResult = prepare_data(
+        training_data(config),
+        output_path(config, "prepared"),
+        config.resources,
+        encoder=encoder,
+    )
+    return prepared
+
+
+def provenance_tags() -> dict[str, str]:
+    """Return the tags of a model version that name its flow run and git commit."""
+    tags = {"flow_run_id": flow_run.id, "git_sha": tracking.git_sha()}
+    return {name: value for name, value in tags.items() if value}
+
+
+def publish_checks(name: str, kind: str, verdict: checks.Verdict) -> None:
+    """Publish the checks of a verdict as a table artifact of the Prefect flow run.
+
+    Args:
+        name: Name of the model.
+        kind: Kind of verdict, `gate` or `data_validation`.
+        verdict: Result of the gate or of data validation.
+    """
+    outcome = "passed" if verdict.passed else "refused"
     create_table_artifact(
-        gate.as_table(verdict["checks"]),
-        key=artifact_key(name, what),
-        description=f"{'passed' if verdict['passed'] else 'refused'}: "
-        f"{verdict['reason']}",
+        checks.to_table(verdict.checks),
+        key=artifact_key(name, kind),
+        description=f"{outcome}: {verdict.reason}",
     )
 
 
 def artifact_key(*parts: str) -> str:
-    """A name as Prefect wants it for artifacts: lower case, digits and dashes."""
+    """Return a valid key of a Prefect artifact: lower case, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
-
-
-def place(config: Config, kind: str) -> str:
-    """A folder of results below the storage; `{key}` becomes the key of the job."""
-    return storage.join(config.resources.storage, config.name, kind, "{key}")
 
 
 @contextmanager
 def mlflow_run(
-    config: Config, prepared: Mapping[str, Any], start: Mapping[str, Any]
+    config: Config, prepared: PrepareResult, start: Mapping[str, Any]
 ) -> Iterator[str]:
-    """The id of the MLflow run of a retraining, ended as the block ends.
+    """Open the MLflow run of a retraining and end it with the block.
 
-    A repeated retraining on the same rows goes on with the run it had.
+    A repeated retraining on the same data resumes the run that it had.
+
+    Args:
+        config: Configuration that is logged as parameters.
+        prepared: Result of preparing the dataset.
+        start: Result of choosing the model to start from.
+
+    Yields:
+        The id of the run.
     """
     settings = config.model_dump(mode="json", include={"model", "train", "evaluate"})
     key = manifest.job_key(
         job="retrain",
-        prepared=prepared["key"],
+        prepared=prepared.key,
         start=start["version"],
         config=settings,
     )
-    names = ("fingerprint", "encoder")
-    fingerprints = {name: str(prepared[name]) for name in names}
+    fingerprints = {
+        "fingerprint": prepared.fingerprint,
+        "encoder": prepared.encoder,
+    }
     run_id = tracking.start(
         config.name, key, config.model_dump(mode="json"), fingerprints
     )

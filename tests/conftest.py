@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tasks import environment
+from tasks.runtime import environment
 
 
 def free_port() -> int:
@@ -72,8 +72,8 @@ def ray() -> Iterator[None]:
     """A local Ray with 2 processors, started once."""
     import ray
 
-    from tasks import cluster
-    from tasks.config import Resources
+    from tasks.config.resources import Resources
+    from tasks.runtime import cluster
 
     cluster.connect(Resources(), cpus=2)
     yield
@@ -85,7 +85,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Bulk jobs run here, one piece after the other, as in a single actor."""
     import torch
 
-    from tasks import cluster
+    from tasks.runtime import cluster
 
     def stream(
         make: Callable[[], Callable[[Any], Any]], items: list[Any], **_: object
@@ -120,15 +120,16 @@ def bucket() -> Iterator[str]:
 def prepared(tmp_path_factory: pytest.TempPathFactory, ray: None) -> str:
     """The folder of `tables.small_table`, prepared."""
     import pyarrow.parquet as pq
-    from tables import small_table
 
-    from tasks.config import DataConfig, Resources
-    from tasks.prepare import prepare
+    from tasks.config.data import DataConfig
+    from tasks.config.resources import Resources
+    from tasks.data.prepare import prepare
+    from tests.support.tables import small_table
 
     folder = tmp_path_factory.mktemp("prepared")
     pq.write_table(small_table(), folder / "small.parquet")
     data = DataConfig(path=str(folder / "small.parquet"), id=("id",))
-    return str(prepare(data, str(folder / "prepared"), Resources())["path"])
+    return prepare(data, str(folder / "prepared"), Resources()).path
 
 
 @pytest.fixture(scope="session")
@@ -138,13 +139,13 @@ def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     import torch
 
     from ar_models.density import TableDensity
-    from ar_models.made import MADE
-    from tasks.prepare import load_encoder
+    from ar_models.families.made import MADE
+    from tasks.data.prepared import read_encoder
 
-    encoder = load_encoder(prepared)
+    encoder = read_encoder(prepared)
     train = pq.read_table(f"{prepared}/train")
     torch.manual_seed(0)
-    model = MADE(encoder.variables, hidden=16, layers=1, components=2)
+    model = MADE(encoder.variables, MADE.Settings(hidden=16, layers=1, components=2))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     x = torch.from_numpy(encoder.encode(train).x)
     for batch in x.split(128) * 3:
@@ -159,8 +160,8 @@ def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def judged(ray: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A `judging.Judged`: a prepared dataset and two models of it, evaluated."""
-    from judging import judge_both
+def pair(ray: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A `ModelPair`: a prepared dataset and two models of it, evaluated."""
+    from tests.support.model_pair import build_model_pair
 
-    return judge_both(tmp_path_factory.mktemp("judged"))
+    return build_model_pair(tmp_path_factory.mktemp("pair"))

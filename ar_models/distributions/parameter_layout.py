@@ -1,0 +1,89 @@
+"""Which kind of distribution each variable has, and where its parameters stand."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ar_models.distributions.base import GroupDistribution
+from ar_models.distributions.discrete import Bernoulli, Categorical, LargeCategorical
+from ar_models.distributions.gaussian_mixture import GaussianMixture
+from ar_models.distributions.logistic_mixture import LogisticMixture
+from ar_models.distributions.variable_groups import VariableGroups
+from ar_models.variables import MAX_ONE_HOT, Variable
+
+
+class ParameterLayout(VariableGroups):
+    """The distributions of all variables and the positions of their parameters.
+
+    `size` is the length of the parameter vector, `variable_index` (size,) the variable
+    of each parameter. Variables with more than `MAX_ONE_HOT` codes get
+    `4 * embedding` parameters and a learned table of codes, which this module holds.
+
+    Example:
+        >>> from ar_models.variables import binary_variables
+        >>> ParameterLayout.of(binary_variables(3)).variable_index
+        tensor([0, 1, 2])
+    """
+
+    @classmethod
+    def of(
+        cls,
+        variables: Sequence[Variable],
+        components: int = 8,
+        embedding: int = 16,
+        *,
+        factorise: bool = True,
+    ) -> Self:
+        """Return the layout of the parameters of variables.
+
+        Args:
+            variables: The variables of a model.
+            components: Number of components of each mixture.
+            embedding: A quarter of the number of parameters of a variable with many
+                codes.
+            factorise: Whether variables with many codes have factorised logits instead
+                of a parameter for each code. Families that predict all variables by one
+                map do without.
+        """
+        members: dict[tuple[str, int], list[int]] = {}
+        for i, v in enumerate(variables):
+            width = len(v.atoms) if v.kind == "integer" else v.size
+            members.setdefault((v.kind, width), []).append(i)
+        rank = 4 * embedding if factorise else None
+        groups = [
+            distribution_of([variables[i] for i in own], components, rank)
+            for own in members.values()
+        ]
+        return cls(groups, list(members.values()))
+
+    def initial_bias(self) -> Tensor:
+        """Return parameters (size,) near the marginal distributions in training."""
+        groups = [group.get_buffer("initial_bias") for group in self.groups]
+        return torch.cat([bias.flatten() for bias in groups])
+
+
+def distribution_of(
+    variables: Sequence[Variable], components: int, rank: int | None
+) -> GroupDistribution:
+    """Return the distribution of variables of one kind, size and number of atoms.
+
+    A further kind of distribution is a subclass of `GroupDistribution` that is chosen
+    here.
+
+    Args:
+        variables: The variables of a group.
+        components: Number of components of a mixture.
+        rank: Length of the queries of factorised logits; None: never factorise.
+    """
+    kind, size = variables[0].kind, variables[0].size
+    if kind == "binary":
+        return Bernoulli.of(variables)
+    if kind == "categorical":
+        if size <= MAX_ONE_HOT or rank is None:
+            return Categorical.of(variables)
+        return LargeCategorical.of_rank(variables, rank)
+    if kind == "real":
+        return GaussianMixture.of(variables, components)
+    return LogisticMixture.of(variables, components)

@@ -1,0 +1,369 @@
+"""Which columns make a row anomalous, and what was expected there, in plain words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ar_models.distributions.conditionals import Conditionals
+from ar_models.families.base import AutoregressiveModel
+from ar_models.scoring.statistics import Scores, tail_probability
+from ar_models.tables.arrow import family
+from ar_models.tables.columns import CodeColumn, RealColumn
+from ar_models.tables.encoder import Encoded, TableEncoder
+from ar_models.tables.lists import ListColumn, element_types
+
+EXPLANATION = pa.list_(
+    pa.struct(
+        [
+            ("column", pa.string()),
+            ("contribution", pa.float64()),
+            ("tail_probability", pa.float64()),
+            ("value", pa.string()),
+            ("expected", pa.string()),
+        ]
+    )
+)
+"""Type of an explanation: the columns that contribute most (nats), largest first.
+
+The tail probability is that of something at least as extreme, given the columns before
+it in the row: of a number twice that of its side, of a code that of all codes at most
+as likely.
+"""
+
+NAMED = 3
+"""Codes that are named with their probabilities, at most."""
+
+SMALL = 0.05
+"""Codes with less probability are named only if they are the likeliest."""
+
+LONGEST = 100
+"""Letters of a value that are shown."""
+
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+@torch.inference_mode()
+def explain(
+    encoder: TableEncoder,
+    model: AutoregressiveModel,
+    rows: pa.Table,
+    encoded: Encoded,
+    scores: Scores,
+    *,
+    columns: int,
+) -> pa.Array:
+    """Explanations of the rows.
+
+    Args:
+        encoder: Of the rows.
+        model: Of their variables.
+        rows: The n rows.
+        encoded: The same.
+        scores: What the model says about them.
+        columns: Columns to name in each explanation, at most.
+
+    Returns:
+        An array (n,) of type `EXPLANATION`.
+    """
+    contributions = scores.contributions
+    size = min(columns, contributions.shape[1])
+    ranks = np.argsort(-contributions, axis=1, kind="stable")[:, :size]
+    values = np.empty(ranks.shape, dtype=object)
+    usual = np.empty(ranks.shape, dtype=object)
+    for j in np.unique(ranks):
+        at = ranks == j
+        places = np.flatnonzero(at.any(axis=1))
+        cells = rows.column(encoder.names[j]).take(pa.array(places))
+        shown = short if isinstance(encoder.columns[j], ListColumn) else text
+        values[at] = [shown(cell) for cell in cells.to_pylist()]
+        usual[at] = expected(encoder, model, scores, int(j), places)
+    tails = tail_probability(encoder.variables, scores.conditionals, encoded)
+    fields = [
+        pa.array(np.asarray(encoder.names, dtype=object)[ranks.ravel()], pa.string()),
+        pa.array(np.take_along_axis(contributions, ranks, axis=1).ravel()),
+        pa.array(np.take_along_axis(tails, ranks, axis=1).ravel()),
+        pa.array(values.ravel(), pa.string()),
+        pa.array(usual.ravel(), pa.string()),
+    ]
+    entries = pa.StructArray.from_arrays(fields, fields=list(EXPLANATION.value_type))
+    offsets = pa.array(size * np.arange(len(ranks) + 1), pa.int32())
+    return pa.ListArray.from_arrays(offsets, entries, type=EXPLANATION)
+
+
+def expected(
+    encoder: TableEncoder,
+    model: AutoregressiveModel,
+    scores: Scores,
+    j: int,
+    places: NDArray[np.int64],
+) -> list[str]:
+    """What was expected of column `j`, given those before it, in the rows `places`.
+
+    Codes with their probabilities, or the median and the 90 % interval of a number in
+    the column's own units; of a timestamp, the day or whichever of hour, minute and so
+    on is the most anomalous.
+    """
+    column = encoder.columns[j]
+    if isinstance(column, ListColumn):
+        return most_anomalous_places(encoder, column, j, scores, places)
+    span, first = encoder.span(j), encoder.span(j).start
+    labels = labels_of(encoder, j)
+    at = torch.from_numpy(places).to(scores.x.device)
+    given = scores.x[at]
+    own = narrow(scores.conditionals, range(first, span.stop), at)
+    if encoder.value_variable(j) == first:
+        if labels:
+            return codes(own.probabilities(0), labels)
+        return numbers(encoder, j, own, given[:, span])
+    shares = own.probabilities(0)
+    other = (given[:, first] != 0) & (shares[:, 0] >= SMALL)
+    if bool(other.any()):
+        # What the network says about a value counts only in the regular state, so it
+        # is asked again with that.
+        regular = given[other]
+        regular[:, span] = torch.nan
+        regular[:, first] = 0
+        again = narrow(
+            model.conditionals(regular),
+            range(first, span.stop),
+            torch.arange(len(regular), device=given.device),
+        )
+        own.parameters[other] = again.parameters
+    return with_states(shares, labels, numbers(encoder, j, own, given[:, span]))
+
+
+def narrow(
+    conditionals: Conditionals, variables: Sequence[int], at: Tensor
+) -> Conditionals:
+    """The conditionals of some variables, numbered anew, in the rows `at`."""
+    layout = conditionals.layout.select(variables)
+    here = {
+        place: k for k, place in enumerate(conditionals.layout.source_index.tolist())
+    }
+    numbers = torch.tensor([here[place] for place in layout.source_index.tolist()]).to(
+        at
+    )
+    return Conditionals(layout, conditionals.parameters[at.unsqueeze(1), numbers])
+
+
+def numbers(encoder: TableEncoder, j: int, own: Conditionals, x: Tensor) -> list[str]:
+    """Expected values of a column of numbers.
+
+    Args:
+        encoder: Of the column.
+        j: The column's number.
+        own: The conditionals of its variables.
+        x: Its variables, (n, variables).
+    """
+    column = encoder.columns[j]
+    texts = np.array(main_values(encoder, j, own), dtype=object)
+    if column.kind != "timestamp":
+        return list(texts)
+    excess = (-own.log_prob(x) - own.entropy()).masked_fill(x.isnan(), -torch.inf)
+    most_anomalous = excess[:, column.value :].argmax(dim=1) + column.value
+    for i in range(column.value + 1, len(column.variables)):
+        blamed = most_anomalous == i
+        if bool(blamed.any()):
+            variable = column.variables[i]
+            name = variable.name.removeprefix(f"{column.name}.")
+            shares = own.probabilities(i)[blamed]
+            digits = codes(shares, [str(code) for code in range(variable.size)])
+            texts[blamed.cpu().numpy()] = [f"{name}: {digit}" for digit in digits]
+    return list(texts)
+
+
+def most_anomalous_places(
+    encoder: TableEncoder,
+    column: ListColumn,
+    j: int,
+    scores: Scores,
+    places: NDArray[np.int64],
+) -> list[str]:
+    """Describe the most anomalous place of each list and what was expected there."""
+    span = encoder.span(j)
+    at = torch.from_numpy(places).to(scores.x.device)
+    x = scores.x[at]
+    every = narrow(scores.conditionals, range(span.start, span.stop), at)
+    excess = -every.log_prob(x[:, span]) - every.entropy()
+    excess = excess.masked_fill(x[:, span].isnan(), -torch.inf)
+    most_anomalous = excess.argmax(dim=1)
+    texts = np.full(len(places), "nothing like it", dtype=object)
+    for i in most_anomalous[excess.isfinite().any(dim=1)].unique().tolist():
+        rows = (most_anomalous == i) & excess.isfinite().any(dim=1)
+        own = narrow(scores.conditionals, [span.start + i], at[rows])
+        found = zip(
+            _values_at(encoder, column, j, i, x[rows, span.start + i]),
+            _expected_at(encoder, column, j, i, own),
+            strict=True,
+        )
+        where = column.variables[i].name.removeprefix(f"{column.name}.")
+        place = column.place_of(i)
+        if place is not None:
+            name = column.elements[place[1]].variables[place[2]].name
+            name = name.removeprefix(".")
+            where = column.name_of(place[0]) + (f" {name}" if name else "")
+        texts[rows.cpu().numpy()] = [
+            f"{where}: {usual}, not {value}" for value, usual in found
+        ]
+    return list(texts)
+
+
+def _values_at(
+    encoder: TableEncoder, column: ListColumn, j: int, i: int, x: Tensor
+) -> list[str]:
+    """Values of variable `i` of a column of lists as people read them."""
+    place = column.place_of(i)
+    if place is None:
+        values = x.cpu().numpy()
+        if i == 0 and column.states:
+            return [column.states[int(code)] for code in values]
+        return [f"{value:.0f}" for value in values]
+    element = column.elements[place[1]]
+    if place[2] != element.value:
+        labels = element.labels(_element_type(encoder, j, place[1]))
+        codes = x.long().tolist()
+        known = len(labels) > 0 and element.value != 0
+        return [labels[code] if known else str(code) for code in codes]
+    return _element_texts(encoder, column, j, place[1], x.cpu().numpy())
+
+
+def _expected_at(
+    encoder: TableEncoder, column: ListColumn, j: int, i: int, own: Conditionals
+) -> list[str]:
+    """What was expected of variable `i` of a column of lists."""
+    variable, count = column.variables[i], len(own.parameters)
+    if variable.kind in ("binary", "categorical"):
+        every = torch.arange(variable.size, dtype=torch.float32)
+        return codes(own.probabilities(0), _values_at(encoder, column, j, i, every))
+    middle = torch.full((count, 1), 0.5, device=own.parameters.device)
+    median = own.quantile(middle).squeeze(1)
+    return [f"about {v}" for v in _values_at(encoder, column, j, i, median)]
+
+
+def _element_texts(
+    encoder: TableEncoder,
+    column: ListColumn,
+    j: int,
+    field: int,
+    values: NDArray[np.float32],
+) -> list[str]:
+    """Elements of a list as people read them, characters in quotes."""
+    of = _element_type(encoder, j, field)
+    known = column.elements[field].values_of(values, of)
+    if family(encoder.type_of(j)) == "text":
+        return ["a rare one" if v is None else repr(chr(v)) for v in known.to_pylist()]
+    return texts_of(known, column.elements[field].kind)
+
+
+def _element_type(encoder: TableEncoder, j: int, field: int) -> pa.DataType:
+    types = element_types(encoder.type_of(j))
+    assert types is not None
+    return list(types.values())[field]
+
+
+def main_values(encoder: TableEncoder, j: int, own: Conditionals) -> list[str]:
+    """Expected values of the main value variable: its likeliest codes, or quantiles."""
+    column = encoder.columns[j]
+    variable = column.variables[column.value]
+    if variable.kind in ("binary", "categorical"):
+        known = encoder.decode_column(j, np.arange(variable.size))
+        return codes(own.probabilities(column.value), texts_of(known, column.kind))
+    count = len(own.parameters)
+    everywhere = torch.arange(count, device=own.parameters.device)
+    value = narrow(own, [column.value], everywhere.repeat(len(QUANTILES)))
+    q = torch.tensor(QUANTILES, device=everywhere.device).repeat_interleave(count)
+    found = value.quantile(q.unsqueeze(1)).squeeze(1).cpu().numpy()
+    texts = texts_of(encoder.decode_column(j, found), column.kind)
+    return [
+        middle if low == high else f"about {middle}, 90 % in {low} to {high}"
+        for low, middle, high in zip(
+            texts[:count], texts[count : 2 * count], texts[2 * count :], strict=True
+        )
+    ]
+
+
+def codes(probabilities: Tensor, labels: Sequence[str]) -> list[str]:
+    """The likeliest codes of each row: (n, size) -> "UA (61 %), AA (20 %)"."""
+    top = probabilities.topk(min(NAMED, probabilities.shape[1]))
+    texts = []
+    for shares, taken in zip(top.values.tolist(), top.indices.tolist(), strict=True):
+        named = [
+            f"{labels[code]} ({percent(share)})"
+            for rank, (share, code) in enumerate(zip(shares, taken, strict=True))
+            if rank == 0 or share >= SMALL
+        ]
+        many = shares[0] < SMALL
+        texts.append(f"many, first {named[0]}" if many else ", ".join(named))
+    return texts
+
+
+def with_states(
+    shares: Tensor, labels: Sequence[str], regular: Sequence[str]
+) -> list[str]:
+    """Expected states before expected regular values.
+
+    Args:
+        shares: Probabilities of the states, (n, states), of which 0 is regular.
+        labels: Names of the states.
+        regular: What is expected in the regular state, (n,).
+    """
+    special = codes(shares[:, 1:], labels[1:])
+    return [
+        number
+        if share > 1 - SMALL
+        else f"{states}, else {number}"
+        if share >= SMALL
+        else states
+        for share, states, number in zip(
+            shares[:, 0].tolist(), special, regular, strict=True
+        )
+    ]
+
+
+def labels_of(encoder: TableEncoder, j: int) -> list[str]:
+    """Names of the codes of column `j`'s first variable; [] if it has no codes."""
+    column, labels = encoder.columns[j], encoder.labels(j)
+    if isinstance(column, RealColumn):
+        return labels[: len(column.states)] + [text(atom) for atom in column.atoms]
+    if isinstance(column, CodeColumn) and family(encoder.type_of(j)) == "real":
+        known = [text(float(value)) for value in column.values]
+        return known + labels[len(known) :]
+    return labels
+
+
+def percent(share: float) -> str:
+    """A probability in whole percent."""
+    if share < 0.005:
+        return "<1 %"
+    return ">99 %" if share > 0.995 else f"{100 * share:.0f} %"
+
+
+def texts_of(array: pa.Array, kind: str) -> list[str]:
+    """Expected values as people read them; of timestamps the day, in UTC."""
+    if kind != "timestamp":
+        return [text(value, digits=4) for value in array.to_pylist()]
+    zone = " UTC" if array.type.tz else ""
+    days = array.cast(pa.timestamp(array.type.unit)).to_pylist()
+    return [f"{day:%Y-%m-%d}{zone}" for day in days]
+
+
+def short(value: Any) -> str:  # any value that Arrow gives
+    """A list or a text as people read it, cut where it is long."""
+    whole = text(value)
+    return whole if len(whole) <= LONGEST else f"{whole[:LONGEST]} …"
+
+
+def text(value: Any, digits: int = 6) -> str:  # any value that Arrow gives
+    """A value in a line as people read it, reals to so many significant digits."""
+    if value is None:
+        return "missing"
+    if not isinstance(value, float):
+        return "↵".join(str(value).splitlines()) or str(value)
+    if 10**digits <= abs(value) < 1e15:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"

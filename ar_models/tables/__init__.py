@@ -1,0 +1,4 @@
+"""Conversion between Arrow tables and the variables that a model sees.
+
+`TableEncoder` is the entry point; nothing here knows networks or distributions.
+"""

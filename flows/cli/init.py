@@ -1,0 +1,86 @@
+"""A first configuration for a dataset, with the kind inferred for each column."""
+
+import re
+from typing import Any
+
+from tasks.data.columns.infer import LEAVE_OUT
+from tasks.data.fit import preview_columns
+
+MAX_ROWS = 100_000
+"""Maximum number of rows that kinds are inferred from."""
+
+UNIQUE_ID = "a unique id"
+"""Start of the reason for leaving out columns that become ids."""
+
+Entry = dict[str, Any]
+"""What is known of a column, as in profile.json."""
+
+
+def propose(path: str, name: str | None) -> str:
+    """Return a commented YAML configuration for a dataset.
+
+    Args:
+        path: The dataset, as for `data.path`.
+        name: Name of the model; default: derived from the path.
+
+    Raises:
+        ValueError: The dataset cannot be read, or no column of it can be modelled.
+    """
+    entries = preview_columns(path, MAX_ROWS)
+    ids = [e["name"] for e in entries if e["reason"].startswith(UNIQUE_ID)]
+    excluded = [e["name"] for e in entries if e["kind"] == "exclude"]
+    return "\n".join(
+        [
+            "# All keys and their defaults: chainrule --help-config",
+            f"name: {name or model_name(path)}",
+            "data:",
+            f"  path: {quoted(path)}",
+            "  # Columns copied to every output and not modelled.",
+            f"  id: {listed(ids)}",
+            "  # Columns neither modelled nor copied to outputs.",
+            f"  exclude: {listed(excluded)}",
+            f"  # Kinds inferred from up to {MAX_ROWS:,} rows. To correct one, set it "
+            "under columns:",
+            "  # binary, categorical, integer, real, timestamp, sequence (text letter "
+            "by letter)",
+            f"  # or {LEAVE_OUT}.",
+            "  columns: {}",
+            *(column_comment(entry) for entry in entries),
+            "train:",
+            "  epochs: 30",
+            "",
+        ]
+    )
+
+
+def model_name(path: str) -> str:
+    """Return a name for the model: the last part of a path that is no pattern."""
+    parts = [re.sub(r"\.parquet$", "", part) for part in path.split("/")]
+    words = [part for part in parts if re.search(r"[A-Za-z0-9]", part)]
+    plain = [part for part in words if not re.search(r"[*?\[=]|^(all|data)$", part)]
+    last = (plain or words or ["model"])[-1]
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", last).strip("_-") or "model"
+
+
+def column_comment(entry: Entry) -> str:
+    """Return a comment with the kind that was inferred for a column, and why."""
+    kind = LEAVE_OUT if entry["kind"] == "left out" else entry["kind"]
+    nulls = f", {entry['missing']:,} nulls" if entry.get("missing") else ""
+    return (
+        f"  #   {quoted(entry['name'])}: {{kind: {kind}}}"
+        f"  # {entry['type']}, {entry['reason']}{nulls}"
+    )
+
+
+def listed(names: list[str]) -> str:
+    """Return names as a YAML list in one line."""
+    return "[" + ", ".join(quoted(name) for name in names) + "]"
+
+
+def quoted(text: str) -> str:
+    """Return text as a YAML string, quoted where necessary."""
+    plain = re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./ -]*", text)
+    reserved = text.lower() in {"null", "true", "false", "yes", "no", "on", "off", "~"}
+    if plain and not reserved and text == text.strip():
+        return text
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,185 @@
+"""Commands for unattended operation, for looking at results, and the demo."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.console import CommandConsole
+from flows.cli.execution import (
+    default_storage,
+    ensure_supervised,
+    errors_reported,
+    read_config,
+    run_job,
+    session,
+)
+from flows.cli.options import (
+    CommonOptions,
+    ConfigFile,
+    DryRun,
+    RunOptions,
+    SectionOptions,
+    command,
+)
+from tasks.config.load import load
+from tasks.config.root import Config
+
+PANEL = "Operate and inspect"
+"""Title of the help panel that lists these commands."""
+
+DEMO_CONFIG = Path(__file__).parents[2] / "examples" / "flights.yaml"
+"""Configuration of the demo, which exists in a checkout only."""
+
+app = typer.Typer(rich_markup_mode="markdown")
+
+
+@dataclass(frozen=True)
+class ReplayOptions(SectionOptions):
+    """Options for replaying the history of a dataset."""
+
+    section = "replay"
+    window: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of latest partitions to train on; defaults to all so far.",
+        ),
+    ] = None
+    rows_per_file: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of rows per file; defaults to all."),
+    ] = None
+
+
+@command(app, panel=PANEL, example="chainrule deploy orders.yaml --dry-run")
+def deploy(
+    file: ConfigFile,
+    *,
+    dry_run: DryRun = False,
+    run: RunOptions,
+) -> None:
+    """Create or update the Prefect deployments in the section `schedules` of CONFIG.
+
+    A worker runs them: `prefect worker start --pool chainrule`.
+    """
+
+    def job(config: Config, console: CommandConsole) -> Any:  # as execution.Job
+        from flows.cli import formatting
+        from flows.deploy import deployments
+
+        outcome = deployments.deploy(config, dry_run=dry_run)
+        return outcome, formatting.describe_changes(outcome)
+
+    run_job("deploy", read_config(file, run, {}), job, run)
+
+
+@command(app, panel=PANEL, example="chainrule undeploy orders.yaml")
+def undeploy(
+    file: ConfigFile,
+    *,
+    dry_run: DryRun = False,
+    common: CommonOptions,
+) -> None:
+    """Delete the Prefect deployments of CONFIG; results and models remain."""
+
+    def job(config: Config, console: CommandConsole) -> Any:  # as execution.Job
+        from flows.cli import formatting
+        from flows.deploy import deployments
+
+        outcome = deployments.undeploy(config.name, dry_run=dry_run)
+        return outcome, formatting.describe_changes(outcome)
+
+    run = RunOptions(common.storage, common.as_json, common.debug)
+    run_job("undeploy", read_config(file, run, {}), job, run)
+
+
+@command(app, panel=PANEL, example="chainrule replay orders.yaml --window 6")
+def replay(
+    file: ConfigFile,
+    options: ReplayOptions,
+    *,
+    data: Annotated[
+        str | None, typer.Option(help="Dataset in place of `replay.path`.")
+    ] = None,
+    run: RunOptions,
+) -> None:
+    """Replay the history of a dataset: retrain and score partition by partition.
+
+    Shows what retraining was worth, on rows that no model had seen. The model is
+    registered as NAME-replay. A replay that was stopped continues when it is run again.
+    """
+
+    def job(config: Config, console: CommandConsole) -> Any:  # as execution.Job
+        from flows.cli import replay_summary
+        from flows.deploy import replay
+
+        outcome = replay.run(
+            config, lambda result: console.print_line(replay_summary.line(result))
+        )
+        return outcome, replay_summary.describe(outcome)
+
+    overrides = {"replay.path": data, **options.overrides()}
+    run_job("replay", read_config(file, run, overrides), job, run)
+
+
+@command(app, panel=PANEL, example="chainrule status orders")
+def status(
+    *,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FILE]",
+            help="Name of a model, or path of a result; defaults to all models.",
+        ),
+    ] = None,
+    common: CommonOptions,
+) -> None:
+    """List versions and results, or show which model and data a result came from."""
+    from flows.cli import lineage, status
+
+    root = default_storage(common)
+    with session("status", root, common) as console:
+        if name is not None and re.search(r"[/.]", name):  # not the name of a model
+            source = lineage.find_lineage(name)
+            console.print_result(source, lineage.describe(source))
+        else:
+            content = status.collect(root, name)
+            console.print_result(content, status.describe(content))
+
+
+@command(app, panel=PANEL, example="chainrule ui --storage .chainrule")
+def ui(
+    common: CommonOptions,
+) -> None:
+    """Serve the user interfaces of Prefect and MLflow until Ctrl-C."""
+    ensure_supervised()
+    from flows.cli import ui
+
+    with session("ui", default_storage(common), common) as console:
+        ui.serve(console)
+
+
+@command(app, panel=PANEL, example="chainrule demo --storage /tmp/demo")
+def demo(
+    common: CommonOptions,
+) -> None:
+    """Retrain, score and sample the New York flights of 2013 in one go."""
+
+    def job(config: Config, console: CommandConsole) -> Any:  # as execution.Job
+        from flows.cli import demo
+
+        return demo.run(config, console)
+
+    root = default_storage(common)
+    months = f"{root.rstrip('/')}/demo/flights/month="
+    overrides = {
+        "data.path": f"{months}[1-9]",
+        "score.input": f"{months}1[0-2]",
+        "resources.storage": root,
+    }
+    with errors_reported(CommandConsole(as_json=common.as_json), debug=common.debug):
+        config = load(DEMO_CONFIG, overrides)
+    run_job("demo", config, job, common)

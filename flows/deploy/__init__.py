@@ -1,0 +1,1 @@
+"""Prefect deployments, schedules, and the flows that workers run unattended."""

@@ -1,0 +1,1 @@
+"""Supervised processes: one command, its child process and the reaper of both."""

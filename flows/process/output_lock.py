@@ -1,0 +1,94 @@
+"""Let one command at a time write an output, and clean up after a killed one."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from flows.process import reaper
+from tasks.runtime import locks
+
+
+class OutputLock:
+    """The locked output of a command, with a record of the command in the lock file.
+
+    The record names the marker of the holder's processes and its flow runs, so that the
+    next holder can clean up after one that was killed.
+
+    Attributes:
+        dead_flow_runs: Ids of the flow runs that a killed holder left behind.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+        self.flow_runs: list[str] = []
+        previous = json.loads(file.read() or "{}")
+        if previous.get("marker"):
+            reaper.end_processes(previous["marker"])
+        self.dead_flow_runs: list[str] = previous.get("flow_runs", [])
+        # Until they are marked as crashed, a second crash must not lose them.
+        self.record(*self.dead_flow_runs)
+
+    def record(self, *flow_runs: str) -> None:
+        """Write this process and its flow runs, and those given, to the lock file."""
+        self.flow_runs += flow_runs
+        content = {
+            "pid": os.getpid(),
+            "marker": os.environ.get(reaper.VARIABLE),
+            "flow_runs": self.flow_runs,
+        }
+        self.write(json.dumps(content))
+
+    def forget_dead(self) -> None:
+        """Remove the dead flow runs from the record, once they are marked."""
+        dead = self.dead_flow_runs
+        self.flow_runs = [run for run in self.flow_runs if run not in dead]
+        self.record()
+
+    def clear(self) -> None:
+        """Remove the record: the holder has ended in good order."""
+        self.write("{}")
+
+    def write(self, text: str) -> None:
+        """Replace the content of the lock file."""
+        self.file.seek(0)
+        self.file.truncate()
+        self.file.write(text)
+        self.file.flush()
+
+
+@contextmanager
+def hold_output(path: Path) -> Iterator[OutputLock]:
+    """Hold the lock of an output while the block runs.
+
+    Args:
+        path: Lock file of the output.
+
+    Raises:
+        BlockingIOError: Another command holds the lock.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = locks.acquire(path)
+    except BlockingIOError as error:
+        raise BlockingIOError(
+            f"{path}: another chainrule command writes the same output; wait for it to "
+            "end, or choose another name or --output"
+        ) from error
+    with open(descriptor, "r+") as file:
+        lock = OutputLock(file)
+        yield lock
+        lock.clear()
+
+
+@contextmanager
+def wait_for_lock(path: Path) -> Iterator[None]:
+    """Hold the lock in a file while the block runs, as soon as it is free."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = locks.acquire(path, wait=True)
+    try:
+        yield
+    finally:
+        os.close(descriptor)

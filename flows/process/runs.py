@@ -1,0 +1,133 @@
+"""Run the flow of a command as the only writer of its output."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.logging.handlers import APILogHandler
+from prefect.states import Crashed
+
+from flows import batch, retrain
+from flows.outcomes import Outcome
+from flows.process.output_lock import OutputLock, hold_output, wait_for_lock
+from tasks.config.root import Config
+from tasks.runtime import environment, storage
+
+FLOWS: dict[str, Flow[..., Any]] = {
+    "prepare": retrain.prepare,
+    "train": retrain.train,
+    "evaluate": retrain.evaluate,
+    "retrain": retrain.retrain,
+    "score": batch.score,
+    "backfill": batch.backfill,
+    "monitor": batch.monitor,
+    "compare": batch.compare,
+    "sample": batch.sample,
+    "embed": batch.embed,
+    "impute": batch.impute,
+}
+"""The flows by the name of their command."""
+
+
+def run_flow(
+    name: str,
+    config: Config,
+    *,
+    timeout_seconds: float | None = None,
+    **parameters: Any,
+) -> Outcome:
+    """Run the flow of a command as the only writer of its output.
+
+    Args:
+        name: Name of the command.
+        config: Configuration of the dataset and the job.
+        timeout_seconds: Seconds after which the flow is stopped and fails; by default,
+            it may take any time.
+        **parameters: Further parameters of the flow.
+
+    Raises:
+        BlockingIOError: Another command writes the same output.
+    """
+    locks = environment.local_root(config.resources.storage) / "locks"
+    flow = FLOWS[name]
+    if timeout_seconds is not None:
+        flow = flow.with_options(timeout_seconds=timeout_seconds)
+    digest = hashlib.sha256(output_name(name, config).encode()).hexdigest()[:16]
+    with hold_output(locks / f"{digest}.lock") as lock:
+        # Two processes would both migrate the schema of a new database.
+        with (
+            wait_for_lock(locks / "server.lock"),
+            get_client(sync_client=True) as client,
+        ):
+            for flow_run in lock.dead_flow_runs:
+                mark_crashed(client, UUID(flow_run))
+        lock.forget_dead()
+        with logs_in_prefect():
+            recorded = flow.with_options(on_running=[flow_run_recorder(lock)])
+            outcome: Outcome = recorded(config=config, **parameters)
+            return outcome
+
+
+def output_name(name: str, config: Config) -> str:
+    """Return the name of a command's output for its lock.
+
+    It is the same for every spelling of a path. Commands that write below the same
+    folder share it, except for jobs with a model, which differ by command and input.
+
+    Args:
+        name: Name of the command.
+        config: Configuration of the dataset and the job.
+    """
+    if name == "backfill":
+        return storage.resolve(batch.partitions_path(config))[1]
+    jobs = {
+        "score": (config.score.output, config.score.input),
+        "monitor": (config.monitor.output, config.monitor.input),
+        "sample": (config.sample.output, config.sample.given),
+        "embed": (config.embed.output, config.embed.input),
+        "impute": (config.impute.output, config.impute.input),
+    }
+    output, source = jobs.get(name, (None, None))
+    default = storage.join(config.resources.storage, config.name)
+    path = storage.resolve(output or default)[1]
+    return path if output or name not in jobs else f"{path} {name} {source or ''}"
+
+
+@contextmanager
+def logs_in_prefect() -> Iterator[None]:
+    """Send what tasks log, except progress, to the page of the flow run."""
+    handler = APILogHandler()
+    handler.addFilter(lambda record: not hasattr(record, "progress"))
+    logger = logging.getLogger("tasks")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def flow_run_recorder(lock: OutputLock) -> Callable[..., None]:
+    """Return a hook of Prefect that writes the flow run's id to the lock file."""
+
+    def record(flow: Any, flow_run: Any, state: Any) -> None:  # Prefect's signature
+        lock.record(str(flow_run.id))
+
+    return record
+
+
+def mark_crashed(client: SyncPrefectClient, flow_run: UUID) -> None:
+    """Set the state of a flow run whose process is gone, unless it has ended."""
+    try:
+        state = client.read_flow_run(flow_run).state
+    except ObjectNotFound:
+        return  # It ran on another server, or was deleted.
+    if state is None or not state.is_final():
+        client.set_flow_run_state(
+            flow_run, Crashed(message="its process was killed"), force=True
+        )

@@ -1,0 +1,50 @@
+"""Configuration of storage, workers and GPUs."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from tasks.config.paths import OutputPath
+from tasks.config.section import Section
+
+
+def _check_gpu_share(gpus: float) -> float:
+    # Ray counts GPUs in steps of 0.0001.
+    if 0 < gpus < 1e-4:
+        raise ValueError(f"must be 0 or at least 0.0001, got {gpus}")
+    return gpus
+
+
+class Resources(Section):
+    """Where results are stored and on how many processes work runs.
+
+    Results do not depend on these keys, and job keys do not contain them.
+    """
+
+    storage: OutputPath = Field(
+        ".chainrule", description="Root directory of all results, local or s3://."
+    )
+    workers: PositiveInt = Field(1, description="Number of training processes.")
+    gpus_per_worker: NonNegativeInt = Field(
+        0, description="GPUs per training process; 0 trains on CPUs."
+    )
+    gpus_per_process: Annotated[
+        float, Field(ge=0, le=1), AfterValidator(_check_gpu_share)
+    ] = Field(
+        0.0,
+        description="Share of a GPU for each process that scores, samples or "
+        "evaluates; 0 uses CPUs, 0.25 puts four processes on a GPU.",
+    )
+    cpus_per_worker: PositiveInt | None = Field(
+        None,
+        description="Threads per training process; default: all CPUs, divided among "
+        "the workers.",
+    )
+    max_failures: NonNegativeInt = Field(
+        3, description="Number of times that training restarts after a worker died."
+    )
+    checkpoint_seconds: PositiveFloat = Field(
+        60.0,
+        description="Seconds between checkpoints of training, which is what a crash "
+        "costs at most.",
+    )

@@ -1,0 +1,109 @@
+"""Configuration of scoring and of the rule that flags anomalies."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from tasks.config.paths import DatasetPath, OutputPath
+from tasks.config.section import Budget, Section
+
+RULES = ("threshold", "fdr", "budget")
+"""Keys of `score` that flag anomalies; at most one of them may be set."""
+
+
+class ScoreConfig(Section):
+    """What is written for each scored row, and which rows are flagged as anomalies."""
+
+    input: DatasetPath | None = Field(
+        None, description="Dataset to score; default: data.path."
+    )
+    output: OutputPath | None = Field(
+        None, description="Directory for the results; default: under the storage."
+    )
+    passthrough: tuple[str, ...] = Field(
+        (), description="Columns to copy to the output besides data.id, for reading."
+    )
+    statistic: Literal[
+        "combined",
+        "density",
+        "surplus",
+        "excess",
+        "surprisal",
+        "tail",
+        "leave_one_out",
+        "ratio",
+        "marginal_tail",
+    ] = Field(
+        "combined",
+        description="Statistic that the anomaly score is made of; the choice needs no "
+        "new training.",
+    )
+    threshold: Annotated[float, Field(gt=0, lt=100)] | None = Field(
+        None,
+        description="Flag rows whose severity, the percentile among calibration rows, "
+        "is at least this; default: 99.9 if neither fdr nor budget is set.",
+    )
+    fdr: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="Flag rows at this false discovery rate, the expected share of "
+        "ordinary rows among the flagged (Benjamini-Hochberg).",
+    )
+    budget: Budget | None = Field(
+        None,
+        description="Flag the most anomalous rows: a number of rows, or below 1 a "
+        "share. Ties are broken by p_value, anomaly_score and file order.",
+    )
+    calibrate_by: str | None = Field(
+        None,
+        description="Binary or categorical column: p-values compare a row with the "
+        "calibration rows of the same value; default: with all.",
+    )
+    min_segment_rows: PositiveInt = Field(
+        1000,
+        description="Calibration rows that a value of calibrate_by needs; rows with "
+        "rarer values are compared with all.",
+    )
+    missing: Literal["model", "marginalise"] = Field(
+        "model",
+        description="Whether a null is an observation, whose probability is modelled, "
+        "or an unknown value, which is marginalised.",
+    )
+    explain: Literal["all", "flagged", "none"] = Field(
+        "flagged", description="Rows whose scores are explained by columns."
+    )
+    explain_columns: PositiveInt = Field(
+        3, description="Maximum number of columns per explanation."
+    )
+    column_log_prob: bool = Field(
+        False,
+        description="Write the log-probability of each column, and of each place of a "
+        "sequence.",
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="Precision of the network's matrix products; bf16 is faster and "
+        "changes log-probabilities by some hundredths of a nat.",
+    )
+    rows_per_fragment: PositiveInt = Field(
+        100_000, description="Maximum number of rows per output file."
+    )
+    versions: Literal["side_by_side", "replace"] = Field(
+        "side_by_side",
+        description="Whether scores of a partition by other model versions are kept "
+        "or replaced, with --incremental and backfill.",
+    )
+    after_retrain: bool = Field(
+        False,
+        description="After a retraining, score the partitions that the champion has "
+        "not scored yet.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [k for k in RULES if getattr(self, k) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"only one of {', '.join(RULES)} can flag anomalies, got "
+                f"{' and '.join(given)}"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Preparation of raw Parquet: fragments, profiles, splits and encoded batches."""

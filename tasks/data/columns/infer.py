@@ -1,0 +1,189 @@
+"""The kind of a column, inferred from a sketch of its training rows."""
+
+import re
+
+import pyarrow as pa
+
+from ar_models.tables import arrow, lists
+from ar_models.tables.columns import Column
+from ar_models.tables.encoder import LeftOut, constant
+from tasks.config.data import DataConfig
+from tasks.data.columns.codes import UNIQUE_ROWS, number_code_column, word_column
+from tasks.data.columns.lists import list_column
+from tasks.data.columns.numbers import number_column
+from tasks.data.columns.reals import real_column
+from tasks.data.counts import ExactCounts
+from tasks.data.sketches import ListSketch, NumberSketch, Sketch, WordSketch
+
+MAX_CODED_REALS = 32
+"""Number of distinct values up to which a real column is categorical."""
+
+MAX_SYMBOLS = 1000
+"""Number of distinct letters of a text, or bytes, up to which they are codes."""
+
+ID_NAME = re.compile(r"(?i:(^|[^a-z])(id|uuid|guid|pid|key)$)|[a-z](Id|ID|Key)$")
+"""Names of columns that hold ids, if all their values differ."""
+
+LEAVE_OUT = "leave_out"
+"""The configured kind of a column that is not modelled."""
+
+
+def infer_column(
+    name: str, type: pa.DataType, sketch: Sketch, data: DataConfig
+) -> Column | LeftOut:
+    """Return the column that fits a sketch, or why the column is left out.
+
+    Args:
+        name: Name of the column.
+        type: Arrow type of the column.
+        sketch: Sketch of its training rows.
+        data: Its `columns` override the inferred kind.
+
+    Raises:
+        ValueError: The configured kind does not fit the values.
+    """
+    override = data.columns.get(name)
+    kind = override.kind if override else None
+    if kind == LEAVE_OUT:
+        return LeftOut(name, str(type), "left out by the configuration")
+    check_kind(name, type, kind)
+    if isinstance(sketch, ListSketch):
+        return list_column(name, type, sketch, data, _infer_element)
+    if isinstance(sketch, WordSketch):
+        return word_column(name, type, sketch, data, kind)
+    return _infer_number(name, type, sketch, data, kind)
+
+
+def constant_column(name: str, value: pa.Array, kind: str | None) -> LeftOut | None:
+    """Return the column as left out because all rows hold `value`.
+
+    A column for which a kind is configured is modelled nevertheless: then None.
+    """
+    if kind is not None:
+        return None
+    reason = "all null" if value.null_count else "constant"
+    return constant(name, value, reason)
+
+
+def check_kind(name: str, type: pa.DataType, kind: str | None) -> None:
+    """Raise if a configured kind is impossible for a type.
+
+    Raises:
+        ValueError: The message lists the possible kinds.
+    """
+    family = arrow.family(type)
+    allowed = {"binary", "categorical"}
+    if family is None:
+        allowed = {"sequence"}
+    elif family in ("text", "bytes"):
+        allowed |= {"sequence"}
+    if family in arrow.NUMBERS:
+        allowed |= {"integer", "real"}
+    elif family in ("date", "duration"):
+        allowed |= {"integer", "timestamp"} if family == "date" else {"integer"}
+    elif family in ("timestamp", "time"):
+        allowed = {"timestamp"}
+    if kind is not None and kind not in allowed:
+        raise ValueError(
+            f"data.columns.{name}: kind {kind} is impossible for type {type}; use one "
+            f"of {sorted(allowed)!r} or {LEAVE_OUT}"
+        )
+
+
+def _infer_number(
+    name: str,
+    type: pa.DataType,
+    sketch: NumberSketch,
+    data: DataConfig,
+    kind: str | None,
+) -> Column | LeftOut:
+    if sketch.off:
+        return LeftOut(name, str(type), f"{sketch.off} values do not fit 64 bits")
+    family = arrow.family(type)
+    if kind in ("binary", "categorical") or (kind is None and family == "bool"):
+        return number_code_column(name, type, sketch, data, kind)
+    if kind is None:
+        if _is_unique_id(name, sketch, family):
+            return LeftOut(name, str(type), "a unique id: all values differ")
+        if _is_two_valued(sketch, family) or _is_coded_real(sketch):
+            return number_code_column(name, type, sketch, data, None)
+    if not sketch.is_integer and (kind == "real" or not sketch.is_whole):
+        if kind == "integer":
+            raise ValueError(
+                f"data.columns.{name}: kind integer does not fit a column with "
+                "fractions; use real"
+            )
+        return real_column(name, type, sketch)
+    return number_column(name, type, sketch)
+
+
+def _infer_element(
+    column: str, field: str, type: pa.DataType, sketch: Sketch, data: DataConfig
+) -> Column | LeftOut:
+    """Return the column of an element of a list; symbols are codes.
+
+    Args:
+        column: Name of the column of lists.
+        field: Name of the field of a struct, or "".
+        type: Arrow type of the field.
+        sketch: Sketch of the field.
+        data: Its `columns` may name COLUMN.FIELD.
+    """
+    plain = data.model_copy(update={"columns": {}, "images": {}})
+    override = data.columns.get(f"{column}.{field}") if field else None
+    if override:
+        is_real = isinstance(sketch, NumberSketch) and not sketch.is_integer
+        if override.kind == "real" and not is_real:
+            raise ValueError(
+                f"data.columns.{column}.{field}: kind real is impossible for fields of "
+                f"type {type}; cast it to a floating type"
+            )
+        plain = plain.model_copy(update={"columns": {field: override}})
+        return infer_column(field, type, sketch, plain)
+    if sketch.distinct == 1:  # constant, but the lists differ in length
+        return _as_codes(field, type, sketch, plain, None)
+    is_symbol = type == lists.SYMBOL or type == pa.uint8()
+    if is_symbol and isinstance(sketch, NumberSketch):
+        max_codes = min(MAX_SYMBOLS, data.max_categories)
+        if isinstance(sketch.counts, ExactCounts) and len(sketch.counts) <= max_codes:
+            return number_code_column(field, type, sketch, plain, "categorical")
+    return infer_column(field, type, sketch, plain)
+
+
+def _as_codes(
+    name: str, type: pa.DataType, sketch: Sketch, data: DataConfig, kind: str | None
+) -> Column | LeftOut:
+    """Return a column of codes, of words or numbers."""
+    if isinstance(sketch, WordSketch):
+        plain = data.model_copy(update={"min_category_count": 1})
+        return word_column(name, type, sketch, plain, kind)
+    assert isinstance(sketch, NumberSketch)
+    return number_code_column(name, type, sketch, data, kind)
+
+
+def _is_unique_id(name: str, sketch: NumberSketch, family: str | None) -> bool:
+    """Return whether integers all differ and are consecutive or named like an id."""
+    if sketch.repeats or sketch.regular < UNIQUE_ROWS or not sketch.is_whole:
+        return False
+    if family not in ("integer", "decimal", "real"):
+        return False
+    span = sketch.high - sketch.low + 1
+    return bool(span <= 4 * sketch.regular or ID_NAME.search(name))
+
+
+def _is_two_valued(sketch: NumberSketch, family: str | None) -> bool:
+    """Return whether numbers that are no points in time have at most two values."""
+    if family in (*arrow.MOMENTS, "time") or any(sketch.specials.values()):
+        return False
+    return isinstance(sketch.counts, ExactCounts) and len(sketch.counts) <= 2
+
+
+def _is_coded_real(sketch: NumberSketch) -> bool:
+    """Return whether a real column has so few values that they are categories."""
+    if sketch.is_integer or sketch.is_whole:
+        return False
+    if not isinstance(sketch.counts, ExactCounts):
+        return False
+    if sketch.specials["+inf"] or sketch.specials["-inf"]:
+        return False
+    return len(sketch.counts) <= min(MAX_CODED_REALS, sketch.regular // 10)

@@ -1,0 +1,145 @@
+"""Datasets of Parquet files with one schema, opened from their footers alone."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.data.files import content_hash, find_files, read_footer
+from tasks.data.fragments import Fragment, divide_files
+from tasks.data.schema import common_schema
+from tasks.runtime import storage
+
+READERS = 8
+"""Number of threads that read footers and hash files."""
+
+OnBadFile = Literal["stop", "quarantine"]
+"""Whether a file that cannot be read stops a job or is set aside."""
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that was set aside because it cannot be read.
+
+    Attributes:
+        name: Name relative to the root of the dataset.
+        reason: What is wrong with the file.
+        rows: Number of rows, or 0 if the footer cannot be read.
+    """
+
+    name: str
+    reason: str
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Parquet files that together hold one table.
+
+    Attributes:
+        root: Directory that file names are relative to.
+        files: Relative names of the readable files, in order.
+        fragments: All rows, in order.
+        schema: Arrow schema of every row, hive columns included.
+        bad_files: Files that were set aside.
+    """
+
+    root: str
+    files: tuple[str, ...]
+    fragments: tuple[Fragment, ...]
+    schema: pa.Schema
+    bad_files: tuple[BadFile, ...]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows in all readable files."""
+        return sum(fragment.rows for fragment in self.fragments)
+
+    @cached_property
+    def contents(self) -> list[str]:
+        """Hash of the content of each file."""
+        with ThreadPoolExecutor(READERS) as pool:
+            paths = [storage.join(self.root, name) for name in self.files]
+            return list(pool.map(content_hash, paths))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of file names and contents, independent of the dataset's location."""
+        digest = hashlib.sha256()
+        for name, content in zip(self.files, self.contents, strict=True):
+            digest.update(f"{name}\0{content}\n".encode())
+        for bad in self.bad_files:
+            digest.update(f"{bad.name}\0bad\n".encode())
+        return digest.hexdigest()[:16]
+
+
+def open_dataset(
+    path: str,
+    *,
+    rows_per_fragment: int | Callable[[pa.Schema], int],
+    on_bad_file: OnBadFile = "stop",
+) -> Dataset:
+    """Open the Parquet files at a path and check that they hold one table.
+
+    Args:
+        path: A file, a directory (with all below it) or a glob pattern that matches
+            either; local or s3://. Hive directories `key=value` become columns. Names
+            that start with `_` or `.` and unfinished files are ignored.
+        rows_per_fragment: Maximum number of rows of a fragment, or a function that
+            returns it for the schema.
+        on_bad_file: Whether an unreadable file raises an error or is set aside.
+
+    Raises:
+        FileNotFoundError: There is no such path, or no file in it.
+        PermissionError: A file may not be read.
+        ValueError: A file is not Parquet or damaged, files contradict each other, or
+            there are no rows.
+    """
+    root, names = find_files(path)
+    footers, bad_files = _read_footers(root, names, on_bad_file)
+    if not footers:
+        raise ValueError(
+            f"{path}: none of its {len(bad_files)} files can be read "
+            f"({bad_files[0].name}: {bad_files[0].reason}); replace them"
+        )
+    schemas = {name: f.schema.to_arrow_schema() for name, f in footers.items()}
+    schema, partitions = common_schema(root, schemas)
+    if callable(rows_per_fragment):
+        rows_per_fragment = rows_per_fragment(schema)
+    fragments = divide_files(root, footers, partitions, schema, rows_per_fragment)
+    if not fragments:
+        raise ValueError(
+            f"{path}: no rows in {len(footers)} files; use a dataset with rows"
+        )
+    return Dataset(root, tuple(footers), fragments, schema, tuple(bad_files))
+
+
+def _read_footers(
+    root: str, names: list[str], on_bad_file: OnBadFile
+) -> tuple[Mapping[str, pq.FileMetaData], list[BadFile]]:
+    """Read the footers of all files, setting aside those that cannot be read."""
+    paths = [storage.join(root, name) for name in names]
+    with ThreadPoolExecutor(READERS) as pool:
+        results = list(pool.map(read_footer, paths))
+    footers: dict[str, pq.FileMetaData] = {}
+    bad_files: list[BadFile] = []
+    for name, path, result in zip(names, paths, results, strict=True):
+        if isinstance(result, pq.FileMetaData):
+            footers[name] = result
+        elif on_bad_file == "quarantine":
+            bad_files.append(BadFile(name, str(result)))
+        elif isinstance(result, PermissionError):
+            raise PermissionError(
+                f"{path}: no permission to read it; allow it, or set "
+                "data.on_bad_file: quarantine"
+            ) from result
+        else:
+            raise ValueError(
+                f"{path}: {result}; replace it, or set data.on_bad_file: quarantine"
+            )
+    return footers, bad_files

@@ -1,0 +1,147 @@
+"""Reading of a fragment and division of its rows among the splits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from ar_models.tables.lists import Lists
+from tasks.config.data import DataConfig
+from tasks.data import hashing, splits
+from tasks.data.cells import Cells, Representation, representation_of, to_cells
+from tasks.data.datasets import Dataset
+from tasks.data.fragments import Fragment, read_fragment
+from tasks.data.text import decoded_text, find_invalid_text
+
+INVALID_TEXT = "not valid UTF-8"
+
+
+@dataclass(frozen=True)
+class PreparePlan:
+    """Everything that a worker needs to read a fragment and divide its rows.
+
+    Attributes:
+        data: The configuration of the dataset.
+        carried: Columns that the files of the splits hold.
+        modelled: Columns that may be modelled, some of `carried`.
+        representations: Representation of each modelled column.
+        boundaries: Last moments of the splits, if rows are split by time.
+    """
+
+    data: DataConfig
+    carried: tuple[str, ...]
+    modelled: tuple[str, ...]
+    representations: Mapping[str, Representation]
+    boundaries: tuple[int | float, ...] = ()
+
+    @classmethod
+    def of(cls, dataset: Dataset, data: DataConfig) -> "PreparePlan":
+        """Return the plan for a dataset, without boundaries of splits by time."""
+        carried = tuple(n for n in dataset.schema.names if n not in data.exclude)
+        modelled = tuple(n for n in carried if n not in data.id)
+        representations = {}
+        for name in modelled:
+            override = data.columns.get(name)
+            kind = override.kind if override else None
+            type = dataset.schema.field(name).type
+            representations[name] = representation_of(type, kind)
+        return cls(data, carried, modelled, representations)
+
+
+@dataclass(frozen=True)
+class RowFault:
+    """Why a row is in quarantine.
+
+    Attributes:
+        row: Number of the row in its fragment.
+        column: Name of the column at fault.
+        reason: What is wrong with its value.
+    """
+
+    row: int
+    column: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class DividedFragment:
+    """The rows of a fragment with their splits.
+
+    Attributes:
+        table: The rows (n), with all columns that were read.
+        cells: Cells of the modelled columns, of the rows with valid text.
+        codes: (n,) index into `SPLITS` of each row, -1 for quarantine.
+        has_text: (n,) true where the text of a row is valid.
+        faults: Why rows are in quarantine.
+    """
+
+    table: pa.Table
+    cells: dict[str, Cells]
+    codes: np.ndarray
+    has_text: np.ndarray
+    faults: list[RowFault]
+
+
+def divide_fragment(plan: PreparePlan, fragment: Fragment) -> DividedFragment:
+    """Read a fragment and determine the split of every row.
+
+    Raises:
+        pa.ArrowInvalid: The file is damaged.
+    """
+    split = plan.data.split
+    wanted = [*plan.carried, *([split.column] if split.column else [])]
+    table = read_fragment(fragment, wanted, dictionaries=True)
+    readable, has_text, faults = _without_invalid_text(table)
+    cells = {
+        name: to_cells(
+            readable.column(name),
+            fragment.schema.field(name).type,
+            plan.representations[name],
+        )
+        for name in plan.modelled
+    }
+    if split.by == "time":
+        found = _split_by_time(plan, fragment, readable)
+        assert split.column is not None
+        for row in np.flatnonzero(has_text)[found < 0].tolist():
+            faults.append(RowFault(row, split.column, "no time to split by"))
+    else:
+        columns = cells | splits.id_cells(readable, plan.data.id)
+        hashes = hashing.row_hashes(columns, split.seed)
+        found = splits.split_by_hash(hashes, split)
+    codes = np.full(table.num_rows, -1, np.int8)
+    codes[has_text] = found
+    faults.sort(key=lambda fault: (fault.row, fault.column, fault.reason))
+    return DividedFragment(table, cells, codes, has_text, faults)
+
+
+def _without_invalid_text(
+    table: pa.Table,
+) -> tuple[pa.Table, np.ndarray, list[RowFault]]:
+    """Return the rows with valid text, the mask of these rows, and the faults."""
+    has_text = np.ones(table.num_rows, bool)
+    faults = []
+    invalid = find_invalid_text(table)
+    for name, mask in invalid.items():
+        has_text &= ~mask
+        rows = np.flatnonzero(mask).tolist()
+        faults += [RowFault(row, name, INVALID_TEXT) for row in rows]
+    if not invalid:
+        return table, has_text, faults
+    for name in invalid:
+        # Else the dictionary would keep the invalid text.
+        place = table.column_names.index(name)
+        table = table.set_column(place, name, decoded_text(table.column(name)))
+    return table.filter(pa.array(has_text)), has_text, faults
+
+
+def _split_by_time(
+    plan: PreparePlan, fragment: Fragment, table: pa.Table
+) -> np.ndarray:
+    column = plan.data.split.column
+    assert column is not None
+    type = fragment.schema.field(column).type
+    moments = to_cells(table.column(column), type, representation_of(type, None))
+    assert not isinstance(moments, Lists)  # which hold no time
+    return splits.split_by_time(moments, plan.boundaries)

@@ -1,0 +1,150 @@
+"""The second pass over a dataset: rows are written to their splits, and encoded."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ar_models.tables.encoder import TableEncoder
+from tasks.data.division import PreparePlan, divide_fragment
+from tasks.data.fragments import Fragment
+from tasks.data.prepared import ENCODED
+from tasks.data.quarantine import write_quarantined_rows
+from tasks.data.splits import SPLITS
+from tasks.runtime import cluster, manifest, storage
+
+Json = dict[str, Any]  # JSON-able values
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Record of the files written for a fragment; its own file is written last.
+
+    Attributes:
+        rows: Number of rows by split.
+        log_abs_det: Sums over the rows of each encoded split, in nats: the
+            log-determinant of the encoding, to add to the network's log-probability.
+        quarantined: Number of rows in quarantine.
+        files: Manifest entries of the files.
+    """
+
+    rows: dict[str, int]
+    log_abs_det: dict[str, float]
+    quarantined: int
+    files: list[Json]
+
+
+def write_fragments(
+    fragments: Sequence[Fragment], plan: PreparePlan, encoder: TableEncoder, folder: str
+) -> list[Receipt]:
+    """Write all fragments that are not written yet, on the Ray cluster.
+
+    Args:
+        fragments: Fragments of the files that can be read.
+        plan: How rows are read and divided.
+        encoder: Encodes the rows.
+        folder: Directory of the prepared dataset.
+
+    Returns:
+        The receipt of each fragment, in order.
+    """
+    receipts = _read_receipts(fragments, folder)
+    todo = [f for f in fragments if f.index not in receipts]
+    written = cluster.stream(
+        partial(write_fragment, plan, encoder, folder),
+        todo,
+        what="prepare: rows encoded",
+        units=lambda fragment: fragment.rows,
+        done=sum(f.rows for f in fragments) - sum(f.rows for f in todo),
+    )
+    for fragment, receipt in zip(todo, written, strict=True):
+        receipts[fragment.index] = receipt
+    return [receipts[f.index] for f in fragments]
+
+
+def _read_receipts(fragments: Sequence[Fragment], folder: str) -> dict[int, Receipt]:
+    """Read the receipts of the fragments whose files are complete, by index."""
+    sizes = storage.file_sizes(folder)
+    receipts = {
+        f.index: Receipt(**storage.read_json(storage.join(folder, receipt_name(f))))
+        for f in fragments
+        if receipt_name(f) in sizes
+    }
+    return {
+        index: receipt
+        for index, receipt in receipts.items()
+        if all(sizes.get(e["path"]) == e["bytes"] for e in receipt.files)
+    }
+
+
+def part_name(fragment: Fragment) -> str:
+    """Return the name of the files of a fragment, without their ending."""
+    return f"part-{fragment.index:05d}"
+
+
+def receipt_name(fragment: Fragment) -> str:
+    """Return the name of the file with the receipt of a fragment."""
+    return f"_parts/{part_name(fragment)}.json"
+
+
+def write_fragment(
+    plan: PreparePlan, encoder: TableEncoder, folder: str, fragment: Fragment
+) -> Receipt:
+    """Write the rows of a fragment to their splits, encoded rows, and the receipt.
+
+    Args:
+        plan: How rows are read and divided.
+        encoder: Encodes the rows.
+        folder: Directory of the prepared dataset.
+        fragment: The rows.
+    """
+    divided = divide_fragment(plan, fragment)
+    name = part_name(fragment)
+    files, rows, log_abs_det = [], {}, dict.fromkeys(ENCODED, 0.0)
+    table = divided.table.select(list(plan.carried))
+    schema = pa.schema([fragment.schema.field(name) for name in plan.carried])
+    for code, split in enumerate(SPLITS):
+        chosen = table.filter(pa.array(divided.codes == code))
+        rows[split] = chosen.num_rows
+        if not chosen.num_rows:
+            continue
+        path = f"{split}/{name}.parquet"
+        with storage.publish(storage.join(folder, path)) as unfinished:
+            pq.write_table(chosen.cast(schema), unfinished, compression="zstd")
+        files.append(manifest.file_entry(folder, path, chosen.num_rows))
+        if split in ENCODED:
+            path = f"encoded/{split}/{name}.arrow"
+            encoded = encoder.encode(chosen)
+            write_encoded(storage.join(folder, path), encoded.x)
+            log_abs_det[split] = float(encoded.log_abs_det.sum())
+            files.append(manifest.file_entry(folder, path, chosen.num_rows))
+    quarantined = int((divided.codes < 0).sum())
+    if quarantined:
+        path = f"quarantine/{name}.parquet"
+        write_quarantined_rows(storage.join(folder, path), divided, fragment)
+        files.append(manifest.file_entry(folder, path, quarantined))
+    receipt = Receipt(rows, log_abs_det, quarantined, files)
+    storage.write_json(storage.join(folder, receipt_name(fragment)), asdict(receipt))
+    return receipt
+
+
+def write_encoded(path: str, x: np.ndarray) -> None:
+    """Publish encoded rows as one uncompressed Arrow batch.
+
+    Args:
+        path: Path of the Arrow file.
+        x: Encoded rows, (n, dim) float32.
+    """
+    values = pa.array(np.ascontiguousarray(x).reshape(-1))
+    column = pa.FixedSizeListArray.from_arrays(values, x.shape[1])
+    batch = pa.record_batch([column], names=["x"])
+    with (
+        storage.publish(path) as unfinished,
+        pa.OSFile(str(unfinished), "wb") as sink,
+        pa.ipc.new_file(sink, batch.schema) as writer,
+    ):
+        writer.write_batch(batch)

@@ -1,0 +1,179 @@
+"""Parquet files below a path or a glob pattern, and what their footers say."""
+
+import fnmatch
+import hashlib
+import re
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from tasks.data import hive
+from tasks.runtime import storage
+
+TAIL_BYTES = 1 << 16
+"""Bytes at the end of a remote file that its fingerprint is computed from."""
+
+MAGIC = b"PAR1"
+"""First and last bytes of a Parquet file."""
+
+WILDCARD = re.compile(r"[*?\[]")
+UNFINISHED = (".tmp", ".crdownload", ".inprogress", "~")
+"""Endings of files that another program still writes."""
+
+
+def find_files(path: str) -> tuple[str, list[str]]:
+    """Find the Parquet files of a dataset.
+
+    Args:
+        path: A file, a directory or a glob pattern; local or s3://.
+
+    Returns:
+        The root directory of the dataset, above any hive directories, and the names of
+        the files relative to it, in natural order (month=2 before month=10).
+
+    Raises:
+        FileNotFoundError: Nothing is found.
+    """
+    filesystem, inner = storage.resolve(path)
+    inner = inner.rstrip("/")
+    prefix = "s3://" if path.startswith("s3://") else ""
+    kind = filesystem.get_file_info(inner).type
+    if kind == pafs.FileType.NotFound and WILDCARD.search(path):
+        matches = _glob(filesystem, inner)
+        base = _directory_of_glob(inner)
+        if not matches:
+            raise FileNotFoundError(f"{path}: nothing matches; check the pattern")
+    elif kind == pafs.FileType.NotFound:
+        raise FileNotFoundError(f"{path}: no such file or directory; check data.path")
+    else:
+        matches = [inner]
+        base = inner if kind == pafs.FileType.Directory else inner.rpartition("/")[0]
+    files = {file for match in matches for file in _files_below(filesystem, match)}
+    if not files:
+        raise FileNotFoundError(
+            f"{path}: contains no Parquet file (names that start with _ or . are "
+            "ignored); check data.path"
+        )
+    while hive.is_partition(base.rpartition("/")[2]):
+        base = base.rpartition("/")[0]
+    names = sorted((file[len(base) + 1 :] for file in files), key=_natural_key)
+    return prefix + base, names
+
+
+def _glob(filesystem: pafs.FileSystem, pattern: str) -> list[str]:
+    """List files and directories that match; ** matches directories of any depth."""
+    found = [_directory_of_glob(pattern)]
+    for segment in pattern[len(found[0]) :].strip("/").split("/"):
+        after: list[str] = []
+        for folder in found:
+            if filesystem.get_file_info(folder).type != pafs.FileType.Directory:
+                continue
+            selector = pafs.FileSelector(
+                folder, allow_not_found=True, recursive=segment == "**"
+            )
+            inside = filesystem.get_file_info(selector)
+            if segment == "**":
+                folders = [i for i in inside if i.type == pafs.FileType.Directory]
+                after += [folder] + [info.path for info in folders]
+            else:
+                after += [
+                    info.path
+                    for info in inside
+                    if fnmatch.fnmatchcase(info.base_name, segment)
+                    and not _is_ignored(info.base_name)
+                ]
+        found = sorted(set(after))
+    return found
+
+
+def _directory_of_glob(pattern: str) -> str:
+    """Return the directory prefix of a glob pattern, up to the first wildcard."""
+    segments = pattern.split("/")
+    first = next(i for i, segment in enumerate(segments) if WILDCARD.search(segment))
+    return "/".join(segments[:first])
+
+
+def _files_below(filesystem: pafs.FileSystem, path: str) -> list[str]:
+    """Return the file itself, or all finished files below a directory."""
+    if filesystem.get_file_info(path).type == pafs.FileType.File:
+        return [path]
+    selector = pafs.FileSelector(path, recursive=True)
+    return [
+        info.path
+        for info in filesystem.get_file_info(selector)
+        if info.type == pafs.FileType.File
+        and not any(map(_is_ignored, info.path[len(path) + 1 :].split("/")))
+    ]
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith(("_", ".")) or name.endswith(UNFINISHED)
+
+
+def _natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Return a sort key that compares digits as numbers."""
+    parts = re.split(r"(\d+)", name)
+    return [(1, int(p), p) if p.isdigit() else (0, 0, p) for p in parts]
+
+
+def content_hash(path: str) -> str:
+    """Return a hash of a file's content.
+
+    It covers all bytes of a local file, and size, modification time and the last bytes
+    of a remote one.
+    """
+    filesystem, inner = storage.resolve(path)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return storage.checksum(path)
+    info = filesystem.get_file_info(inner)
+    with filesystem.open_input_file(inner) as file:
+        size = min(TAIL_BYTES, info.size)
+        tail = file.read_at(size, max(0, info.size - TAIL_BYTES))
+    stamp = f"{info.size} {info.mtime_ns} ".encode()
+    return hashlib.sha256(stamp + tail).hexdigest()
+
+
+def read_footer(path: str) -> pq.FileMetaData | str | PermissionError:
+    """Read the footer of a Parquet file, or return why it cannot be read."""
+    filesystem, inner = storage.resolve(path)
+    try:
+        with filesystem.open_input_file(inner) as file:
+            fault = _magic_fault(file)
+            if fault:
+                return fault
+            metadata = pq.read_metadata(file)
+            metadata.schema.to_arrow_schema()
+            return metadata
+    except PermissionError as error:
+        return error
+    except (pa.ArrowException, OSError) as error:
+        damage = damage_of(error)
+        if damage is None:
+            raise
+        return f"is damaged ({damage})"
+
+
+def _magic_fault(file: pa.NativeFile) -> str | None:
+    """Return what is wrong with the first and last bytes of a file, or None."""
+    size = file.size()
+    if size == 0:
+        return "is empty (0 bytes), not a Parquet file"
+    if file.read_at(4, 0) != MAGIC:
+        return "is not a Parquet file"
+    if size < 12 or file.read_at(4, size - 4) != MAGIC:
+        return "is a truncated Parquet file, its end is missing"
+    return None
+
+
+def damage_of(error: Exception) -> str | None:
+    """Return the first line of an error if a file's content caused it, else None.
+
+    Arrow reports damaged pages as invalid data or as an OSError without a number;
+    errors of the operating system have a number and those of S3 name AWS.
+    """
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, OSError) and not isinstance(error, pa.ArrowException):
+        if error.errno is not None or "AWS Error" in str(error):
+            return None
+    return text

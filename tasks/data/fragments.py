@@ -1,0 +1,195 @@
+"""Fragments: consecutive rows of one Parquet file, read by one process at a time."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ar_models.tables import arrow
+from tasks.data import hive
+from tasks.data.files import damage_of
+from tasks.data.hive import KeyValues
+from tasks.runtime import storage
+
+DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+"""Type of strings that are read as a dictionary."""
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Consecutive rows of one file: the unit of parallel work.
+
+    Attributes:
+        index: Number of the fragment in the dataset.
+        path: Path of the file, as `storage.resolve` takes it.
+        name: Name of the file relative to the root of the dataset.
+        row_groups: Numbers of the row groups, consecutive.
+        start: Rows of the first row group that belong to earlier fragments.
+        rows: Number of rows.
+        first: Number of the fragment's first row in its file.
+        partition: Hive keys and values, for columns that the file does not store.
+        schema: Arrow schema of the dataset, which rows are converted to.
+    """
+
+    index: int
+    path: str
+    name: str
+    row_groups: tuple[int, ...]
+    start: int
+    rows: int
+    first: int
+    partition: KeyValues
+    schema: pa.Schema = field(repr=False, compare=False)
+
+
+def divide_files(
+    root: str,
+    footers: Mapping[str, pq.FileMetaData],
+    partitions: Mapping[str, KeyValues],
+    schema: pa.Schema,
+    max_rows: int,
+) -> tuple[Fragment, ...]:
+    """Divide all rows of a dataset into fragments of at most `max_rows` rows.
+
+    Args:
+        root: Root directory of the dataset.
+        footers: Footer of each file, by relative name and in order.
+        partitions: Hive keys and values of each file, by relative name.
+        schema: Arrow schema of the dataset.
+        max_rows: Small row groups are joined and large ones divided accordingly.
+    """
+    fragments: list[Fragment] = []
+    for name, footer in footers.items():
+        sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+        for groups, start, rows, first in _divide_row_groups(sizes, max_rows):
+            fragments.append(
+                Fragment(
+                    len(fragments),
+                    storage.join(root, name),
+                    name,
+                    groups,
+                    start,
+                    rows,
+                    first,
+                    partitions[name],
+                    schema,
+                )
+            )
+    return tuple(fragments)
+
+
+def _divide_row_groups(
+    sizes: Sequence[int], max_rows: int
+) -> Iterator[tuple[tuple[int, ...], int, int, int]]:
+    """Yield row groups, start, rows and first row of each fragment of a file."""
+    groups: tuple[int, ...] = ()
+    rows = first = 0
+    for group, size in enumerate(sizes):
+        if groups and rows + size > max_rows:
+            yield groups, 0, rows, first
+            first += rows
+            groups, rows = (), 0
+        if size > max_rows:
+            for start in range(0, size, max_rows):
+                taken = min(max_rows, size - start)
+                yield (group,), start, taken, first
+                first += taken
+        elif size:
+            groups, rows = (*groups, group), rows + size
+    if groups:
+        yield groups, 0, rows, first
+
+
+def read_fragment(
+    fragment: Fragment,
+    columns: Collection[str] | None = None,
+    *,
+    dictionaries: bool = False,
+) -> pa.Table:
+    """Read all rows of a fragment into one table; arguments as for `iter_tables`."""
+    most = max(1, fragment.rows)
+    tables = iter_tables(fragment, most, columns, dictionaries=dictionaries)
+    return pa.concat_tables(tables)
+
+
+def iter_tables(
+    fragment: Fragment,
+    rows: int,
+    columns: Collection[str] | None = None,
+    *,
+    dictionaries: bool = False,
+) -> Iterator[pa.Table]:
+    """Read the rows of a fragment as tables of at most `rows` rows.
+
+    Args:
+        fragment: The rows to read.
+        rows: Maximum number of rows per table.
+        columns: Names of the columns to read, in the schema's order; default: all.
+        dictionaries: Return strings as dictionaries, as they mostly are stored, which
+            halves the time of encoding them.
+
+    Raises:
+        pa.ArrowInvalid: The file is damaged; the message names it.
+    """
+    wanted = [f for f in fragment.schema if columns is None or f.name in columns]
+    values = dict(fragment.partition)
+    stored = [f.name for f in wanted if f.name not in values]
+    if dictionaries:
+        wanted = [
+            f.with_type(DICTIONARY) if f.type == pa.string() else f for f in wanted
+        ]
+    # The reader itself makes dictionaries of this one type.
+    words = [f.name for f in wanted if f.type == DICTIONARY and f.name in stored]
+    filesystem, inner = storage.resolve(fragment.path)
+    try:
+        with pq.ParquetFile(
+            filesystem.open_input_file(inner), read_dictionary=words
+        ) as file:
+            skip, left = fragment.start, fragment.rows
+            for batch in file.iter_batches(
+                min(rows, skip or rows),
+                row_groups=list(fragment.row_groups),
+                columns=stored,
+                use_threads=False,
+            ):
+                piece = batch.slice(min(skip, batch.num_rows), left)
+                skip -= min(skip, batch.num_rows)
+                left -= piece.num_rows
+                if piece.num_rows:
+                    yield _complete(piece, wanted, values)
+                if left == 0:
+                    return
+    except (pa.ArrowException, OSError) as error:
+        damage = damage_of(error)
+        if damage is None:
+            raise
+        raise pa.ArrowInvalid(f"{fragment.path}: is damaged ({damage})") from error
+
+
+def _complete(
+    batch: pa.RecordBatch, wanted: Sequence[pa.Field], values: Mapping[str, str]
+) -> pa.Table:
+    """Return a batch as a table of the wanted fields, hive columns filled in."""
+    arrays = []
+    for item in wanted:
+        if item.name in values:
+            text = values[item.name]
+            value = pa.scalar(None if text == hive.NULL else text, pa.string())
+            array = pa.repeat(value.cast(arrow.plain(item.type)), batch.num_rows)
+            array = arrow.as_type(array, item.type)
+        else:
+            array = batch.column(item.name)
+            if array.type != item.type:
+                array = _convert(array, item.type)
+        arrays.append(array)
+    return pa.Table.from_arrays(arrays, schema=pa.schema(wanted))
+
+
+def _convert(array: pa.Array, type: pa.DataType) -> pa.Array:
+    """Return the same values in another encoding, or nulls for an array of nulls."""
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return arrow.as_type(array, type)

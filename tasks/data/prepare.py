@@ -1,0 +1,187 @@
+"""From raw Parquet to a prepared dataset: splits, encoder, encoded rows.
+
+Two streaming passes over the fragments run in parallel on Ray: the first sketches the
+columns of the training rows, the second writes every row to its split and the encoded
+rows of train and valid. Memory holds one fragment per worker. The split of a row
+depends on the row alone, so both passes agree.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ar_models.tables.encoder import FORMAT, TableEncoder
+from tasks.config.data import DataConfig
+from tasks.config.resources import Resources
+from tasks.data import splits
+from tasks.data.datasets import BadFile, Dataset
+from tasks.data.division import PreparePlan
+from tasks.data.encoding import part_name, write_fragments
+from tasks.data.fit import fit_encoder
+from tasks.data.moments import find_boundaries
+from tasks.data.prepared import (
+    ENCODED,
+    ENCODER,
+    PROFILE,
+    SCHEMA,
+    describe_schema,
+    read_encoder,
+    read_profile,
+)
+from tasks.data.splits import SPLITS
+from tasks.data.survey import check_splits, survey_rows
+from tasks.data.training_data import open_training_data
+from tasks.runtime import cluster, manifest, storage
+from tasks.runtime.job import Job, JobResult
+
+FIRST_PASS = (SCHEMA, PROFILE, ENCODER)
+"""Files that the first pass writes, in this order."""
+
+Json = dict[str, Any]  # JSON-able values
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareResult(JobResult):
+    """The outcome of preparing a dataset.
+
+    Attributes:
+        fingerprint: Hash of the dataset's files.
+        encoder: Fingerprint of the encoder.
+        rows: Number of rows by split.
+        rows_quarantined: Number of rows that belong to no split.
+        bad_files: Files that were set aside.
+        columns: Kind of each modelled column, or "left out".
+        rows_per_s: Rows per second of the call that prepared the dataset.
+    """
+
+    fingerprint: str
+    encoder: str
+    rows: dict[str, int]
+    rows_quarantined: int
+    bad_files: tuple[BadFile, ...]
+    columns: dict[str, str]
+    rows_per_s: float
+
+    @classmethod
+    def derived_fields(cls, path: str, content: Json) -> Mapping[str, Any]:
+        return {"fingerprint": content["inputs"]["dataset"]}
+
+
+def prepare(
+    data: DataConfig,
+    output: str,
+    resources: Resources,
+    *,
+    encoder: TableEncoder | None = None,
+    overwrite: bool = False,
+) -> PrepareResult:
+    """Prepare a dataset, or complete a dataset whose preparation was stopped.
+
+    Args:
+        data: The dataset and how its columns are read.
+        output: Directory for the prepared dataset, local or s3://; `{key}` stands for
+            the job key.
+        resources: Where to compute.
+        encoder: Encodes the rows instead of an encoder fitted to them, so that the
+            model it belongs to can continue training.
+        overwrite: Whether the output of another job may be replaced.
+
+    Raises:
+        ValueError: The data or the configuration is invalid; the message names file,
+            column and remedy.
+    """
+    began = time.monotonic()
+    dataset = open_training_data(data)
+    if encoder is not None:
+        encoder.check(dataset.schema)
+    depends_on = {
+        "dataset": dataset.fingerprint,
+        "data": data.model_dump(mode="json", exclude={"path"}),
+        "encoder": encoder.fingerprint if encoder else FORMAT,
+        "split": splits.FORMAT,
+    }
+    job = Job("prepare", output, depends_on, overwrite, began)
+
+    def work() -> Json:
+        cluster.connect(resources)
+        content = _prepare(dataset, data, job.path, encoder)
+        return {**content, "rows_per_s": job.rows_per_s(content["rows_out"])}
+
+    return job.run(work, PrepareResult)
+
+
+def _prepare(
+    dataset: Dataset, data: DataConfig, folder: str, given: TableEncoder | None
+) -> Json:
+    """Run both passes and return the content of the manifest."""
+    plan = PreparePlan.of(dataset, data)
+    sizes = storage.file_sizes(folder)
+    if not all(name in sizes for name in FIRST_PASS):
+        _run_first_pass(dataset, plan, folder, given)
+    encoder, profile = read_encoder(folder), read_profile(folder)
+    plan = replace(plan, boundaries=tuple(profile["boundaries"]))
+    bad = profile["bad_files"]
+    bad_names = {entry["name"] for entry in bad}
+    fragments = [f for f in dataset.fragments if f.name not in bad_names]
+    receipts = write_fragments(fragments, plan, encoder, folder)
+    rows = {s: sum(r.rows[s] for r in receipts) for s in SPLITS}
+    contents = dict(zip(dataset.files, dataset.contents, strict=True))
+    return {
+        "inputs": {"dataset": dataset.fingerprint},
+        "config": data.model_dump(mode="json", exclude={"path"}),
+        "encoder": encoder.fingerprint,
+        "columns": {c.name: c.kind for c in encoder.columns}
+        | {c.name: "left out" for c in encoder.left_out},
+        "rows": rows,
+        # Nats per row to add to the network's log-probability of encoded rows.
+        "log_abs_det": {
+            s: sum(r.log_abs_det[s] for r in receipts) / max(rows[s], 1)
+            for s in ENCODED
+        },
+        "rows_in": dataset.rows,
+        "rows_out": sum(rows.values()),
+        "rows_quarantined": sum(r.quarantined for r in receipts)
+        + sum(entry["rows"] for entry in bad),
+        "bad_files": bad,
+        # Source of each file of encoded train rows.
+        "sources": {
+            part_name(f): {"name": f.name, "content": contents[f.name][:16]}
+            for f in fragments
+        },
+        "files": [manifest.file_entry(folder, name, 0) for name in FIRST_PASS]
+        + [entry for r in receipts for entry in r.files],
+    }
+
+
+def _run_first_pass(
+    dataset: Dataset, plan: PreparePlan, folder: str, given: TableEncoder | None
+) -> None:
+    """Survey the rows, fit the encoder and write the files of the first pass."""
+    bad = list(dataset.bad_files)
+    if plan.data.split.by == "time":
+        boundaries, unreadable = find_boundaries(dataset, plan)
+        plan = replace(plan, boundaries=boundaries)
+        bad += unreadable
+    bad_names = {file.name for file in bad}
+    fragments = [f for f in dataset.fragments if f.name not in bad_names]
+    survey, unreadable = survey_rows(plan, fragments)
+    bad += unreadable
+    check_splits(survey, plan.data, dataset.rows)
+    encoder, entries = fit_encoder(survey, plan, dataset.schema)
+    bad_files = [asdict(file) for file in bad]
+    if bad_files:
+        storage.write_json(storage.join(folder, "quarantine/files.json"), bad_files)
+    schema = describe_schema(dataset.schema)
+    storage.write_json(storage.join(folder, SCHEMA), schema)
+    storage.write_json(
+        storage.join(folder, PROFILE),
+        {
+            "rows": dict(zip(SPLITS, survey.counts.tolist(), strict=True)),
+            "quarantined": survey.quarantined,
+            "boundaries": list(plan.boundaries),
+            "bad_files": bad_files,
+            "columns": entries,
+        },
+    )
+    storage.write_json(storage.join(folder, ENCODER), (given or encoder).to_dict())

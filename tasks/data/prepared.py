@@ -1,0 +1,46 @@
+"""Files of a prepared dataset, and how they are read."""
+
+import base64
+from typing import Any
+
+import pyarrow as pa
+
+from ar_models.tables.encoder import TableEncoder
+from tasks.runtime import storage
+
+ENCODER = "encoder.json"
+PROFILE = "profile.json"
+SCHEMA = "schema.json"
+
+ENCODED = ("train", "valid")
+"""Splits whose rows are also written in encoded form."""
+
+Json = dict[str, Any]  # JSON values
+
+
+def read_encoder(prepared: str) -> TableEncoder:
+    """Read the encoder of a prepared dataset."""
+    return TableEncoder.from_dict(storage.read_json(storage.join(prepared, ENCODER)))
+
+
+def read_profile(prepared: str) -> Json:
+    """Read the profile of a prepared dataset: rows per split, and its columns."""
+    profile: Json = storage.read_json(storage.join(prepared, PROFILE))
+    return profile
+
+
+def read_schema(prepared: str) -> Json:
+    """Read the description of the schema of a prepared dataset."""
+    schema: Json = storage.read_json(storage.join(prepared, SCHEMA))
+    return schema
+
+
+def describe_schema(schema: pa.Schema) -> Json:
+    """Return a schema as JSON, readable and in Arrow's exact serialisation."""
+    return {
+        "columns": [
+            {"name": f.name, "type": str(f.type), "nullable": f.nullable}
+            for f in schema
+        ],
+        "arrow": base64.b64encode(schema.serialize().to_pybytes()).decode(),
+    }

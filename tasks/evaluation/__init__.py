@@ -1,0 +1,1 @@
+"""Held-out metrics, model comparison and the fidelity of synthetic rows."""

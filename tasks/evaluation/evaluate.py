@@ -1,0 +1,181 @@
+"""The evaluation of a model on the held-out test rows of a prepared dataset."""
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ar_models.density import TableDensity
+from tasks.config.evaluate import EvaluateConfig
+from tasks.config.resources import Resources
+from tasks.evaluation import baseline, held_out, segments
+from tasks.evaluation.evaluation_summary import metrics, summarize
+from tasks.evaluation.row_evaluator import BASELINE, ROWS, RowEvaluator
+from tasks.reports import evaluation_figures, figures
+from tasks.runtime import manifest, storage
+from tasks.runtime.job import Job, JobResult
+from tasks.runtime.model_store import fingerprint, load
+
+FORMAT = 5
+"""Version of the results, part of the job key."""
+
+EVALUATION = "evaluation.json"
+
+Json = dict[str, Any]  # JSON values
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult(JobResult):
+    """The outcome of an evaluation.
+
+    Attributes:
+        metrics: The main measures by MLflow's names.
+        rows: Number of test rows.
+        rows_per_s: Rows per second of the call that finished the job.
+    """
+
+    metrics: dict[str, float]
+    rows: int
+    rows_per_s: float
+
+    @classmethod
+    def derived_fields(cls, path: str, content: Json) -> Mapping[str, Any]:
+        evaluation = storage.read_json(storage.join(path, EVALUATION))
+        return {"metrics": metrics(evaluation), "rows": evaluation["rows"]}
+
+
+def evaluate(
+    model: str,
+    prepared: str,
+    output: str,
+    config: EvaluateConfig,
+    resources: Resources,
+    *,
+    overwrite: bool = False,
+) -> EvaluationResult:
+    """Evaluate a model on the test rows of a prepared dataset.
+
+    Writes evaluation.json, the log-probabilities, anomaly score and p-value of each row
+    (rows/part-*.parquet, in the order of the test rows), the baseline of independent
+    columns, and figures. A call that was killed is completed by the same call, with the
+    same results.
+
+    Args:
+        model: Directory of a trained model.
+        prepared: Directory of the prepared dataset.
+        output: Directory for the results; `{key}` in it stands for the job key.
+        config: Intervals, segments and labels.
+        resources: Where the job runs.
+        overwrite: Whether the results of another job may be replaced.
+
+    Raises:
+        ValueError: There are no test rows, or they lack a column.
+    """
+    began = time.monotonic()
+    about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
+    density = load(model)
+    depends_on = {
+        "format": FORMAT,
+        "model": fingerprint(density),
+        "calibration": _calibration_key(density),
+        "prepared": about["job_key"],
+        "config": config.model_dump(mode="json"),
+    }
+    job = Job("evaluate", output, depends_on, overwrite, began)
+
+    def work() -> Json:
+        files = held_out.list_test_files(prepared, about)
+        segments.check(_read_schema(files[0].path), config.segments, config.label)
+        _fit_baseline(density, prepared, about, config.baseline_rows, job.path)
+        make = partial(RowEvaluator, model, config, job.path, job.key)
+        completed = job.complete_parts(make, files, resources, subdirectory=ROWS)
+        rows = read_rows(job.path)
+        evaluation = summarize(density, completed.metadata, rows, config)
+        storage.write_json(storage.join(job.path, EVALUATION), evaluation)
+        _draw_figures(job.path, evaluation, rows)
+        return {
+            "inputs": {"prepared": about["job_key"]},
+            "model": {
+                "name": density.info.get("name"),
+                "fingerprint": fingerprint(density),
+            },
+            "config": depends_on["config"],
+            "rows_in": len(rows),
+            "rows_out": len(rows),
+            "rows_quarantined": 0,
+            "rows_per_s": job.rows_per_s(len(rows)),
+            "files": [
+                *completed.files(ROWS),
+                manifest.file_entry(job.path, EVALUATION, 0),
+            ],
+        }
+
+    return job.run(work, EvaluationResult)
+
+
+def read_rows(folder: str) -> pa.Table:
+    """Read what an evaluation computed for each test row, in the rows' order.
+
+    Args:
+        folder: Directory of the evaluation.
+
+    Returns:
+        log_prob, independent_log_prob, anomaly_score (nats) and p_value and, if
+        configured, the segments and the label.
+    """
+    directory = storage.join(folder, ROWS)
+    files = storage.list_files(directory)
+    return pa.concat_tables(
+        [held_out.read(storage.join(directory, file)) for file in files]
+    )
+
+
+def _calibration_key(density: TableDensity) -> str:
+    """Return a hash of the calibration scores, which the model's fingerprint lacks."""
+    return manifest.job_key(
+        **{name: float(scores.sum()) for name, scores in density.calibration.items()}
+    )
+
+
+def _read_schema(path: str) -> pa.Schema:
+    filesystem, inner = storage.resolve(path)
+    with filesystem.open_input_file(inner) as source:
+        return pq.read_schema(source)
+
+
+def _fit_baseline(
+    density: TableDensity, prepared: str, about: Json, rows: int, folder: str
+) -> None:
+    """Write the baseline of independent columns, unless it is there already."""
+    target = storage.join(folder, BASELINE)
+    if storage.exists(storage.join(target, "model.json")):
+        return
+    x = baseline.read_training_rows(prepared, about, rows)
+    model = baseline.fit(density.encoder.variables, x)
+    with tempfile.TemporaryDirectory() as temporary:
+        TableDensity(density.encoder, model).save(Path(temporary))
+        for name in ("weights.safetensors", "model.json"):
+            with storage.publish(storage.join(target, name)) as unfinished:
+                unfinished.write_bytes((Path(temporary) / name).read_bytes())
+
+
+def _draw_figures(folder: str, evaluation: Json, rows: pa.Table) -> None:
+    """Draw the figures of an evaluation to figures/NAME.png in its directory."""
+    columns = evaluation["columns"]
+    scores = rows["anomaly_score"].to_numpy()
+    drawn: dict[str, Any] = {
+        "columns": partial(evaluation_figures.draw_gains, columns),
+        "calibration": partial(evaluation_figures.draw_calibration, columns),
+        "scores": partial(evaluation_figures.draw_scores, scores),
+    }
+    if evaluation["p_value_ks"] is not None:
+        drawn["p_values"] = partial(
+            evaluation_figures.draw_p_values, rows["p_value"].to_numpy()
+        )
+    figures.save_all(drawn, storage.join(folder, "figures"))

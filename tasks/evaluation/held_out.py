@@ -1,0 +1,69 @@
+"""The held-out test rows of a prepared dataset."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.runtime import storage
+
+READ_ROWS = 16_384
+"""Number of test rows that are read at a time."""
+
+
+@dataclass(frozen=True)
+class HeldOutFile:
+    """A Parquet file of test rows.
+
+    Attributes:
+        index: Position among the dataset's test files.
+        path: Path of the file, local or S3.
+        rows: Number of rows.
+    """
+
+    index: int
+    path: str
+    rows: int
+
+
+def list_test_files(prepared: str, about: Mapping[str, Any]) -> list[HeldOutFile]:
+    """List the files of test rows of a prepared dataset.
+
+    Args:
+        prepared: Directory of the dataset.
+        about: Its manifest.
+
+    Raises:
+        ValueError: The dataset has no test rows.
+    """
+    files = sorted(
+        (entry["path"], entry["rows"])
+        for entry in about["files"]
+        if entry["path"].startswith("test/") and entry["rows"]
+    )
+    if not files:
+        raise ValueError(
+            f"{prepared}: has no test rows to evaluate a model on; give "
+            "data.split.test a larger share"
+        )
+    return [
+        HeldOutFile(k, storage.join(prepared, path), rows)
+        for k, (path, rows) in enumerate(files)
+    ]
+
+
+def read_batches(path: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield columns of a Parquet file, `READ_ROWS` rows at a time."""
+    filesystem, inner = storage.resolve(path)
+    with filesystem.open_input_file(inner) as source:
+        for batch in pq.ParquetFile(source).iter_batches(READ_ROWS, columns=columns):
+            yield pa.Table.from_batches([batch])
+
+
+def read(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file, local or S3, or some of its columns."""
+    filesystem, inner = storage.resolve(path)
+    with filesystem.open_input_file(inner) as source:
+        return pq.read_table(source, columns=columns)

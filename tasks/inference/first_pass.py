@@ -1,0 +1,145 @@
+"""The first pass of a scoring job: the model's figures for every row by itself."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ar_models.density import put
+from tasks.data.fragments import Fragment
+from tasks.inference import selection
+from tasks.inference.quarantine import QUARANTINE, quarantine_table, unreadable_rows
+from tasks.inference.scoring_plan import ScoringPlan, explain, measure, rule_of
+from tasks.runtime import parts
+from tasks.runtime.model_store import load
+
+MOST_ANOMALOUS = 5
+"""Number of rows that a manifest describes, those with the smallest p-values."""
+
+
+class FirstPass:
+    """Function that scores fragments; each Ray actor makes one and loads the model.
+
+    Args:
+        plan: The job.
+    """
+
+    def __init__(self, plan: ScoringPlan) -> None:
+        self.plan = plan
+        self.config = plan.config
+        self.density = load(plan.model)
+
+    def __call__(self, fragment: Fragment) -> parts.PartMetadata:
+        """Write the scores of a fragment and return the part's metadata."""
+        try:
+            table = self.plan.read(self.density, fragment)
+        except pa.ArrowInvalid as error:
+            self.plan.source.check_bad_file(error)
+            empty = fragment.schema.empty_table()
+            scored = measure(self.density, empty, self.config)
+            bad = unreadable_rows(fragment, self.plan.carried, str(error))
+            return self.write(fragment, empty, scored, bad)
+        scored = self.explain(table, measure(self.density, table, self.config))
+        finite = pc.and_(
+            pc.is_finite(scored["log_prob"]), pc.is_finite(scored["anomaly_score"])
+        )
+        carried = table.select(list(self.plan.carried))
+        bad = not_finite(fragment, carried, scored, finite)
+        if bad.num_rows:
+            table, scored = table.filter(finite), scored.filter(finite)
+        return self.write(fragment, table, scored, bad)
+
+    def explain(self, table: pa.Table, scored: pa.Table) -> pa.Table:
+        """Add explanations of the anomalies, where a threshold tells which they are."""
+        rule = rule_of(self.config)
+        if self.config.explain != "flagged" or rule.kind != "threshold":
+            return scored
+        anomalies = scored["severity"].to_numpy() >= rule.value
+        reasons = explain(self.density, table, anomalies, self.config)
+        return put(scored, "explanation", reasons)
+
+    def write(
+        self, fragment: Fragment, table: pa.Table, scored: pa.Table, bad: pa.Table
+    ) -> parts.PartMetadata:
+        """Write the part after its quarantine, so that a part is proof of both.
+
+        Args:
+            fragment: Where the rows come from.
+            table: The rows that were scored.
+            scored: Their scores.
+            bad: Quarantine table of the other rows.
+        """
+        name = parts.file_name(fragment.index)
+        companions = {f"{QUARANTINE}/{name}": bad.num_rows} if bad.num_rows else {}
+        common = self.plan.metadata
+        folder = self.plan.first_pass
+        files = [parts.write(folder, file, bad, common) for file in companions]
+        metadata = {
+            **common,
+            "source": fragment.name,
+            "first_row": fragment.first,
+            "rows_in": fragment.rows,
+            "rows_out": scored.num_rows,
+            "rows_quarantined": bad.num_rows,
+            "most_anomalous": self.most_anomalous(fragment, table, scored),
+            "companions": companions,
+        }
+        for place, column in enumerate(self.plan.carried):
+            scored = scored.add_column(place, table.schema.field(column), table[column])
+        # Read again soon and deleted: quick to compress matters more than small.
+        entry = parts.write(folder, name, scored, metadata, compression="lz4")
+        return {**metadata, "files": [entry, *files]}
+
+    def most_anomalous(
+        self, fragment: Fragment, table: pa.Table, scored: pa.Table
+    ) -> list[dict[str, Any]]:
+        """Return the most anomalous rows of a fragment, explained, JSON-able.
+
+        They are explained even where the output has no explanations.
+        """
+        p_value = selection.p_values(scored)
+        order = np.lexsort([-scored["anomaly_score"].to_numpy(), p_value])
+        rows = pa.array(order[:MOST_ANOMALOUS])
+        every_row = np.ones(len(rows), dtype=bool)
+        reasons = explain(
+            self.density, table.take(rows), every_row, self.config
+        ).to_pylist()
+        names = ["log_prob", "anomaly_score", "p_value", "severity"]
+        numbers = scored.select(names).take(rows).to_pylist()
+        ids = {name: table[name].take(rows).to_pylist() for name in self.plan.carried}
+        return [
+            {
+                "source": fragment.name,
+                "row": fragment.first + row,
+                "ids": {name: json_value(values[k]) for name, values in ids.items()},
+                **numbers[k],
+                "explanation": reasons[k],
+            }
+            for k, row in enumerate(rows.to_pylist())
+        ]
+
+
+def not_finite(
+    fragment: Fragment, carried: pa.Table, scored: pa.Table, finite: pa.ChunkedArray
+) -> pa.Table:
+    """Return the quarantine table of the rows whose score is not a finite number.
+
+    Args:
+        fragment: Where the rows come from.
+        carried: The rows' id and partition columns.
+        scored: The rows' scores.
+        finite: Whether each row's scores are finite.
+    """
+    bad = pc.invert(finite)
+    reasons = [
+        f"log_prob is {row['log_prob']}, anomaly_score is {row['anomaly_score']}"
+        for row in scored.select(["log_prob", "anomaly_score"]).filter(bad).to_pylist()
+    ]
+    rows = np.flatnonzero(bad.to_numpy())
+    return quarantine_table(fragment, carried.filter(bad), rows, reasons)
+
+
+def json_value(value: object) -> object:
+    """Return a cell's value as JSON can hold it."""
+    return value if isinstance(value, (int, float, str, type(None))) else str(value)

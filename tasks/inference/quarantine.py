@@ -1,0 +1,59 @@
+"""Tables of the rows that a job sets aside, with the reason for each."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.data.fragments import Fragment
+
+QUARANTINE = "quarantine"
+"""Directory of these tables within the results of a job."""
+
+QUARANTINE_COLUMNS = ("source", "row", "reason")
+"""Columns of these tables after the carried ones."""
+
+
+def quarantine_table(
+    fragment: Fragment, carried: pa.Table, rows: np.ndarray, reasons: list[str]
+) -> pa.Table:
+    """Return the quarantine table of some rows of a fragment.
+
+    Args:
+        fragment: Where the rows come from.
+        carried: The rows' id and partition columns.
+        rows: Positions of the rows in the fragment, (n,).
+        reasons: Why each row is set aside, (n,).
+
+    Returns:
+        The carried columns and: source (file name), row (position in the file), reason.
+    """
+    added = {
+        "source": pa.array([fragment.name] * len(reasons), pa.string()),
+        "row": pa.array(rows + fragment.first, pa.int64()),
+        "reason": pa.array(reasons, pa.string()),
+    }
+    # Built anew, since a table without columns, where nothing is carried, has no rows.
+    columns = {name: carried[name] for name in carried.column_names}
+    fields = [*carried.schema, *(pa.field(n, v.type) for n, v in added.items())]
+    return pa.table({**columns, **added}, schema=pa.schema(fields))
+
+
+def unreadable_rows(
+    fragment: Fragment, carried: Sequence[str], reason: str
+) -> pa.Table:
+    """Return the quarantine table of a fragment that cannot be read: all its rows.
+
+    Args:
+        fragment: The fragment; its carried columns become null.
+        carried: Names of the id and partition columns.
+        reason: Why it cannot be read.
+    """
+    schema = pa.schema([fragment.schema.field(c).with_nullable(True) for c in carried])
+    nulls = [pa.nulls(fragment.rows, field.type) for field in schema]
+    return quarantine_table(
+        fragment,
+        pa.Table.from_arrays(nulls, schema=schema),
+        np.arange(fragment.rows),
+        [reason] * fragment.rows,
+    )

@@ -1,0 +1,1 @@
+"""Drift between reference data and new rows."""

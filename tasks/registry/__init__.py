@@ -1,0 +1,1 @@
+"""MLflow tracking, model versions and aliases, the pyfunc model, the promotion gate."""

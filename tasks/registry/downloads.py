@@ -1,0 +1,83 @@
+"""Download of registered versions as model folders, which every worker can reach."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+
+from ar_models.density import CALIBRATION, MODEL, WEIGHTS, TableDensity
+from tasks.monitoring import reference
+from tasks.registry.versions import resolve_uri, version_uri
+from tasks.runtime import storage
+from tasks.runtime.model_store import load
+
+MODEL_FILES = (CALIBRATION, reference.FILE, WEIGHTS, MODEL)
+"""Files of a model folder, in the order in which they are written."""
+
+Json = dict[str, Any]  # JSON values
+
+
+def download(model_uri: str, root: str) -> tuple[str, Json]:
+    """Download a registered version to the storage, unless it is there already.
+
+    An alias is resolved once, here.
+
+    Args:
+        model_uri: models:/NAME@ALIAS or models:/NAME/VERSION, or a model folder, which
+            is used as it is.
+        root: Root of the storage.
+
+    Returns:
+        The model folder, and a dict with `name`, `version`, `run_id` (both None for a
+        folder outside the registry), `fingerprint` and `uri`.
+
+    Raises:
+        ValueError: There is no such version.
+    """
+    if not model_uri.startswith("models:/"):
+        density = load(model_uri)
+        return model_uri, {
+            "name": density.info.get("name"),
+            "version": None,
+            "run_id": None,
+            "fingerprint": density.info["fingerprints"]["model"],
+            "uri": model_uri,
+        }
+    found = resolve_uri(MlflowClient(), model_uri)
+    uri = version_uri(found.name, str(found.version))
+    with tempfile.TemporaryDirectory() as temporary:
+        source = download_artifacts(uri, Path(temporary))
+        fingerprint = TableDensity.load(source).info["fingerprints"]["model"]
+        # Another registry may have given the same number to another model.
+        copy = f"{found.version}-{fingerprint[:12]}"
+        folder = storage.join(root, found.name, "registered", copy)
+        _copy_model(source, folder)
+    return folder, {
+        "name": found.name,
+        "version": str(found.version),
+        "run_id": found.run_id,
+        "fingerprint": fingerprint,
+        "uri": uri,
+    }
+
+
+def download_artifacts(uri: str, target: Path) -> Path:
+    """Download the version `uri` below `target`; return its model folder."""
+    return Path(
+        mlflow.artifacts.download_artifacts(
+            artifact_uri=f"{uri}/artifacts/model", dst_path=str(target)
+        )
+    )
+
+
+def _copy_model(source: Path, folder: str) -> None:
+    # model.json is written last: where it is, the folder is complete.
+    if storage.exists(storage.join(folder, MODEL)):
+        return
+    for file in MODEL_FILES:
+        if (source / file).exists():
+            with storage.publish(storage.join(folder, file)) as unfinished:
+                shutil.copyfile(source / file, unfinished)

@@ -1,0 +1,69 @@
+"""Checks of the gate on calibration: distances of p-values and columns from uniform."""
+
+import math
+from collections.abc import Iterator
+
+from tasks.config.gate import GateConfig
+from tasks.evaluation import distances
+from tasks.evaluation.checks import Check
+from tasks.registry.gate.predictions import Predictions
+
+
+def check_calibration(
+    ours: Predictions, theirs: Predictions, config: GateConfig
+) -> Iterator[Check]:
+    """Check that p-values and columns are calibrated about as well as the champion's.
+
+    Args:
+        ours: Predictions of the challenger.
+        theirs: Predictions of the champion.
+        config: Margin and confidence.
+    """
+    rows = len(ours.scores)
+    if ours.p_values is not None and theirs.p_values is not None:
+        yield _check_distance(
+            "p_values",
+            "",
+            (
+                distances.ks_from_uniform(ours.p_values),
+                distances.ks_from_uniform(theirs.p_values),
+            ),
+            config.calibration_margin + ks_quantile(rows, 1, config.confidence),
+        )
+    elif theirs.p_values is not None:
+        remark = "the challenger has no calibration rows, so no p-values"
+        yield Check("p_values", 1.0, False, remark)
+    worst = max(ours.ks, key=lambda name: ours.ks[name] - theirs.ks[name])
+    yield _check_distance(
+        "calibration",
+        f" of {worst}, the column that lost most",
+        (ours.ks[worst], theirs.ks[worst]),
+        config.calibration_margin + ks_quantile(rows, len(ours.ks), config.confidence),
+    )
+
+
+def ks_quantile(rows: int, tests: int, confidence: float) -> float:
+    """Return a bound on the largest of some KS distances of uniform samples.
+
+    It holds with the given probability, by the Dvoretzky-Kiefer-Wolfowitz inequality
+    with Massart's constant and a union bound.
+
+    Args:
+        rows: Size of each sample.
+        tests: Number of samples.
+        confidence: Probability that the bound holds.
+    """
+    return math.sqrt(math.log(2 * tests / (1 - confidence)) / (2 * rows))
+
+
+def _check_distance(
+    name: str, label: str, ks: tuple[float, float], margin: float
+) -> Check:
+    ours, theirs = ks
+    return Check(
+        name,
+        ours,
+        ours <= theirs + margin,
+        f"KS distance from uniform{label}: {ours:.4f}, the champion's {theirs:.4f}",
+        bound=theirs + margin,
+    )

@@ -1,0 +1,1 @@
+"""Figures and page templates that evaluation and monitoring render."""

@@ -1,0 +1,132 @@
+"""Figures of the marginal distributions of columns in real and in synthetic rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ar_models.density import TableDensity
+from ar_models.tables import arrow
+from tasks.reports.column_values import integer_type, to_numbers, to_strings
+from tasks.reports.figures import (
+    BLUE,
+    GREY,
+    MAX_COLUMNS,
+    Floats,
+    draw_panels,
+    shorten,
+)
+from tasks.reports.list_columns import flatten_lists
+
+REAL: dict[str, Any] = {"fill": True, "color": GREY, "label": "test rows"}
+SYNTHETIC: dict[str, Any] = {"color": BLUE, "linewidth": 1.3, "label": "synthetic rows"}
+
+CATEGORIES = 6
+"""Maximum number of categories in a panel."""
+
+
+def flatten_columns(
+    tables: Sequence[pa.Table], density: TableDensity
+) -> tuple[list[pa.Table], list[str]]:
+    """Flatten the columns of lists and name the columns that are no pixels.
+
+    Args:
+        tables: Tables with all modelled columns.
+        density: The model.
+
+    Returns:
+        The tables, and the names of the columns whose marginals can be drawn.
+    """
+    flat, parts = flatten_lists(tables, density.encoder)
+    pixels = {
+        part
+        for image in density.encoder.images
+        for name in image.columns
+        for part in parts.get(name, [name])
+    }
+    return flat, [name for name in flat[0].column_names if name not in pixels]
+
+
+def draw_marginals(
+    real: pa.Table, synthetic: pa.Table, columns: Sequence[str]
+) -> Figure:
+    """Draw the distribution of each column among real and among synthetic rows."""
+    shown = columns[:MAX_COLUMNS]
+    figure, panels = draw_panels(len(shown), height=1.5)
+    for axes, name in zip(panels, shown, strict=False):
+        _draw_marginal(axes, name, real[name], synthetic[name])
+    panels[0].legend(fontsize=8, handlelength=1.2)
+    return figure
+
+
+def _draw_marginal(
+    axes: Axes, name: str, real: pa.ChunkedArray, synthetic: pa.ChunkedArray
+) -> None:
+    title = shorten(name, 24)
+    if real.null_count or synthetic.null_count:
+        shares = (real.null_count / len(real), synthetic.null_count / len(synthetic))
+        title += "\nmissing {:.1%} | {:.1%}".format(*shares)
+    axes.set_title(title, fontsize=9)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    numbers = _finite_numbers(real), _finite_numbers(synthetic)
+    if numbers[0] is None or numbers[1] is None:
+        _draw_categories(axes, real, synthetic)
+    else:
+        _draw_histograms(axes, numbers[0], numbers[1], arrow.plain(real.type))
+
+
+def _draw_histograms(
+    axes: Axes, real: Floats, synthetic: Floats, kind: pa.DataType
+) -> None:
+    """Draw histograms of numbers over the central 99 % of the real ones."""
+    low, high = np.quantile(real, [0.005, 0.995]) if len(real) else (0.0, 1.0)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, 31)
+    if pa.types.is_integer(kind) and high - low <= 30:
+        low, high = np.floor(low) - 0.5, np.ceil(high) + 0.5
+        edges = np.arange(low, high + 1)
+    for values, style in ((real, REAL), (synthetic, SYNTHETIC)):
+        counts, _ = np.histogram(values, edges)
+        axes.stairs(counts / max(len(values), 1), edges, **style)
+    axes.set_xlim(low, high)
+    axes.locator_params(axis="x", nbins=3)
+    if pa.types.is_temporal(kind) and not pa.types.is_time(kind):
+        ticks = [low + (high - low) * share for share in (0.15, 0.85)]
+        axes.set_xticks(ticks, [_date_of(tick, kind) for tick in ticks])
+
+
+def _draw_categories(
+    axes: Axes, real: pa.ChunkedArray, synthetic: pa.ChunkedArray
+) -> None:
+    """Draw the shares of the most frequent real categories side by side."""
+    real_counts, counts = _count_categories(real), _count_categories(synthetic)
+    top = sorted(real_counts, key=lambda name: (-real_counts[name], name))[:CATEGORIES]
+    shares = [real_counts[name] / len(real) for name in top]
+    others = [counts.get(name, 0) / len(synthetic) for name in top]
+    places = np.arange(len(top))
+    axes.bar(places - 0.2, shares, width=0.4, color=GREY, label=REAL["label"])
+    axes.bar(places + 0.2, others, width=0.4, color=BLUE, label=SYNTHETIC["label"])
+    labels = [shorten(name, 7) for name in top]
+    axes.set_xticks(places, labels, fontsize=6.5, rotation=30, ha="right")
+
+
+def _count_categories(array: pa.ChunkedArray) -> dict[str, int]:
+    counted = pc.value_counts(to_strings(array).drop_null()).to_pylist()
+    return {entry["values"]: entry["counts"] for entry in counted}
+
+
+def _finite_numbers(array: pa.ChunkedArray) -> Floats | None:
+    values = to_numbers(array)
+    return None if values is None else values[np.isfinite(values)]
+
+
+def _date_of(value: float, kind: pa.DataType) -> str:
+    """Return the date of a time that `_finite_numbers` turned into a number."""
+    cell = pa.array([int(value)], integer_type(kind))
+    return str(cell.cast(kind).cast(pa.date32())[0].as_py())

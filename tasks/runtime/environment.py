@@ -1,0 +1,68 @@
+"""Environment variables to set before Prefect, Ray and MLflow are imported."""
+
+import os
+from pathlib import Path
+
+PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
+"""Retries that wait eight minutes, not one, for a Prefect server that is down."""
+
+
+def local_root(storage: str) -> Path:
+    """Return the local directory of embedded databases and server state.
+
+    Args:
+        storage: Root of all results; if remote, the directory is `.chainrule`.
+    """
+    return Path(".chainrule" if "://" in storage else storage).absolute()
+
+
+def configure(storage: str) -> None:
+    """Set the environment variables that the user has not set.
+
+    Telemetry is off, and embedded databases of Prefect and MLflow are in `local_root`.
+    Call this before the first import of prefect, ray or mlflow.
+
+    Args:
+        storage: Root of all results, local or S3.
+    """
+    root = local_root(storage)
+    defaults = {
+        **PATIENT,
+        "PREFECT_HOME": str(root / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # Startup takes 6 s on an idle machine, and much longer on a busy one.
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        # Some of our threads log outside of a flow run.
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        # MLflow honours "true" only, not "1".
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Its handlers write to stderr; without them, records go to the root logger.
+        "MLFLOW_CONFIGURE_LOGGING": "false",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # By default Ray runs its workers at niceness 15 and itself at 0, so that it
+        # interrupts training, whose threads wait for each other.
+        "RAY_worker_niceness": "0",
+        # By default a task that runs out of memory is retried forever.
+        "RAY_task_oom_retries": "3",
+        # OpenMP threads that wait for each other spin for microseconds only. Spinning
+        # forever costs eight times the work on a busy machine; not spinning makes
+        # training steps take 1.6 times as long on an idle one.
+        "GOMP_SPINCOUNT": "2000",
+        # In bytes: memory that a step frees is reused by the next one. By default the C
+        # library returns it to the system, at thousands of page faults per step.
+        "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+        "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
+        # `ray.train.report` can block for this long; the default is 2 s.
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+    }
+    if "RAY_ADDRESS" not in os.environ:
+        # A local Ray needs no token authentication, which would write a token file to
+        # the user's home.
+        defaults["RAY_AUTH_MODE"] = "disabled"
+        # A local Ray gets no preemption notices.
+        defaults["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+    for key, value in defaults.items():
+        os.environ.setdefault(key, value)

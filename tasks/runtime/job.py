@@ -1,0 +1,160 @@
+"""A job: one result directory, named by a key, written once and read back afterwards.
+
+A job claims its directory, writes its results there (bulk jobs part by part), and
+writes the manifest last. The same call made again finishes a job that was stopped, and
+returns the same result without work where the job is finished.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self, TypeVar
+
+from pydantic import TypeAdapter
+
+from tasks.config.resources import Resources
+from tasks.runtime import cluster, manifest, parts, storage
+
+Json = dict[str, Any]  # JSON-able values
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """The outcome of a job, read back from its manifest.
+
+    A subclass adds the fields of one kind of job. Each is the entry of that name in the
+    manifest, unless the subclass computes it in `derived_fields`; nested dataclasses
+    are made of nested dicts.
+
+    Attributes:
+        path: Directory of the results.
+        key: The job key, 16 hexadecimal digits.
+        done: Whether an earlier call had finished the job, so that this did no work.
+        seconds: Wall-clock time of the call that finished the job.
+    """
+
+    path: str
+    key: str
+    done: bool
+    seconds: float
+
+    @classmethod
+    def from_manifest(cls, path: str, content: Json, *, done: bool) -> Self:
+        """Return the result that a manifest describes.
+
+        Args:
+            path: Directory of the results.
+            content: The manifest.
+            done: Whether an earlier call had finished the job.
+        """
+        known = {"path": path, "key": content["job_key"], "done": done}
+        values = {**content, **known, **cls.derived_fields(path, content)}
+        return TypeAdapter(cls).validate_python(values)
+
+    @classmethod
+    def derived_fields(cls, path: str, content: Json) -> Mapping[str, Any]:
+        """Return the fields that are not entries of the manifest under their own name.
+
+        Args:
+            path: Directory of the results.
+            content: The manifest.
+        """
+        return {}
+
+
+Result = TypeVar("Result", bound=JobResult)
+Unit = TypeVar("Unit", bound=parts.WorkUnit)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task that fills one directory with results.
+
+    Attributes:
+        kind: What the job does, such as "score"; enters the key and progress reports.
+        output: Directory for the results, local or S3; `{key}` stands for the job key.
+        depends_on: Everything that the results depend on, JSON-able; enters the key.
+        overwrite: Whether the results of another job may be replaced.
+        began: `time.monotonic()` at the start of the call; defaults to now.
+    """
+
+    kind: str
+    output: str
+    depends_on: Mapping[str, Any]
+    overwrite: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+    @cached_property
+    def key(self) -> str:
+        """The job key, 16 hexadecimal digits."""
+        return manifest.job_key(job=self.kind, **self.depends_on)
+
+    @property
+    def path(self) -> str:
+        """Directory of the results."""
+        return self.output.replace("{key}", self.key)
+
+    def run(self, work: Callable[[], Json], result: type[Result]) -> Result:
+        """Return the finished job's result, or do the work first.
+
+        Args:
+            work: Writes the results to `path` and returns the content of the manifest:
+                input, model, config, rows_in, rows_out, files and so on. `seconds` is
+                added unless it is there.
+            result: Type of the result.
+
+        Raises:
+            FileExistsError: The directory holds other results and `overwrite` is false,
+                or another process is writing to it.
+            ValueError: The manifest is damaged.
+        """
+        content = manifest.claim(self.path, self.key, overwrite=self.overwrite)
+        done = content is not None
+        if content is None:
+            found = work()
+            content = manifest.finish(
+                self.path, self.key, **{"seconds": round(self.elapsed, 3), **found}
+            )
+        return result.from_manifest(self.path, content, done=done)
+
+    def complete_parts(
+        self,
+        make_writer: Callable[[], Callable[[Unit], parts.PartMetadata]],
+        units: Sequence[Unit],
+        resources: Resources,
+        *,
+        subdirectory: str = "",
+        label: str | None = None,
+        pool: cluster.ActorPool | None = None,
+    ) -> parts.CompletedParts:
+        """Write the parts that are missing from the results, in parallel.
+
+        Args:
+            make_writer: Called once in every Ray actor; returns the function that
+                writes the part of a unit and returns the part's metadata.
+            units: All units of the job, such as fragments of a dataset.
+            resources: Where the job runs.
+            subdirectory: Directory of the parts within the results.
+            label: What progress reports call the units' rows; "KIND: rows" if None.
+            pool: The actors to use; new ones if None.
+        """
+        folder = storage.join(self.path, subdirectory) if subdirectory else self.path
+        return parts.complete(
+            make_writer,
+            units,
+            folder,
+            self.key,
+            resources,
+            what=label or f"{self.kind}: rows",
+            pool=pool,
+        )
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the call began."""
+        return time.monotonic() - self.began
+
+    def rows_per_s(self, rows: int) -> float:
+        """Return the throughput so far, for `rows` rows that this call processed."""
+        return round(rows / self.elapsed, 1)

@@ -1,0 +1,255 @@
+"""Result directories: claimed by a job, resumed after a crash, closed by a manifest.
+
+A job writes its claim (`_job.json`) first and its manifest (`_manifest.json`) last, so
+that a directory with a manifest is complete.
+"""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from tasks.runtime import locks, storage
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "_manifest.json"
+"""File that describes the results of a finished job."""
+
+CLAIM = "_job.json"
+"""File that marks a directory as the output of an unfinished job."""
+
+_locks: dict[str, int] = {}
+"""File descriptors of the local directories that this process has locked, by path."""
+
+
+def job_key(**identity: Any) -> str:  # JSON-able values
+    """Return a hash of everything that a result depends on.
+
+    Args:
+        **identity: The job's kind, inputs and settings.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def now() -> str:
+    """Return the present time in UTC, in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def claim(folder: str, key: str, *, overwrite: bool = False) -> dict[str, Any] | None:
+    """Make a directory the output of a job, or find that the job is finished.
+
+    An empty or new directory is marked with the key before anything is written to it.
+    An unfinished directory of the same job, or one that lost files, is to be completed;
+    temporary files of killed writers are deleted. Until `finish` or the end of this
+    process, no other process can claim a local directory; on S3 that is not prevented.
+
+    Args:
+        folder: The directory, local or S3.
+        key: The job key.
+        overwrite: Whether the output of another job may be replaced.
+
+    Returns:
+        The manifest if the job is finished and its files exist, else None.
+
+    Raises:
+        FileExistsError: The directory holds another job's output and `overwrite` is
+            false, or files of no job, or another process is writing to it.
+        ValueError: The manifest is damaged.
+    """
+    _lock(folder)
+    try:
+        done = _claim(folder, key, overwrite)
+    except BaseException:
+        _unlock(folder)
+        raise
+    if done is not None:
+        _unlock(folder)
+    return done
+
+
+def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-able
+    """Write the manifest of a job, the last of its files, and return it.
+
+    Args:
+        folder: The directory that `claim` marked.
+        key: The job key.
+        **content: Entries of the manifest: input, model, config, rows_in, rows_out,
+            rows_quarantined, files (see `file_entry`) and others of the kind of job.
+
+    Raises:
+        FileExistsError: Another job has claimed the directory in the meantime.
+    """
+    claimed = storage.read_json(storage.join(folder, CLAIM))
+    if claimed["job_key"] != key:
+        raise FileExistsError(
+            f"{folder}: another job ({claimed['job_key']}) took it over before job "
+            f"{key} ended; choose another output directory"
+        )
+    manifest = {
+        "job_key": key,
+        **content,
+        "chainrule": version("chainrule"),
+        "started": claimed["started"],
+        "finished": now(),
+    }
+    # Workers may outlive a killed driver and leave files after the next one's claim.
+    storage.delete_unfinished(folder)
+    storage.write_json(storage.join(folder, MANIFEST), manifest)
+    storage.delete(storage.join(folder, CLAIM))
+    _unlock(folder)
+    return manifest
+
+
+def file_entry(folder: str, name: str, rows: int) -> dict[str, Any]:
+    """Return the manifest's entry for a published file.
+
+    Args:
+        folder: Directory of the results.
+        name: Path of the file within the directory.
+        rows: Number of rows in the file.
+    """
+    return entry(storage.join(folder, name), name, rows)
+
+
+def entry(path: str, name: str, rows: int) -> dict[str, Any]:
+    """Return the manifest's entry for a file that is about to be published.
+
+    Args:
+        path: Where the file is now.
+        name: Path that the file will have within the directory of the results.
+        rows: Number of rows in the file.
+    """
+    return {
+        "path": name,
+        "rows": rows,
+        "bytes": storage.file_size(path),
+        "sha256": storage.checksum(path),
+    }
+
+
+def missing_files(folder: str, manifest: dict[str, Any]) -> list[str]:
+    """Return the files of a manifest that are missing or have another size."""
+    sizes = storage.file_sizes(folder)
+    return [
+        entry["path"]
+        for entry in manifest.get("files", [])
+        if sizes.get(entry["path"]) != entry["bytes"]
+    ]
+
+
+def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
+    """Claim a directory that is locked."""
+    done = _read(folder, MANIFEST, overwrite)
+    claimed = _read(folder, CLAIM, overwrite)
+    if done is None and claimed is None:
+        _refuse_foreign_files(folder)
+    holder = (claimed or done or {"job_key": key})["job_key"]
+    if holder != key and not overwrite:
+        raise FileExistsError(
+            f"{folder}: holds the output of another job ({holder}, this one is {key}); "
+            "choose another output directory or pass --overwrite"
+        )
+    clearing = holder != key or (claimed or {}).get("clearing", False)
+    if done and not clearing and not missing_files(folder, done):
+        return done
+    if clearing:
+        _clear(folder, key)
+    if clearing or claimed is None:
+        _mark(folder, key)
+    # Now that the claim says that the job is unfinished, its manifest can go.
+    storage.delete(storage.join(folder, MANIFEST))
+    storage.delete_unfinished(folder)
+    return None
+
+
+def _mark(folder: str, key: str, **more: Any) -> None:  # JSON-able values
+    """Write the claim of a job."""
+    claimed = {"job_key": key, "started": now(), **more}
+    storage.write_json(storage.join(folder, CLAIM), claimed)
+
+
+def _clear(folder: str, key: str) -> None:
+    """Empty a job's directory for another job; can be repeated after a crash."""
+    _mark(folder, key, clearing=True)
+    storage.delete(storage.join(folder, MANIFEST))
+    for name in storage.list_entries(folder):
+        if name != CLAIM:
+            storage.delete(storage.join(folder, name))
+
+
+def _read(folder: str, name: str, overwrite: bool) -> dict[str, Any] | None:
+    """Read a manifest or claim; return None where there is none.
+
+    A damaged one counts as another job's if it may be overwritten.
+    """
+    path = storage.join(folder, name)
+    if not storage.exists(path):
+        return None
+    try:
+        content = storage.read_json(path)
+        if isinstance(content, dict) and isinstance(content.get("job_key"), str):
+            return content
+        raise ValueError(f"{path}: damaged, it has no job_key")
+    except ValueError as error:
+        if overwrite:
+            return {"job_key": "damaged"}
+        raise ValueError(
+            f"{error}; delete the directory, choose another one or pass --overwrite"
+        ) from error
+
+
+def _refuse_foreign_files(folder: str) -> None:
+    """Raise FileExistsError if a directory without manifest and claim is not empty.
+
+    Not even `--overwrite` empties such a directory: no job has written its files.
+    """
+    foreign = [
+        name
+        for name in storage.list_entries(folder)
+        if not name.startswith(storage.TEMPORARY)
+    ]
+    if foreign:
+        raise FileExistsError(
+            f"{folder}: holds files that no job has written, such as {foreign[0]!r}; "
+            "choose an empty or new output directory"
+        )
+
+
+def _lock(folder: str) -> None:
+    """Keep other processes from claiming a local directory while this one lives."""
+    filesystem, inner = storage.resolve(folder)
+    if not isinstance(filesystem, pafs.LocalFileSystem) or inner in _locks:
+        return
+    storage.make_folder(folder)
+    try:
+        _locks[inner] = locks.acquire(inner)
+    except BlockingIOError as error:
+        raise FileExistsError(
+            f"{folder}: another process is writing to it; wait for it to end or stop "
+            "it, then run again"
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
+            raise
+        logger.warning(
+            "%s: its file system has no locks; run only one job there at a time", folder
+        )
+
+
+def _unlock(folder: str) -> None:
+    """Let other processes claim a directory."""
+    descriptor = _locks.pop(storage.resolve(folder)[1], None)
+    if descriptor is not None:
+        os.close(descriptor)

@@ -1,0 +1,208 @@
+"""Empty cells filled: by the conditional, given what is known, and nothing else."""
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+import torch
+
+from ar_models.density import TableDensity
+from ar_models.tables import arrow
+from tests.ar_models.test_given import build, holes
+from tests.support.tables import table_encoder
+
+NUMBERS = ("delay", "amount")
+
+
+@pytest.fixture(scope="module", params=["eonade", "transformer"])
+def density(request: pytest.FixtureRequest) -> TableDensity:
+    """An order-agnostic density of `table_encoder`'s rows."""
+    return build(request.param)
+
+
+@pytest.fixture(scope="module")
+def gaps(density: TableDensity) -> pa.Table:
+    """Rows with empty cells in all columns, and a column that is not modelled."""
+    rows = density.sample(400, seed=2)
+    rng = np.random.default_rng(1)
+    for name in density.columns:
+        place = rows.column_names.index(name)
+        rows = rows.set_column(place, name, holes(rows[name], rng))
+    note = pa.array([None, "x"] * 200)
+    return rows.append_column("note", note)
+
+
+def test_observed_cells_stay_and_empty_ones_are_filled(
+    density: TableDensity, gaps: pa.Table
+) -> None:
+    for method in ("draw", "median", "mean"):
+        filled = density.impute(gaps, method=method, seed=1)
+        assert filled.schema.equals(gaps.schema)
+        for name in density.columns:
+            assert gaps[name].null_count > 0
+            assert filled[name].null_count == 0
+            known = gaps[name].is_valid()
+            assert filled[name].filter(known).equals(gaps[name].filter(known))
+        assert filled["note"].equals(gaps["note"])
+
+
+def test_bits_of_reals_and_types_of_words_stay(density: TableDensity) -> None:
+    odd = np.array([0.1, -0.0, math.nan, 1e300, 5.0])
+    table = pa.table(
+        {
+            "carrier": pa.array(["UA", None, "AA", "XX", "B6"]).dictionary_encode(),
+            "delay": pa.array([1, None, None, 7, 2], pa.int16()),
+            "time": pa.array([0, None, 5, 6, 7], pa.timestamp("us", "UTC")),
+            "amount": pa.array(odd, mask=np.array([0, 0, 0, 0, 1], bool)),
+        }
+    )
+
+    filled = density.impute(table, seed=1)
+
+    assert filled.schema.types == table.schema.types
+    bits = filled["amount"].to_numpy()[:4].view(np.uint64)
+    assert bits.tolist() == odd[:4].view(np.uint64).tolist()
+    assert filled["carrier"].to_pylist()[3] == "XX"  # new, and left as it is
+    assert sum(column.null_count for column in filled.columns) == 0
+
+
+def test_a_null_is_unknown_and_not_the_state_missing(density: TableDensity) -> None:
+    encoder, model = density.encoder, density.model
+    row = {"carrier": ["AA"], "delay": [None], "amount": [2.5]}
+    table = pa.table({**row, "time": pa.array([1_360_000_000], pa.timestamp("s"))})
+    table = table.cast(
+        pa.schema([(n, encoder.schema.field(n).type) for n in table.schema.names])
+    )
+    x = torch.from_numpy(encoder.encode(table).x)
+    known = torch.ones_like(x, dtype=torch.bool)
+    known[:, 1:3] = False
+    x[:, 1] = 0  # not missing
+    only_state = known.clone()
+    only_state[:, 1] = True
+    with torch.inference_mode():
+        value = model.conditionals_given(x, only_state)
+
+    filled = density.impute(table, method="median", details=True)
+
+    expected = int(value.quantile(0.5)[0, 2])
+    assert filled["delay"].to_pylist() == [expected]
+    told = filled["imputed"].to_pylist()[0][0]
+    x[:, 2] = expected
+    assert told["column"] == "delay"
+    assert told["probability"] == pytest.approx(
+        float(value.log_prob(x)[0, 2].exp()), rel=1e-4
+    )
+    assert told["low"] == str(int(value.quantile(0.05)[0, 2]))
+    assert told["high"] == str(int(value.quantile(0.95)[0, 2]))
+
+
+def test_draws_follow_the_conditional_without_the_missing(
+    density: TableDensity,
+) -> None:
+    # Chi-square with at most 2 degrees of freedom: above 28 with odds of 1e-6.
+    one = density.sample(1, seed=3).to_pylist()[0]
+    row = one | {"delay": 5, "amount": None}
+    table = pa.Table.from_pylist([row] * 3000, schema=density.encoder.schema)
+    filled = density.impute(table, seed=4, details=True)
+    x = torch.from_numpy(density.encoder.encode(filled.slice(0, 1)).x)
+    known = torch.ones_like(x, dtype=torch.bool)
+    known[:, 7:] = False
+    with torch.inference_mode():
+        state = density.model.conditionals_given(x, known).probabilities(7)[0].tolist()
+
+    on_atom = int(pc.sum(pc.equal(filled["amount"], 0.0)).as_py())
+
+    share = state[2] / (state[0] + state[2])  # of the atom; code 1 is missing
+    error = math.sqrt(3000 * share * (1 - share))
+    assert abs(on_atom - 3000 * share) < 5 * error  # fails by chance 6e-7
+    told = [cells[0]["probability"] for cells in filled["imputed"].to_pylist()]
+    zero = pc.equal(filled["amount"], 0.0).to_pylist()
+    assert told[zero.index(True)] == pytest.approx(share, rel=1e-4)
+
+
+def test_points_are_medians_means_and_likeliest_categories(
+    density: TableDensity,
+) -> None:
+    # Means of 4000 draws of a row: off by more than 5 standard errors once in 1e6.
+    one = density.sample(1, seed=6).to_pylist()[0]
+    for name in ("amount", "delay", "carrier"):
+        row = one | {"delay": 5, name: None}
+        table = pa.Table.from_pylist([row] * 4000, schema=density.encoder.schema)
+        drawn = density.impute(table, seed=4)[name]
+        median, mean = (
+            density.impute(table.slice(0, 1), method=m, details=True)
+            for m in ("median", "mean")
+        )
+        told = median["imputed"].to_pylist()[0][0]
+        if name == "carrier":
+            counts = {
+                c["values"]: c["counts"] for c in drawn.value_counts().to_pylist()
+            }
+            top = median[name][0].as_py()
+            assert mean[name][0].as_py() == top
+            assert counts[top] > max(counts.values()) - 200
+            assert told["probability"] == pytest.approx(counts[top] / 4000, abs=0.04)
+            assert told["low"] is None
+            continue
+        values = drawn.to_numpy().astype(float)
+        middle = median[name][0].as_py()
+        assert (values <= middle).mean() >= 0.5 - 0.04
+        assert (values >= middle).mean() >= 0.5 - 0.04
+        low, high = float(told["low"]), float(told["high"])
+        assert (values < low).mean() == pytest.approx(0.05, abs=0.05)
+        assert (values > high).mean() == pytest.approx(0.05, abs=0.05)
+        inner = values[(values >= low) & (values <= high)]
+        spread = inner.max() - inner.min()
+        assert abs(mean[name][0].as_py() - values.mean()) < 0.25 * spread + 1
+
+
+def test_cells_of_a_row_are_drawn_together(density: TableDensity) -> None:
+    one = density.sample(1, seed=3).to_pylist()[0]
+    row = one | {"carrier": None, "delay": None, "amount": None}
+    table = pa.Table.from_pylist([row] * 50, schema=density.encoder.schema)
+
+    filled = density.impute(table, seed=4, details=True)
+
+    told = [{c["column"] for c in row} for row in filled["imputed"].to_pylist()]
+    assert told == [{"carrier", "delay", "amount"}] * 50
+    assert not filled.equals(density.impute(table, seed=5, details=True))
+    assert filled.equals(density.impute(table, seed=4, details=True))
+    assert sum(filled[n].null_count for n in ("carrier", "delay", "amount")) == 0
+
+
+def test_a_column_of_many_states_has_quantiles_on_its_atoms() -> None:
+    density = build("eonade")
+    with torch.no_grad():
+        # The state of `amount` is an atom with a share of about 0.76.
+        density.model.last.weight.zero_()
+        density.model.last.bias.copy_(density.model.layout.initial_bias())
+        owner = density.model.layout.variable_index == 7
+        density.model.last.bias[owner] = torch.tensor([0.2, 0.5, 0.65]).log()
+    row = density.sample(1, seed=3).to_pylist()[0] | {"amount": None}
+    table = pa.Table.from_pylist([row], schema=density.encoder.schema)
+
+    filled = density.impute(table, method="median", details=True)
+
+    assert filled["amount"].to_pylist() == [0.0]
+    told = filled["imputed"].to_pylist()[0][0]
+    assert told["probability"] == pytest.approx(0.65 / 0.85, rel=1e-4)
+    assert told["low"] == "0.0" and float(told["high"]) > 1
+
+
+def test_other_families_are_refused() -> None:
+    made = build("made")
+    with pytest.raises(ValueError, match="train with model.family eonade"):
+        made.impute(made.sample(3, seed=1))
+    eonade = build("eonade")
+    rows = eonade.sample(3, seed=1)
+    with pytest.raises(ValueError, match="method must be one of"):
+        eonade.impute(rows, method="mode")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):
+        eonade.impute(rows, confidence=1.0)
+
+
+def test_the_encoder_of_these_tests_has_every_kind() -> None:
+    kinds = {arrow.family(field.type) for field in table_encoder().schema}
+    assert kinds == {"text", "integer", "timestamp", "real"}

@@ -1,0 +1,104 @@
+"""Nulls that count nothing: rows scored by what is known of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from ar_models.density import TableDensity
+from ar_models.scoring.statistics import statistics_of
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
+from tasks.inference import score
+from tasks.inference.source import Source
+from tests.ar_models.test_given import build, holes
+from tests.support.tables import small_table
+
+
+@pytest.fixture(scope="module", params=["eonade", "transformer"])
+def density(request: pytest.FixtureRequest) -> TableDensity:
+    """An order-agnostic density, calibrated on its own samples."""
+    density = build(request.param)
+    calibration = density.reference_scores(density.sample(300, seed=1))
+    return TableDensity(density.encoder, density.model, calibration)
+
+
+@pytest.fixture(scope="module")
+def gaps(density: TableDensity) -> pa.Table:
+    """Rows of which a third of the cells are empty."""
+    rows = density.sample(100, seed=2)
+    rng = np.random.default_rng(1)
+    for name in density.columns:
+        place = rows.column_names.index(name)
+        rows = rows.set_column(place, name, holes(rows[name], rng))
+    return rows
+
+
+def test_known_cells_have_their_marginal_probability(
+    density: TableDensity, gaps: pa.Table
+) -> None:
+    found = density.column_log_prob(gaps, missing="marginalise")
+
+    nulls = np.stack([gaps[n].is_null().to_numpy() for n in density.columns], axis=1)
+    assert nulls.any() and (found[nulls] == 0).all()
+    encoded = density.encoder.encode(gaps)
+    columns = [variable.column_index for variable in density.encoder.variables]
+    known = torch.from_numpy(~nulls[:, columns])
+    x = torch.from_numpy(encoded.x)
+    with torch.inference_mode():
+        network = density.model.marginal_log_prob(x, known).numpy()
+    volume = np.where(nulls, 0, encoded.log_abs_det).sum(axis=1)
+    np.testing.assert_allclose(found.sum(axis=1), network + volume, atol=1e-3)
+    modelled = density.column_log_prob(gaps)
+    assert (modelled[nulls] != 0).all()
+
+
+def test_rows_without_nulls_are_scored_as_ever(density: TableDensity) -> None:
+    rows = density.sample(200, seed=3).drop_null()
+
+    plain = density.log_prob(rows)
+
+    np.testing.assert_allclose(
+        density.log_prob(rows, missing="marginalise"), plain, atol=1e-3
+    )
+
+
+def test_empty_rows_are_certain(density: TableDensity) -> None:
+    schema = density.encoder.schema
+    nothing = pa.table([pa.nulls(3, f.type) for f in schema], schema=schema)
+    assert density.log_prob(nothing, missing="marginalise").tolist() == [0.0] * 3
+
+
+def test_every_statistic_takes_nulls_for_unknown(
+    density: TableDensity, gaps: pa.Table
+) -> None:
+    for statistic in statistics_of(density.model):
+        scored = density.score(
+            gaps, statistic=statistic, missing="marginalise", explain="none"
+        )
+        scores = scored["anomaly_score"].to_numpy()
+        assert np.isfinite(scores).all(), statistic
+        other = density.score(gaps, statistic=statistic, explain="none")
+        assert not np.allclose(scores, other["anomaly_score"].to_numpy()), statistic
+
+
+def test_other_families_refuse(small_model: str, tmp_path: Path) -> None:
+    made = build("made")
+    with pytest.raises(ValueError, match="MADE cannot marginalise .* eonade"):
+        made.log_prob(made.sample(2, seed=1), missing="marginalise")
+    with pytest.raises(ValueError, match="missing must be 'model' or 'marginalise'"):
+        made.log_prob(made.sample(2, seed=1), missing="drop")  # type: ignore[arg-type]
+    pq.write_table(small_table(5), tmp_path / "rows.parquet")
+    config = ScoreConfig(missing="marginalise")
+    with pytest.raises(ValueError, match="cannot marginalise"):
+        score.score(
+            small_model,
+            Source(str(tmp_path / "rows.parquet")),
+            str(tmp_path / "out"),
+            config,
+            Resources(),
+        )
+    assert not (tmp_path / "out").exists()

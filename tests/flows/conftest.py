@@ -1,0 +1,41 @@
+"""Fixtures that the tests of flows share: a small project with a champion."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flows.cli.console import CommandConsole
+from flows.process import supervisor
+from tests.support.project import Project
+
+
+@pytest.fixture(scope="session")
+def project(
+    server: None, ray: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Project]:
+    """A small project whose commands run in this process; loggers are restored."""
+    root = logging.getLogger()
+    before = (root.handlers, root.level)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervisor, "is_supervised", lambda: True)
+        patch.setattr(CommandConsole, "redirect", lambda console, log: None)
+        folder = tmp_path_factory.mktemp("project")
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/storage/mlflow.db")
+        yield Project(folder)
+    root.handlers, root.level = before
+    logging.captureWarnings(False)
+
+
+@pytest.fixture(scope="session")
+def retrained(project: Project) -> dict[str, Any]:
+    """The JSON of the project's first retraining, whose version 1 is champion."""
+    return project.json("retrain")
+
+
+@pytest.fixture(scope="session")
+def challenger(project: Project, retrained: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of a retraining that the gate refused."""
+    changes = ["--set", "train.learning_rate=1.0e-9"]
+    return project.json("retrain", *changes, code=3)

@@ -1,0 +1,253 @@
+"""Small models with random weights, and the cases over which laws are tested."""
+
+import itertools
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ar_models.families.base import AutoregressiveModel
+from ar_models.families.ensemble import Ensemble
+from ar_models.families.registry import MODELS, build
+from ar_models.variables import Variable, binary_variables
+
+SMALL: dict[str, dict[str, Any]] = {
+    "eonade": {"hidden": 40, "layers": 1, "components": 3, "embedding": 4},
+    "fvsbn": {"components": 3, "embedding": 4},
+    "independent": {"components": 3, "embedding": 4},
+    "made": {"hidden": 40, "components": 3, "embedding": 4, "direct": True},
+    "nade": {"hidden": 40, "components": 3, "embedding": 4},
+    "pixelcnn": {"hidden": 8, "layers": 3, "kernel": 3, "embedding": 4},
+    "rnn": {"hidden": 16, "layers": 2, "components": 3, "embedding": 4},
+    "transformer": {
+        "hidden": 16,
+        "layers": 2,
+        "heads": 2,
+        "components": 3,
+        "embedding": 4,
+    },
+    "vae": {
+        "latent": 3,
+        "hidden": 40,
+        "samples": 16,
+        "components": 3,
+        "embedding": 4,
+    },
+}
+"""Arguments with which each family is small enough to test."""
+
+DEAF = {"independent"}
+"""Families whose conditionals see nothing."""
+
+ONE_ORDERING = {"independent", "pixelcnn", "vae"}
+"""Families without orderings."""
+
+IMAGES = {"pixelcnn"}
+"""Families for variables that are alike."""
+
+BOUNDS = {family for family, model in MODELS.items() if model.is_bound}
+"""Families that bound the density of a row, and have no chain rule."""
+
+MIXED = (
+    Variable("a", "binary", 0, size=2, frequencies=(0.6, 0.4)),
+    Variable("b.state", "categorical", 1, size=3, frequencies=(0.5, 0.3, 0.2)),
+    Variable(
+        "b",
+        "integer",
+        1,
+        parent=1,
+        location=2.0,
+        scale=2.0,
+        lower=0.0,
+        atoms=(0.0, 3.0),
+        frequencies=(0.2, 0.2, 0.6),
+        knots=(0.0, 1.0, 2.0, 4.0, 9.0),
+    ),
+    Variable("c", "categorical", 2, size=4),
+    Variable("d", "real", 3, location=1.0, scale=3.0, knots=(-5.0, 0.0, 1.0, 2.0, 6.0)),
+    Variable("e", "categorical", 4, size=70),
+    Variable("f.state", "categorical", 5, size=2),
+    Variable("f", "real", 5, parent=6, parent_code=1),
+    Variable("g", "integer", 6, scale=5.0),
+)
+
+DISCRETE = (
+    Variable("a", "binary", 0, size=2),
+    Variable("b.state", "categorical", 1, size=3),
+    Variable("b", "integer", 1, parent=1, lower=0.0, upper=4.0, atoms=(2.0,)),
+    Variable("c", "categorical", 2, size=4),
+)
+
+CODES = (
+    Variable("a", "binary", 0, size=2),
+    Variable("b", "categorical", 1, size=4),
+    Variable("c", "categorical", 2, size=9),
+)
+
+KINDS = {"binary": binary_variables(6), "mixed": MIXED}
+ALIKE = {"binary"}
+
+ORDERINGS: dict[str, dict[str, Any]] = {
+    "natural": {"ordering": "natural", "orderings": 1},
+    "random": {"ordering": "random", "orderings": 3, "seed": 1},
+}
+
+CASES = [
+    (family, ordering)
+    for family, ordering in itertools.product(MODELS, ORDERINGS)
+    if ordering == "natural" or family not in ONE_ORDERING
+]
+
+
+def every(names: str, cases: Iterable[tuple[str, ...]]) -> pytest.MarkDecorator:
+    """Runs a test on the cases, but on those alone that their family can take.
+
+    A case begins with the family and ends with the kind of variables, where the test is
+    for every kind; the others are about rows of a table.
+    """
+    return pytest.mark.parametrize(
+        names.split(),
+        [
+            pytest.param(*case, id="-".join(case))
+            for case in cases
+            if case[0] not in IMAGES or case[-1] in ALIKE
+        ],
+    )
+
+
+FAMILIES = [(family,) for family in MODELS]
+LEARNED = [
+    (family, kind)
+    for family, kind in itertools.product(MODELS, KINDS)
+    if family not in IMAGES or kind in ALIKE
+]
+KINDS_OF_FAMILIES = list(itertools.product(MODELS, KINDS))
+KINDS_OF_CASES = [(*case, kind) for case in CASES for kind in KINDS]
+
+
+def exact(cases: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The cases of families with a chain rule."""
+    return [case for case in cases if case[0] not in BOUNDS]
+
+
+every_family = every("family", FAMILIES)
+every_exact_family = every("family", exact(FAMILIES))
+every_case = every("family ordering", CASES)
+every_exact_case = every("family ordering", exact(CASES))
+every_kind_of_family = every("family kind", KINDS_OF_FAMILIES)
+every_kind_of_case = every("family ordering kind", KINDS_OF_CASES)
+every_exact_kind_of_case = every("family ordering kind", exact(KINDS_OF_CASES))
+
+
+def randomize(model: AutoregressiveModel) -> AutoregressiveModel:
+    """Draw all weights of a model at random, so that none is zero."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            wide = parameter.dim() > 1
+            scale = 1.5 / math.sqrt(parameter.shape[-1]) if wide else 0.5
+            parameter.copy_(torch.randn_like(parameter) * scale)
+    return model
+
+
+def random_model(
+    family: str,
+    variables: tuple[Variable, ...],
+    ordering: str = "natural",
+    seed: int = 0,
+) -> AutoregressiveModel:
+    """Return a small model with random weights, in eval mode."""
+    torch.manual_seed(seed)
+    settings = dict(SMALL[family])
+    if family in IMAGES:
+        height = 2 - len(variables) % 2
+        settings |= {"height": height, "width": len(variables) // height}
+    if family not in ONE_ORDERING:
+        settings |= ORDERINGS[ordering]
+    model = randomize(build(family, variables, **settings))
+    return model.eval()
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator of random numbers."""
+    return torch.Generator().manual_seed(seed)
+
+
+def every_vector() -> Tensor:
+    """All values that `DISCRETE` can take, (count, 4)."""
+    rows = itertools.product(range(2), range(3), [*range(5), math.nan], range(4))
+    # `b` is absent exactly where its state is not 0.
+    return torch.tensor([row for row in rows if (row[1] != 0) == math.isnan(row[2])])
+
+
+def observations(model: AutoregressiveModel, count: int, seed: int = 0) -> Tensor:
+    """Samples, of which a tenth of the always present values are made absent."""
+    generator = torch.Generator().manual_seed(seed)
+    x = model.sample(count, generator=generator)
+    return x.masked_fill(torch.rand(x.shape, generator=generator) < 0.1, math.nan)
+
+
+ENSEMBLE_FAMILIES = ("made", "eonade", "rnn", "independent")
+MEMBERS = 3
+"""Models in a test ensemble."""
+
+
+def ensemble(family: str, variables: Any = MIXED) -> Ensemble:
+    """Members with weights drawn at random, all different."""
+    torch.manual_seed(1)
+    members = []
+    for seed in range(MEMBERS):
+        ordering = "natural" if family == "independent" else "random"
+        members.append(random_model(family, variables, ordering, seed=seed))
+    return Ensemble(members).eval()
+
+
+SMALL_SEQUENCE_MODELS: dict[str, dict[str, Any]] = {
+    "rnn": {"hidden": 12, "layers": 2},
+    "transformer": {"hidden": 12, "layers": 2, "heads": 2},
+}
+
+
+def sequence(
+    places: int, place: tuple[Variable, ...], *, shortest: int = 0
+) -> tuple[Variable, ...]:
+    """A column `a`, and one of lists: a length, then `place` so many times."""
+    length = Variable(
+        "s.length", "integer", 0, lower=float(shortest), upper=float(places)
+    )
+    variables = [length]
+    for k in range(places):
+        first = len(variables)
+        for v in place:
+            chained = {"parent": 0, "parent_code": k + 1, "at_least": True}
+            if v.parent is not None:
+                chained = {"parent": first + v.parent, "parent_code": v.parent_code}
+            own = {**v.to_dict(), **chained, "name": f"s[{k}].{v.name}", "place": k}
+            variables.append(Variable.from_dict(own))
+    return (*variables, Variable("a", "binary", 1, size=2))
+
+
+LETTER = (Variable("letter", "categorical", 0, size=3),)
+NOTES = (
+    Variable("one", "binary", 0, size=2),
+    Variable("state", "categorical", 0, size=2),
+    Variable("two", "categorical", 0, size=3, parent=1),
+)
+SEQUENCE_KINDS = {
+    "letters": sequence(3, LETTER),
+    "notes": sequence(2, NOTES),
+    "fixed": tuple(
+        Variable(f"s[{k}]", "categorical", 0, size=3, place=k) for k in range(4)
+    ),
+}
+
+
+def random_sequence_model(family: str, kind: str) -> AutoregressiveModel:
+    """Return a small model over the places of a list, with random weights."""
+    torch.manual_seed(0)
+    model = build(
+        family, SEQUENCE_KINDS[kind], **SMALL_SEQUENCE_MODELS[family], steps="places"
+    )
+    return randomize(model).eval()

@@ -1,0 +1,231 @@
+"""The whole pipeline, killed: it goes on and ends with the same artifacts.
+
+`pytest tests/system/test_kill.py --kills 10` (make check-kill) takes ten moments and
+Ctrl-C, a normal run one moment, in training, and SIGTERM.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from flows.process import reaper
+from tests.support.tables import small_table
+
+ROOT = Path(__file__).parents[2]
+
+COMMANDS = ("retrain", "score", "sample")
+
+POINTS = (
+    "small/prepared/*/_job.json",
+    "small/training/*/checkpoint_*",
+    "small/models/*/_job.json",
+    "small/evaluations/*/_job.json",
+    "small/scored/*/part-00000.parquet",
+)
+"""Files whose appearance is a moment to kill; other moments are shares of the time."""
+
+CHANGING = {"started", "finished", "seconds", "rows_per_s", "history", "run_id"}
+"""Keys of JSON files that say when, how fast and in which MLflow run."""
+
+CHECKSUM = "sha256"
+"""Not compared, as the footers of parts name the run; their content is compared."""
+
+LIMIT = 300.0
+"""Seconds that a command may take on a busy machine."""
+
+
+class Pipeline:
+    """The three commands on a small table, with a storage of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.storage = folder / "storage"
+        self.marker = f"KILL_TEST={folder.name}-{os.getpid()}"
+        (folder / "data").mkdir(parents=True)
+        for part in range(3):
+            pq.write_table(
+                small_table(1000, seed=part), folder / f"data/part-{part}.parquet"
+            )
+        content = {
+            "name": "small",
+            "data": {"path": "data", "id": ["id"]},
+            "model": {"hidden": 32, "components": 2},
+            "train": {"epochs": 8, "batch_size": 64},
+            "score": {"rows_per_fragment": 500},
+            "sample": {"rows": 3000, "rows_per_shard": 500},
+            "resources": {"storage": "storage", "checkpoint_seconds": 0.5},
+        }
+        (folder / "small.yaml").write_text(yaml.safe_dump(content))
+
+    def start(self, command: str) -> subprocess.Popen[bytes]:
+        key, value = self.marker.split("=")
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT_", "MLFLOW_", "AWS_"))
+        }
+        with open(self.folder / "output.txt", "ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "flows.cli", command, "small.yaml"],
+                cwd=self.folder,
+                env=inherited | {key: value, "PYTHONPATH": str(ROOT)},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def complete(self) -> float:
+        """Runs all commands to their end; the seconds it took."""
+        began = time.monotonic()
+        for command in COMMANDS:
+            code = self.start(command).wait(timeout=LIMIT)
+            assert code == 0, (self.folder / "output.txt").read_text()
+        return time.monotonic() - began
+
+    def run_until(self, moment: str | float, *, everything: bool) -> bool:
+        """Runs the commands and kills them at a moment; whether it came before the end.
+
+        Args:
+            moment: A pattern of files of which a new one appears, or seconds.
+            everything: Kill all processes at once, as a power cut does; otherwise the
+                command alone.
+        """
+        before = set(self.storage.glob(moment)) if isinstance(moment, str) else set()
+        began = time.monotonic()
+        for command in COMMANDS:
+            process = self.start(command)
+            while process.poll() is None:
+                seconds = time.monotonic() - began
+                assert seconds < LIMIT * len(COMMANDS)
+                if isinstance(moment, str):
+                    come = bool(set(self.storage.glob(moment)) - before)
+                else:
+                    come = seconds > moment
+                if come:
+                    self.kill(process, everything)
+                    return True
+                time.sleep(0.005)
+        return False
+
+    def kill(self, process: subprocess.Popen[bytes], everything: bool) -> None:
+        """Kills a command with SIGKILL; in a bounded time nothing of it is left."""
+        for pid in self.alive() if everything else {process.pid}:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        process.wait(timeout=10)
+        deadline = time.monotonic() + 30
+        while left := self.alive():
+            assert time.monotonic() < deadline, f"left behind: {left}"
+            time.sleep(0.1)
+
+    def alive(self) -> set[int]:
+        """Ids of all processes that a command started."""
+        variable, value = self.marker.split("=")
+        return reaper.marked_processes(value, variable)
+
+    def artifacts(self) -> dict[str, Any]:
+        """What came out, by relative path, without times and paths."""
+        result = {}
+        for path in sorted((self.storage / "small").rglob("*")):
+            name = str(path.relative_to(self.storage))
+            if path.suffix == ".json":
+                text = path.read_text().replace(str(self.folder), "FOLDER")
+                result[name] = self.without_times(json.loads(text))
+            elif path.suffix == ".parquet":
+                # The footer names the MLflow run.
+                result[name] = pq.read_table(path).replace_schema_metadata().to_pylist()
+            elif path.is_file() and path.suffix not in (".html", ".png"):
+                result[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return result
+
+    def without_times(self, value: Any) -> Any:
+        """A JSON value without what changes from run to run."""
+        if isinstance(value, dict):
+            return {
+                key: self.without_times(each)
+                for key, each in value.items()
+                if key not in CHANGING and key != CHECKSUM
+            }
+        if isinstance(value, list):
+            return [self.without_times(each) for each in value]
+        return value
+
+    def versions(self) -> list[tuple[int]]:
+        """The registered versions."""
+        with sqlite3.connect(self.storage / "mlflow.db") as database:
+            return database.execute("select version from model_versions").fetchall()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Cases: so many of the moments and signals, those first that tell most."""
+    kills = metafunc.config.getoption("--kills")
+    if "number" in metafunc.fixturenames:
+        signals = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+        metafunc.parametrize(("number", "code"), signals[:kills])
+    if "moment" in metafunc.fixturenames:
+        shares = [(i + 0.5) / 5 for i in range(5)]
+        # Every other one takes all processes at once.
+        kinds = [(at, i % 2 == 0) for i, at in enumerate([*POINTS, *shares])]
+        cases = [kinds[1], kinds[4], kinds[0], kinds[2], kinds[3], *kinds[5:]]
+        metafunc.parametrize(("moment", "everything"), cases[:kills])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[dict[str, Any], float]:
+    pipeline = Pipeline(tmp_path_factory.mktemp("undisturbed") / "job")
+    seconds = pipeline.complete()
+    assert pipeline.versions() == [(1,)]
+    return pipeline.artifacts(), seconds
+
+
+def test_a_killed_pipeline_ends_with_the_same_artifacts(
+    tmp_path: Path,
+    undisturbed: tuple[dict[str, Any], float],
+    moment: str | float,
+    everything: bool,
+) -> None:
+    expected, seconds = undisturbed
+    pipeline = Pipeline(tmp_path / "job")
+    at = moment if isinstance(moment, str) else moment * seconds
+    assert pipeline.run_until(at, everything=everything)
+    pipeline.complete()
+    assert pipeline.versions() == [(1,)]
+    artifacts = pipeline.artifacts()
+    assert artifacts.keys() == expected.keys()
+    for name, content in expected.items():
+        assert artifacts[name] == content, name
+
+
+def test_an_interrupted_command_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    pipeline = Pipeline(tmp_path / "job")
+    process = pipeline.start("retrain")
+    deadline = time.monotonic() + LIMIT
+    while not list(pipeline.storage.glob(POINTS[1])):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert pipeline.alive() == set()
+    assert not [path for path in pipeline.storage.rglob("*") if ".tmp-" in path.name]
+    with sqlite3.connect(pipeline.storage / "prefect" / "prefect.db") as database:
+        states = database.execute("select state_type from flow_run").fetchall()
+    assert states == [("CRASHED",)]
+    assert "interrupted" in (pipeline.folder / "output.txt").read_text()

@@ -1,0 +1,44 @@
+import numpy as np
+import pyarrow as pa
+
+from tasks.data.cells import to_cells
+from tasks.data.columns.reals import normal_scores, real_column
+from tasks.data.counts import EmpiricalDistribution
+from tasks.data.sketches import NumberSketch, sketch_column
+
+
+def sketched(values: np.ndarray) -> NumberSketch:
+    """Return the sketch of real values."""
+    cells = to_cells(pa.chunked_array([values]), pa.float64(), "reals")
+    sketch = sketch_column(cells, pa.float64(), 1 << 14)
+    assert isinstance(sketch, NumberSketch)
+    return sketch
+
+
+def test_a_frequent_value_is_an_atom_with_a_state() -> None:
+    values = np.random.default_rng(0).normal(size=4000)
+    values[::4] = 0.0
+    column = real_column("a", pa.float64(), sketched(values))
+    assert column.atoms == (0.0,)
+    assert [v.name for v in column.variables] == ["a.state", "a"]
+
+
+def test_values_on_a_coarse_scale_are_no_atoms() -> None:
+    values = np.random.default_rng(0).normal(size=4000).round(1)
+    column = real_column("a", pa.float64(), sketched(values))
+    assert column.atoms == ()
+    assert [v.name for v in column.variables] == ["a"]
+
+
+def test_knots_and_scores_increase() -> None:
+    values = np.sort(np.random.default_rng(0).lognormal(size=5000))
+    knots, scores = normal_scores(EmpiricalDistribution(values, np.ones(5000)))
+    assert (np.diff(knots) > 0).all()
+    assert (np.diff(scores) > 0).all()
+    assert min(scores) < -2.5 and max(scores) > 2.5
+
+
+def test_one_value_has_a_transform() -> None:
+    knots, scores = normal_scores(EmpiricalDistribution(np.array([5.0]), np.ones(1)))
+    assert knots == (0.0, 10.0)
+    assert scores == (-1.0, 1.0)

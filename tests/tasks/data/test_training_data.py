@@ -1,0 +1,77 @@
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tasks.config.data import DataConfig
+from tasks.data.fragments import read_fragment
+from tasks.data.training_data import open_training_data
+from tasks.runtime import manifest
+from tests.support.preparing import example_table, run_prepare, write_files
+
+pytestmark = pytest.mark.usefixtures("ray")
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (
+            {"id": ["kee"]},
+            "data.id: the dataset has no column 'kee'; did you mean 'key'",
+        ),
+        ({"columns": {"town": {"kind": "real"}}}, "data.columns: .* 'town'"),
+        ({"split": {"by": "time", "column": "when"}}, "data.split.column: .* 'when'"),
+        (
+            {"columns": {"city": {"kind": "real"}}},
+            "data.columns.city: kind real .*string",
+        ),
+        (
+            {"columns": {"age": {"kind": "timestamp"}}},
+            "data.columns.age: kind timestamp",
+        ),
+        ({"columns": {"age": {"kind": "binary"}}}, "data.columns.age: kind binary"),
+        (
+            {"columns": {"amount": {"kind": "integer"}}},
+            "amount: kind integer .*fractions",
+        ),
+        (
+            {"exclude": list(example_table(1).column_names)},
+            "all columns are excluded or ids",
+        ),
+        (
+            {"exclude": ["city", "age", "amount", "member", "day"]},
+            "no column is left to",
+        ),
+        (
+            {"max_categories": 2, "columns": {"city": {"kind": "categorical"}}},
+            "city: 3",
+        ),
+    ],
+)
+def test_a_configuration_that_does_not_fit_says_why(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    source = write_files(tmp_path / "raw", example_table(300), 1)
+    with pytest.raises(ValueError, match=message):
+        run_prepare(source, tmp_path / "out", **settings)
+    assert not (tmp_path / "out" / manifest.MANIFEST).exists()
+
+
+def test_nested_columns_must_be_excluded(tmp_path: Path) -> None:
+    deep = example_table(300).append_column("deep", pa.array([[[1, 2], [1]]] * 300))
+    source = write_files(tmp_path / "raw", deep, 1)
+    with pytest.raises(
+        ValueError, match="column 'deep' has type list<.*list<.*data.exclude"
+    ):
+        run_prepare(source, tmp_path / "out")
+    assert "deep" not in run_prepare(source, tmp_path / "out", exclude=["deep"]).columns
+
+
+def test_the_raw_columns_of_a_split_can_be_read_as_the_dataset(tmp_path: Path) -> None:
+    source = write_files(tmp_path / "raw", example_table(300), 2)
+    run_prepare(source, tmp_path / "out")
+    again = open_training_data(DataConfig(path=str(tmp_path / "out" / "train")))
+    raw = open_training_data(DataConfig(path=str(source)))
+    assert again.schema.equals(raw.schema)
+    assert read_fragment(again.fragments[0]).schema.equals(raw.schema)

@@ -1,0 +1,120 @@
+"""Segments and labels of an evaluation."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.config.evaluate import EvaluateConfig
+from tasks.config.resources import Resources
+from tasks.config.score import ScoreConfig
+from tasks.evaluation import evaluate, segments
+from tasks.evaluation.report import model_report
+from tests.support.model_pair import ModelPair
+
+CONFIG = EvaluateConfig(resamples=100, segments=("kind <b>", "large"), label="large")
+
+
+@pytest.fixture(scope="module")
+def found(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The evaluation of the strong model, by segment and label."""
+    done = evaluate.evaluate(
+        pair.models["strong"],
+        pair.prepared,
+        str(tmp_path_factory.mktemp("evaluation")),
+        CONFIG,
+        Resources(),
+    )
+    content: dict[str, Any] = json.loads(Path(done.path, "evaluation.json").read_text())
+    return content | {"metrics": done.metrics}
+
+
+def test_segments_add_up_to_the_whole(found: dict[str, Any]) -> None:
+    names = [segmented["column"] for segmented in found["segments"]]
+    assert names == ["kind <b>", "large"]
+    for segmented in found["segments"]:
+        rows = [value["rows"] for value in segmented["values"]]
+        assert sum(rows) == found["rows"]
+        assert rows == sorted(rows, reverse=True)
+        total = sum(v["nll"] * v["rows"] for v in segmented["values"])
+        assert total / found["rows"] == pytest.approx(found["nll"])
+        for value in segmented["values"]:
+            low, high = value["nll_interval"]
+            assert low < value["nll"] < high
+    kinds = {v["value"] for v in found["segments"][0]["values"]}
+    assert kinds == {"x", "y", "z & more"}
+    name = "test/segment_nll/kind _b_/x"
+    assert np.isfinite(found["metrics"][name])
+
+
+def test_a_label_gives_detection_metrics(found: dict[str, Any]) -> None:
+    detection = found["detection"]
+    assert detection["rows"] == found["rows"]
+    assert 0 < detection["positives"] < found["rows"]
+    assert detection["budget"] == int(0.01 * found["rows"])
+    for name in ("auroc", "auprc", "precision", "recall"):
+        assert found["metrics"][f"test/{name}"] == detection[name]
+
+
+def test_small_segments_are_merged() -> None:
+    values = [str(k) for k in range(80) for _ in range(k + 1)]
+    rows = pa.table({"segment:c": values})
+    found = list(segments.split(rows, "c"))
+    assert len(found) == segments.MAX_SEGMENTS + 1
+    assert found[0][0] == "79" and found[-1][0] == segments.OTHERS
+    assert sum(len(own) for _, own in found) == len(values)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"segments": ("knd",)}, "evaluate.segments: the rows have no column 'knd'"),
+        (
+            {"segments": ("amount",)},
+            "column 'amount' of type double cannot",
+        ),
+        (
+            {"label": "kind <b>"},
+            "column 'kind <b>' of type string cannot mark",
+        ),
+        ({"label": "none"}, "evaluate.label: the rows have no column 'none'"),
+    ],
+)
+def test_columns_that_cannot_serve_are_named(
+    pair: ModelPair, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate.evaluate(
+            pair.models["strong"],
+            pair.prepared,
+            str(tmp_path / "output"),
+            EvaluateConfig(**change),
+            Resources(),
+        )
+
+
+def test_the_report_shows_segments_and_labels(pair: ModelPair, tmp_path: Path) -> None:
+    done = evaluate.evaluate(
+        pair.models["weak"],
+        pair.prepared,
+        str(tmp_path / "evaluation"),
+        CONFIG,
+        Resources(),
+    )
+    page = model_report.write_report(
+        pair.models["weak"],
+        pair.prepared,
+        done.path,
+        str(tmp_path),
+        config=ScoreConfig(budget=0.02),
+    )
+    text = Path(page).read_text()
+    assert "Segments by kind &lt;b&gt;" in text
+    assert "Detection of labelled anomalies" in text
+    assert text.count("<img") == 9
+    rows = pq.read_table(f"{done.path}/rows")
+    assert "label" in rows.column_names

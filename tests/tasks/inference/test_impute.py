@@ -1,0 +1,146 @@
+"""Imputation jobs: every fragment once, known cells unchanged, resumable."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from ar_models.density import TableDensity
+from ar_models.families.eonade import EoNADE
+from tasks.config.impute import ImputeConfig
+from tasks.config.resources import Resources
+from tasks.inference import impute
+from tasks.runtime import manifest, storage
+from tests.support.tables import table_encoder
+
+NUMBERS = ("delay", "amount")
+
+
+def eonade() -> TableDensity:
+    """Return an order-agnostic density with random weights."""
+    torch.manual_seed(0)
+    encoder = table_encoder()
+    model = EoNADE(encoder.variables, hidden=8)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return TableDensity(encoder, model)
+
+
+def holes(column: pa.ChunkedArray, rng: np.random.Generator) -> pa.Array:
+    """Return a column with a third of its cells emptied."""
+    gone = pa.array(rng.random(len(column)) < 1 / 3)
+    return pc.if_else(gone, pa.scalar(None, column.type), column).combine_chunks()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of an order-agnostic model."""
+    folder = tmp_path_factory.mktemp("eonade")
+    eonade().save(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A dataset of two files with empty cells."""
+    folder = tmp_path_factory.mktemp("gaps")
+    density = eonade()
+    rng = np.random.default_rng(2)
+    for k in range(2):
+        rows = density.sample(150, seed=k)
+        for name in NUMBERS:
+            rows = rows.set_column(
+                rows.column_names.index(name), name, holes(rows[name], rng)
+            )
+        rows = rows.append_column("key", pa.array([None, *range(149)]))
+        pq.write_table(rows, folder / f"{k}.parquet")
+    return str(folder)
+
+
+def run(
+    model: str, source: str, output: Path | str, **settings: Any
+) -> impute.ImputeResult:
+    """Run the job with fragments of 100 rows."""
+    config = ImputeConfig(rows_per_fragment=100, **settings)
+    return impute.impute(model, source, str(output), config, Resources())
+
+
+def read(folder: str) -> pa.Table:
+    """All parts of a job, in order."""
+    parts = sorted(Path(folder).glob("part-*.parquet"))
+    return pa.concat_tables([pq.read_table(part) for part in parts])
+
+
+def test_the_job_fills_every_fragment_and_counts(
+    model: str, source: str, tmp_path: Path, in_process: None
+) -> None:
+    original = pq.read_table(source)
+
+    result = run(model, source, tmp_path / "out")
+
+    filled = read(result.path)
+    assert filled.schema.names == original.schema.names
+    assert result.rows_in == result.rows_out == len(filled) == 300
+    empty = {name: original[name].null_count for name in NUMBERS}
+    assert result.filled == empty
+    assert result.left == {"key": 2}
+    for name in original.column_names:
+        known = original[name].is_valid()
+        assert filled[name].filter(known).equals(original[name].filter(known))
+    assert run(model, source, tmp_path / "out").done
+    again = run(model, source, tmp_path / "again")
+    assert files(again.path) == files(result.path)
+
+
+def files(folder: str) -> Any:
+    """Names, rows, sizes and checksums of all parts."""
+    return storage.read_json(storage.join(folder, manifest.MANIFEST))["files"]
+
+
+def test_several_imputations_are_numbered_and_differ(
+    model: str, source: str, tmp_path: Path, in_process: None
+) -> None:
+    result = run(model, source, tmp_path / "out", imputations=3, details=True)
+
+    rows = read(result.path)
+    assert (result.rows_in, result.rows_out) == (300, 900)
+    each = [rows.filter(pc.equal(rows["imputation"], k)) for k in range(3)]
+    assert [len(table) for table in each] == [300] * 3
+    assert each[0]["key"].equals(each[1]["key"])
+    assert not each[0]["amount"].equals(each[1]["amount"])
+    told = each[0]["imputed"].to_pylist()
+    assert sum(map(len, told)) == sum(result.filled.values())
+
+
+def test_a_lost_part_alone_is_made_again(
+    model: str, source: str, tmp_path: Path, in_process: None
+) -> None:
+    result = run(model, source, tmp_path / "out")
+    before = files(result.path)
+    kept = (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns
+    (tmp_path / "out" / "part-00000.parquet").unlink()
+
+    assert not run(model, source, tmp_path / "out").done
+
+    assert files(result.path) == before
+    assert (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns == kept
+
+
+def test_what_the_job_cannot_do_is_said_before_anything_is_written(
+    source: str, model: str, small_model: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="train with model.family eonade"):
+        run(small_model, source, tmp_path / "out")
+    other = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"carrier": ["UA"], "imputed": [1]}), other)
+    with pytest.raises(ValueError, match="other.parquet: column 'delay' is missing"):
+        run(model, str(other), tmp_path / "out")
+    with pytest.raises(ValueError, match="imputations above 1 need method draw"):
+        ImputeConfig(method="median", imputations=2)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,226 @@
+"""Monitoring jobs: what has changed is found, by itself or in its relations."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ar_models.density import TableDensity
+from tasks.config.monitor import MonitorConfig
+from tasks.config.resources import Resources
+from tasks.inference.source import Source
+from tasks.monitoring import drift_report, monitor, reference
+from tasks.monitoring.monitor import MonitorResult
+from tests.support.tables import small_table
+
+CONFIG = MonitorConfig(rows_per_fragment=1000, resamples=100)
+
+Job = Callable[..., MonitorResult]
+
+
+@pytest.fixture(scope="module")
+def model(small_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The small model with many calibration rows, that it remembers."""
+    folder = tmp_path_factory.mktemp("remembering") / "model"
+    rows = small_table(3000, seed=11)
+    density = TableDensity.load(Path(small_model))
+    density.calibration = density.reference_scores(rows)
+    density.save(folder)
+    known = reference.build(density, lambda: [rows.slice(0, 1000), rows.slice(1000)])
+    assert known.rows == 3000
+    (folder / reference.FILE).write_text(json.dumps(known.to_dict()))
+    assert reference.read(str(folder)).to_dict() == known.to_dict()
+    return str(folder)
+
+
+@pytest.fixture
+def job(model: str, in_process: None, tmp_path: Path) -> Job:
+    """`monitor` on a table, with what the tests have in common."""
+
+    def run(table: pa.Table, name: str = "batch", **changes: Any) -> MonitorResult:
+        pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=500)
+        arguments = {
+            "model": model,
+            "source": Source(str(tmp_path / f"{name}.parquet")),
+            "output": str(tmp_path / f"{name}-drift"),
+            "config": CONFIG,
+            "resources": Resources(),
+            "model_info": {"name": "small", "version": "3"},
+        }
+        return monitor.monitor(**{**arguments, **changes})
+
+    return run
+
+
+def columns(result: MonitorResult) -> dict[str, Any]:
+    """The entries of drift.json by column."""
+    content = json.loads(Path(result.path, monitor.RESULT).read_text())
+    return {column["name"]: column for column in content["columns"]}
+
+
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    return table.set_column(table.schema.names.index(name), name, pa.array(values))
+
+
+def test_rows_like_those_of_training_are_stable(job: Job) -> None:
+    result = job(small_table(3000, seed=5))
+    assert (result.verdict, result.reasons) == ("stable", [])
+    assert result.remedy is None and result.caution is None
+    assert result.metrics["drift/found"] == 0.0
+    assert result.rows_out == 3000
+    for column in columns(result).values():
+        # 3000 rows against 3000: beyond 0.056 once in 10,000 seeds and columns.
+        assert column["conditional"]["ks"]["value"] < 0.056
+
+
+def test_a_column_that_changed_by_itself_is_named(job: Job) -> None:
+    table = small_table(3000, seed=5)
+    rng = np.random.default_rng(0)
+    kinds = np.array(table["kind"].to_pylist())
+    kinds[rng.random(3000) < 0.3] = "new kind"
+    result = job(with_column(table, "kind", kinds))
+    assert result.verdict == "drift"
+    assert any(
+        reason.startswith("marginal distribution of kind: ks ")
+        for reason in result.reasons
+    )
+    assert "weighted calibration" in result.remedy
+    found = columns(result)
+    assert found["kind"]["out_of_support"][0] == 0.0
+    assert found["kind"]["out_of_support"][1] == pytest.approx(0.3, abs=0.03)
+    assert found["late"]["marginal"]["ks"]["low"] < 0.1
+    assert result.metrics["drift/marginal_ks/kind"] == pytest.approx(
+        found["kind"]["marginal"]["ks"]["value"]
+    )
+
+
+def test_a_broken_relation_is_conditional_drift_alone(job: Job) -> None:
+    table = small_table(3000, seed=5)
+    order = np.random.default_rng(0).permutation(3000)
+    result = job(with_column(table, "late", table["late"].take(order).to_pylist()))
+    found = columns(result)["late"]
+    assert found["conditional"]["ks"]["low"] > 0.1
+    assert found["marginal"]["ks"]["value"] < 0.1
+    assert result.verdict == "drift"
+    assert all(
+        "marginal distribution of late" not in reason for reason in result.reasons
+    )
+    assert any(
+        "conditional distribution of late" in reason for reason in result.reasons
+    )
+
+
+def test_nulls_that_became_frequent_are_told(job: Job) -> None:
+    table = small_table(3000, seed=5)
+    counts = [None if k % 2 else v for k, v in enumerate(table["count"].to_pylist())]
+    result = job(with_column(table, "count", counts))
+    missing = columns(result)["count"]["missing"]
+    assert missing[0] == pytest.approx(0.1, abs=0.02)
+    assert missing[1] == pytest.approx(0.55, abs=0.02)
+    assert result.verdict == "drift"
+
+
+def test_columns_may_be_allowed_to_drift(job: Job) -> None:
+    table = small_table(3000, seed=5)
+    shuffled = table["late"].take(np.random.default_rng(0).permutation(3000))
+    table = with_column(table, "late", shuffled.to_pylist())
+    loose = CONFIG.model_copy(update={"ignore": ("late",), "max_psi": None})
+    result = job(table, config=loose)
+    assert not any("late" in reason for reason in result.reasons)
+    with pytest.raises(ValueError, match="monitor.ignore: the model has no column 'x'"):
+        job(table, config=CONFIG.model_copy(update={"ignore": ("x",)}))
+
+
+def test_a_few_rows_are_no_drift(job: Job) -> None:
+    result = job(with_column(small_table(60), "kind", ["a"] * 60))
+    assert result.verdict == "unclear"
+    assert result.reasons == [
+        "60 rows are too few to detect drift; at least 100 are needed"
+    ]
+
+
+@pytest.mark.parametrize("rows", [60, 150])
+def test_few_calibration_rows_are_named(
+    job: Job, model: str, tmp_path: Path, rows: int
+) -> None:
+    forgetful = tmp_path / "forgetful"
+    shutil.copytree(model, forgetful)
+    density = TableDensity.load(forgetful)
+    few = small_table(rows, seed=11)
+    density.calibration = density.reference_scores(few)
+    known = reference.build(density, lambda: [few])
+    (forgetful / reference.FILE).write_text(json.dumps(known.to_dict()))
+
+    result = job(small_table(3000, seed=5), model=str(forgetful))
+
+    if rows < drift_report.MIN_ROWS:
+        assert result.verdict == "unclear"
+        assert "60 calibration rows of the model are too few" in result.reasons[0]
+        assert "data.split.calibration" in result.reasons[0]
+    else:
+        assert (result.verdict, result.reasons) == ("stable", [])
+        assert "150 calibration rows, chance alone" in result.caution
+        assert "until there are more calibration rows" in result.caution
+        page = Path(result.page).read_text()
+        assert result.caution in page
+
+
+def test_a_repeated_job_finds_the_same(job: Job, tmp_path: Path) -> None:
+    table = small_table(2500, seed=6)
+    first = job(table)
+    files = {p: p.read_bytes() for p in Path(first.path).rglob("*") if p.is_file()}
+    assert job(table).done
+    output = tmp_path / "batch-drift"
+    (output / "counts" / "part-00001.parquet").unlink()
+    (output / monitor.RESULT).unlink()
+    again = job(table)
+    assert not again.done
+    for path, content in files.items():
+        if path.name != "_manifest.json":
+            assert path.read_bytes() == content
+
+
+def test_the_cut_into_fragments_does_not_matter_to_columns(job: Job) -> None:
+    table = small_table(2000, seed=7)
+    found = [
+        columns(
+            job(
+                table,
+                name,
+                config=CONFIG.model_copy(update={"rows_per_fragment": rows}),
+            )
+        )
+        for name, rows in (("one", 5000), ("four", 500))
+    ]
+    for name, column in found[0].items():
+        # But for sums of floats, whose order the fragments decide.
+        for effect in ("ks", "psi"):
+            assert column["marginal"][effect] == found[1][name]["marginal"][effect]
+
+
+def test_the_page_needs_nothing_else_and_escapes(job: Job) -> None:
+    table = small_table(500, seed=8)
+    result = job(table, model_info={"name": "<b>", "version": None})
+    text = Path(result.page).read_text()
+    assert "<script" not in text and "<link" not in text and "http" not in text
+    assert text.count("<img") == text.count('src="data:image/png;base64,') == 4
+    assert "&lt;b&gt;" in text and "<h1><b>" not in text
+
+
+def test_a_model_that_remembers_nothing_is_refused(
+    job: Job, small_model: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no reference.json.*train it"):
+        job(small_table(100), model=small_model)
+    assert not (tmp_path / "batch-drift").exists()
+
+
+def test_a_missing_column_is_named(job: Job) -> None:
+    with pytest.raises(ValueError, match="batch.parquet: column 'paid' is missing"):
+        job(small_table(100).drop(["paid"]))

@@ -1,0 +1,98 @@
+"""Parts of a bulk job: the same bytes, found again only if whole, made if missing."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.config.resources import Resources
+from tasks.runtime import parts, storage
+
+
+@pytest.fixture(params=["local", "s3"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A folder that is not there yet, on either kind of storage."""
+    if request.param == "local":
+        return str(tmp_path / "output")
+    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+
+
+TABLE = pa.table({"x": [1.5, None, 2.5], "who": ["a", "b", None]})
+
+
+def test_equal_tables_and_facts_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a.parquet", "b.parquet"):
+        facts = {"job_key": "k1", "rows_out": 3}
+        entry = parts.write(str(tmp_path), name, TABLE, facts)
+        assert entry["rows"] == 3
+        assert entry["bytes"] == (tmp_path / name).stat().st_size
+    assert (tmp_path / "a.parquet").read_bytes() == (
+        tmp_path / "b.parquet"
+    ).read_bytes()
+    assert pq.read_table(tmp_path / "a.parquet").equals(TABLE)
+
+
+def test_a_whole_part_is_found_with_its_facts(folder: str) -> None:
+    facts = {"job_key": "k1", "rows_out": 3, "companions": {"quarantine/q.parquet": 3}}
+    companion = parts.write(folder, "quarantine/q.parquet", TABLE, {"job_key": "k1"})
+    entry = parts.write(folder, parts.file_name(4), TABLE, facts)
+    found = parts.finished(folder, "k1", range(9))
+    assert found == {4: {**facts, "files": [entry, companion]}}
+
+
+def test_a_part_of_another_job_is_not_found(folder: str) -> None:
+    parts.write(folder, parts.file_name(0), TABLE, {"job_key": "k2"})
+    assert parts.finished(folder, "k1", range(1)) == {}
+
+
+def test_a_part_that_lost_its_quarantine_is_not_found(folder: str) -> None:
+    facts = {"job_key": "k1", "companions": {"quarantine/q.parquet": 3}}
+    parts.write(folder, parts.file_name(0), TABLE, facts)
+    assert parts.finished(folder, "k1", range(1)) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1 and so on PAR1"])
+def test_a_damaged_part_is_not_found(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / parts.file_name(0)).write_bytes(content)
+    assert parts.finished(str(tmp_path), "k1", range(1)) == {}
+
+
+def test_a_truncated_part_is_not_found(folder: str) -> None:
+    path = storage.join(folder, parts.file_name(0))
+    parts.write(folder, parts.file_name(0), TABLE, {"job_key": "k1"})
+    filesystem, inner = storage.resolve(path)
+    with filesystem.open_input_file(inner) as file:
+        whole = file.read()
+    with storage.publish(path) as unfinished:
+        unfinished.write_bytes(whole[:-20])
+    assert parts.finished(folder, "k1", range(1)) == {}
+
+
+def test_a_foreign_parquet_file_is_not_found(tmp_path: Path) -> None:
+    pq.write_table(TABLE, tmp_path / parts.file_name(0))
+    assert parts.finished(str(tmp_path), "k1", range(1)) == {}
+
+
+def test_only_missing_parts_are_made(ray: None, folder: str) -> None:
+    def make() -> Callable[[SimpleNamespace], parts.PartMetadata]:
+        def write(piece: SimpleNamespace) -> parts.PartMetadata:
+            facts = {"job_key": "k1", "rows_out": piece.rows}
+            entry = parts.write(folder, parts.file_name(piece.index), TABLE, facts)
+            return {**facts, "files": [entry]}
+
+        return write
+
+    units = [SimpleNamespace(index=i, rows=3) for i in range(4)]
+
+    def complete() -> parts.CompletedParts:
+        return parts.complete(make, units, folder, "k1", Resources(), what="x: rows")
+
+    written = complete()
+    assert written.new_rows == written.total("rows_out") == 12
+    assert written.files("rows")[2]["path"] == "rows/part-00002.parquet"
+    storage.delete(storage.join(folder, parts.file_name(2)))
+    assert complete() == parts.CompletedParts(written.metadata, new_rows=3)
+    assert complete() == parts.CompletedParts(written.metadata, new_rows=0)

@@ -1,0 +1,477 @@
+"""Training on Ray. Distributed fits cost seconds: tests share those they can."""
+
+import json
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+from ray import train as ray_train
+from ray.exceptions import ActorDiedError
+from ray.train.torch import TorchTrainer
+
+from ar_models.density import TableDensity
+from tasks.config.data import DataConfig
+from tasks.config.model import ModelConfig, model_config
+from tasks.config.resources import Resources
+from tasks.config.train import TrainConfig
+from tasks.data import batches, prepare
+from tasks.data.prepared import read_encoder
+from tasks.runtime import manifest, storage
+from tasks.training import orderings, train, worker
+from tasks.training.trainer import Record, read_state
+
+MODEL = model_config(
+    hidden=24, layers=1, components=2, dropout=0.1, ordering="dependence"
+)
+TRAINING = TrainConfig(epochs=8, batch_size=100, precision="fp32", ema_decay=0.5)
+FILES = (
+    "weights.safetensors",
+    "calibration.parquet",
+    "model.json",
+    "reference.json",
+)
+
+
+def resources(root: Path, **changed: Any) -> Resources:
+    """Ones with which every epoch ends with a checkpoint."""
+    given = {"storage": str(root), "checkpoint_seconds": 0.01} | changed
+    return Resources(**given)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def prepared(root: Path, ray: None) -> str:
+    """A prepared dataset of 1,000 rows with nulls in two columns."""
+    rng = np.random.default_rng(0)
+    size = rng.integers(0, 6, 1000)
+    price = np.exp(rng.normal(size, 0.3))
+    table = pa.table(
+        {
+            "size": size,
+            "shape": np.array(list("abcdef"))[(size + rng.integers(0, 2, 1000)) % 6],
+            "price": pa.array(price, mask=size == 0),
+            "sold": pa.array(size > 2, mask=rng.random(1000) < 0.1),
+        }
+    )
+    pq.write_table(table, root / "table.parquet")
+    data = DataConfig(path=str(root / "table.parquet"))
+    made = prepare.prepare(data, str(root / "prepared"), Resources())
+    path: str = made.path
+    return path
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root: Path, prepared: str) -> dict[str, Any]:
+    """What one worker gives that nobody disturbs."""
+    heard: list[Record] = []
+    result = train.train(
+        prepared,
+        MODEL,
+        TRAINING,
+        str(root / "models/{key}"),
+        resources(root),
+        on_metrics=heard.append,
+    )
+    return result | {"heard": heard}
+
+
+def curve(result: dict[str, Any]) -> list[tuple[float, float]]:
+    return [(r["train_nll"], r["valid_nll"]) for r in result["history"]]
+
+
+def contents(result: dict[str, Any]) -> list[bytes]:
+    return [(Path(result["path"]) / name).read_bytes() for name in FILES]
+
+
+def test_a_model_folder_is_written(
+    undisturbed: dict[str, Any], prepared: str, root: Path
+) -> None:
+    folder = Path(undisturbed["path"])
+    written = storage.read_json(str(folder / manifest.MANIFEST))
+    density = TableDensity.load(folder)
+    held_out = pq.read_table(Path(prepared) / "valid")
+
+    assert {path.name for path in folder.iterdir()} == {*FILES, manifest.MANIFEST}
+    assert written["job_key"] == undisturbed["key"] == folder.name
+    assert written["fingerprint"] == undisturbed["fingerprint"]
+    assert written["history"] == undisturbed["history"]
+    assert not undisturbed["done"]
+    # What was learned from the data stands there: size tells most, and comes first.
+    (sequence,) = written["config"]["model"]["ordering"]
+    assert sequence[0] == 0
+    assert sorted(sequence) == [0, 1, 2, 3]
+    assert density.model.ordering_table.tolist()[0][0] == 0
+    # What training calls valid NLL is the NLL of the original rows.
+    nll = -density.log_prob(held_out).mean()
+    assert undisturbed["valid_nll"] == pytest.approx(nll, abs=1e-4)
+    scores = pq.read_table(folder / "calibration.parquet")
+    assert scores.num_rows == pq.read_table(Path(prepared) / "calibration").num_rows
+    assert not (folder.parent / f"{folder.name}.training").exists()
+
+
+def test_training_improves_the_valid_nll(undisturbed: dict[str, Any]) -> None:
+    history = undisturbed["history"]
+
+    assert undisturbed["epochs"] == len(history) == TRAINING.epochs
+    assert undisturbed["stopped"] == "epochs"
+    assert undisturbed["valid_nll"] == min(r["valid_nll"] for r in history)
+    assert undisturbed["valid_nll"] < history[0]["valid_nll"] - 0.1
+    assert undisturbed["rows_per_s"] > 0
+
+
+def test_each_epoch_is_told_once(undisturbed: dict[str, Any]) -> None:
+    assert undisturbed["heard"] == undisturbed["history"]
+
+
+def test_a_finished_job_is_not_done_again(
+    undisturbed: dict[str, Any], prepared: str, root: Path
+) -> None:
+    heard: list[Record] = []
+    before = (Path(undisturbed["path"]) / FILES[0]).stat().st_mtime_ns
+
+    again = train.train(
+        prepared,
+        MODEL,
+        TRAINING,
+        undisturbed["path"],
+        resources(root, workers=2),
+        on_metrics=heard.append,
+    )
+
+    assert again.pop("done")
+    assert again == {k: v for k, v in undisturbed.items() if k not in ("done", "heard")}
+    assert heard == undisturbed["history"]
+    assert (Path(undisturbed["path"]) / FILES[0]).stat().st_mtime_ns == before
+
+
+def training_pids() -> set[int]:
+    """The training workers below this process."""
+    import psutil  # Ray carries it.
+
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if "RayTrainWorker" in " ".join(process.cmdline()):
+                found.add(process.pid)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def test_killed_workers_go_on_to_the_same_model(
+    undisturbed: dict[str, Any], prepared: str, root: Path
+) -> None:
+    output, given = str(root / "killed workers"), resources(root, max_failures=1)
+    workers: list[set[int]] = []
+    heard: list[Record] = []
+
+    def kill_twice(record: Record) -> None:
+        workers.append(training_pids())
+        heard.append(record)
+        if record["epoch"] in (2, 4):
+            for pid in workers[-1]:
+                os.kill(pid, signal.SIGKILL)
+
+    # Ray sees either the actor's death or the health check that it misses, in a race.
+    gone = "no restart helped: worker 0: .*(actor|health)"
+    with pytest.raises(RuntimeError, match=gone):
+        train.train(prepared, MODEL, TRAINING, output, given, on_metrics=kill_twice)
+    result = train.train(prepared, MODEL, TRAINING, output, given)
+
+    assert len(workers[1]) == len(workers[3]) == 1
+    assert workers[1].isdisjoint(workers[3])
+    # Their seconds tell that epochs were kept; the last before a kill may be lost.
+    assert any(kept in result["history"] for kept in heard)
+    assert curve(result) == curve(undisturbed)
+    assert contents(result) == contents(undisturbed)
+
+
+DRIVER = """
+import json
+import sys
+from tasks.runtime import environment
+from tasks.training import train
+from tasks.config.model import ModelConfig, model_config
+from tasks.config.resources import Resources
+from tasks.config.train import TrainConfig
+
+prepared, model, training, output, resources = sys.argv[1:]
+train.train(
+    prepared,
+    model_config(**json.loads(model)),
+    TrainConfig.model_validate_json(training),
+    output,
+    Resources.model_validate_json(resources),
+)
+"""
+
+
+def test_a_killed_driver_goes_on_to_the_same_model(
+    undisturbed: dict[str, Any], prepared: str, root: Path
+) -> None:
+    import ray
+
+    output, given = root / "killed driver", resources(root)
+    driver = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            DRIVER,
+            prepared,
+            MODEL.model_dump_json(),
+            TRAINING.model_dump_json(),
+            str(output),
+            given.model_dump_json(),
+        ],
+        env=os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address},
+    )
+    deadline = time.monotonic() + 100
+    while not (saved := history_on_disk(root / "killed driver.training")):
+        assert driver.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    assert not (output / manifest.MANIFEST).exists()
+    heard: list[Record] = []
+
+    result = train.train(
+        prepared, MODEL, TRAINING, str(output), given, on_metrics=heard.append
+    )
+
+    assert heard == result["history"]
+    # The seconds tell that the first epochs were not done again.
+    assert heard[: len(saved)] == saved
+    assert curve(result) == curve(undisturbed)
+    assert contents(result) == contents(undisturbed)
+
+
+def history_on_disk(checkpoints: Path) -> list[Record]:
+    """The history in the last checkpoint below `checkpoints`, [] if there is none."""
+    for path in checkpoints.glob(f"*/{train.SNAPSHOT}"):
+        try:
+            latest = json.loads(path.read_text())["latest_checkpoint_result"]
+        except json.JSONDecodeError:
+            return []  # It is just being written.
+        folder = path.parent / latest["checkpoint_dir_name"]
+        return read_state(folder).history
+    return []
+
+
+class Told(list[tuple[str, Any]]):
+    """Messages of a worker in this process."""
+
+    def put(self, message: tuple[str, Any]) -> None:
+        self.append(message)
+
+    def records(self) -> list[Record]:
+        return [content for kind, content in self if kind == "epoch"]
+
+
+class Gone(Told):
+    """Messages that nobody takes any more."""
+
+    def put(self, message: tuple[str, Any]) -> None:
+        super().put(message)
+        raise ActorDiedError
+
+
+def run_here(
+    prepared: str, model: ModelConfig, training: TrainConfig, told: Told
+) -> dict[str, Any]:
+    """What the loop returns when it runs in this process."""
+    config = {
+        "key": "here",
+        "prepared": prepared,
+        "model": orderings.resolve(
+            model.model_dump(mode="json"), read_encoder(prepared), prepared
+        ),
+        "training": training.model_dump(mode="json"),
+        "log_abs_det": train.read_prepared(prepared)["log_abs_det"],
+        "start": None,
+        "every": {},
+        "checkpoint_seconds": 60.0,
+        "threads": 1,
+        "messages": told,
+    }
+    trainer = TorchTrainer(
+        worker.train_loop_per_worker,
+        train_loop_config=config,
+        scaling_config=ray_train.ScalingConfig(num_workers=0),
+    )
+    returned: dict[str, Any] = trainer.fit().return_value
+    return returned
+
+
+def test_two_workers_on_s3_learn_what_one_learns(prepared: str, bucket: str) -> None:
+    # Dropout is drawn by each rank, so there is none here. The last batch of an epoch
+    # is short, and batches are odd.
+    model = MODEL.model_copy(update={"dropout": 0.0})
+    training = TRAINING.model_copy(update={"epochs": 4, "batch_size": 99})
+    told = Told()
+    run_here(prepared, model, training, told)
+    filesystem, inner = storage.resolve(f"{bucket}/prepared")
+    pafs.copy_files(prepared, inner, destination_filesystem=filesystem)
+    given = Resources(workers=2, checkpoint_seconds=0.01)
+    heard: list[Record] = []
+
+    def fail_once(record: Record) -> None:
+        heard.append(record)
+        if len(heard) == 2:
+            raise ConnectionError("no route to the tracking server")
+
+    source, output = f"{bucket}/prepared", f"{bucket}/models/{{key}}"
+    with pytest.raises(ConnectionError, match="no route"):
+        train.train(source, model, training, output, given, on_metrics=fail_once)
+    assert not training_pids()
+    result = train.train(source, model, training, output, given)
+
+    assert heard == result["history"][:2]
+    alone = curve({"history": told.records()})
+    np.testing.assert_allclose(curve(result), alone, rtol=1e-4)
+    assert storage.list_files(result["path"]) == sorted([*FILES, manifest.MANIFEST])
+    assert not storage.exists(f"{result['path']}.training")
+    assert not batches.cache_folder(result["key"]).exists()
+
+
+def test_training_ends_when_its_time_is_up(prepared: str) -> None:
+    training = TRAINING.model_copy(update={"epochs": 10_000, "max_seconds": 0.5})
+
+    told = Told()
+
+    returned = run_here(prepared, MODEL, training, told)
+
+    assert returned == {"stopped": "time"}
+    assert sum(record["seconds"] for record in told.records()) < 10
+
+
+def test_training_ends_when_patience_does(prepared: str) -> None:
+    training = TRAINING.model_copy(
+        update={"epochs": 500, "patience": 2, "learning_rate": 0.05, "ema_decay": 0.0}
+    )
+
+    told = Told()
+
+    returned = run_here(prepared, MODEL, training, told)
+
+    records = told.records()
+    best = min(records, key=lambda record: record["valid_nll"])
+    assert returned == {"stopped": "patience"}
+    assert records[-1]["epoch"] == best["epoch"] + 2
+    assert told[-1][0] == "steps"
+    assert len(set(told[-1][1])) == 1
+
+
+def test_a_diverging_run_fails_with_a_remedy(prepared: str) -> None:
+    training = TRAINING.model_copy(update={"learning_rate": 1e30, "epochs": 100})
+
+    told = Told()
+
+    returned = run_here(prepared, MODEL, training, told)
+
+    assert "lower train.learning_rate (now 1e+30)" in returned["failed"]
+    assert "warning" in {kind for kind, _ in told}
+
+
+def test_few_rows_and_large_batches_train(tmp_path: Path, ray: None) -> None:
+    rng = np.random.default_rng(1)
+    table = pa.table({"a": rng.integers(0, 3, 200), "b": rng.normal(size=200)})
+    pq.write_table(table, tmp_path / "few.parquet")
+    data = DataConfig(path=str(tmp_path / "few.parquet"))
+    made = prepare.prepare(data, str(tmp_path / "prepared"), Resources())
+
+    told = Told()
+
+    returned = run_here(made.path, MODEL, TrainConfig(epochs=3), told)
+
+    assert returned == {"stopped": "epochs"}
+    assert all(math.isfinite(record["valid_nll"]) for record in told.records())
+
+
+def test_a_dataset_that_was_not_prepared_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing: not a finished prepared"):
+        train.train(
+            str(tmp_path / "nothing"), MODEL, TRAINING, str(tmp_path), Resources()
+        )
+
+
+def test_the_output_of_another_job_is_left_alone(
+    undisturbed: dict[str, Any], prepared: str, root: Path
+) -> None:
+    other = TRAINING.model_copy(update={"seed": 1})
+
+    with pytest.raises(FileExistsError, match="another job"):
+        train.train(prepared, MODEL, other, undisturbed["path"], resources(root))
+
+
+@pytest.mark.parametrize(
+    ("workers", "wanted", "nodes", "expected"),
+    [(1, None, [8], 8), (2, None, [8, 3], 4), (3, None, [8, 3], 3), (2, 5, [8, 5], 5)],
+)
+def test_workers_get_the_processors_that_find_a_place(
+    workers: int, wanted: int | None, nodes: list[int], expected: int
+) -> None:
+    given = Resources(workers=workers, cpus_per_worker=wanted)
+
+    assert train.cpus_per_worker(given, nodes) == expected
+
+
+@pytest.mark.parametrize(("workers", "wanted"), [(12, None), (2, 8)])
+def test_too_many_workers_are_refused(workers: int, wanted: int | None) -> None:
+    given = Resources(workers=workers, cpus_per_worker=wanted)
+
+    with pytest.raises(ValueError, match=f"{workers} workers .* lower workers"):
+        train.cpus_per_worker(given, [8, 3])
+
+
+def test_failures_are_told_in_a_line_for_each_worker() -> None:
+    stack = "Traceback (most recent call last):\n  File x\nValueError: bad rows\n"
+    error = ray_train.WorkerGroupError(
+        "text", {1: RuntimeError("connection reset\nby peer"), 0: RuntimeError(stack)}
+    )
+
+    told = train.explain(error)
+
+    assert "worker 0: ValueError: bad rows; worker 1: connection reset; if" in told
+
+
+def test_gpus_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ValueError, match="need 4, the cluster has 3"):
+        train.check_gpus(Resources(workers=2, gpus_per_worker=2), 3)
+
+
+def test_half_written_records_of_ray_start_training_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / train.SNAPSHOT).write_text('{"ray_version": "2.')
+
+    with caplog.at_level(logging.WARNING):
+        train.discard_unusable(str(tmp_path / "run"))
+
+    assert "training starts over" in caplog.text
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_worker_stops_when_nobody_listens(prepared: str) -> None:
+    told = Gone()
+
+    returned = run_here(prepared, MODEL, TRAINING, told)
+
+    assert returned == {"stopped": None}
+    assert [kind for kind, _ in told] == ["steps"]
