@@ -32,12 +32,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ar_models.density import TableDensity
+from ar_models.density.scorer import ScoreOptions, Scorer
+from ar_models.density.table_density import TableDensity
 from ar_models.families import registry
 from ar_models.families.base import AutoregressiveModel
-from ar_models.scoring.statistics import DEFAULT, Statistic
+from ar_models.scoring.choices import DEFAULT_STATISTIC, Statistic
 from ar_models.tables.columns import Column
-from ar_models.tables.encoder import LeftOut, TableEncoder, constant
+from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.left_out import LeftOut, constant
 from tasks.config.data import DataConfig
 from tasks.config.model import ModelConfig, model_config
 from tasks.config.train import TrainConfig
@@ -101,7 +103,10 @@ TRAIN = TrainConfig(
 )
 SETTINGS = {
     "clean": Setting(
-        MODEL.model_copy(update={"orderings": 16, "dropout": 0.3}), TRAIN, 600, DEFAULT
+        MODEL.model_copy(update={"orderings": 16, "dropout": 0.3}),
+        TRAIN,
+        600,
+        DEFAULT_STATISTIC,
     ),
     "contaminated": Setting(
         MODEL, TRAIN.model_copy(update={"trim": 0.1}), 300, "marginal_tail"
@@ -162,9 +167,8 @@ def run_ours(given: Task, seed: int) -> Result:
     began = time.perf_counter()
     density = fit(table(given.train), setting, seed)
     fitted = time.perf_counter()
-    scored = density.score(
-        table(given.test), statistic=setting.statistic, explain="none"
-    )
+    options = ScoreOptions(statistic=setting.statistic, explain="none")
+    scored = Scorer(density, options).score(table(given.test))
     ended = time.perf_counter()
     return Result(scored["anomaly_score"].to_numpy(), fitted - began, ended - fitted)
 

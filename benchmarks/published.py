@@ -41,7 +41,7 @@ from ar_models.families.base import AutoregressiveModel
 from ar_models.families.chow_liu import dependence_orderings
 from ar_models.families.registry import build
 from ar_models.tables.encoder import TableEncoder
-from ar_models.tables.lists import ListColumn
+from ar_models.tables.list_column import ListColumn
 from ar_models.variables import Variable
 from tasks.config.data import ColumnConfig, DataConfig
 from tasks.config.load import load

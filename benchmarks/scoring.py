@@ -33,10 +33,11 @@ import torch
 from numpy.typing import NDArray
 from ray import cloudpickle
 
-from ar_models.density import BATCH, TableDensity
+from ar_models.density.saved_form import load_density, save_density
+from ar_models.density.table_density import BATCH_ROWS, TableDensity
 from ar_models.families.made import MADE
 from ar_models.layers import masked_linear
-from ar_models.scoring.statistics import DEFAULT
+from ar_models.scoring.choices import DEFAULT_STATISTIC
 from tasks.config.data import DataConfig
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
@@ -96,7 +97,7 @@ def make_model(folder: Path, settings: dict[str, Any], steps: int) -> Path:
         optimizer.step()
     density = TableDensity(encoder, model)
     calibration = density.reference_scores(pq.read_table(f"{prepared}/calibration"))
-    TableDensity(encoder, model, calibration).save(folder / "model")
+    save_density(TableDensity(encoder, model, calibration), folder / "model")
     return folder / "model"
 
 
@@ -106,7 +107,7 @@ class Floor:
     def __init__(self, model: str, encoded: str, output: str, precision: str) -> None:
         masked_linear.OUTPUT_BLOCKS = 1
         self.rough = precision == "bf16"
-        self.model = TableDensity.load(Path(model)).model
+        self.model = load_density(Path(model)).model
         self.encoded = encoded
         self.output = output
 
@@ -116,7 +117,7 @@ class Floor:
         pq.write_table(table, f"{self.output}/{fragment.index}.parquet")
         x = torch.from_numpy(np.load(f"{self.encoded}/{fragment.index}.npy"))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.rough):
-            for batch in x.split(BATCH):
+            for batch in x.split(BATCH_ROWS):
                 self.model.conditionals(batch)
         return int(table.num_rows)
 
@@ -232,7 +233,7 @@ def run_job(
 
 def encode(model: Path, source: Path, folder: Path) -> None:
     """Writes the encoded rows of every fragment, for the floor."""
-    encoder = TableDensity.load(model).encoder
+    encoder = load_density(model).encoder
     folder.mkdir()
     for fragment in open_dataset(str(source), rows_per_fragment=FRAGMENT).fragments:
         encoded = encoder.encode(read_fragment(fragment))
@@ -289,13 +290,15 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         "floor, bf16": partial(floor, "bf16"),
         "surprisal, explain none": partial(job, "none", "surprisal"),
         "excess, explain none": partial(job, "none", "excess"),
-        "combined, explain none": partial(job, "none", DEFAULT),
-        "combined, explain flagged": partial(job, "flagged", DEFAULT),
-        "combined, explain all": partial(job, "all", DEFAULT),
+        "combined, explain none": partial(job, "none", DEFAULT_STATISTIC),
+        "combined, explain flagged": partial(job, "flagged", DEFAULT_STATISTIC),
+        "combined, explain all": partial(job, "all", DEFAULT_STATISTIC),
         "surprisal, explain flagged, bf16": partial(
             job, "flagged", "surprisal", "bf16"
         ),
-        "combined, explain flagged, bf16": partial(job, "flagged", DEFAULT, "bf16"),
+        "combined, explain flagged, bf16": partial(
+            job, "flagged", DEFAULT_STATISTIC, "bf16"
+        ),
     }
     for name in PEERS:
         runs[f"PyOD's {name}"] = partial(run_peer, make_peer(name, folder), source)

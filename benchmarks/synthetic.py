@@ -145,6 +145,8 @@ def learn(arguments: argparse.Namespace) -> None:
     """Learns from the train rows, draws, completes, fills and scores."""
     import torch
 
+    from ar_models.density.imputer import Imputer
+    from ar_models.density.sampler import Sampler
     from tasks.config.load import load
     from tasks.config.resources import Resources
     from tasks.runtime import cluster
@@ -160,12 +162,15 @@ def learn(arguments: argparse.Namespace) -> None:
     holes = pq.read_table(work / "holes.parquet")
     test = pq.read_table(work / "test.parquet")
     jobs: dict[str, tuple[int, Callable[[], pa.Table | None]]] = {
-        "sample": (arguments.rows, lambda: density.sample(arguments.rows, seed=1)),
+        "sample": (
+            arguments.rows,
+            lambda: Sampler(density).sample(arguments.rows, seed=1),
+        ),
         "given": (
             len(given),
-            lambda: density.sample(len(given), seed=1, given=given),
+            lambda: Sampler(density).sample(len(given), seed=1, given=given),
         ),
-        "impute": (len(holes), lambda: density.impute(holes, seed=1)),
+        "impute": (len(holes), lambda: Imputer(density).impute(holes, seed=1)),
         "log_prob": (len(test), lambda: scores(density.log_prob(test))),
     }
     for job, (rows, work_on) in jobs.items():
@@ -209,7 +214,7 @@ def fit(
     """
     import torch
 
-    from ar_models.density import TableDensity
+    from ar_models.density.table_density import TableDensity
     from ar_models.families import registry
     from tasks.config.resources import Resources
     from tasks.data import batches, prepare

@@ -22,7 +22,13 @@ from tasks.config.root import Config
 from tasks.inference.output_columns import OUTPUTS
 
 PYTHON_API = {
-    "Densities over tables": ["ar_models.density"],
+    "Densities over tables": [
+        "ar_models.density.table_density",
+        "ar_models.density.scorer",
+        "ar_models.density.sampler",
+        "ar_models.density.imputer",
+        "ar_models.density.saved_form",
+    ],
     "Encoding of tables": ["ar_models.tables.encoder"],
     "Model families": ["ar_models.families.base", "ar_models.families.made"],
     "Variables and distributions": ["ar_models.variables"],

@@ -138,7 +138,8 @@ def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     import pyarrow.parquet as pq
     import torch
 
-    from ar_models.density import TableDensity
+    from ar_models.density.saved_form import save_density
+    from ar_models.density.table_density import TableDensity
     from ar_models.families.made import MADE
     from tasks.data.prepared import read_encoder
 
@@ -155,7 +156,7 @@ def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     density = TableDensity(encoder, model)
     calibration = density.reference_scores(pq.read_table(f"{prepared}/calibration"))
     folder = tmp_path_factory.mktemp("model")
-    TableDensity(encoder, model, calibration).save(folder)
+    save_density(TableDensity(encoder, model, calibration), folder)
     return str(folder)
 
 

@@ -1,4 +1,4 @@
-"""Where anomaly scores stand: p-values, q-values, severities, and what is flagged."""
+"""Conformal p-values, q-values and severities of anomaly scores, and flagged rows."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ Number = TypeVar("Number", np.float64, np.int64)
 TIE = 1e-4
 """Scores (nats) closer than this are equal: float32 sums depend on the batch."""
 
-THRESHOLD = 99.9
-"""Severity from which a row is an anomaly where no rule is given."""
+DEFAULT_SEVERITY = 99.9
+"""Severity, in percent, from which a row is an anomaly if no rule is given."""
 
-SEGMENT = "segment:"
+SEGMENT_PREFIX = "segment:"
 """Prefix of the names under which a calibration holds codes of categorical columns."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Which rows are anomalies.
+    """Which rows are flagged as anomalies.
 
     Attributes:
         kind: `threshold`: severity of at least `value`; `fdr`: q_value of at most
             `value`; `budget`: the most anomalous rows, `value` of them, or that share
-            of all where it is less than 1 (rounded down).
-        value: As `kind` says.
+            of all rows (rounded down) if it is less than 1.
+        value: Bound or number of rows, as `kind` says.
     """
 
     kind: Literal["threshold", "fdr", "budget"]
@@ -44,17 +44,17 @@ class Rule:
         fdr: float | None = None,
         budget: float | None = None,
     ) -> "Rule":
-        """The one rule that is given, or the default.
+        """Return the rule for the one option that is given, or the default rule.
 
         Raises:
-            ValueError: More than one is given, or a value is out of its range.
+            ValueError: More than one option is given, or a value is out of its range.
         """
         given = {"threshold": threshold, "fdr": fdr, "budget": budget}
         named = {k: v for k, v in given.items() if v is not None}
         if len(named) > 1:
             raise ValueError(
-                f"only one of threshold, fdr and budget can say what an anomaly is, "
-                f"got {named!r}"
+                f"only one of threshold, fdr and budget can define anomalies, got "
+                f"{named!r}"
             )
         if threshold is not None and not 0 < threshold < 100:
             raise ValueError(f"threshold must lie between 0 and 100, got {threshold!r}")
@@ -69,24 +69,26 @@ class Rule:
                     f"{budget!r}"
                 )
             return cls("budget", budget)
-        return cls("threshold", THRESHOLD if threshold is None else threshold)
+        return cls("threshold", DEFAULT_SEVERITY if threshold is None else threshold)
 
     def count(self, rows: int) -> int:
-        """How many of so many rows a budget flags."""
+        """Return how many of a number of rows a budget flags."""
         share = self.value < 1
         return int(self.value * rows) if share else min(int(self.value), rows)
 
 
+DEFAULT_RULE = Rule("threshold", DEFAULT_SEVERITY)
+
+
 @dataclass(frozen=True)
-class Reference:
-    """The calibration rows that scores are compared with.
+class Ranking:
+    """Sorted anomaly scores of the calibration rows, among which rows are ranked.
 
     Attributes:
         scores: Anomaly scores of all calibration rows, ascending.
-        segments: Those of the rows with each code of the column that segments them,
-            ascending; codes with too few rows are not here and use all. {}: no
-            segments.
-        counts: Calibration rows with each code, of all codes that occur.
+        segments: Ascending scores of the rows with each code of the column that defines
+            segments; codes with too few rows are left out and use all. {}: no segments.
+        counts: Number of calibration rows with each code that occurs.
     """
 
     scores: Floats
@@ -95,14 +97,14 @@ class Reference:
 
     @classmethod
     def of(
-        cls, scores: Floats, codes: Integers | None = None, least: int = 1
-    ) -> "Reference":
-        """That of calibration rows.
+        cls, scores: Floats, codes: Integers | None = None, min_rows: int = 1
+    ) -> "Ranking":
+        """Sort the scores of calibration rows.
 
         Args:
-            scores: Of the rows, (n,).
-            codes: Their segments, (n,), -1 where unknown; None: no segments.
-            least: Rows that a segment needs to be a reference of its own.
+            scores: Anomaly scores of the rows, (n,).
+            codes: Segments of the rows, (n,), -1 where unknown; None: no segments.
+            min_rows: Rows that a segment needs for a ranking of its own.
         """
         if codes is None:
             return cls(np.sort(scores), {}, {})
@@ -110,21 +112,24 @@ class Reference:
         pairs = list(_runs(codes[order], scores[order]))
         return cls(
             np.sort(scores),
-            {code: part for code, part in pairs if code >= 0 and len(part) >= least},
-            {code: len(part) for code, part in pairs if code >= 0},
+            {code: run for code, run in pairs if code >= 0 and len(run) >= min_rows},
+            {code: len(run) for code, run in pairs if code >= 0},
         )
 
-    def rank(self, scores: Floats, codes: Integers | None = None) -> tuple[Floats, ...]:
-        """p-values and severities of rows, each (n,).
+    def rank(
+        self, scores: Floats, codes: Integers | None = None
+    ) -> tuple[Floats, Floats]:
+        """Return p-values and severities of rows, each (n,).
 
-        A p-value is the share of calibration rows at least as anomalous, the row itself
-        counted among them; a severity the percentage of them that are less anomalous.
+        The p-value is the share of calibration rows that are at least as anomalous, the
+        row itself counted among them; the severity is the percentage of calibration
+        rows that are less anomalous.
 
         Args:
             scores: Anomaly scores of the rows, (n,).
-            codes: Their segments, (n,); needed if there are segments.
+            codes: Segments of the rows, (n,); required if there are segments.
         """
-        exceeding = _at_least_as_anomalous(self.scores, scores)
+        at_least = _count_at_least(self.scores, scores)
         count = np.full(len(scores), len(self.scores))
         if self.segments:
             assert codes is not None
@@ -132,59 +137,59 @@ class Reference:
             for code, rows in _runs(codes[order], order):
                 own = self.segments.get(code)
                 if own is not None:
-                    exceeding[rows] = _at_least_as_anomalous(own, scores[rows])
+                    at_least[rows] = _count_at_least(own, scores[rows])
                     count[rows] = len(own)
-        p_value = (1.0 + exceeding) / (1.0 + count)
-        return p_value, 100.0 * (count - exceeding) / count
+        p_value = (1.0 + at_least) / (1.0 + count)
+        return p_value, 100.0 * (count - at_least) / count
 
 
 def _runs(
     codes: Integers, values: NDArray[Number]
 ) -> Iterator[tuple[int, NDArray[Number]]]:
-    """Each code of ascending `codes` (n,), and the `values` (n,) that stand there."""
+    """Yield each code of ascending `codes` (n,) with its slice of `values` (n,)."""
     found, starts = np.unique(codes, return_index=True)
     ends = np.append(starts[1:], len(codes))
     for code, start, end in zip(found.tolist(), starts, ends, strict=False):
         yield code, values[start:end]
 
 
-def _at_least_as_anomalous(reference: Floats, scores: Floats) -> Integers:
-    """How many of the ascending `reference` are at least as anomalous."""
-    below = np.searchsorted(reference, scores - TIE, side="left")
-    return np.asarray(len(reference) - below)
+def _count_at_least(ascending: Floats, scores: Floats) -> Integers:
+    """Count the ascending scores that are at least as high as each score."""
+    below = np.searchsorted(ascending, scores - TIE, side="left")
+    return np.asarray(len(ascending) - below)
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Numbers that a dataset's rows hold, and how often each occurs.
+class ValueCounts:
+    """Distinct values that a dataset's rows hold, with the number of rows of each.
 
     Conformal p-values take at most one value more than there are calibration rows (of
-    each segment), so that those of any number of rows fit in here.
+    each segment), so those of any number of rows fit into memory.
 
     Attributes:
-        values: Distinct and ascending, (k,).
-        counts: (k,).
+        values: Distinct values, ascending, (k,).
+        counts: Number of rows with each, (k,).
     """
 
     values: Floats
     counts: Integers
 
     @classmethod
-    def of(cls, values: Floats) -> "Counts":
-        """Those of some rows."""
+    def of(cls, values: Floats) -> "ValueCounts":
+        """Count the values of rows, (n,)."""
         return cls(*np.unique(values, return_counts=True))
 
-    def merge(self, other: "Counts") -> "Counts":
-        """Those of the rows of both."""
+    def merge(self, other: "ValueCounts") -> "ValueCounts":
+        """Return the counts over the rows of both."""
         values, inverse = np.unique(
             np.concatenate([self.values, other.values]), return_inverse=True
         )
         counts = np.bincount(inverse, np.concatenate([self.counts, other.counts]))
-        return Counts(values, counts.astype(np.int64))
+        return ValueCounts(values, counts.astype(np.int64))
 
     @cached_property
     def q_values(self) -> Floats:
-        """The q-value of rows with each of the p-values, (k,).
+        """Benjamini and Hochberg's q-values of rows with each of the p-values, (k,).
 
         Reference:
             Benjamini, Hochberg, Controlling the false discovery rate, 1995.
@@ -196,23 +201,23 @@ class Counts:
         return np.minimum(least, 1.0)
 
     def q_value(self, p_value: Floats) -> Floats:
-        """The q-values of rows, given their p-values, which were all counted: (n,)."""
+        """Look up the q-values of rows whose p-values, (n,), were all counted."""
         return self.q_values[np.searchsorted(self.values, p_value)]
 
 
-def flags(
+def flag_anomalies(
     rule: Rule, scores: Floats, ranked: Mapping[str, Floats]
 ) -> NDArray[np.bool_] | None:
-    """Which rows of a whole dataset are anomalies, (n,).
+    """Return which rows of a whole dataset are anomalies, (n,).
 
-    A budget takes rows by p-value, then by anomaly score, then as they come, so it is
-    met exactly whatever ties there are.
+    A budget takes rows by p-value, then by anomaly score, then in file order, so it is
+    met exactly despite ties.
 
     Args:
-        rule: What an anomaly is.
+        rule: What counts as an anomaly.
         scores: Anomaly scores of the rows, (n,).
-        ranked: Their p_value, q_value and severity, each (n,); empty without a
-            reference. Then only a budget can be met: otherwise None.
+        ranked: Their p_value, q_value and severity, each (n,); empty without
+            calibration rows. Then only a budget can be met; other rules give None.
     """
     if rule.kind == "budget":
         p_value = ranked.get("p_value", np.ones(len(scores)))
@@ -227,8 +232,8 @@ def flags(
     return np.asarray(ranked["severity"] >= rule.value)
 
 
-def optional(
+def array_or_nulls(
     values: NDArray[np.generic] | None, rows: int, type: pa.DataType
 ) -> pa.Array:
-    """The values as Arrow's, or so many nulls where there are none."""
+    """Return the values as an Arrow array, or nulls if there are none."""
     return pa.nulls(rows, type) if values is None else pa.array(values, type)

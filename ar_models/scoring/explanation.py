@@ -11,11 +11,14 @@ from torch import Tensor
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.families.base import AutoregressiveModel
-from ar_models.scoring.statistics import Scores, tail_probability
+from ar_models.scoring.statistics import Scores
+from ar_models.scoring.tail_probability import tail_probability
 from ar_models.tables.arrow import family
-from ar_models.tables.columns import CodeColumn, RealColumn
+from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.encoder import Encoded, TableEncoder
-from ar_models.tables.lists import ListColumn, element_types
+from ar_models.tables.list_cells import element_types
+from ar_models.tables.list_column import ListColumn
+from ar_models.tables.real_column import RealColumn
 
 EXPLANATION = pa.list_(
     pa.struct(

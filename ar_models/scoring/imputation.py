@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -14,19 +14,16 @@ from torch import Tensor
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.sampling import sample_categorical
 from ar_models.families.base import AutoregressiveModel
+from ar_models.scoring.choices import ImputationMethod
 from ar_models.tables import arrow
-from ar_models.tables.columns import (
-    IN_SUPPORT,
-    CodeColumn,
-    Column,
-    NumberColumn,
-    RealColumn,
-)
+from ar_models.tables.code_column import CodeColumn
+from ar_models.tables.columns import IN_SUPPORT, Column
 from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.number_column import NumberColumn
+from ar_models.tables.real_column import RealColumn
 from ar_models.variables import apply_given
 
-Method = Literal["draw", "median", "mean"]
-METHODS: tuple[Method, ...] = ("draw", "median", "mean")
+METHODS: tuple[ImputationMethod, ...] = get_args(ImputationMethod)
 
 IMPUTED = pa.list_(
     pa.struct(
@@ -84,7 +81,7 @@ def impute(
     encoder: TableEncoder,
     model: AutoregressiveModel,
     table: pa.Table,
-    method: Method,
+    method: ImputationMethod,
     noise: Tensor,
     *,
     confidence: float = 0.9,
@@ -241,7 +238,7 @@ class _Cell:
         self,
         rows: NDArray[np.int64],
         rng: np.random.Generator,
-        method: Method,
+        method: ImputationMethod,
         confidence: float,
     ) -> Filling:
         """The likeliest category, or the median or mean of a number."""

@@ -18,17 +18,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables import arrow
-from ar_models.tables.columns import (
-    IN_SUPPORT,
-    MISSING,
-    CodeColumn,
-    Coded,
-    Column,
-    NumberColumn,
-    RealColumn,
-)
-from ar_models.tables.lists import ListColumn, readable
+from ar_models.tables.code_column import CodeColumn
+from ar_models.tables.column_types import column_from_dict
+from ar_models.tables.columns import IN_SUPPORT, MISSING, Coded, Column
+from ar_models.tables.left_out import LeftOut
+from ar_models.tables.list_cells import readable
 from ar_models.variables import Variable
 
 BLOCK = 1 << 15
@@ -36,38 +30,6 @@ BLOCK = 1 << 15
 
 FORMAT = 2
 """Version of the encoding; a change of it makes prepared data stale."""
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A column that is not modelled.
-
-    Attributes:
-        name: Its name.
-        type: Its Arrow type, as text.
-        reason: Why, for people.
-        constant: Whether `decode` fills it in with `value`.
-        value: Its only value as text, None if null or not constant.
-        data: That value as an Arrow stream in base 64, if constant.
-    """
-
-    name: str
-    type: str
-    reason: str
-    constant: bool = False
-    value: str | None = None
-    data: str | None = None
-
-
-def constant(name: str, value: pa.Array, reason: str) -> LeftOut:
-    """The column `name` that holds the one entry of `value` in every row."""
-    batch = pa.record_batch([value], names=["value"])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    data = base64.b64encode(sink.getvalue()).decode()
-    text = arrow.scalar_text(value[0])
-    return LeftOut(name, str(value.type), reason, True, text, data)
 
 
 @dataclass(frozen=True)
@@ -259,6 +221,20 @@ class TableEncoder:
             "or leave the cell null"
         )
 
+    def codes(self, encoded: Encoded, column: str) -> np.ndarray:
+        """Return the codes of a binary or categorical column of encoded rows.
+
+        Args:
+            encoded: The n rows.
+            column: Name of the column.
+
+        Returns:
+            Codes, (n,) int64; -1 where the cell is out of support.
+        """
+        x = encoded.x[:, self.span(self.names.index(column)).start]
+        codes: np.ndarray = np.nan_to_num(x, nan=-1.0).astype(np.int64)
+        return codes
+
     def check(self, schema: pa.Schema) -> None:
         """Raises ValueError where a table of this schema cannot be encoded."""
         self.check_some(schema, self.names)
@@ -323,7 +299,7 @@ class TableEncoder:
             )
         for left in self.left_out:
             if left.constant:
-                arrays[left.name] = _repeat(left, len(x))
+                arrays[left.name] = left.repeat(len(x))
         fields = [
             pa.field(f.name, arrays[f.name].type, _nullable(f, arrays[f.name]))
             for f in self.schema
@@ -374,27 +350,6 @@ class TableEncoder:
         return cls(columns, left_out, schema, images)
 
 
-FORMS: dict[str, type[Any]] = {
-    form.form: form for form in (CodeColumn, NumberColumn, RealColumn, ListColumn)
-}
-
-
-def column_from_dict(fields: Mapping[str, Any]) -> Column:
-    """The column that `to_dict` described."""
-    content = {k: v for k, v in fields.items() if k != "form"}
-    content["variables"] = tuple(Variable.from_dict(v) for v in content["variables"])
-    if "elements" in content:
-        content["elements"] = tuple(column_from_dict(e) for e in content["elements"])
-    frozen = {
-        k: tuple(tuple(i) if isinstance(i, list) else i for i in v)
-        if isinstance(v, list)
-        else v
-        for k, v in content.items()
-    }
-    column: Column = FORMS[fields["form"]](**frozen)
-    return column
-
-
 def _log_abs_det(coded: Coded, mass: float) -> np.ndarray:
     """What a column's log-probability has besides the network's, (n,) nats."""
     inside, outside = math.log1p(-mass), math.log(mass / 3)
@@ -425,14 +380,6 @@ def _absolute(columns: tuple[Column, ...]) -> tuple[Variable, ...]:
             )
             groups = max(groups, group + 1)
     return tuple(variables)
-
-
-def _repeat(left: LeftOut, rows: int) -> pa.Array:
-    """`rows` times the value of a constant column."""
-    assert left.data is not None
-    with pa.ipc.open_stream(base64.b64decode(left.data)) as stream:
-        value = stream.read_all().column(0).combine_chunks()
-    return value.take(pa.array(np.zeros(rows, np.int64)))
 
 
 def _nullable(field: pa.Field, array: pa.Array) -> bool:

@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables import arrow, lists
-from ar_models.tables.lists import Lists
+from ar_models.tables import arrow, list_cells
+from ar_models.tables.list_cells import Lists
 
 Representation = Literal["words", "integers", "reals", "lists"]
 """Text and bytes as words; all other scalars as int64 or float64; lists as lists."""
@@ -37,7 +37,7 @@ def to_cells(
 ) -> Cells:
     """Convert an Arrow column to its representation in numpy."""
     if representation == "lists":
-        return lists.lists(array)
+        return list_cells.lists(array)
     if representation == "words":
         return arrow.words(array)
     if representation == "reals":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables.lists import Lists
+from ar_models.tables.list_cells import Lists
 from tasks.config.data import DataConfig
 from tasks.data import hashing, splits
 from tasks.data.cells import Cells, Representation, representation_of, to_cells

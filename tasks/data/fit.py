@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from ar_models.tables import arrow
 from ar_models.tables.columns import Column
-from ar_models.tables.encoder import Image, LeftOut, TableEncoder
-from ar_models.tables.lists import is_nested
+from ar_models.tables.encoder import Image, TableEncoder
+from ar_models.tables.left_out import LeftOut
+from ar_models.tables.list_cells import is_nested
 from tasks.config.data import DataConfig
 from tasks.data.columns.infer import constant_column, infer_column
 from tasks.data.columns.pixels import pixel_column

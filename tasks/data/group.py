@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ar_models.tables.lists import element_types
+from ar_models.tables.list_cells import element_types
 from tasks.config.data import DataConfig
 from tasks.data.cells import representation_of, to_cells
 from tasks.data.columns.infer import LEAVE_OUT

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ar_models.tables.lists import Lists
+from ar_models.tables.list_cells import Lists
 from tasks.data.cells import Cells, representation_of, to_cells
 
 HASH_OF_NULL = np.uint64(0x6A09E667F3BCC909)

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ar_models.tables import arrow
-from ar_models.tables.columns import Column, RealColumn
-from ar_models.tables.encoder import LeftOut
-from ar_models.tables.lists import ListColumn
+from ar_models.tables.columns import Column
+from ar_models.tables.left_out import LeftOut
+from ar_models.tables.list_column import ListColumn
+from ar_models.tables.real_column import RealColumn
 from tasks.data.counts import EmpiricalDistribution
 from tasks.data.sketches import ListSketch, NumberSketch, Sketch, WordSketch
 

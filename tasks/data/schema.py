@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 
-from ar_models.tables import arrow, lists
+from ar_models.tables import arrow, list_cells
 from tasks.data import hive
 from tasks.data.hive import KeyValues
 from tasks.runtime import storage
@@ -119,7 +119,7 @@ def check_types(schema: pa.Schema, columns: Collection[str]) -> None:
     """
     for name in columns:
         type = schema.field(name).type
-        if arrow.family(type) is None and not lists.is_nested(type):
+        if arrow.family(type) is None and not list_cells.is_nested(type):
             raise ValueError(
                 f"column {name!r} has type {type}, which cannot be modelled; flatten "
                 "it, or add it to data.exclude"

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ar_models.tables import arrow
 from ar_models.tables.columns import SPECIALS
-from ar_models.tables.lists import Lists, element_types
+from ar_models.tables.list_cells import Lists, element_types
 from tasks.config.data import DataConfig
 from tasks.data.cells import Cells, Representation, representation_of, to_cells
 from tasks.data.counts import ApproximateCounts, EmpiricalDistribution, ExactCounts

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables.lists import Lists
+from ar_models.tables.list_cells import Lists
 from tasks.config.data import DataConfig
 from tasks.data.cells import Cells, select_cells
 from tasks.data.datasets import BadFile

@@ -4,7 +4,7 @@ from fnmatch import fnmatchcase
 
 import pyarrow as pa
 
-from ar_models.tables.lists import element_types, is_nested
+from ar_models.tables.list_cells import element_types, is_nested
 from tasks.config.data import DataConfig
 from tasks.data.columns.infer import LEAVE_OUT, check_kind
 from tasks.data.datasets import Dataset, open_dataset

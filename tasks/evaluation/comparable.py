@@ -18,12 +18,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.families.orderings import mean_of_orderings
-from ar_models.scoring.statistics import Floats, by_column, conditionals_of
+from ar_models.scoring.column_log_prob import (
+    Floats,
+    ordering_conditionals,
+    sum_by_column,
+)
 from ar_models.tables import arrow
-from ar_models.tables.columns import IN_SUPPORT, UNSEEN, CodeColumn, RealColumn
+from ar_models.tables.code_column import CodeColumn
+from ar_models.tables.columns import IN_SUPPORT, UNSEEN
 from ar_models.tables.encoder import Encoded
+from ar_models.tables.real_column import RealColumn
 from tasks.evaluation.checks import Check
 
 SHARED_SPECIALS = ("missing", "nan")
@@ -83,7 +89,7 @@ class Comparable:
         for j, rows_of_column in unshared.items():
             volume[rows_of_column, j] = 0.0
         by_ordering = []
-        for conditionals in conditionals_of(model, encoded, x):
+        for conditionals in ordering_conditionals(model, encoded, x):
             log_prob = conditionals.log_prob(x).clone()
             for j, rows_of_column in unshared.items():
                 i = self.density.encoder.value_variable(j)
@@ -93,7 +99,7 @@ class Comparable:
                 log_prob[at, i] = mass.to(log_prob.dtype)
             by_ordering.append(log_prob)
         mean = mean_of_orderings(torch.stack(by_ordering))
-        of_columns = by_column(mean, model.variables)
+        of_columns = sum_by_column(mean, model.variables)
         return np.asarray(of_columns + volume + self._log_widths(rows, encoded))
 
     def _unshared_cells(self, j: int, encoded: Encoded) -> NDArray[np.bool_]:

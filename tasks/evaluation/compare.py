@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
 from tasks.data.fragments import Fragment, read_fragment

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import save_density
+from ar_models.density.table_density import TableDensity
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
 from tasks.evaluation import baseline, held_out, segments
@@ -159,7 +160,7 @@ def _fit_baseline(
     x = baseline.read_training_rows(prepared, about, rows)
     model = baseline.fit(density.encoder.variables, x)
     with tempfile.TemporaryDirectory() as temporary:
-        TableDensity(density.encoder, model).save(Path(temporary))
+        save_density(TableDensity(density.encoder, model), Path(temporary))
         for name in ("weights.safetensors", "model.json"):
             with storage.publish(storage.join(target, name)) as unfinished:
                 unfinished.write_bytes((Path(temporary) / name).read_bytes())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.config.evaluate import EvaluateConfig
 from tasks.evaluation import detection, segments
 from tasks.evaluation.distances import binned_ks_from_uniform, ks_from_uniform

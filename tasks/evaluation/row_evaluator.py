@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ar_models.distributions.conditionals import Conditionals
-from ar_models.scoring.conformal import optional
-from ar_models.scoring.statistics import Scores, log_probs
+from ar_models.scoring.column_log_prob import log_probs
+from ar_models.scoring.conformal import array_or_nulls
+from ar_models.scoring.statistics import Scores
 from ar_models.tables.columns import IN_SUPPORT
 from ar_models.tables.encoder import Encoded, TableEncoder
-from ar_models.tables.lists import ListColumn
+from ar_models.tables.list_column import ListColumn
 from tasks.config.evaluate import EvaluateConfig
 from tasks.evaluation import held_out, segments, transforms
 from tasks.runtime import parts, storage
@@ -92,7 +93,7 @@ class RowEvaluator:
         scores = self.density.score_batch(encoded)
         independent = log_probs(self.independent.model, encoded)
         gain = scores.log_prob - independent
-        reference = self.density.reference()
+        reference = self.density.ranking()
         p_value = None if reference is None else reference.rank(scores.anomaly_score)[0]
         out_of_support = encoded.out_of_support != IN_SUPPORT
         pit = [
@@ -111,7 +112,7 @@ class RowEvaluator:
             "log_prob": scores.log_prob.sum(axis=1),
             "independent_log_prob": independent.sum(axis=1),
             "anomaly_score": scores.anomaly_score,
-            "p_value": optional(p_value, len(encoded.x), pa.float64()),
+            "p_value": array_or_nulls(p_value, len(encoded.x), pa.float64()),
         }
         return sums, pa.table(results)
 

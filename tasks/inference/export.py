@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ar_models.density import TableDensity
+from ar_models.density.sampler import Sampler
+from ar_models.density.table_density import TableDensity
 from ar_models.families import registry
 from tasks.runtime import model_store, storage
 
@@ -219,7 +220,7 @@ def sample_encoded(
     Returns:
         x, (rows, dim), float32, and log_abs_det, (rows, columns), float64.
     """
-    encoded = density.encoder.encode(density.sample(rows, seed=seed))
+    encoded = density.encoder.encode(Sampler(density).sample(rows, seed=seed))
     return encoded.x, encoded.log_abs_det
 
 

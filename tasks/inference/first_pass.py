@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ar_models.density import put
+from ar_models.density.scorer import Scorer, replace_column
 from tasks.data.fragments import Fragment
 from tasks.inference import selection
 from tasks.inference.quarantine import QUARANTINE, quarantine_table, unreadable_rows
-from tasks.inference.scoring_plan import ScoringPlan, explain, measure, rule_of
+from tasks.inference.scoring_plan import ScoringPlan, rule_of, score_options
 from tasks.runtime import parts
 from tasks.runtime.model_store import load
 
@@ -28,19 +28,19 @@ class FirstPass:
     def __init__(self, plan: ScoringPlan) -> None:
         self.plan = plan
         self.config = plan.config
-        self.density = load(plan.model)
+        self.scorer = Scorer(load(plan.model), score_options(plan.config))
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write the scores of a fragment and return the part's metadata."""
         try:
-            table = self.plan.read(self.density, fragment)
+            table = self.plan.read(self.scorer.density, fragment)
         except pa.ArrowInvalid as error:
             self.plan.source.check_bad_file(error)
             empty = fragment.schema.empty_table()
-            scored = measure(self.density, empty, self.config)
+            scored = self.scorer.score_rows(empty)
             bad = unreadable_rows(fragment, self.plan.carried, str(error))
             return self.write(fragment, empty, scored, bad)
-        scored = self.explain(table, measure(self.density, table, self.config))
+        scored = self.explain(table, self.scorer.score_rows(table))
         finite = pc.and_(
             pc.is_finite(scored["log_prob"]), pc.is_finite(scored["anomaly_score"])
         )
@@ -56,8 +56,8 @@ class FirstPass:
         if self.config.explain != "flagged" or rule.kind != "threshold":
             return scored
         anomalies = scored["severity"].to_numpy() >= rule.value
-        reasons = explain(self.density, table, anomalies, self.config)
-        return put(scored, "explanation", reasons)
+        reasons = self.scorer.explain_rows(table, anomalies)
+        return replace_column(scored, "explanation", reasons)
 
     def write(
         self, fragment: Fragment, table: pa.Table, scored: pa.Table, bad: pa.Table
@@ -102,9 +102,8 @@ class FirstPass:
         order = np.lexsort([-scored["anomaly_score"].to_numpy(), p_value])
         rows = pa.array(order[:MOST_ANOMALOUS])
         every_row = np.ones(len(rows), dtype=bool)
-        reasons = explain(
-            self.density, table.take(rows), every_row, self.config
-        ).to_pylist()
+        explanations = self.scorer.explain_rows(table.take(rows), every_row)
+        reasons = explanations.to_pylist()
         names = ["log_prob", "anomaly_score", "p_value", "severity"]
         numbers = scored.select(names).take(rows).to_pylist()
         ids = {name: table[name].take(rows).to_pylist() for name in self.plan.carried}

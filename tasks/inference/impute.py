@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ar_models.density import DETAILS, TableDensity
+from ar_models.density.imputer import DETAILS_COLUMN, ImputeOptions, Imputer
+from ar_models.density.table_density import TableDensity
 from ar_models.scoring.imputation import require_order_agnostic
 from tasks.config.impute import ImputeConfig
 from tasks.config.resources import Resources
@@ -54,8 +55,8 @@ def impute(
     """Fill the nulls of a dataset; each fragment becomes exactly one part.
 
     Part k holds all rows and columns of fragment k, in input order, with the nulls of
-    the modelled columns filled by `TableDensity.impute`; every other cell is unchanged.
-    Several imputations of a fragment follow one after the other.
+    the modelled columns filled; every other cell is unchanged. Several
+    imputations of a fragment follow one after the other.
 
     Args:
         model: Directory of a saved `TableDensity` of an order-agnostic family.
@@ -84,7 +85,7 @@ def impute(
     job = Job("impute", output, depends_on, overwrite, began)
 
     def work() -> dict[str, Any]:
-        make = partial(Imputer, model, job.path, config, job.key)
+        make = partial(FragmentImputer, model, job.path, config, job.key)
         completed = job.complete_parts(make, dataset.fragments, resources)
         return {
             "input": source,
@@ -111,7 +112,7 @@ def open_checked(density: TableDensity, source: str, config: ImputeConfig) -> Da
     require_order_agnostic(density.model)
     dataset = open_dataset(source, rows_per_fragment=config.rows_per_fragment)
     model_store.check_readable(density, source, dataset.schema)
-    added = {DETAILS: config.details, IMPUTATION: config.imputations > 1}
+    added = {DETAILS_COLUMN: config.details, IMPUTATION: config.imputations > 1}
     for name, is_added in added.items():
         if is_added and name in dataset.schema.names:
             raise ValueError(
@@ -121,7 +122,7 @@ def open_checked(density: TableDensity, source: str, config: ImputeConfig) -> Da
     return dataset
 
 
-class Imputer:
+class FragmentImputer:
     """Function that imputes fragments; each Ray actor makes one and loads the model.
 
     Args:
@@ -132,15 +133,17 @@ class Imputer:
     """
 
     def __init__(self, model: str, output: str, config: ImputeConfig, key: str) -> None:
-        self.density = model_store.load(model)
+        density = model_store.load(model)
+        options = ImputeOptions(config.method, config.confidence, config.details)
+        self.imputer = Imputer(density, options)
         self.output = output
         self.config = config
-        self.about = {"job_key": key, "model": model_store.fingerprint(self.density)}
+        self.about = {"job_key": key, "model": model_store.fingerprint(density)}
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write the part of a fragment and return its metadata."""
         table = read_fragment(fragment)
-        modelled = set(self.density.columns)
+        modelled = set(self.imputer.density.columns)
         nulls = {name: table[name].null_count for name in table.column_names}
         nulls = {name: count for name, count in nulls.items() if count}
         imputed = self.impute(table, fragment)
@@ -175,14 +178,8 @@ class Imputer:
         """Return imputation number `imputation`, from 0, of a fragment's rows."""
         config = self.config
         try:
-            return self.density.impute(
-                table,
-                method=config.method,
-                seed=config.seed,
-                stream=fragment.index * config.imputations + imputation,
-                confidence=config.confidence,
-                details=config.details,
-            )
+            stream = fragment.index * config.imputations + imputation
+            return self.imputer.impute(table, seed=config.seed, stream=stream)
         except ValueError as error:
             raise ValueError(f"{fragment.path}: {error}") from error
 

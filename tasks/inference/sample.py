@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ar_models.density import LOG_PROB, TableDensity, check_given, check_modelled
+from ar_models.density.given import check_given, check_modelled
+from ar_models.density.sampler import LOG_PROB_COLUMN, SampleOptions, Sampler
+from ar_models.density.table_density import TableDensity
 from tasks.config.resources import Resources
 from tasks.config.sample import SampleConfig
 from tasks.data.datasets import Dataset, open_dataset
@@ -91,7 +93,7 @@ def sample(
     job = Job("sample", output, depends_on, overwrite, began)
 
     def work() -> dict[str, Any]:
-        make = partial(Sampler, model, job.path, config, job.key)
+        make = partial(ShardSampler, model, job.path, config, job.key)
         completed = job.complete_parts(make, shards, resources)
         return {
             **({"input": config.given} if config.given else {}),
@@ -161,10 +163,10 @@ def open_given(density: TableDensity, path: str, config: SampleConfig) -> Datase
             f"{path}: has none of the modelled columns ({', '.join(density.columns)}); "
             "omit --given to draw rows without conditions"
         )
-    if config.log_prob and LOG_PROB in names:
+    if config.log_prob and LOG_PROB_COLUMN in names:
         raise ValueError(
-            f"{path}: column {LOG_PROB!r} has the name of a column of the output; "
-            "rename it, or set sample.log_prob to false"
+            f"{path}: column {LOG_PROB_COLUMN!r} has the name of a column of the "
+            "output; rename it, or set sample.log_prob to false"
         )
     try:
         density.encoder.check_some(dataset.schema, known)
@@ -176,7 +178,7 @@ def open_given(density: TableDensity, path: str, config: SampleConfig) -> Datase
     return dataset
 
 
-class Sampler:
+class ShardSampler:
     """Function that draws shards; each Ray actor makes one and loads the model.
 
     Args:
@@ -187,14 +189,21 @@ class Sampler:
     """
 
     def __init__(self, model: str, output: str, config: SampleConfig, key: str) -> None:
-        self.density = model_store.load(model)
+        density = model_store.load(model)
+        options = SampleOptions(
+            log_prob=config.log_prob,
+            temperature=config.temperature,
+            top_p=config.top_p,
+            precision=config.precision,
+        )
+        self.sampler = Sampler(density, options)
         self.output = output
         self.config = config
         # Nothing here may depend on where the model came from: version numbers differ
         # between registries, and a shard is to be the same bytes everywhere.
         self.common = {
             "job_key": key,
-            "model": model_store.fingerprint(self.density),
+            "model": model_store.fingerprint(density),
             "seed": config.seed,
         }
 
@@ -216,14 +225,10 @@ class Sampler:
         if shard.given is not None:
             given = repeat_rows(read_fragment(shard.given), config.samples_per_row)
         try:
-            return self.density.sample(
+            return self.sampler.sample(
                 shard.rows,
                 seed=config.seed,
                 stream=shard.index,
-                log_prob=config.log_prob,
-                temperature=config.temperature,
-                top_p=config.top_p,
-                precision=config.precision,
                 given=given,
                 missing=config.null_is_missing,
             )

@@ -7,11 +7,12 @@ anomalies. It asks the model only about anomalies that are not explained yet.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from ar_models.density import TableDensity, check_choices, scored_schema
+from ar_models.density.scorer import Scorer, output_schema
+from ar_models.density.table_density import TableDensity
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
 from tasks.data.datasets import Dataset
@@ -19,7 +20,7 @@ from tasks.data.fragments import Fragment
 from tasks.inference import selection
 from tasks.inference.first_pass import MOST_ANOMALOUS, FirstPass
 from tasks.inference.quarantine import QUARANTINE_COLUMNS
-from tasks.inference.scoring_plan import FIRST_PASS, ScoringPlan, measure, rule_of
+from tasks.inference.scoring_plan import FIRST_PASS, ScoringPlan, rule_of, score_options
 from tasks.inference.second_pass import SecondPass
 from tasks.inference.source import (
     Source,
@@ -158,13 +159,12 @@ def output_columns(
         ValueError: The model cannot read the dataset, lacks what `config` needs, or a
             column has the name of an output column.
     """
-    written = scored_schema(density.columns, density.sequences).names
+    written = output_schema(density.columns, density.sequences).names
     taken = {*written, *QUARANTINE_COLUMNS}
     carried = carried_columns(density, source, dataset, taken)
-    calibrated = bool(density.calibration)
-    check_choices(config.statistic, config.explain, rule_of(config), calibrated)
-    # Raises for other options before any work is done.
-    measure(density, dataset.schema.empty_table(), config)
+    # Raises for bad options before any work is done.
+    scorer = Scorer(density, score_options(config))
+    scorer.score_rows(dataset.schema.empty_table())
     return carried
 
 
@@ -218,7 +218,8 @@ def segments(density: TableDensity, config: ScoreConfig) -> list[dict[str, Any]]
     """Return the segments that rows are compared within, empty if they are not."""
     if config.calibrate_by is None:
         return []
-    return density.segments(config.calibrate_by, config.min_segment_rows)
+    found = density.segments(config.calibrate_by, config.min_segment_rows)
+    return [asdict(segment) for segment in found]
 
 
 def totals(completed: parts.CompletedParts) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ar_models.density import TableDensity
+from ar_models.density.scorer import ScoreOptions
+from ar_models.density.table_density import TableDensity
 from ar_models.scoring.conformal import Rule
 from tasks.config.score import ScoreConfig
 from tasks.data.fragments import Fragment, read_fragment
@@ -85,30 +85,17 @@ def rule_of(config: ScoreConfig) -> Rule:
     return Rule.of(config.threshold, config.fdr, config.budget)
 
 
-def measure(density: TableDensity, table: pa.Table, config: ScoreConfig) -> pa.Table:
-    """Return what the model says about each row of `table` by itself."""
-    return density.measure(
-        table,
+def score_options(config: ScoreConfig) -> ScoreOptions:
+    """Return the options of a density's scorer."""
+    return ScoreOptions(
         statistic=config.statistic,
+        rule=rule_of(config),
         calibrate_by=config.calibrate_by,
         min_segment_rows=config.min_segment_rows,
         missing=config.missing,
-        explain_columns=config.explain_columns if config.explain == "all" else 0,
+        explain=config.explain,
+        explain_columns=config.explain_columns,
         column_log_prob=config.column_log_prob,
-        precision=config.precision,
-    )
-
-
-def explain(
-    density: TableDensity, table: pa.Table, which: np.ndarray, config: ScoreConfig
-) -> pa.Array:
-    """Return explanations of the rows where `which` is true, null elsewhere."""
-    return density.explain_some(
-        table,
-        which,
-        config.statistic,
-        config.explain_columns,
-        missing=config.missing,
         precision=config.precision,
     )
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pyarrow as pa
 
-from ar_models.density import TableDensity, put
-from ar_models.scoring.conformal import optional
+from ar_models.density.scorer import Scorer, replace_column
+from ar_models.scoring.conformal import array_or_nulls
 from tasks.data.fragments import Fragment
-from tasks.inference.scoring_plan import ScoringPlan, explain, read_part
+from tasks.inference.scoring_plan import ScoringPlan, read_part, score_options
 from tasks.inference.selection import AnomalySelection
 from tasks.runtime import parts, storage
 from tasks.runtime.model_store import load
@@ -25,7 +25,7 @@ class SecondPass:
     def __init__(self, plan: ScoringPlan, selection: AnomalySelection) -> None:
         self.plan = plan
         self.selection = selection
-        self.density: TableDensity | None = None
+        self.scorer: Scorer | None = None
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write the final part of a fragment and return its metadata."""
@@ -34,8 +34,12 @@ class SecondPass:
         rows = scored.num_rows
         anomalies = self.selection.is_anomaly(scored, fragment.index)
         q_value = self.selection.q_value(scored["p_value"].to_numpy())
-        scored = put(scored, "q_value", optional(q_value, rows, pa.float64()))
-        scored = put(scored, "is_anomaly", optional(anomalies, rows, pa.bool_()))
+        scored = replace_column(
+            scored, "q_value", array_or_nulls(q_value, rows, pa.float64())
+        )
+        scored = replace_column(
+            scored, "is_anomaly", array_or_nulls(anomalies, rows, pa.bool_())
+        )
         quarantine = {
             file: read_part(storage.join(self.plan.first_pass, file))
             for file in metadata["companions"]
@@ -46,7 +50,7 @@ class SecondPass:
                 bad = table["row"].to_numpy() - fragment.first
                 scored_rows = np.setdiff1d(scored_rows, bad)
             reasons = self.explain(fragment, anomalies, scored_rows)
-            scored = put(scored, "explanation", reasons)
+            scored = replace_column(scored, "explanation", reasons)
         metadata["anomalies"] = 0 if anomalies is None else int(anomalies.sum())
         for row in metadata["most_anomalous"]:
             value = self.selection.q_value(np.array(row["p_value"]))
@@ -68,6 +72,8 @@ class SecondPass:
             anomalies: Which rows of the part are anomalies, (rows,).
             scored_rows: Positions of the part's rows in the fragment, (rows,).
         """
-        density = self.density = self.density or load(self.plan.model)
-        table = self.plan.read(density, fragment).take(pa.array(scored_rows))
-        return explain(density, table, anomalies, self.plan.config)
+        if self.scorer is None:
+            options = score_options(self.plan.config)
+            self.scorer = Scorer(load(self.plan.model), options)
+        table = self.plan.read(self.scorer.density, fragment)
+        return self.scorer.explain_rows(table.take(pa.array(scored_rows)), anomalies)

@@ -17,7 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ar_models.scoring.conformal import Counts, Floats, Integers, Rule, flags
+from ar_models.scoring.conformal import (
+    Floats,
+    Integers,
+    Rule,
+    ValueCounts,
+    flag_anomalies,
+)
 from tasks.runtime import storage
 
 READERS = 4
@@ -61,7 +67,7 @@ class AnomalySelection:
     """
 
     rule: Rule
-    p_value_counts: Counts | None
+    p_value_counts: ValueCounts | None
     cutoff: BudgetCutoff | None
 
     def q_value(self, p_value: Floats) -> Floats | None:
@@ -89,7 +95,7 @@ class AnomalySelection:
             "q_value": self.q_value(table["p_value"].to_numpy()),
             "severity": table["severity"].to_numpy(),
         }
-        return flags(self.rule, scores, ranked)
+        return flag_anomalies(self.rule, scores, ranked)
 
     def _within_budget(
         self, p_value: Floats, bits: BitPatterns, part: int
@@ -115,14 +121,14 @@ def select_anomalies(
     """
     if not calibrated and rule.kind != "budget":
         return AnomalySelection(rule, None, None)
-    counts = Counts(np.empty(0), np.empty(0, np.int64))
-    for part in map_parts(paths, lambda table: Counts.of(p_values(table))):
+    counts = ValueCounts(np.empty(0), np.empty(0, np.int64))
+    for part in map_parts(paths, lambda table: ValueCounts.of(p_values(table))):
         counts = counts.merge(part)
     cutoff = find_cutoff(paths, rule, counts) if rule.kind == "budget" else None
     return AnomalySelection(rule, counts if calibrated else None, cutoff)
 
 
-def find_cutoff(paths: Sequence[str], rule: Rule, counts: Counts) -> BudgetCutoff:
+def find_cutoff(paths: Sequence[str], rule: Rule, counts: ValueCounts) -> BudgetCutoff:
     """Return where the budget of `rule` ends among the rows of all parts.
 
     Args:

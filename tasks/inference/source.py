@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.data.datasets import Dataset, OnBadFile, open_dataset
 from tasks.data.schema import check_columns
 from tasks.runtime.model_store import check_readable

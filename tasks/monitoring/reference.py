@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ar_models.density import TableDensity, codes_of
-from ar_models.scoring.conformal import SEGMENT
+from ar_models.density.table_density import TableDensity
+from ar_models.scoring.conformal import SEGMENT_PREFIX
 from ar_models.scoring.statistics import score_batch
-from ar_models.tables import arrow, lists
+from ar_models.tables import arrow, list_cells
 from ar_models.tables.arrow import MOMENTS
-from ar_models.tables.columns import IN_SUPPORT, MISSING, CodeColumn
+from ar_models.tables.code_column import CodeColumn
+from ar_models.tables.columns import IN_SUPPORT, MISSING
 from ar_models.tables.encoder import Encoded, TableEncoder
-from ar_models.tables.lists import ListColumn
+from ar_models.tables.list_column import ListColumn
 from tasks.data.cells import Representation, representation_of
 from tasks.data.sketches import NumberSketch, sketch_numbers
 from tasks.evaluation import transforms
@@ -109,7 +110,7 @@ def build(density: TableDensity, tables: Callable[[], Iterable[pa.Table]]) -> Re
     codes: list[tuple[int, ...]] = []
     for j, column in enumerate(density.encoder.columns):
         if isinstance(column, CodeColumn):
-            seen = density.calibration[SEGMENT + column.name].astype(np.int64)
+            seen = density.calibration[SEGMENT_PREFIX + column.name].astype(np.int64)
             scale, bins = code_scale(density.encoder.labels(j), seen)
         else:
             points = sketches[j].distribution()
@@ -158,7 +159,7 @@ def base_of(encoder: TableEncoder, j: int) -> Representation:
 def number_cells(encoder: TableEncoder, j: int, array: pa.ChunkedArray) -> arrow.Cells:
     """A column as numbers; of lists and texts, their length."""
     if isinstance(encoder.columns[j], ListColumn):
-        found = lists.lists(array)
+        found = list_cells.lists(array)
         return arrow.Cells(found.lengths, found.missing)
     if base_of(encoder, j) == "reals":
         return arrow.reals(array)
@@ -269,7 +270,7 @@ def column_values(
     """Numbers of column `j`, and places of what is none among its scale's labels."""
     column, labels = encoder.columns[j], reference.scales[1 + j].labels
     if isinstance(column, CodeColumn):
-        codes = codes_of(encoder, encoded, column.name)
+        codes = encoder.codes(encoded, column.name)
         table = np.asarray(reference.codes[j])
         places = table[np.maximum(codes, 0)]
         why = encoded.out_of_support[:, j]

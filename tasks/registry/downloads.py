@@ -8,13 +8,18 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 
-from ar_models.density import CALIBRATION, MODEL, WEIGHTS, TableDensity
+from ar_models.density.saved_form import (
+    CALIBRATION_FILE,
+    MODEL_FILE,
+    WEIGHTS_FILE,
+    load_density,
+)
 from tasks.monitoring import reference
 from tasks.registry.versions import resolve_uri, version_uri
 from tasks.runtime import storage
 from tasks.runtime.model_store import load
 
-MODEL_FILES = (CALIBRATION, reference.FILE, WEIGHTS, MODEL)
+MODEL_FILES = (CALIBRATION_FILE, reference.FILE, WEIGHTS_FILE, MODEL_FILE)
 """Files of a model folder, in the order in which they are written."""
 
 Json = dict[str, Any]  # JSON values
@@ -50,7 +55,7 @@ def download(model_uri: str, root: str) -> tuple[str, Json]:
     uri = version_uri(found.name, str(found.version))
     with tempfile.TemporaryDirectory() as temporary:
         source = download_artifacts(uri, Path(temporary))
-        fingerprint = TableDensity.load(source).info["fingerprints"]["model"]
+        fingerprint = load_density(source).info["fingerprints"]["model"]
         # Another registry may have given the same number to another model.
         copy = f"{found.version}-{fingerprint[:12]}"
         folder = storage.join(root, found.name, "registered", copy)
@@ -75,7 +80,7 @@ def download_artifacts(uri: str, target: Path) -> Path:
 
 def _copy_model(source: Path, folder: str) -> None:
     # model.json is written last: where it is, the folder is complete.
-    if storage.exists(storage.join(folder, MODEL)):
+    if storage.exists(storage.join(folder, MODEL_FILE)):
         return
     for file in MODEL_FILES:
         if (source / file).exists():

@@ -62,7 +62,7 @@ def check_code_origin(model: object, folder: str) -> None:
         folder: Directory of the logged model.
     """
     density = model.unwrap_python_model().density  # type: ignore[attr-defined]
-    origin = type(density).load.__code__.co_filename
+    origin = type(density).column_log_prob.__code__.co_filename
     if not origin.startswith(folder):
         raise ImportError(f"the model's code came from {origin}, not from {folder}")
 

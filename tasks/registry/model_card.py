@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.config.model_card import ModelCardConfig
 from tasks.runtime import manifest, storage
 

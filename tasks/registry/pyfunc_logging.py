@@ -22,8 +22,8 @@ from mlflow.types import (
 from mlflow.types.schema import AnyType, Array, Object, Property
 
 import ar_models
-from ar_models.density import MIN_SEGMENT_ROWS, TableDensity
-from ar_models.scoring import statistics
+from ar_models.density.table_density import MIN_SEGMENT_ROWS, TableDensity
+from ar_models.scoring import choices
 from ar_models.tables.arrow import family
 from tasks.evaluation import held_out
 from tasks.registry.downloads import MODEL_FILES
@@ -126,7 +126,7 @@ def _outputs() -> Schema:
 def _params() -> list[ParamSpec]:
     return [
         ParamSpec("output", DataType.string, "score"),
-        ParamSpec("statistic", DataType.string, statistics.DEFAULT),
+        ParamSpec("statistic", DataType.string, choices.DEFAULT_STATISTIC),
         ParamSpec("threshold", DataType.double, None),
         ParamSpec("fdr", DataType.double, None),
         ParamSpec("budget", DataType.double, None),

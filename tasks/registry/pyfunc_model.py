@@ -41,8 +41,13 @@ class DensityModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         folder = Path(context.artifacts["model"])
         with own_code(folder.parents[1] / "code"):
-            density = import_module(f"{PACKAGE}.density")
-        self.density: Any = density.TableDensity.load(folder)  # of that version's code
+            # Any: the classes are those of the version's own code.
+            saved_form = import_module(f"{PACKAGE}.density.saved_form")
+            self.scorer: Any = import_module(f"{PACKAGE}.density.scorer")
+            self.sampler: Any = import_module(f"{PACKAGE}.density.sampler")
+            self.imputer: Any = import_module(f"{PACKAGE}.density.imputer")
+            self.conformal: Any = import_module(f"{PACKAGE}.scoring.conformal")
+        self.density: Any = saved_form.load_density(folder)
 
     def predict(
         self,
@@ -66,14 +71,15 @@ class DensityModel(PythonModel):
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
         if output == "sample":
-            drawn: pd.DataFrame = self.density.sample(
-                chosen["rows"],
-                seed=chosen["seed"],
+            options = self.sampler.SampleOptions(
                 log_prob=chosen["log_prob"],
                 temperature=chosen["temperature"],
                 top_p=chosen["top_p"],
-            ).to_pandas()
-            return drawn
+            )
+            sampler = self.sampler.Sampler(self.density, options)
+            drawn = sampler.sample(chosen["rows"], seed=chosen["seed"])
+            frame: pd.DataFrame = drawn.to_pandas()
+            return frame
         if output == "score":
             found = self.score(model_input, chosen)
         elif output == "impute":
@@ -98,12 +104,12 @@ class DensityModel(PythonModel):
 
     def score(self, given: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
         """The scored columns of all rows; [] where a row has no explanation."""
-        scored = self.density.score(
-            to_arrow(given, self.density.encoder),
+        rule = self.conformal.Rule.of(
+            chosen["threshold"], chosen["fdr"], chosen["budget"]
+        )
+        options = self.scorer.ScoreOptions(
             statistic=chosen["statistic"],
-            threshold=chosen["threshold"],
-            fdr=chosen["fdr"],
-            budget=chosen["budget"],
+            rule=rule,
             calibrate_by=chosen["calibrate_by"],
             min_segment_rows=chosen["min_segment_rows"],
             missing=chosen["missing"],
@@ -111,6 +117,8 @@ class DensityModel(PythonModel):
             explain_columns=chosen["explain_columns"],
             column_log_prob=chosen["column_log_prob"],
         )
+        scorer = self.scorer.Scorer(self.density, options)
+        scored = scorer.score(to_arrow(given, self.density.encoder))
         place = scored.schema.get_field_index(EXPLANATION)
         told = scored.column(place)
         # Spark's conversion knows no missing list.
@@ -127,12 +135,11 @@ class DensityModel(PythonModel):
             if pa.types.is_null(table.schema.field(j).type):  # which holds no value
                 values = table.column(j).cast(encoder.type_of(j))
                 table = table.set_column(j, name, values)
-        filled: pd.DataFrame = self.density.impute(
-            table,
-            method=chosen["method"],
-            seed=chosen["seed"],
-            details=chosen["details"],
-        ).to_pandas()
+        options = self.imputer.ImputeOptions(
+            method=chosen["method"], details=chosen["details"]
+        )
+        imputer = self.imputer.Imputer(self.density, options)
+        filled: pd.DataFrame = imputer.impute(table, seed=chosen["seed"]).to_pandas()
         return filled
 
 

@@ -10,7 +10,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models.model import ModelInfo
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.config.model_card import ModelCardConfig
 from tasks.evaluation import evaluate, evaluation_summary
 from tasks.registry import model_card

@@ -9,7 +9,7 @@ import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.tables.encoder import Image
 from tasks.reports.figures import Floats
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ar_models.tables import arrow
 from ar_models.tables.encoder import TableEncoder
-from ar_models.tables.lists import SYMBOL, ListColumn, Lists, lists
+from ar_models.tables.list_cells import SYMBOL, Lists, lists
+from ar_models.tables.list_column import ListColumn
 
 FREQUENT = 10
 """Number of the most frequent elements of sequences whose shares become columns."""

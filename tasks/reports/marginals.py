@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.tables import arrow
 from tasks.reports.column_values import integer_type, to_numbers, to_strings
 from tasks.reports.figures import (

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import load_density
+from ar_models.density.table_density import TableDensity
 from tasks.runtime import cluster, storage
 
 
@@ -18,7 +19,7 @@ def load(model: str) -> TableDensity:
         model: Directory of the model, local or S3.
     """
     with tempfile.TemporaryDirectory() as copy:
-        return TableDensity.load(storage.fetch(model, Path(copy)), cluster.device())
+        return load_density(storage.fetch(model, Path(copy)), cluster.device())
 
 
 def fingerprint(density: TableDensity) -> str:

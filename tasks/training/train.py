@@ -25,7 +25,8 @@ from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from safetensors.torch import load_file
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import save_density
+from ar_models.density.table_density import TableDensity
 from tasks.config.model import ModelConfig
 from tasks.config.resources import Resources
 from tasks.config.train import TrainConfig
@@ -409,7 +410,7 @@ def publish(
     rows = source["rows"]["calibration"]
     density.calibration = calibrate(density, config["prepared"], rows)
     with tempfile.TemporaryDirectory() as folder:
-        density.save(Path(folder))
+        save_density(density, Path(folder))
         if density.calibration:
             remember(density, config["prepared"], Path(folder))
         names = sorted(path.name for path in Path(folder).iterdir())

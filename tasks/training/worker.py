@@ -14,7 +14,7 @@ from ray.exceptions import ActorDiedError
 from ray.train.torch import get_device
 from safetensors.torch import load_file
 
-from ar_models.density import WEIGHTS
+from ar_models.density.saved_form import WEIGHTS_FILE
 from ar_models.families import registry
 from ar_models.families.base import AutoregressiveModel
 from ar_models.variables import Variable
@@ -131,7 +131,7 @@ def initial_model(config: dict[str, Any]) -> AutoregressiveModel:
     if config["start"] is not None:
         with tempfile.TemporaryDirectory() as copy:
             folder = storage.fetch(config["start"], Path(copy))
-            model.load_state_dict(load_file(folder / WEIGHTS))
+            model.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return model
 
 

@@ -8,25 +8,13 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ar_models.density import TableDensity, stream_seed
-from ar_models.families.registry import build
-from ar_models.scoring.conformal import Reference, Rule, flags
+from ar_models.density.random_streams import stream_seed
+from ar_models.density.saved_form import load_density, save_density
+from ar_models.density.table_density import TableDensity
+from ar_models.scoring.conformal import Ranking, Rule, flag_anomalies
 from ar_models.scoring.statistics import statistics_of
+from tests.support.densities import sample_table, score_table, table_density
 from tests.support.tables import table_encoder
-
-
-def table_density(**config: object) -> TableDensity:
-    """A model with random weights, calibrated on its own samples."""
-    torch.manual_seed(0)
-    encoder = table_encoder()
-    model = build("made", encoder.variables, hidden=32, components=4, **config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    density = TableDensity(encoder, model)
-    calibration = density.reference_scores(density.sample(2000, seed=1))
-    info = {"name": "flights", "fingerprints": {"dataset": "abc"}}
-    return TableDensity(encoder, model, calibration, info)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +24,7 @@ def density() -> TableDensity:
 
 @pytest.fixture(scope="module")
 def rows(density: TableDensity) -> pa.Table:
-    return density.sample(3000, seed=2)
+    return sample_table(density, 3000, seed=2)
 
 
 def odd_row(**cells: object) -> pa.Table:
@@ -61,7 +49,7 @@ def test_samples_have_the_original_columns_and_types(rows: pa.Table) -> None:
 def test_a_rows_log_prob_adds_up_over_its_columns(
     density: TableDensity, rows: pa.Table
 ) -> None:
-    scored = density.score(rows, explain="none", column_log_prob=True)
+    scored = score_table(density, rows, explain="none", column_log_prob=True)
     each = np.array(
         [list(row.values()) for row in scored["column_log_prob"].to_pylist()]
     )
@@ -86,13 +74,13 @@ def test_the_expected_excess_of_the_models_own_samples_is_zero(orderings: int) -
     density = table_density(orderings=1)
     if orderings > 1:
         density = table_density(orderings=orderings, ordering="random")
-    excess = density.reference_scores(density.sample(20_000, seed=3))["excess"]
+    excess = density.reference_scores(sample_table(density, 20_000, seed=3))["excess"]
     # Five standard errors: fails by chance once in a million seeds.
     assert abs(excess.mean()) < 5 * excess.std() / math.sqrt(len(excess)) + 0.02
 
 
 def test_surprisal_is_minus_log_prob(density: TableDensity, rows: pa.Table) -> None:
-    scored = density.score(rows, statistic="surprisal", explain="none")
+    scored = score_table(density, rows, statistic="surprisal", explain="none")
     np.testing.assert_array_equal(
         scored["anomaly_score"], -scored["log_prob"].to_numpy()
     )
@@ -101,36 +89,36 @@ def test_surprisal_is_minus_log_prob(density: TableDensity, rows: pa.Table) -> N
 def test_p_values_of_fresh_rows_are_uniform(
     density: TableDensity, rows: pa.Table
 ) -> None:
-    p = np.sort(density.score(rows, explain="none")["p_value"].to_numpy())
+    p = np.sort(score_table(density, rows, explain="none")["p_value"].to_numpy())
     distance = np.abs(p - (np.arange(len(p)) + 0.5) / len(p)).max()
     # Kolmogorov-Smirnov, 3000 against 2000 rows: beyond 0.065 once in 20,000 seeds.
     assert distance < 0.065
 
 
 def test_p_value_and_severity_count_the_calibration_rows() -> None:
-    reference = Reference.of(np.array([2.0, 5.0, 1.0, 2.0]))
+    reference = Ranking.of(np.array([2.0, 5.0, 1.0, 2.0]))
     scores = np.array([0.0, 2.0, 5.0, 6.0])
     p_value, severity = reference.rank(scores)
     assert p_value.tolist() == [1.0, 0.8, 0.4, 0.2]
     assert severity.tolist() == [0.0, 25.0, 75.0, 100.0]
-    flagged = flags(Rule.of(threshold=75), scores, {"severity": severity})
+    flagged = flag_anomalies(Rule.of(threshold=75), scores, {"severity": severity})
     assert flagged is not None and flagged.tolist() == [False, False, True, True]
 
 
 def test_p_values_of_fresh_rows_are_uniform_within_segments(
     density: TableDensity,
 ) -> None:
-    rows = density.sample(6000, seed=6)
-    scored = density.score(
-        rows, calibrate_by="carrier", min_segment_rows=300, explain="none"
+    rows = sample_table(density, 6000, seed=6)
+    scored = score_table(
+        density, rows, calibrate_by="carrier", min_segment_rows=300, explain="none"
     )
     carriers = np.array(rows["carrier"].to_pylist())
     segments = density.segments("carrier", 300)
-    assert sum(entry["own"] for entry in segments) >= 2
+    assert sum(entry.own for entry in segments) >= 2
     for entry in segments:
-        p = scored["p_value"].to_numpy()[carriers == entry["value"]]
-        count = entry["calibration_rows"]
-        if entry["own"]:
+        p = scored["p_value"].to_numpy()[carriers == entry.value]
+        count = entry.calibration_rows
+        if entry.own:
             p = np.sort(p)
             distance = np.abs(p - (np.arange(len(p)) + 0.5) / len(p)).max()
             # Kolmogorov and Smirnov's for two samples: once in 10,000 seeds each.
@@ -140,14 +128,14 @@ def test_p_values_of_fresh_rows_are_uniform_within_segments(
 def test_a_p_value_depends_on_the_row_alone(
     density: TableDensity, rows: pa.Table
 ) -> None:
-    whole = density.score(rows, explain="none")["p_value"].to_numpy()
+    whole = score_table(density, rows, explain="none")["p_value"].to_numpy()
     single = [
-        density.score(rows.slice(k, 1), explain="none")["p_value"][0].as_py()
+        score_table(density, rows.slice(k, 1), explain="none")["p_value"][0].as_py()
         for k in range(0, 3000, 300)
     ]
     assert single == whole[::300].tolist()
     order = np.random.default_rng(0).permutation(len(rows))
-    shuffled = density.score(rows.take(pa.array(order)), fdr=0.5, explain="none")
+    shuffled = score_table(density, rows.take(pa.array(order)), fdr=0.5, explain="none")
     np.testing.assert_array_equal(shuffled["p_value"], whole[order])
 
 
@@ -164,11 +152,11 @@ def test_rules_out_of_range_are_refused(
     density: TableDensity, rule: dict[str, float], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        density.score(odd_row(), **rule)  # type: ignore[arg-type]
+        score_table(density, odd_row(), **rule)  # type: ignore[arg-type]
 
 
 def test_equal_rows_rank_alike_in_spite_of_rounding() -> None:
-    reference = Reference.of(np.array([2.0, 2.0 + 2e-6, 2.0 - 2e-6]))
+    reference = Ranking.of(np.array([2.0, 2.0 + 2e-6, 2.0 - 2e-6]))
     p_value, _ = reference.rank(np.array([2.0, 2.0 + 1e-6, 2.0 - 1e-6]))
     assert p_value.tolist() == [1.0, 1.0, 1.0]
 
@@ -177,7 +165,7 @@ def test_equal_rows_rank_alike_in_spite_of_rounding() -> None:
 def test_contributions_add_up_to_the_anomaly_score(
     density: TableDensity, rows: pa.Table, statistic: str
 ) -> None:
-    scored = density.score(rows, statistic=statistic, explain_columns=9)  # type: ignore[arg-type]
+    scored = score_table(density, rows, statistic=statistic, explain_columns=9)  # type: ignore[arg-type]
     total = [
         sum(entry["contribution"] for entry in row)
         for row in scored["explanation"].to_pylist()
@@ -200,7 +188,7 @@ def test_contributions_add_up_to_the_anomaly_score(
 def test_the_odd_cell_is_blamed_first(
     density: TableDensity, column: str, cell: object, shown: str
 ) -> None:
-    (scored,) = density.score(odd_row(**{column: cell})).to_pylist()
+    (scored,) = score_table(density, odd_row(**{column: cell})).to_pylist()
     blamed = scored["explanation"][0]
     assert (blamed["column"], blamed["value"]) == (column, shown)
     assert scored["severity"] > 90
@@ -208,12 +196,14 @@ def test_the_odd_cell_is_blamed_first(
 
 
 def test_a_cell_out_of_support_contributes_its_surprisal(density: TableDensity) -> None:
-    (scored,) = density.score(odd_row(carrier="ZZ"), statistic="excess").to_pylist()
+    (scored,) = score_table(
+        density, odd_row(carrier="ZZ"), statistic="excess"
+    ).to_pylist()
     assert scored["explanation"][0]["contribution"] == pytest.approx(math.log(3 * 1002))
 
 
 def expectation(density: TableDensity, column: str, **cells: object) -> str:
-    (scored,) = density.score(odd_row(**cells), explain_columns=4).to_pylist()
+    (scored,) = score_table(density, odd_row(**cells), explain_columns=4).to_pylist()
     found = {entry["column"]: entry["expected"] for entry in scored["explanation"]}
     return str(found[column])
 
@@ -253,7 +243,7 @@ def test_expected_days_are_dates(density: TableDensity) -> None:
 def test_only_flagged_rows_are_explained_on_demand(
     density: TableDensity, rows: pa.Table
 ) -> None:
-    scored = density.score(rows, explain="flagged", threshold=90)
+    scored = score_table(density, rows, explain="flagged", threshold=90)
     assert 0 < sum(scored["is_anomaly"].to_pylist()) < len(rows)
     explained = [entry is not None for entry in scored["explanation"].to_pylist()]
     assert explained == scored["is_anomaly"].to_pylist()
@@ -261,19 +251,20 @@ def test_only_flagged_rows_are_explained_on_demand(
 
 def test_without_calibration_rows_nothing_is_ranked(density: TableDensity) -> None:
     bare = TableDensity(density.encoder, density.model)
-    (scored,) = bare.score(odd_row()).to_pylist()
+    (scored,) = score_table(bare, odd_row()).to_pylist()
     assert scored["p_value"] is scored["severity"] is scored["is_anomaly"] is None
     assert scored["anomaly_score"] is not None
     with pytest.raises(ValueError, match="explain 'flagged' needs calibration rows"):
-        bare.score(odd_row(), explain="flagged")
+        score_table(bare, odd_row(), explain="flagged")
 
 
 def test_a_tables_scores_do_not_depend_on_how_it_is_cut(
     density: TableDensity, rows: pa.Table
 ) -> None:
-    whole = density.score(rows, explain="none")
+    whole = score_table(density, rows, explain="none")
     parts = [
-        density.score(rows.slice(i, 700), explain="none") for i in range(0, 3000, 700)
+        score_table(density, rows.slice(i, 700), explain="none")
+        for i in range(0, 3000, 700)
     ]
     cut = pa.concat_tables(parts)
     for name in ("log_prob", "anomaly_score", "p_value"):
@@ -281,19 +272,19 @@ def test_a_tables_scores_do_not_depend_on_how_it_is_cut(
 
 
 def test_no_rows_give_no_scores(density: TableDensity, rows: pa.Table) -> None:
-    scored = density.score(rows.slice(0, 0), column_log_prob=True)
+    scored = score_table(density, rows.slice(0, 0), column_log_prob=True)
     assert len(scored) == 0
-    assert scored.schema.equals(density.score(rows, column_log_prob=True).schema)
+    assert scored.schema.equals(score_table(density, rows, column_log_prob=True).schema)
     assert density.log_prob(rows.slice(0, 0)).shape == (0,)
-    assert density.sample(0, seed=0).schema.equals(rows.schema)
+    assert sample_table(density, 0, seed=0).schema.equals(rows.schema)
 
 
 def test_seed_and_stream_fix_the_samples(density: TableDensity) -> None:
-    first = density.sample(5000, seed=1, stream=7)
-    assert first.equals(density.sample(5000, seed=1, stream=7))
-    assert first.slice(0, 4500).equals(density.sample(4500, seed=1, stream=7))
-    assert not first.equals(density.sample(5000, seed=1, stream=8))
-    assert not first.equals(density.sample(5000, seed=2, stream=7))
+    first = sample_table(density, 5000, seed=1, stream=7)
+    assert first.equals(sample_table(density, 5000, seed=1, stream=7))
+    assert first.slice(0, 4500).equals(sample_table(density, 4500, seed=1, stream=7))
+    assert not first.equals(sample_table(density, 5000, seed=1, stream=8))
+    assert not first.equals(sample_table(density, 5000, seed=2, stream=7))
 
 
 def test_no_two_streams_of_a_seed_are_the_same() -> None:
@@ -303,7 +294,7 @@ def test_no_two_streams_of_a_seed_are_the_same() -> None:
 
 
 def test_sampled_log_prob_is_that_of_the_rows(density: TableDensity) -> None:
-    drawn = density.sample(500, seed=4, log_prob=True)
+    drawn = sample_table(density, 500, seed=4, log_prob=True)
     np.testing.assert_allclose(drawn["log_prob"], density.log_prob(drawn), atol=1e-5)
 
 
@@ -316,12 +307,12 @@ def test_features_have_a_row_each(density: TableDensity, rows: pa.Table) -> None
 def test_save_and_load_agree(
     density: TableDensity, rows: pa.Table, tmp_path: Path
 ) -> None:
-    density.save(tmp_path)
-    loaded = TableDensity.load(tmp_path)
-    assert loaded.score(rows).equals(density.score(rows))
+    save_density(density, tmp_path)
+    loaded = load_density(tmp_path)
+    assert score_table(loaded, rows).equals(score_table(density, rows))
     assert loaded.info["name"] == "flights"
     assert loaded.info["fingerprints"]["dataset"] == "abc"
-    loaded.save(tmp_path / "again")
+    save_density(loaded, tmp_path / "again")
     for name in ("model.json", "weights.safetensors", "calibration.parquet"):
         again = (tmp_path / "again" / name).read_bytes()
         assert again == (tmp_path / name).read_bytes()
@@ -334,8 +325,8 @@ def test_other_calibration_rows_make_another_model(
     other = TableDensity(density.encoder, density.model, fewer)
     found = {}
     for name, one in (("one", density), ("same", density), ("other", other)):
-        one.save(tmp_path / name)
-        info = TableDensity.load(tmp_path / name).info
+        save_density(one, tmp_path / name)
+        info = load_density(tmp_path / name).info
         found[name] = info["fingerprints"]["model"]
     assert found["one"] == found["same"] != found["other"]
 
@@ -349,10 +340,10 @@ def damage(folder: Path, name: str, kept: int) -> None:
 def test_a_folder_that_lacks_a_file_is_named(
     density: TableDensity, tmp_path: Path, name: str
 ) -> None:
-    density.save(tmp_path)
+    save_density(density, tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"{name} is missing"):
-        TableDensity.load(tmp_path)
+        load_density(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -361,35 +352,35 @@ def test_a_folder_that_lacks_a_file_is_named(
 def test_a_truncated_file_is_named(
     density: TableDensity, tmp_path: Path, name: str
 ) -> None:
-    density.save(tmp_path)
+    save_density(density, tmp_path)
     damage(tmp_path, name, kept=100)
     with pytest.raises(ValueError, match=f"{name}: is damaged"):
-        TableDensity.load(tmp_path)
+        load_density(tmp_path)
 
 
 def test_weights_of_another_model_are_refused(
     density: TableDensity, tmp_path: Path
 ) -> None:
-    density.save(tmp_path)
+    save_density(density, tmp_path)
     other = table_density(seed=1, orderings=1)
     with torch.no_grad():
         next(other.model.parameters()).add_(1.0)
-    other.save(tmp_path / "other")
+    save_density(other, tmp_path / "other")
     (tmp_path / "other" / "weights.safetensors").rename(
         tmp_path / "weights.safetensors"
     )
     with pytest.raises(ValueError, match="belongs to another model"):
-        TableDensity.load(tmp_path)
+        load_density(tmp_path)
 
 
 def test_an_unknown_format_is_refused(density: TableDensity, tmp_path: Path) -> None:
-    density.save(tmp_path)
+    save_density(density, tmp_path)
     content = json.loads((tmp_path / "model.json").read_text())
     (tmp_path / "model.json").write_text(json.dumps(content | {"format": 99}))
     with pytest.raises(ValueError, match="has format 99, this version reads 2"):
-        TableDensity.load(tmp_path)
+        load_density(tmp_path)
 
 
 def test_an_unknown_statistic_is_refused(density: TableDensity) -> None:
     with pytest.raises(ValueError, match="statistic must be one of"):
-        density.score(odd_row(), statistic="surprise")  # type: ignore[arg-type]
+        score_table(density, odd_row(), statistic="surprise")  # type: ignore[arg-type]

@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.families import registry
+from tests.support.densities import sample_table
 from tests.support.tables import table_encoder
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -55,24 +56,24 @@ def made() -> TableDensity:
 def test_given_values_stand_in_every_row(agnostic: TableDensity) -> None:
     given = {"delay": 7, "amount": 0.1}
 
-    rows = agnostic.sample(200, seed=1, given=given)
+    rows = sample_table(agnostic, 200, seed=1, given=given)
 
-    assert rows.schema.equals(agnostic.sample(1, seed=1).schema)
+    assert rows.schema.equals(sample_table(agnostic, 1, seed=1).schema)
     assert set(rows["delay"].to_pylist()) == {7}
     assert set(rows["amount"].to_pylist()) == {0.1}  # to the bit
     assert len(set(rows["carrier"].to_pylist())) == 3
-    assert rows.slice(0, 150).equals(agnostic.sample(150, seed=1, given=given))
+    assert rows.slice(0, 150).equals(sample_table(agnostic, 150, seed=1, given=given))
 
 
 def test_none_says_that_a_value_is_missing(agnostic: TableDensity) -> None:
-    rows = agnostic.sample(50, seed=1, given={"delay": None, "carrier": "AA"})
+    rows = sample_table(agnostic, 50, seed=1, given={"delay": None, "carrier": "AA"})
 
     assert rows["delay"].null_count == 50
     assert rows["amount"].null_count < 50
 
 
 def test_any_cells_of_a_table_can_be_given(agnostic: TableDensity) -> None:
-    whole = agnostic.sample(300, seed=5)
+    whole = sample_table(agnostic, 300, seed=5)
     rng = np.random.default_rng(0)
     given = pa.table(
         {
@@ -86,7 +87,7 @@ def test_any_cells_of_a_table_can_be_given(agnostic: TableDensity) -> None:
         }
     )
 
-    rows = agnostic.sample(300, seed=1, given=given, log_prob=True)
+    rows = sample_table(agnostic, 300, seed=1, given=given, log_prob=True)
 
     assert rows.column_names == [*whole.column_names, "key", "log_prob"]
     assert rows.schema.types[:5] == whole.schema.types
@@ -110,8 +111,8 @@ def holes(column: pa.ChunkedArray, rng: np.random.Generator) -> pa.Array:
 def test_nulls_are_free_unless_said_to_be_missing(agnostic: TableDensity) -> None:
     given = pa.table({"delay": pa.nulls(400, pa.int64()), "carrier": ["UA"] * 400})
 
-    free = agnostic.sample(400, seed=1, given=given)
-    gone = agnostic.sample(400, seed=1, given=given, missing=["delay"])
+    free = sample_table(agnostic, 400, seed=1, given=given)
+    gone = sample_table(agnostic, 400, seed=1, given=given, missing=["delay"])
 
     assert 0 < free["delay"].null_count < 400
     assert gone["delay"].null_count == 400
@@ -120,7 +121,7 @@ def test_nulls_are_free_unless_said_to_be_missing(agnostic: TableDensity) -> Non
 def test_completions_follow_the_conditional(agnostic: TableDensity) -> None:
     # Chi-square with 2 degrees of freedom: above 28 with odds of 1e-6.
     given = {"delay": 40, "time": datetime(2013, 1, 5, 7, 30), "amount": 0.0}
-    rows = agnostic.sample(4000, seed=3, given=given)
+    rows = sample_table(agnostic, 4000, seed=3, given=given)
     x = agnostic.encoder.encode(rows.slice(0, 1)).x
     known = torch.from_numpy(~np.isnan(x))
     known[:, 0] = False  # and what is absent, which follows from its state
@@ -134,37 +135,40 @@ def test_completions_follow_the_conditional(agnostic: TableDensity) -> None:
 
 
 def test_first_columns_can_be_given_to_every_family(made: TableDensity) -> None:
-    rows = made.sample(100, seed=1, given={"carrier": "B6", "delay": 3})
+    rows = sample_table(made, 100, seed=1, given={"carrier": "B6", "delay": 3})
 
     assert set(rows["carrier"].to_pylist()) == {"B6"}
     assert set(rows["delay"].to_pylist()) == {3}
-    missing = made.sample(100, seed=1, given={"carrier": "B6", "delay": None})
+    missing = sample_table(made, 100, seed=1, given={"carrier": "B6", "delay": None})
     assert missing["delay"].null_count == 100
 
 
 def test_an_ordering_that_starts_with_them_takes_later_columns() -> None:
     density = build("made", ordering=[[3, 1, 0, 2], [1, 3, 2, 0]], orderings=2)
 
-    rows = density.sample(100, seed=1, given={"amount": 5.5, "delay": 3})
+    rows = sample_table(density, 100, seed=1, given={"amount": 5.5, "delay": 3})
 
     assert set(rows["amount"].to_pylist()) == {5.5}
-    alone = density.sample(100, seed=1, given={"delay": 3})
+    alone = sample_table(density, 100, seed=1, given={"delay": 3})
     assert set(alone["delay"].to_pylist()) == {3}
 
 
 def test_others_are_refused_with_what_would_do(made: TableDensity) -> None:
     message = (
-        r"given are delay, amount, but of this model's orderings, 1 in number, none "
-        r"starts with them \(the first one: carrier, delay, time, amount\); train with "
-        r"model.family eonade, or transformer with order_agnostic: true, which take "
-        r"any columns, or with model.ordering: \[delay, amount\]"
+        r"given are delay, amount, but no ordering of this model starts with them "
+        r"\(the first of 1: carrier, delay, time, amount\); train with "
+        r"model.family eonade, or transformer with order_agnostic: true, which "
+        r"condition on any columns, or with model.ordering: \[delay, amount\]"
     )
     with pytest.raises(ValueError, match=message):
-        made.sample(10, seed=1, given={"amount": 5.5, "delay": 3})
+        sample_table(made, 10, seed=1, given={"amount": 5.5, "delay": 3})
     with pytest.raises(ValueError, match="this family cannot condition on any"):
-        build("vae").sample(10, seed=1, given={"carrier": "UA"})
+        sample_table(build("vae"), 10, seed=1, given={"carrier": "UA"})
     free = pa.table({"amount": pa.nulls(2, pa.float64()), "carrier": ["UA", "AA"]})
-    assert made.sample(2, seed=1, given=free)["carrier"].to_pylist() == ["UA", "AA"]
+    assert sample_table(made, 2, seed=1, given=free)["carrier"].to_pylist() == [
+        "UA",
+        "AA",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -181,20 +185,20 @@ def test_others_are_refused_with_what_would_do(made: TableDensity) -> None:
 )
 def test_what_cannot_be_given_is_named(given: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build("eonade").sample(10, seed=1, given=given)
+        sample_table(build("eonade"), 10, seed=1, given=given)
 
 
 def test_the_row_of_a_bad_cell_is_named(agnostic: TableDensity) -> None:
     carriers = ["UA"] * 5000
     carriers[4990] = "XX"
     with pytest.raises(ValueError, match="column 'carrier', row 4990: 'XX' is given"):
-        agnostic.sample(5000, seed=1, given=pa.table({"carrier": carriers}))
+        sample_table(agnostic, 5000, seed=1, given=pa.table({"carrier": carriers}))
     with pytest.raises(ValueError, match="3 rows are given for 4 to draw"):
-        agnostic.sample(4, seed=1, given=pa.table({"carrier": carriers[:3]}))
+        sample_table(agnostic, 4, seed=1, given=pa.table({"carrier": carriers[:3]}))
 
 
 def test_rare_categories_can_be_given_but_unknown_ones_cannot() -> None:
-    from ar_models.tables.columns import CodeColumn
+    from ar_models.tables.code_column import CodeColumn
     from ar_models.tables.encoder import TableEncoder
     from ar_models.variables import Variable
 
@@ -214,19 +218,19 @@ def test_rare_categories_can_be_given_but_unknown_ones_cannot() -> None:
         encoder, registry.build("eonade", encoder.variables, hidden=4)
     )
 
-    rows = density.sample(30, seed=1, given={"town": "C"})
+    rows = sample_table(density, 30, seed=1, given={"town": "C"})
 
     assert set(rows["town"].to_pylist()) == {"C"}
     with pytest.raises(ValueError, match="'E' is given"):
-        density.sample(3, seed=1, given={"town": "E"})
+        sample_table(density, 3, seed=1, given={"town": "E"})
 
 
 def test_temperature_and_top_p_sharpen_the_rows(agnostic: TableDensity) -> None:
-    plain = agnostic.sample(500, seed=1)
+    plain = sample_table(agnostic, 500, seed=1)
 
-    assert agnostic.sample(500, seed=1, temperature=1.0, top_p=1.0).equals(plain)
-    cold = agnostic.sample(500, seed=1, temperature=0.3)
-    narrow = agnostic.sample(500, seed=1, top_p=0.5)
+    assert sample_table(agnostic, 500, seed=1, temperature=1.0, top_p=1.0).equals(plain)
+    cold = sample_table(agnostic, 500, seed=1, temperature=0.3)
+    narrow = sample_table(agnostic, 500, seed=1, top_p=0.5)
     # Their shares are about 0.5 and 0.2.
     common, seldom = (
         [t["carrier"].to_pylist().count(name) for t in (plain, cold, narrow)]

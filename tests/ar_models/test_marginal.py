@@ -8,13 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.scoring.statistics import statistics_of
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
 from tasks.inference import score
 from tasks.inference.source import Source
 from tests.ar_models.test_given import build, holes
+from tests.support.densities import sample_table, score_table
 from tests.support.tables import small_table
 
 
@@ -22,14 +23,14 @@ from tests.support.tables import small_table
 def density(request: pytest.FixtureRequest) -> TableDensity:
     """An order-agnostic density, calibrated on its own samples."""
     density = build(request.param)
-    calibration = density.reference_scores(density.sample(300, seed=1))
+    calibration = density.reference_scores(sample_table(density, 300, seed=1))
     return TableDensity(density.encoder, density.model, calibration)
 
 
 @pytest.fixture(scope="module")
 def gaps(density: TableDensity) -> pa.Table:
     """Rows of which a third of the cells are empty."""
-    rows = density.sample(100, seed=2)
+    rows = sample_table(density, 100, seed=2)
     rng = np.random.default_rng(1)
     for name in density.columns:
         place = rows.column_names.index(name)
@@ -57,7 +58,7 @@ def test_known_cells_have_their_marginal_probability(
 
 
 def test_rows_without_nulls_are_scored_as_ever(density: TableDensity) -> None:
-    rows = density.sample(200, seed=3).drop_null()
+    rows = sample_table(density, 200, seed=3).drop_null()
 
     plain = density.log_prob(rows)
 
@@ -76,21 +77,21 @@ def test_every_statistic_takes_nulls_for_unknown(
     density: TableDensity, gaps: pa.Table
 ) -> None:
     for statistic in statistics_of(density.model):
-        scored = density.score(
-            gaps, statistic=statistic, missing="marginalise", explain="none"
+        scored = score_table(
+            density, gaps, statistic=statistic, missing="marginalise", explain="none"
         )
         scores = scored["anomaly_score"].to_numpy()
         assert np.isfinite(scores).all(), statistic
-        other = density.score(gaps, statistic=statistic, explain="none")
+        other = score_table(density, gaps, statistic=statistic, explain="none")
         assert not np.allclose(scores, other["anomaly_score"].to_numpy()), statistic
 
 
 def test_other_families_refuse(small_model: str, tmp_path: Path) -> None:
     made = build("made")
     with pytest.raises(ValueError, match="MADE cannot marginalise .* eonade"):
-        made.log_prob(made.sample(2, seed=1), missing="marginalise")
+        made.log_prob(sample_table(made, 2, seed=1), missing="marginalise")
     with pytest.raises(ValueError, match="missing must be 'model' or 'marginalise'"):
-        made.log_prob(made.sample(2, seed=1), missing="drop")  # type: ignore[arg-type]
+        made.log_prob(sample_table(made, 2, seed=1), missing="drop")  # type: ignore[arg-type]
     pq.write_table(small_table(5), tmp_path / "rows.parquet")
     config = ScoreConfig(missing="marginalise")
     with pytest.raises(ValueError, match="cannot marginalise"):

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import save_density
+from ar_models.density.table_density import TableDensity
 from ar_models.families.made import MADE
 from tasks.config.data import DataConfig, SplitConfig
 from tasks.config.evaluate import EvaluateConfig
@@ -113,7 +114,7 @@ def train_made(prepared: str, folder: Path, steps: int) -> str:
     density = TableDensity(encoder, model, info={"name": "small"})
     density.calibration = density.reference_scores(pa.concat_tables(tables))
     manifest.claim(str(folder), f"train-{steps}")
-    density.save(folder)
+    save_density(density, folder)
     manifest.finish(str(folder), f"train-{steps}", history=history)
     return str(folder)
 

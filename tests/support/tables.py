@@ -3,8 +3,11 @@
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables.columns import CodeColumn, NumberColumn, RealColumn
-from ar_models.tables.encoder import TableEncoder, constant
+from ar_models.tables.code_column import CodeColumn
+from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.left_out import constant
+from ar_models.tables.number_column import NumberColumn
+from ar_models.tables.real_column import RealColumn
 from ar_models.variables import Variable
 
 TRAINED = 1000

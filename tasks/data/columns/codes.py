@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models.tables import arrow
-from ar_models.tables.columns import CodeColumn
-from ar_models.tables.encoder import LeftOut
+from ar_models.tables.code_column import CodeColumn
+from ar_models.tables.left_out import LeftOut
 from ar_models.variables import Variable
 from tasks.config.data import DataConfig
 from tasks.data.columns.states import smoothed_shares

@@ -4,9 +4,10 @@ import re
 
 import pyarrow as pa
 
-from ar_models.tables import arrow, lists
+from ar_models.tables import arrow
 from ar_models.tables.columns import Column
-from ar_models.tables.encoder import LeftOut, constant
+from ar_models.tables.left_out import LeftOut, constant
+from ar_models.tables.list_cells import SYMBOL
 from tasks.config.data import DataConfig
 from tasks.data.columns.codes import UNIQUE_ROWS, number_code_column, word_column
 from tasks.data.columns.lists import list_column
@@ -142,7 +143,7 @@ def _infer_element(
         return infer_column(field, type, sketch, plain)
     if sketch.distinct == 1:  # constant, but the lists differ in length
         return _as_codes(field, type, sketch, plain, None)
-    is_symbol = type == lists.SYMBOL or type == pa.uint8()
+    is_symbol = type == SYMBOL or type == pa.uint8()
     if is_symbol and isinstance(sketch, NumberSketch):
         max_codes = min(MAX_SYMBOLS, data.max_categories)
         if isinstance(sketch.counts, ExactCounts) and len(sketch.counts) <= max_codes:

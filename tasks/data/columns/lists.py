@@ -6,8 +6,9 @@ from fnmatch import fnmatchcase
 import pyarrow as pa
 
 from ar_models.tables.columns import Column
-from ar_models.tables.encoder import LeftOut
-from ar_models.tables.lists import ListColumn, element_types, variables_of
+from ar_models.tables.left_out import LeftOut
+from ar_models.tables.list_cells import element_types
+from ar_models.tables.list_column import ListColumn, variables_of
 from tasks.config.data import DataConfig, ImageConfig
 from tasks.data.columns.numbers import integer_variable
 from tasks.data.columns.pixels import pixel_column

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models.tables import arrow
-from ar_models.tables.columns import Kind, NumberColumn
-from ar_models.tables.columns import bounds as representable_bounds
+from ar_models.tables.columns import Kind
+from ar_models.tables.number_column import NumberColumn
+from ar_models.tables.number_column import bounds as representable_bounds
 from ar_models.variables import MAX_INTEGER, Variable
 from tasks.data.columns.reals import FEATURE_KNOTS
 from tasks.data.columns.states import smoothed_shares, state_variable

@@ -7,7 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models.tables import arrow
-from ar_models.tables.columns import CodeColumn, Column, NumberColumn
+from ar_models.tables.code_column import CodeColumn
+from ar_models.tables.columns import Column
+from ar_models.tables.number_column import NumberColumn
 from ar_models.variables import Variable
 from tasks.config.data import ImageConfig
 from tasks.data.columns.numbers import FEW_VALUES, number_column

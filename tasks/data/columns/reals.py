@@ -6,7 +6,7 @@ from statistics import NormalDist
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables.columns import RealColumn
+from ar_models.tables.real_column import RealColumn
 from ar_models.variables import Variable
 from tasks.data.columns.states import state_variable
 from tasks.data.counts import EmpiricalDistribution, ExactCounts

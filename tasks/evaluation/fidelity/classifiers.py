@@ -14,8 +14,8 @@ from sklearn.ensemble import (
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from ar_models.density import TableDensity
-from ar_models.tables.lists import ListColumn
+from ar_models.density.table_density import TableDensity
+from ar_models.tables.list_column import ListColumn
 from tasks.evaluation.fidelity.codes import BINS, encode_categories
 from tasks.evaluation.fidelity.tables import Tables, take_random
 from tasks.reports.column_values import to_numbers, to_strings

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ar_models.density import TableDensity
+from ar_models.density.sampler import Sampler
+from ar_models.density.table_density import TableDensity
 from tasks.config.fidelity import FidelityConfig
 from tasks.evaluation.fidelity import page, tables
 from tasks.evaluation.fidelity.classifiers import (
@@ -132,7 +133,9 @@ def measure_fidelity(
             for split in ("train", "test")
         )
         synthetic = (
-            density.sample(len(train), seed=config.seed).select(density.columns)
+            Sampler(density)
+            .sample(len(train), seed=config.seed)
+            .select(density.columns)
             if samples is None
             else tables.sample_dataset(samples, density.columns, config.rows)
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.reports import figures, images, marginals, pages
 
 ROWS = 4096

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.data.datasets import Dataset, open_dataset
 from tasks.data.fragments import read_fragment
 from tasks.evaluation import held_out

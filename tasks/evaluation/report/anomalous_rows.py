@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ar_models.density import TableDensity
+from ar_models.density.scorer import ScoreOptions, Scorer
+from ar_models.density.table_density import TableDensity
 from ar_models.scoring.explanation import text
 from tasks.evaluation import evaluate, held_out
 
@@ -53,7 +54,8 @@ def explain(density: TableDensity, rows: pa.Table) -> list[Json]:
 
 
 def _explain_row(density: TableDensity, row: pa.Table) -> Json:
-    (scored,) = density.score(row, explain_columns=EXPLAINED_COLUMNS).to_pylist()
+    scorer = Scorer(density, ScoreOptions(explain_columns=EXPLAINED_COLUMNS))
+    (scored,) = scorer.score(row).to_pylist()
     (cells,) = row.to_pylist()
     return {
         "score": scored["anomaly_score"],

@@ -4,7 +4,7 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.scoring.explanation import short
 from tasks.reports.images import pixel_blocks
 from tasks.reports.pages import format_nats

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from ar_models.scoring import statistics
+from ar_models.scoring import choices
 from ar_models.scoring.conformal import Rule
 from tasks.config.score import ScoreConfig
 from tasks.evaluation import evaluate
@@ -91,7 +91,7 @@ def write_report(
         checks=[] if gate is None else to_table(read_checks(gate)),
         anomalous_rows=anomalous_rows.explain(density, anomalous),
         provenance=content.provenance(density, manifests),
-        statistic=statistics.DEFAULT,
+        statistic=choices.DEFAULT_STATISTIC,
     )
     pages.write(path, page)
     return path

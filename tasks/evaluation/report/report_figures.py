@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ar_models.density import TableDensity
-from ar_models.scoring.conformal import Counts, Rule, flags
+from ar_models.density.sampler import Sampler
+from ar_models.density.table_density import TableDensity
+from ar_models.scoring.conformal import Rule, ValueCounts, flag_anomalies
 from tasks.evaluation import held_out, segments
 from tasks.reports import evaluation_figures, figures, images, marginals
 
@@ -96,7 +97,7 @@ def _of_columns(
     evaluated: Evaluated, real: pa.Table, anomalous: pa.Table
 ) -> figures.Figures:
     density, columns = evaluated.density, evaluated.evaluation["columns"]
-    synthetic = density.sample(len(real), seed=0)
+    synthetic = Sampler(density).sample(len(real), seed=0)
     blocks = images.pixel_blocks(density)
     pixels = {name for image in blocks for name in image.columns}
     others = [column for column in columns if column["name"] not in pixels]
@@ -128,7 +129,7 @@ def score_threshold(density: TableDensity, rows: pa.Table, rule: Rule) -> float 
     Returns:
         The score in nats, or None where the rule flags no row.
     """
-    reference, scores = density.reference(), rows["anomaly_score"].to_numpy()
+    reference, scores = density.ranking(), rows["anomaly_score"].to_numpy()
     if rule.kind == "threshold":
         if reference is None:
             return None
@@ -136,8 +137,11 @@ def score_threshold(density: TableDensity, rows: pa.Table, rule: Rule) -> float 
     ranked = {}
     if reference is not None:
         p_value = rows["p_value"].to_numpy()
-        ranked = {"p_value": p_value, "q_value": Counts.of(p_value).q_value(p_value)}
-    flagged = flags(rule, scores, ranked)
+        ranked = {
+            "p_value": p_value,
+            "q_value": ValueCounts.of(p_value).q_value(p_value),
+        }
+    flagged = flag_anomalies(rule, scores, ranked)
     if flagged is None or not flagged.any():
         return None
     return float(scores[flagged].min())

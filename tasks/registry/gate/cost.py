@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from ar_models.density import TableDensity
+from ar_models.density.scorer import ScoreOptions, Scorer
+from ar_models.density.table_density import TableDensity
 from tasks.config.gate import GateConfig
 from tasks.evaluation import held_out
 from tasks.evaluation.checks import Check
@@ -35,7 +36,7 @@ def check_latency(
         for k, density in enumerate((new, old)):
             # Processor time: other processes lengthen the wall-clock time.
             began = time.process_time()
-            density.score(batch, explain="none")
+            Scorer(density, ScoreOptions(explain="none")).score(batch)
             fastest[k] = min(fastest[k], time.process_time() - began)
     rates = [batch.num_rows / seconds for seconds in fastest]
     ratio = fastest[0] / fastest[1]

@@ -5,7 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ar_models.density import WEIGHTS, TableDensity
+from ar_models.density.saved_form import WEIGHTS_FILE
+from ar_models.density.table_density import TableDensity
 from tasks.config.gate import GateConfig
 from tasks.evaluation.checks import VERDICT_FILE, Check, Verdict, conclude
 from tasks.evaluation.comparable import Comparable, check_same_columns, comparable
@@ -81,7 +82,7 @@ def gate(
 
     def work() -> Json:
         sizes = [
-            storage.file_size(storage.join(model, WEIGHTS))
+            storage.file_size(storage.join(model, WEIGHTS_FILE))
             for model in (challenger, champion)
             if model
         ]

@@ -7,7 +7,7 @@ from typing import Any
 import mlflow
 import numpy as np
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.config.gate import GateConfig
 from tasks.evaluation import held_out
 from tasks.evaluation.checks import Check

@@ -76,7 +76,7 @@ def predict(view: Comparable, table: pa.Table, who: str) -> Predictions:
         progress.report(logger, f"gate: rows by the {who}", done, table.num_rows)
     total = np.sum(counts, axis=0)
     all_scores = np.concatenate(scores)
-    reference = density.reference()
+    reference = density.ranking()
     return Predictions(
         columns=np.concatenate(columns),
         scores=all_scores,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.scoring.explanation import text
 from tasks.config.gate import GateConfig
 from tasks.evaluation.checks import Check

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.tables import arrow
 from tasks.config.data import DataConfig
 from tasks.config.gate import GateConfig

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import load_density, save_density
+from ar_models.density.table_density import TableDensity
 from ar_models.families.base import AutoregressiveModel
 from ar_models.kernels import compiled
 from ar_models.layers import cuda_graphs
@@ -38,6 +39,7 @@ from tasks.runtime import cluster
 from tasks.training.trainer import Trainer
 from tests.ar_models import test_given
 from tests.ar_models.test_density import table_density
+from tests.support.densities import impute_table, sample_table, score_table
 from tests.support.model_pair import ModelPair, related_table
 from tests.support.models import (
     ENSEMBLE_FAMILIES,
@@ -257,8 +259,8 @@ def test_an_ensemble_computes_there(family: str) -> None:
 
 def there(density: TableDensity, folder: Path) -> TableDensity:
     """What was saved, loaded onto the device."""
-    density.save(folder)
-    return TableDensity.load(folder, ELSEWHERE)
+    save_density(density, folder)
+    return load_density(folder, ELSEWHERE)
 
 
 def check_alike(found: object, expected: object) -> None:
@@ -281,14 +283,14 @@ def check_alike(found: object, expected: object) -> None:
 
 def test_rows_are_judged_there(tmp_path: Path) -> None:
     density = table_density()
-    rows = density.sample(30, seed=3)
+    rows = sample_table(density, 30, seed=3)
     loaded = there(density, tmp_path / "model")
 
-    assert loaded.sample(30, seed=3).equals(rows)
+    assert sample_table(loaded, 30, seed=3).equals(rows)
     np.testing.assert_allclose(loaded.features(rows), density.features(rows))
     for statistic in statistics_of(density.model):
         one, other = (
-            d.score(rows, statistic=statistic, column_log_prob=True)
+            score_table(d, rows, statistic=statistic, column_log_prob=True)
             for d in (density, loaded)
         )
         check_alike(other.to_pylist(), one.to_pylist())
@@ -300,7 +302,7 @@ def test_rows_are_judged_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["eonade", "transformer"])
 def test_empty_cells_are_filled_there(family: str, tmp_path: Path) -> None:
     density = test_given.build(family)
-    rows = density.sample(4, seed=2)
+    rows = sample_table(density, 4, seed=2)
     rng = np.random.default_rng(0)
     for name in density.columns:
         at = rows.column_names.index(name)
@@ -308,13 +310,15 @@ def test_empty_cells_are_filled_there(family: str, tmp_path: Path) -> None:
     loaded = there(density, tmp_path / "model")
 
     for method in ("draw", "median"):
-        one, other = (d.impute(rows, method=method, seed=1) for d in (density, loaded))
+        one, other = (
+            impute_table(d, rows, method=method, seed=1) for d in (density, loaded)
+        )
         check_alike(other.to_pylist(), one.to_pylist())
     given = rows.select(density.columns[:2])
-    one, other = (d.sample(4, seed=4, given=given) for d in (density, loaded))
+    one, other = (sample_table(d, 4, seed=4, given=given) for d in (density, loaded))
     check_alike(other.to_pylist(), one.to_pylist())
     one, other = (
-        d.score(rows, statistic="leave_one_out", missing="marginalise")
+        score_table(d, rows, statistic="leave_one_out", missing="marginalise")
         for d in (density, loaded)
     )
     check_alike(other.to_pylist(), one.to_pylist())
@@ -348,7 +352,7 @@ def remembering(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> st
     """The strong model, that remembers what new rows are to be like."""
     folder = tmp_path_factory.mktemp("remembering") / "model"
     shutil.copytree(pair.models["strong"], folder)
-    density, rows = TableDensity.load(folder), related_table(500, seed=5)
+    density, rows = load_density(folder), related_table(500, seed=5)
     known = reference.build(density, lambda: [rows])
     (folder / reference.FILE).write_text(json.dumps(known.to_dict()))
     return str(folder)
@@ -392,8 +396,8 @@ def test_impute_computes_there(
     tmp_path: Path, check_job: Callable[[Callable[[str], object]], None]
 ) -> None:
     density = test_given.build("eonade")
-    density.save(tmp_path / "model")
-    rows = density.sample(6, seed=2)
+    save_density(density, tmp_path / "model")
+    rows = sample_table(density, 6, seed=2)
     empty = test_given.holes(rows["carrier"], np.random.default_rng(0))
     at = rows.column_names.index("carrier")
     source = tmp_path / "rows.parquet"

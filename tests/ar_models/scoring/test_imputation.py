@@ -8,9 +8,10 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.tables import arrow
 from tests.ar_models.test_given import build, holes
+from tests.support.densities import impute_table, sample_table
 from tests.support.tables import table_encoder
 
 NUMBERS = ("delay", "amount")
@@ -25,7 +26,7 @@ def density(request: pytest.FixtureRequest) -> TableDensity:
 @pytest.fixture(scope="module")
 def gaps(density: TableDensity) -> pa.Table:
     """Rows with empty cells in all columns, and a column that is not modelled."""
-    rows = density.sample(400, seed=2)
+    rows = sample_table(density, 400, seed=2)
     rng = np.random.default_rng(1)
     for name in density.columns:
         place = rows.column_names.index(name)
@@ -38,7 +39,7 @@ def test_observed_cells_stay_and_empty_ones_are_filled(
     density: TableDensity, gaps: pa.Table
 ) -> None:
     for method in ("draw", "median", "mean"):
-        filled = density.impute(gaps, method=method, seed=1)
+        filled = impute_table(density, gaps, method=method, seed=1)
         assert filled.schema.equals(gaps.schema)
         for name in density.columns:
             assert gaps[name].null_count > 0
@@ -59,7 +60,7 @@ def test_bits_of_reals_and_types_of_words_stay(density: TableDensity) -> None:
         }
     )
 
-    filled = density.impute(table, seed=1)
+    filled = impute_table(density, table, seed=1)
 
     assert filled.schema.types == table.schema.types
     bits = filled["amount"].to_numpy()[:4].view(np.uint64)
@@ -84,7 +85,7 @@ def test_a_null_is_unknown_and_not_the_state_missing(density: TableDensity) -> N
     with torch.inference_mode():
         value = model.conditionals_given(x, only_state)
 
-    filled = density.impute(table, method="median", details=True)
+    filled = impute_table(density, table, method="median", details=True)
 
     expected = int(value.quantile(0.5)[0, 2])
     assert filled["delay"].to_pylist() == [expected]
@@ -102,10 +103,10 @@ def test_draws_follow_the_conditional_without_the_missing(
     density: TableDensity,
 ) -> None:
     # Chi-square with at most 2 degrees of freedom: above 28 with odds of 1e-6.
-    one = density.sample(1, seed=3).to_pylist()[0]
+    one = sample_table(density, 1, seed=3).to_pylist()[0]
     row = one | {"delay": 5, "amount": None}
     table = pa.Table.from_pylist([row] * 3000, schema=density.encoder.schema)
-    filled = density.impute(table, seed=4, details=True)
+    filled = impute_table(density, table, seed=4, details=True)
     x = torch.from_numpy(density.encoder.encode(filled.slice(0, 1)).x)
     known = torch.ones_like(x, dtype=torch.bool)
     known[:, 7:] = False
@@ -126,13 +127,13 @@ def test_points_are_medians_means_and_likeliest_categories(
     density: TableDensity,
 ) -> None:
     # Means of 4000 draws of a row: off by more than 5 standard errors once in 1e6.
-    one = density.sample(1, seed=6).to_pylist()[0]
+    one = sample_table(density, 1, seed=6).to_pylist()[0]
     for name in ("amount", "delay", "carrier"):
         row = one | {"delay": 5, name: None}
         table = pa.Table.from_pylist([row] * 4000, schema=density.encoder.schema)
-        drawn = density.impute(table, seed=4)[name]
+        drawn = impute_table(density, table, seed=4)[name]
         median, mean = (
-            density.impute(table.slice(0, 1), method=m, details=True)
+            impute_table(density, table.slice(0, 1), method=m, details=True)
             for m in ("median", "mean")
         )
         told = median["imputed"].to_pylist()[0][0]
@@ -159,16 +160,16 @@ def test_points_are_medians_means_and_likeliest_categories(
 
 
 def test_cells_of_a_row_are_drawn_together(density: TableDensity) -> None:
-    one = density.sample(1, seed=3).to_pylist()[0]
+    one = sample_table(density, 1, seed=3).to_pylist()[0]
     row = one | {"carrier": None, "delay": None, "amount": None}
     table = pa.Table.from_pylist([row] * 50, schema=density.encoder.schema)
 
-    filled = density.impute(table, seed=4, details=True)
+    filled = impute_table(density, table, seed=4, details=True)
 
     told = [{c["column"] for c in row} for row in filled["imputed"].to_pylist()]
     assert told == [{"carrier", "delay", "amount"}] * 50
-    assert not filled.equals(density.impute(table, seed=5, details=True))
-    assert filled.equals(density.impute(table, seed=4, details=True))
+    assert not filled.equals(impute_table(density, table, seed=5, details=True))
+    assert filled.equals(impute_table(density, table, seed=4, details=True))
     assert sum(filled[n].null_count for n in ("carrier", "delay", "amount")) == 0
 
 
@@ -180,10 +181,10 @@ def test_a_column_of_many_states_has_quantiles_on_its_atoms() -> None:
         density.model.last.bias.copy_(density.model.layout.initial_bias())
         owner = density.model.layout.variable_index == 7
         density.model.last.bias[owner] = torch.tensor([0.2, 0.5, 0.65]).log()
-    row = density.sample(1, seed=3).to_pylist()[0] | {"amount": None}
+    row = sample_table(density, 1, seed=3).to_pylist()[0] | {"amount": None}
     table = pa.Table.from_pylist([row], schema=density.encoder.schema)
 
-    filled = density.impute(table, method="median", details=True)
+    filled = impute_table(density, table, method="median", details=True)
 
     assert filled["amount"].to_pylist() == [0.0]
     told = filled["imputed"].to_pylist()[0][0]
@@ -194,13 +195,13 @@ def test_a_column_of_many_states_has_quantiles_on_its_atoms() -> None:
 def test_other_families_are_refused() -> None:
     made = build("made")
     with pytest.raises(ValueError, match="train with model.family eonade"):
-        made.impute(made.sample(3, seed=1))
+        impute_table(made, sample_table(made, 3, seed=1))
     eonade = build("eonade")
-    rows = eonade.sample(3, seed=1)
+    rows = sample_table(eonade, 3, seed=1)
     with pytest.raises(ValueError, match="method must be one of"):
-        eonade.impute(rows, method="mode")  # type: ignore[arg-type]
+        impute_table(eonade, rows, method="mode")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):
-        eonade.impute(rows, confidence=1.0)
+        impute_table(eonade, rows, confidence=1.0)
 
 
 def test_the_encoder_of_these_tests_has_every_kind() -> None:

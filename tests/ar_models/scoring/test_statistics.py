@@ -9,24 +9,20 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.families.eonade import EoNADE
 from ar_models.families.independent import Independent
-from ar_models.scoring.statistics import (
-    COMBINED,
-    STATISTICS,
-    Precision,
-    Statistic,
-    log_tail_probability,
-    rounded_up,
-    score_batch,
-    tail_probability,
-)
+from ar_models.scoring.choices import STATISTICS, Precision, Statistic
+from ar_models.scoring.column_log_prob import padded_size
+from ar_models.scoring.robust_scale import COMPONENTS
+from ar_models.scoring.statistics import score_batch
+from ar_models.scoring.tail_probability import log_tail_probability, tail_probability
 from ar_models.variables import Variable
 from tests.ar_models.tables.test_encoder import fit
 from tests.ar_models.test_density import odd_row, table_density
+from tests.support.densities import sample_table, score_table
 
 VARIABLES = (
     Variable("a", "binary", 0, size=2),
@@ -53,7 +49,7 @@ def density() -> TableDensity:
 
 @pytest.fixture(scope="module")
 def rows(density: TableDensity) -> pa.Table:
-    return density.sample(4000, seed=3)
+    return sample_table(density, 4000, seed=3)
 
 
 def tails(
@@ -226,8 +222,10 @@ def test_units_and_the_order_of_codes_change_no_p_value(
 ) -> None:
     rows = awkward_table(300, seed=1)
 
-    one = learned.score(rows, statistic=statistic, explain="none")
-    other = recoded_density.score(recoded(rows), statistic=statistic, explain="none")
+    one = score_table(learned, rows, statistic=statistic, explain="none")
+    other = score_table(
+        recoded_density, recoded(rows), statistic=statistic, explain="none"
+    )
 
     assert one["p_value"].to_pylist() == other["p_value"].to_pylist()
 
@@ -242,7 +240,7 @@ def test_awkward_columns_leave_rows_apart(
     learned: TableDensity, statistic: Statistic
 ) -> None:
     rows = awkward_table(300, seed=1)
-    scored = learned.score(rows, statistic=statistic, explain="none")
+    scored = score_table(learned, rows, statistic=statistic, explain="none")
     scores = scored["anomaly_score"].to_numpy()
     assert np.isfinite(scores).all()
     assert len(np.unique(scores.round(6))) > 250
@@ -254,7 +252,7 @@ def test_awkward_columns_leave_rows_apart(
 def test_awkward_columns_do_not_run_the_show(
     learned: TableDensity, statistic: Statistic
 ) -> None:
-    scored = learned.score(awkward_table(300, seed=1), statistic=statistic)
+    scored = score_table(learned, awkward_table(300, seed=1), statistic=statistic)
 
     blamed = [row[0]["column"] for row in scored["explanation"].to_pylist()]
     shares = np.unique(blamed, return_counts=True)[1] / len(blamed)
@@ -269,7 +267,7 @@ def test_p_values_of_held_out_rows_are_uniform(
     rows = awkward_table(2000, seed=2).filter(
         pa.array(np.arange(2000) % 300 != 0)  # else a third value of the row number
     )
-    scored = learned.score(rows, statistic=statistic, explain="none")
+    scored = score_table(learned, rows, statistic=statistic, explain="none")
     p = np.sort(scored["p_value"].to_numpy())
     # Kolmogorov and Smirnov, 1993 against 400 rows: beyond 0.15 once in a million.
     assert np.abs(p - (np.arange(len(p)) + 0.5) / len(p)).max() < 0.15
@@ -280,11 +278,11 @@ def test_a_statistic_that_the_family_cannot_tell_is_refused(
 ) -> None:
     assert "leave_one_out" not in density.calibration
     with pytest.raises(ValueError, match="'leave_one_out' needs a model that predicts"):
-        density.score(odd_row(), statistic="leave_one_out")
+        score_table(density, odd_row(), statistic="leave_one_out")
 
 
 def test_one_ordering_tells_nothing_of_uncertainty(density: TableDensity) -> None:
-    assert density.score(odd_row())["uncertainty"].null_count == 1
+    assert score_table(density, odd_row())["uncertainty"].null_count == 1
 
 
 @pytest.mark.parametrize("statistic", ["excess", "surprisal", "tail", "density"])
@@ -303,7 +301,7 @@ def test_uncertainty_is_the_spread_over_orderings(
         alone.ordering_table = learned.model.ordering_table[[which]]
         each.append(score_batch(alone, encoded, statistic).contributions.sum(axis=1))
 
-    found = learned.score(rows, statistic=statistic)["uncertainty"].to_numpy()
+    found = score_table(learned, rows, statistic=statistic)["uncertainty"].to_numpy()
 
     np.testing.assert_allclose(found, np.std(each, axis=0, ddof=1), atol=1e-3)
 
@@ -345,7 +343,7 @@ def test_marginal_tails_add_what_each_column_says_by_itself(
 
     def added(table: pa.Table) -> np.ndarray:
         marginal_tails, density = (
-            learned.score(table, statistic=name, explain="none")["anomaly_score"]
+            score_table(learned, table, statistic=name, explain="none")["anomaly_score"]
             for name in ("marginal_tail", "density")
         )
         return np.asarray(marginal_tails) - np.asarray(density)
@@ -368,17 +366,17 @@ def test_the_combination_is_the_greatest_on_one_scale(learned: TableDensity) -> 
         return float(np.median(own)), float((own[own >= upper] - upper).mean())
 
     each = []
-    for name in COMBINED:
+    for name in COMPONENTS:
         scores = score_batch(learned.model, encoded, name).anomaly_score
         middle, beyond = usual(name)
         each.append((scores - middle) / beyond)
 
-    found = learned.score(rows, statistic="combined")["anomaly_score"].to_numpy()
+    found = score_table(learned, rows, statistic="combined")["anomaly_score"].to_numpy()
 
     middle, unit = usual("excess")
     np.testing.assert_allclose(found, np.max(each, axis=0) * unit + middle, atol=1e-3)
     # Not one of them alone.
-    assert len(np.unique(np.argmax(each, axis=0))) == len(COMBINED)
+    assert len(np.unique(np.argmax(each, axis=0))) == len(COMPONENTS)
 
 
 def test_a_statistic_without_calibration_scores_is_refused(
@@ -387,7 +385,7 @@ def test_a_statistic_without_calibration_scores_is_refused(
     known = {n: v for n, v in learned.calibration.items() if n != "marginal_tail"}
     old = TableDensity(learned.encoder, learned.model, known)
     with pytest.raises(ValueError, match="'marginal_tail' has no calibration scores"):
-        old.score(awkward_table(3), statistic="marginal_tail")
+        score_table(old, awkward_table(3), statistic="marginal_tail")
 
 
 def test_density_weighs_how_sparse_values_are() -> None:
@@ -430,7 +428,9 @@ def test_bf16_moves_scores_little(learned: TableDensity, statistic: Statistic) -
     rows = awkward_table(300, seed=5)
 
     exact, rough = (
-        learned.score(rows, statistic=statistic, precision=precision, explain="none")
+        score_table(
+            learned, rows, statistic=statistic, precision=precision, explain="none"
+        )
         for precision in get_args(Precision)
     )
 
@@ -448,7 +448,9 @@ def test_rows_in_bf16_are_the_same_alone_and_among_others(
 
     together, alone = (
         pa.concat_tables(
-            learned.score(rows.slice(start, size), precision="bf16", explain="none")
+            score_table(
+                learned, rows.slice(start, size), precision="bf16", explain="none"
+            )
             for start in range(0, 301, size)
         )
         for size in (301, 43)
@@ -456,6 +458,6 @@ def test_rows_in_bf16_are_the_same_alone_and_among_others(
 
     for name in ("log_prob", "anomaly_score"):
         np.testing.assert_allclose(together[name], alone[name], atol=1e-4, rtol=1e-4)
-    assert [rounded_up(n) for n in (0, 1, 7, 8, 9, 100, 1696, 4096)] == [
+    assert [padded_size(n) for n in (0, 1, 7, 8, 9, 100, 1696, 4096)] == [
         *(0, 1, 7, 8, 10, 112, 1792, 4096)
     ]

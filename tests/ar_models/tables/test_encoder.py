@@ -11,7 +11,8 @@ import torch
 
 from ar_models.families.made import MADE
 from ar_models.tables.columns import IN_SUPPORT, MISSING, OUT_OF_RANGE, UNSEEN, Column
-from ar_models.tables.encoder import TableEncoder, constant
+from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.left_out import constant
 from ar_models.tables.normal_scores import NormalScores
 from tasks.config.data import DataConfig
 from tasks.data.cells import representation_of, to_cells

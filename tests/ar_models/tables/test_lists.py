@@ -5,13 +5,14 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.families.made import MADE
 from ar_models.families.rnn import RNN
 from ar_models.scoring import explanation
 from ar_models.tables.columns import IN_SUPPORT, MISSING, OUT_OF_RANGE, Column
 from ar_models.tables.encoder import Image, TableEncoder
-from ar_models.tables.lists import ListColumn, lists
+from ar_models.tables.list_cells import lists
+from ar_models.tables.list_column import ListColumn
 from tasks.config.data import DataConfig
 from tasks.data.cells import representation_of, to_cells
 from tasks.data.division import PreparePlan
@@ -20,6 +21,7 @@ from tasks.data.hashing import cell_hashes
 from tasks.data.sketches import sketch_column
 from tasks.data.survey import Constancy, Survey, is_constant
 from tasks.training import orderings
+from tests.support.densities import score_table
 
 N = 300
 
@@ -230,7 +232,7 @@ def test_a_column_of_an_image_is_scored_as_one() -> None:
     )
     density = TableDensity(encoder, model)
 
-    scored = density.score(table.slice(0, 20), column_log_prob=True)
+    scored = score_table(density, table.slice(0, 20), column_log_prob=True)
 
     parts = scored.column("column_log_prob").combine_chunks().flatten()
     total = sum(part.to_numpy() for part in parts)
@@ -248,7 +250,7 @@ def test_places_of_sequences_add_up_to_the_column() -> None:
     model = RNN(encoder.variables, RNN.Settings(hidden=16, steps="places"))
     density = TableDensity(encoder, model)
 
-    scored = density.score(table.slice(0, 50), column_log_prob=True)
+    scored = score_table(density, table.slice(0, 50), column_log_prob=True)
 
     column = scored["column_log_prob"].combine_chunks().field("x").to_numpy()
     places = scored["place_log_prob"].combine_chunks().field("x").to_pylist()

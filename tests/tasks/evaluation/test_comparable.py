@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.families.independent import Independent
 from ar_models.families.registry import build
-from ar_models.tables.columns import CodeColumn, RealColumn
+from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.real_column import RealColumn
 from ar_models.variables import Variable
 from tasks.evaluation.comparable import Comparable, check_same_columns, comparable
 from tasks.runtime.model_store import load

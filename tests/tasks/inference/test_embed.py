@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import load_density
 from tasks.config.embed import EmbedConfig
 from tasks.config.resources import Resources
 from tasks.inference import embed
@@ -64,7 +64,7 @@ def test_every_row_has_its_features_in_order(
     result = job()
 
     rows = pq.read_table(source)
-    expected = TableDensity.load(Path(small_model)).features(rows)
+    expected = load_density(Path(small_model)).features(rows)
     found = written(result.path)
     assert found.column_names == ["id", "features"]
     assert found["id"].equals(rows["id"])

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import load_density, save_density
+from ar_models.density.table_density import TableDensity
 from ar_models.families.registry import MODELS, build
 from tasks.data.prepared import read_encoder
 from tasks.inference import export
@@ -42,7 +43,7 @@ def test_onnxruntime_gives_the_numbers_of_the_density(
     density = TableDensity(encoder, build(family, encoder.variables, SMALL[family]))
     for parameter in density.model.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
-    density.save(tmp_path / "model")
+    save_density(density, tmp_path / "model")
     result = export.export(str(tmp_path / "model"), str(tmp_path / "model.onnx"))
     assert result.bytes == (tmp_path / "model.onnx").stat().st_size
     session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
@@ -59,7 +60,7 @@ def test_a_file_says_what_its_inputs_are(small_model: str, tmp_path: Path) -> No
     model = onnx.load(str(tmp_path / "model.onnx"))
     onnx.checker.check_model(model)
     said = {entry.key: entry.value for entry in model.metadata_props}
-    density = TableDensity.load(Path(small_model))
+    density = load_density(Path(small_model))
     assert {"chainrule.columns", "chainrule.variables", "chainrule.encoder"} <= set(
         said
     )
@@ -72,7 +73,7 @@ def test_a_family_that_cannot_be_exported_is_told(
 ) -> None:
     encoder = read_encoder(prepared)
     model = build("vae", encoder.variables, {"hidden": 8, "latent": 2})
-    TableDensity(encoder, model).save(tmp_path / "model")
+    save_density(TableDensity(encoder, model), tmp_path / "model")
     with pytest.raises(ValueError, match="family vae cannot be .* fvsbn, independent"):
         export.export(str(tmp_path / "model"), str(tmp_path / "model.onnx"))
 
@@ -83,7 +84,7 @@ def test_numbers_that_differ_are_not_written(
     graph = export.build_graph
 
     def other(density: TableDensity) -> bytes:
-        moved = TableDensity.load(Path(small_model))
+        moved = load_density(Path(small_model))
         weight = next(moved.model.parameters())
         weight.data += 0.01
         return graph(moved)

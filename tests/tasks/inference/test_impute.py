@@ -10,12 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import save_density
+from ar_models.density.table_density import TableDensity
 from ar_models.families.eonade import EoNADE
 from tasks.config.impute import ImputeConfig
 from tasks.config.resources import Resources
 from tasks.inference import impute
 from tasks.runtime import manifest, storage
+from tests.support.densities import sample_table
 from tests.support.tables import table_encoder
 
 NUMBERS = ("delay", "amount")
@@ -25,7 +27,7 @@ def eonade() -> TableDensity:
     """Return an order-agnostic density with random weights."""
     torch.manual_seed(0)
     encoder = table_encoder()
-    model = EoNADE(encoder.variables, hidden=8)
+    model = EoNADE(encoder.variables, EoNADE.Settings(hidden=8))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -42,7 +44,7 @@ def holes(column: pa.ChunkedArray, rng: np.random.Generator) -> pa.Array:
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of an order-agnostic model."""
     folder = tmp_path_factory.mktemp("eonade")
-    eonade().save(folder)
+    save_density(eonade(), folder)
     return str(folder)
 
 
@@ -53,7 +55,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     density = eonade()
     rng = np.random.default_rng(2)
     for k in range(2):
-        rows = density.sample(150, seed=k)
+        rows = sample_table(density, 150, seed=k)
         for name in NUMBERS:
             rows = rows.set_column(
                 rows.column_names.index(name), name, holes(rows[name], rng)

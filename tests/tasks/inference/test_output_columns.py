@@ -2,7 +2,8 @@ import re
 
 import pyarrow as pa
 
-from ar_models.density import scored_schema
+from ar_models.density.imputer import DETAILS_COLUMN
+from ar_models.density.scorer import output_schema
 from ar_models.scoring.imputation import IMPUTED
 from tasks.inference import embed, impute, output_columns
 from tasks.inference.output_columns import OUTPUTS, OutputColumn
@@ -22,14 +23,14 @@ def names(columns: tuple[OutputColumn, ...]) -> list[str]:
 
 
 def test_scored_columns_are_those_of_the_schema() -> None:
-    schema = scored_schema(["a", "b"], ["b"])
+    schema = output_schema(["a", "b"], ["b"])
     documented = [(c.name, c.type) for c in output_columns.SCORED]
     assert [(f.name, bare(f.type)) for f in schema] == documented
 
 
 def test_the_other_outputs_are_named_as_their_jobs_name_them() -> None:
     assert names(OUTPUTS["embed"]) == [embed.FEATURES]
-    assert names(OUTPUTS["impute"]) == [impute.DETAILS, impute.IMPUTATION]
+    assert names(OUTPUTS["impute"]) == [DETAILS_COLUMN, impute.IMPUTATION]
     assert names(OUTPUTS["quarantine"]) == list(QUARANTINE_COLUMNS)
     details = {f.name for f in IMPUTED.value_type}
     assert all(f"`{name}`" in OUTPUTS["impute"][0].meaning for name in details)

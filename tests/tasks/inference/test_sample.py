@@ -69,7 +69,7 @@ def test_a_shard_is_the_same_bytes_wherever_it_is_drawn(
     whole = storage.read_json(str(undisturbed / manifest.MANIFEST))
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # as in an actor
-    sampler = sample.Sampler(small_model, str(tmp_path), CONFIG, whole["job_key"])
+    sampler = sample.ShardSampler(small_model, str(tmp_path), CONFIG, whole["job_key"])
     found = [sampler(sample.Shard(i, 100))["files"] for i in (1, 0)]
     torch.set_num_threads(before)
     assert found == [[whole["files"][1]], [whole["files"][0]]]
@@ -250,7 +250,7 @@ def test_nulls_are_missing_in_the_columns_that_say_so(
 @pytest.mark.parametrize(
     ("columns", "settings", "message"),
     [
-        ({"paid": [1.0]}, {}, "given are paid, but of this model's orderings.* eonade"),
+        ({"paid": [1.0]}, {}, "given are paid, but no ordering of this model.* eonade"),
         (
             {"id": ["x"]},
             {},

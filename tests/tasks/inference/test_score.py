@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import load_density
 from tasks.data.fragments import Fragment
 from tasks.inference import score
 from tasks.runtime import storage
+from tests.support.densities import score_table
 from tests.support.scoring import CONFIG, ROWS, Job, read_manifest
 from tests.support.tables import small_table
 
@@ -39,7 +40,7 @@ def test_every_row_is_scored_in_order(
     found = pa.concat_tables(parts)
     rows = pq.read_table(source)
     assert found.column_names[0] == "id" and found["id"].equals(rows["id"])
-    expected = TableDensity.load(Path(small_model)).score(rows, explain="flagged")
+    expected = score_table(load_density(Path(small_model)), rows, explain="flagged")
     assert found.column_names[1:] == expected.column_names
     for name in ("log_prob", "p_value", "q_value", "severity"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)

@@ -1,6 +1,5 @@
 """Settings of a scoring job: precision, segments and the statistic."""
 
-import inspect
 import json
 from pathlib import Path
 
@@ -8,9 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ar_models.density import TableDensity
-from ar_models.scoring import statistics
+from ar_models.density.saved_form import load_density
+from ar_models.density.scorer import ScoreOptions
 from tasks.config.score import ScoreConfig
+from tasks.inference.scoring_plan import score_options
 from tasks.runtime import manifest
 from tests.support.scoring import Job, read_scored
 
@@ -35,7 +35,7 @@ def test_bf16_is_another_job_with_nearly_the_same_scores(
 def test_segments_have_a_scale_of_their_own(
     job: Job, in_process: None, small_model: str, source: Path, tmp_path: Path
 ) -> None:
-    density = TableDensity.load(Path(small_model))
+    density = load_density(Path(small_model))
     config = ScoreConfig(
         rows_per_fragment=400, calibrate_by="kind", min_segment_rows=45
     )
@@ -80,8 +80,5 @@ def test_a_column_that_cannot_segment_is_refused(
     assert not (tmp_path / "output").exists()
 
 
-def test_the_default_statistic_is_the_same_everywhere() -> None:
-    assert ScoreConfig().statistic == statistics.DEFAULT
-    for method in (TableDensity.score, TableDensity.measure, TableDensity.reference):
-        default = inspect.signature(method).parameters["statistic"].default
-        assert default == statistics.DEFAULT
+def test_the_options_have_the_same_defaults_in_the_configuration() -> None:
+    assert score_options(ScoreConfig()) == ScoreOptions()

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.scoring.explanation import text
 from tasks.config.score import ScoreConfig
 from tasks.data.datasets import open_dataset

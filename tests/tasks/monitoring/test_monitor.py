@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import load_density, save_density
 from tasks.config.monitor import MonitorConfig
 from tasks.config.resources import Resources
 from tasks.inference.source import Source
@@ -29,9 +29,9 @@ def model(small_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The small model with many calibration rows, that it remembers."""
     folder = tmp_path_factory.mktemp("remembering") / "model"
     rows = small_table(3000, seed=11)
-    density = TableDensity.load(Path(small_model))
+    density = load_density(Path(small_model))
     density.calibration = density.reference_scores(rows)
-    density.save(folder)
+    save_density(density, folder)
     known = reference.build(density, lambda: [rows.slice(0, 1000), rows.slice(1000)])
     assert known.rows == 3000
     (folder / reference.FILE).write_text(json.dumps(known.to_dict()))
@@ -151,7 +151,7 @@ def test_few_calibration_rows_are_named(
 ) -> None:
     forgetful = tmp_path / "forgetful"
     shutil.copytree(model, forgetful)
-    density = TableDensity.load(forgetful)
+    density = load_density(forgetful)
     few = small_table(rows, seed=11)
     density.calibration = density.reference_scores(few)
     known = reference.build(density, lambda: [few])

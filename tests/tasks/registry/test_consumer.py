@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import load_density
 from tasks.config.gate import GateConfig
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
@@ -113,7 +113,7 @@ def test_a_version_needs_only_what_it_pins(
 def test_the_gate_asks_for_a_clean_environment(
     version: dict[str, Any], pair: ModelPair
 ) -> None:
-    density = TableDensity.load(Path(pair.models["strong"]))
+    density = load_density(Path(pair.models["strong"]))
     about = storage.read_json(f"{pair.prepared}/_manifest.json")
     check = load_check.check_loads(
         density, URI, pair.prepared, about, GateConfig(load_check="clean")

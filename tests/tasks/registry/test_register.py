@@ -15,10 +15,11 @@ import torch
 from mlflow import MlflowClient
 from mlflow.models import convert_input_example_to_serving_input
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import load_density, save_density
+from ar_models.density.table_density import TableDensity
 from ar_models.families.eonade import EoNADE
-from ar_models.tables.columns import RealColumn
 from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.real_column import RealColumn
 from ar_models.variables import Variable
 from tasks.registry import (
     downloads,
@@ -30,6 +31,7 @@ from tasks.registry import (
 )
 from tasks.registry.promotion import Promotion
 from tasks.registry.pyfunc_model import moments, to_arrow
+from tests.support.densities import sample_table, score_table
 from tests.support.model_pair import ModelPair, register_and_gate
 
 
@@ -50,7 +52,7 @@ def pyfunc(first: Promotion) -> Any:
 
 @pytest.fixture(scope="module")
 def density(pair: ModelPair) -> TableDensity:
-    return TableDensity.load(Path(pair.models["strong"]))
+    return load_density(Path(pair.models["strong"]))
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +241,7 @@ def test_download_resolves_an_alias_once(
     folder, about = downloads.download("models:/alone@champion", storage_root)
     assert (about["name"], about["version"]) == ("alone", "1")
     assert about["fingerprint"] == density.info["fingerprints"]["model"]
-    loaded = TableDensity.load(Path(folder))
+    loaded = load_density(Path(folder))
     assert loaded.info == density.info
     assert downloads.download("models:/alone/1", storage_root) == (folder, about)
 
@@ -277,7 +279,7 @@ def test_the_pyfunc_scores_as_the_density_does(
     pyfunc: Any, density: TableDensity, frame: pd.DataFrame
 ) -> None:
     scored = pyfunc.predict(frame)
-    table = density.score(pa.Table.from_pandas(frame))
+    table = score_table(density, pa.Table.from_pandas(frame))
     for name in ("log_prob", "anomaly_score", "p_value", "severity"):
         np.testing.assert_allclose(scored[name], table[name], atol=1e-5)
     assert scored["explanation"][0][0] == table["explanation"][0].as_py()[0]
@@ -328,7 +330,7 @@ def test_the_pyfuncs_params_choose_the_output(
     np.testing.assert_allclose(np.stack(embedded["features"]), features, atol=1e-5)
     params = {"output": "sample", "rows": 20, "seed": 3, "log_prob": True}
     drawn = pyfunc.predict(pd.DataFrame(), params=params)
-    expected = density.sample(20, seed=3, log_prob=True).to_pandas()
+    expected = sample_table(density, 20, seed=3, log_prob=True).to_pandas()
     pd.testing.assert_frame_equal(drawn, expected, check_exact=False, atol=1e-5)
     columns = pyfunc.predict(frame, params={"output": "column_log_prob"})
     assert list(columns) == density.columns
@@ -405,7 +407,7 @@ def test_the_pyfunc_imputes(
     anyhow = TableDensity(
         density.encoder, EoNADE(density.encoder.variables, EoNADE.Settings(hidden=8))
     )
-    anyhow.save(tmp_path)
+    save_density(anyhow, tmp_path)
     run_id = tracking.start("imputing", "key", {}, {})
     logged = pyfunc_logging.log_pyfunc(str(tmp_path), anyhow, pair.prepared, run_id)
     model = mlflow.pyfunc.load_model(logged.model_uri)
@@ -470,7 +472,7 @@ def test_two_versions_in_one_process_have_their_own_code(
     other = own[1]
     for weight in other.model.parameters():
         weight.data.zero_()
-    other.references.clear()
+    other.rankings.clear()
     pd.testing.assert_frame_equal(models[0].predict(frame), expected)
 
 
@@ -480,7 +482,7 @@ def test_a_consumer_needs_neither_checkout_nor_ray_nor_prefect(
     rows = pq.read_table(f"{pair.prepared}/test").slice(0, 300)
     params = {"output": "score", "column_log_prob": True}
     found = isolated_load.predict("models:/alone/1", rows, params, clean=False)
-    expected = density.score(rows)
+    expected = score_table(density, rows)
     for name in ("log_prob", "anomaly_score", "p_value", "severity"):
         np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
     assert found["explanation"][0][0]["expected"].as_py()

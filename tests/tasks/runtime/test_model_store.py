@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.runtime import model_store
 from tests.support.tables import small_table
 

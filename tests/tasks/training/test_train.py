@@ -20,7 +20,7 @@ from ray import train as ray_train
 from ray.exceptions import ActorDiedError
 from ray.train.torch import TorchTrainer
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import load_density
 from tasks.config.data import DataConfig
 from tasks.config.model import ModelConfig, model_config
 from tasks.config.resources import Resources
@@ -103,7 +103,7 @@ def test_a_model_folder_is_written(
 ) -> None:
     folder = Path(undisturbed["path"])
     written = storage.read_json(str(folder / manifest.MANIFEST))
-    density = TableDensity.load(folder)
+    density = load_density(folder)
     held_out = pq.read_table(Path(prepared) / "valid")
 
     assert {path.name for path in folder.iterdir()} == {*FILES, manifest.MANIFEST}

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import save_density
+from ar_models.density.table_density import TableDensity
 from tasks.config.data import DataConfig
 from tasks.config.model import model_config
 from tasks.config.resources import Resources
@@ -44,7 +45,9 @@ def champion(pair: ModelPair, tmp_path: Path) -> str:
     density = load(pair.models["strong"])
     split_rule = {"contents": ["content 0", "content 1"]}
     info = {**density.info, "split_rule": split_rule}
-    TableDensity(density.encoder, density.model, {}, info).save(tmp_path / "champion")
+    save_density(
+        TableDensity(density.encoder, density.model, {}, info), tmp_path / "champion"
+    )
     return str(tmp_path / "champion")
 
 

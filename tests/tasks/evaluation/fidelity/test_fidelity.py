@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import load_density
 from tasks.config.fidelity import FidelityConfig
 from tasks.evaluation.fidelity import fidelity
 from tasks.runtime import storage
+from tests.support.densities import sample_table
 from tests.support.tables import small_table
 
 
@@ -59,7 +60,7 @@ def test_the_page_needs_nothing_else(compared: fidelity.FidelityResult) -> None:
 def test_samples_of_a_file_are_compared_and_not_twice(
     small_model: str, prepared: str, tmp_path: Path
 ) -> None:
-    rows = TableDensity.load(Path(small_model)).sample(300, seed=3)
+    rows = sample_table(load_density(Path(small_model)), 300, seed=3)
     broken = rows.set_column(0, "kind", pa.array(["new"] * 300))
     pq.write_table(broken, tmp_path / "samples.parquet")
     config = FidelityConfig(samples=str(tmp_path / "samples.parquet"))

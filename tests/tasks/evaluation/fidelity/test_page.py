@@ -2,15 +2,16 @@
 
 import pyarrow as pa
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from ar_models.families.made import MADE
-from ar_models.tables.columns import CodeColumn
+from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.encoder import Image, TableEncoder
 from ar_models.variables import Variable
 from tasks.config.fidelity import FidelityConfig
 from tasks.evaluation.fidelity import fidelity
 from tasks.evaluation.fidelity import page as fidelity_page
 from tasks.evaluation.fidelity.tables import Tables
+from tests.support.densities import sample_table
 
 
 def test_a_block_of_pixels_is_a_row_and_a_picture() -> None:
@@ -21,7 +22,7 @@ def test_a_block_of_pixels_is_a_row_and_a_picture() -> None:
     density = TableDensity(
         encoder, MADE(encoder.variables, MADE.Settings(hidden=8)).eval()
     )
-    real = density.sample(200, seed=1)
+    real = sample_table(density, 200, seed=1)
     tables = Tables(real, real, real.slice(0, 100))
     found = fidelity.measure(tables, density, FidelityConfig())
 

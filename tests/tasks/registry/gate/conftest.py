@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.evaluation.comparable import Comparable
 from tasks.registry.gate.predictions import Predictions, predict
 from tasks.runtime.model_store import load

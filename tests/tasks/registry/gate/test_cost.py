@@ -1,6 +1,6 @@
 import pyarrow as pa
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.config.gate import GateConfig
 from tasks.registry.gate import cost
 

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.config.gate import GateConfig
 from tasks.registry.gate import load_check
 from tasks.runtime import storage

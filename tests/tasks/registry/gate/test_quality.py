@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.config.gate import GateConfig
 from tasks.registry.gate import quality
 from tasks.registry.gate.predictions import Predictions

@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ar_models.density import TableDensity
+from ar_models.density.table_density import TableDensity
 from tasks.config.gate import GateConfig
 from tasks.registry.gate import gate
 from tasks.registry.gate import rows as gate_rows

@@ -6,149 +6,16 @@ those of all places. Where lengths vary, an integer variable with the length sta
 first, and the places beyond it are absent.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ar_models.tables import arrow
 from ar_models.tables.columns import IN_SUPPORT, MISSING, OUT_OF_RANGE, Coded, Column
+from ar_models.tables.list_cells import Lists, assemble, element_types, lists
 from ar_models.variables import Variable
-
-SYMBOL = pa.int32()
-"""Type of a character: its code point."""
-
-
-@dataclass(frozen=True)
-class Lists:
-    """The cells of a column of lists.
-
-    Attributes:
-        lengths: (n,) int64; 0 where the cell is missing.
-        missing: (n,) true where null; None if nowhere.
-        fields: The elements of all lists, one after the other: by the name of the
-            field, or by "" where they are no structs.
-    """
-
-    lengths: np.ndarray
-    missing: np.ndarray | None
-    fields: dict[str, pa.Array]
-
-    @property
-    def rows(self) -> np.ndarray:
-        """The row that each element stands in, (elements,)."""
-        return np.repeat(np.arange(len(self.lengths)), self.lengths)
-
-    @property
-    def places(self) -> np.ndarray:
-        """Its place in the list, (elements,)."""
-        ends = np.cumsum(self.lengths)
-        starts = np.repeat(ends - self.lengths, self.lengths)
-        places: np.ndarray = np.arange(len(starts)) - starts
-        return places
-
-    def select(self, rows: np.ndarray) -> "Lists":
-        """The cells where `rows` (n,) is true."""
-        kept = pa.array(np.repeat(rows, self.lengths))
-        return Lists(
-            self.lengths[rows],
-            None if self.missing is None else self.missing[rows],
-            {name: array.filter(kept) for name, array in self.fields.items()},
-        )
-
-
-def element_types(type: pa.DataType) -> dict[str, pa.DataType] | None:
-    """The types of what a list or a text holds, by field; None if it holds nothing.
-
-    Characters are code points, bytes are integers. Lists of fixed size in a list are
-    taken as one longer list.
-    """
-    type = arrow.plain(type)
-    family = arrow.family(type)
-    if family in ("text", "bytes"):
-        return {"": SYMBOL if family == "text" else pa.uint8()}
-    if not _is_list(type):
-        return None
-    inner = type.value_type
-    while pa.types.is_fixed_size_list(inner):
-        inner = inner.value_type
-    if pa.types.is_struct(inner):
-        types = {inner.field(k).name: inner.field(k).type for k in range(len(inner))}
-    else:
-        types = {"": inner}
-    if not types or any(arrow.family(t) in (None, "nothing") for t in types.values()):
-        return None
-    return types
-
-
-def is_nested(type: pa.DataType) -> bool:
-    """Whether a type is a list whose elements can be modelled."""
-    return _is_list(arrow.plain(type)) and element_types(type) is not None
-
-
-def _is_list(type: pa.DataType) -> bool:
-    of = pa.types
-    return bool(
-        of.is_list(type) or of.is_large_list(type) or of.is_fixed_size_list(type)
-    )
-
-
-def readable(given: pa.DataType, trained: pa.DataType) -> bool:
-    """Whether arrays of type `given` can stand for a column of type `trained`."""
-    if not is_nested(trained):
-        return arrow.readable(given, trained)
-    if arrow.family(given) == "nothing":
-        return True
-    if not is_nested(given):
-        return False
-    mine, known = element_types(given), element_types(trained)
-    assert mine is not None and known is not None
-    return set(mine) == set(known) and all(
-        arrow.readable(mine[name], type) for name, type in known.items()
-    )
-
-
-def lists(array: pa.Array | pa.ChunkedArray) -> Lists:
-    """The cells of a column of lists, or of texts as lists of their characters."""
-    array = arrow.flat(array)
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    missing = arrow.nulls(array)
-    if arrow.family(array.type) in ("text", "bytes"):
-        return _symbols(array, missing)
-    if pa.types.is_null(array.type):
-        return Lists(np.zeros(len(array), np.int64), np.ones(len(array), bool), {})
-    lengths = pc.fill_null(pc.list_value_length(array), 0)
-    count = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
-    inner = pc.list_flatten(array)
-    while pa.types.is_fixed_size_list(inner.type):
-        if inner.null_count:
-            raise ValueError("holds nulls in place of inner lists; leave it out")
-        count = count * inner.type.list_size
-        inner = pc.list_flatten(inner)
-    if pa.types.is_struct(inner.type):
-        names = [inner.type.field(k).name for k in range(inner.type.num_fields)]
-        parts = dict(zip(names, inner.flatten(), strict=True))
-    else:
-        parts = {"": inner}
-    return Lists(count, missing, parts)
-
-
-def _symbols(array: pa.Array, missing: np.ndarray | None) -> Lists:
-    """Texts as code points, or bytes as integers."""
-    given = array.to_pylist()
-    if arrow.family(array.type) == "text":
-        joined = "".join(value or "" for value in given)
-        points = joined.encode("utf-32-le", "surrogatepass")
-        symbols = pa.array(np.frombuffer(points, np.int32))
-    else:
-        whole = b"".join(value or b"" for value in given)
-        symbols = pa.array(np.frombuffer(whole, np.uint8))
-    lengths = np.array([len(value or "") for value in given], np.int64)
-    return Lists(lengths, missing, {"": symbols})
 
 
 @dataclass(frozen=True)
@@ -313,79 +180,6 @@ class ListColumn(Column):
         own = asdict(replace(self, elements=()))
         elements = [element.to_dict() for element in self.elements]
         return {"form": self.form, **own, "elements": elements}
-
-
-def assemble(
-    arrays: Mapping[str, pa.Array],
-    lengths: np.ndarray,
-    null: np.ndarray,
-    type: pa.DataType,
-) -> pa.Array:
-    """An array of `type` from the elements of all its lists.
-
-    Args:
-        arrays: The elements by field, "" if they are no structs.
-        lengths: Of the lists, (n,); 0 where null.
-        null: (n,).
-        type: Text, bytes or a kind of list.
-    """
-    inner = arrow.plain(type)
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    if arrow.family(inner) in ("text", "bytes"):
-        return _words(arrays[""], ends, null, type)
-    if set(arrays) == {""}:
-        values = arrays[""]
-    else:
-        values = pa.StructArray.from_arrays(list(arrays.values()), list(arrays))
-    sizes, deepest = [], inner.value_type
-    while pa.types.is_fixed_size_list(deepest):
-        sizes.append(deepest.list_size)
-        deepest = deepest.value_type
-    for size in reversed(sizes):
-        values = pa.FixedSizeListArray.from_arrays(values, size)
-        ends = ends // size
-    mask = pa.array(null) if null.any() else None
-    if pa.types.is_fixed_size_list(inner):
-        return _fixed(values, ends, null, inner)
-    if pa.types.is_large_list(inner):
-        made = pa.LargeListArray.from_arrays(pa.array(ends), values, mask=mask)
-    else:
-        offsets = pa.array(ends.astype(np.int32))
-        made = pa.ListArray.from_arrays(offsets, values, mask=mask)
-    return made.cast(inner)
-
-
-def _fixed(
-    values: pa.Array, ends: np.ndarray, null: np.ndarray, type: pa.DataType
-) -> pa.Array:
-    """Lists of a fixed size, for which nulls take up places too."""
-    size = type.list_size
-    if null.any():
-        taken = ends[:-1, None] + np.arange(size)
-        places = pa.array(taken.ravel(), mask=np.repeat(null, size))
-        values = values.take(places)
-        made = pa.FixedSizeListArray.from_arrays(values, size, mask=pa.array(null))
-    else:
-        made = pa.FixedSizeListArray.from_arrays(values, size)
-    return made.cast(type)
-
-
-def _words(
-    symbols: pa.Array, ends: np.ndarray, null: np.ndarray, type: pa.DataType
-) -> pa.Array:
-    """Texts from code points, or bytes from integers; a null symbol is U+FFFD."""
-    if arrow.family(type) == "text":
-        codes = pc.fill_null(symbols, 0xFFFD).to_numpy(zero_copy_only=False)
-        whole: Any = codes.astype("<u4").tobytes().decode("utf-32-le", "replace")
-    else:
-        codes = pc.fill_null(symbols, 0).to_numpy(zero_copy_only=False)
-        whole = codes.astype(np.uint8).tobytes()
-    words = [
-        None if gone else whole[a:b]
-        for a, b, gone in zip(ends[:-1], ends[1:], null, strict=True)
-    ]
-    plain = arrow.plain(type)
-    return arrow.as_type(pa.array(words, plain), type)
 
 
 def variables_of(

@@ -1,0 +1,1 @@
+"""A density over the rows of a table, with its saved form and what it is used for."""

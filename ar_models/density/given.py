@@ -1,0 +1,136 @@
+"""Given cells: what is known of rows before they are drawn."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ar_models.families.base import AutoregressiveModel
+from ar_models.scoring.imputation import decoded, patched
+from ar_models.tables import arrow
+from ar_models.tables.encoder import TableEncoder
+
+Given: TypeAlias = Mapping[str, object] | pa.Table
+"""Known cells of rows to draw: one value per column, or a table with a row for each."""
+
+
+def given_table(
+    encoder: TableEncoder, given: Given | None, missing: Collection[str], count: int
+) -> tuple[pa.Table | None, Collection[str]]:
+    """Return the given cells as a table, and the columns whose nulls mean missing.
+
+    Args:
+        encoder: Encoder of the rows.
+        given: Values by column, or a table of `count` rows.
+        missing: Columns of that table in which a null says that the value is missing.
+        count: Number of rows.
+
+    Raises:
+        ValueError: A column is not modelled, a value has the wrong type, or the table
+            has another number of rows.
+    """
+    if given is None or (isinstance(given, Mapping) and not given):
+        return None, ()
+    if isinstance(given, pa.Table):
+        if given.num_rows != count:
+            raise ValueError(
+                f"{given.num_rows} rows are given for {count} to draw; give one row "
+                "for each"
+            )
+        check_modelled(encoder, missing)
+        return given, missing
+    check_modelled(encoder, given)
+    arrays = {
+        name: _one_cell(name, value, encoder.type_of(encoder.names.index(name)))
+        for name, value in given.items()
+    }
+    one = pa.table(arrays)
+    null_columns = [name for name, value in given.items() if value is None]
+    return one.take(pa.array(np.zeros(count, np.int64))), null_columns
+
+
+def check_modelled(encoder: TableEncoder, columns: Iterable[str]) -> None:
+    """Raise ValueError if one of the columns is not modelled."""
+    for name in columns:
+        if name in encoder.names:
+            continue
+        reasons = {left.name: left.reason for left in encoder.left_out}
+        why = f"is left out ({reasons[name]})" if name in reasons else "is unknown"
+        raise ValueError(
+            f"column {name!r} {why}, so it cannot be given; modelled are "
+            f"{', '.join(encoder.names)}"
+        )
+
+
+def _one_cell(name: str, value: object, type: pa.DataType) -> pa.Array:
+    """Return an array of one cell from a Python value."""
+    try:
+        return pa.array([value], type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise ValueError(
+            f"column {name!r} holds {type}, got {value!r}: {error}"
+        ) from error
+
+
+def check_given(
+    model: AutoregressiveModel,
+    columns: Sequence[str],
+    known: Mapping[str, NDArray[np.bool_]],
+) -> None:
+    """Raise ValueError if a model cannot condition on given columns.
+
+    Args:
+        model: The model.
+        columns: Names of the modelled columns.
+        known: For each given column, the rows in which it is given, (n,).
+    """
+    if model.order_agnostic or not any(rows.any() for rows in known.values()):
+        return
+    orders = [] if model.is_bound else column_orderings(model, columns)
+    rows = np.stack([known[name] for name in known], axis=1)
+    for pattern in np.unique(rows, axis=0):
+        names = {name for name, fixed in zip(known, pattern, strict=True) if fixed}
+        if any(set(order[: len(names)]) == names for order in orders):
+            continue
+        listed = ", ".join(name for name in columns if name in names)
+        problem = (
+            "no ordering of this model starts with them (the first of "
+            f"{len(orders)}: {', '.join(orders[0])})"
+            if orders
+            else "this family cannot condition on any"
+        )
+        raise ValueError(
+            f"given are {listed}, but {problem}; train with model.family eonade, or "
+            "transformer with order_agnostic: true, which condition on any columns, or "
+            f"with model.ordering: [{listed}], which puts these first"
+        )
+
+
+def column_orderings(
+    model: AutoregressiveModel, columns: Sequence[str]
+) -> list[list[str]]:
+    """Return the names of the columns in each ordering of a model."""
+    return [
+        list(dict.fromkeys(columns[model.variables[i].column_index] for i in order))
+        for order in model.ordering_table.tolist()
+    ]
+
+
+def restore_given(drawn: pa.Table, given: pa.Table) -> pa.Table:
+    """Write given cells into drawn rows, and append the other given columns."""
+    for name, array in zip(given.column_names, given.columns, strict=True):
+        if name not in drawn.column_names:
+            drawn = drawn.append_column(given.schema.field(name), array)
+            continue
+        place = drawn.column_names.index(name)
+        field = drawn.schema.field(place)
+        plain = arrow.plain(field.type)
+        # Decode both: their dictionaries may differ.
+        own, other = decoded(array, plain), decoded(drawn.column(place), plain)
+        rows = np.arange(len(own))
+        sources = np.where(own.is_valid().to_numpy(), rows, len(own) + rows)
+        filled = arrow.as_type(patched(own, other, sources), field.type)
+        drawn = drawn.set_column(place, field, filled)
+    return drawn

@@ -1,0 +1,98 @@
+"""Imputation of the nulls in a table."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+
+from ar_models.density.random_streams import stream_seed
+from ar_models.density.table_density import BATCH_ROWS, TableDensity
+from ar_models.scoring.choices import ImputationMethod
+from ar_models.scoring.imputation import (
+    METHODS,
+    details,
+    fill,
+    impute,
+    require_order_agnostic,
+)
+
+DETAILS_COLUMN = "imputed"
+"""Name of the column that lists the filled cells of each row."""
+
+
+@dataclass(frozen=True)
+class ImputeOptions:
+    """How empty cells are filled.
+
+    Attributes:
+        method: "draw", or a point estimate: the mode of a category and the "median" or
+            the "mean" of a number.
+        confidence: Coverage of the central intervals of numbers that are not drawn.
+        details: Whether to add the column `imputed`, which lists for each filled cell
+            its column, the conditional probability of the value and, unless drawn, the
+            ends of its interval as text.
+    """
+
+    method: ImputationMethod = "draw"
+    confidence: float = 0.9
+    details: bool = False
+
+
+DEFAULT_OPTIONS = ImputeOptions()
+
+
+class Imputer:
+    """Fills the nulls of modelled columns with one density and one set of options.
+
+    Args:
+        density: A density of an order-agnostic family.
+        options: How cells are filled.
+
+    Raises:
+        ValueError: The family is not order-agnostic, or an option is out of its range.
+    """
+
+    def __init__(
+        self, density: TableDensity, options: ImputeOptions = DEFAULT_OPTIONS
+    ) -> None:
+        if options.method not in METHODS:
+            raise ValueError(f"method must be one of {METHODS}, got {options.method!r}")
+        if not 0 < options.confidence < 1:
+            raise ValueError(
+                f"confidence must lie between 0 and 1, got {options.confidence}"
+            )
+        require_order_agnostic(density.model)
+        self.density, self.options = density, options
+
+    def impute(self, table: pa.Table, *, seed: int = 0, stream: int = 0) -> pa.Table:
+        """Fill the nulls of the modelled columns and leave all other cells unchanged.
+
+        A null is an unknown value, also where nulls occurred in training; NaN is a
+        value. See `ar_models.scoring.imputation.impute`.
+
+        Args:
+            table: Rows with the columns that the encoder knows.
+            seed: Random seed; with `stream`, it determines every draw.
+            stream: Number of an independent random stream.
+        """
+        density, options = self.density, self.options
+        first = stream_seed(seed, stream)
+        generator = torch.Generator().manual_seed(first)
+        parts = []
+        for start in range(0, max(len(table), 1), BATCH_ROWS):
+            rows = table.slice(start, BATCH_ROWS)
+            fillings = impute(
+                density.encoder,
+                density.model,
+                rows,
+                options.method,
+                torch.rand(BATCH_ROWS, density.model.dim, 2, generator=generator),
+                confidence=options.confidence,
+                seed=(first << 40) + start,
+            )
+            filled = fill(rows, fillings)
+            if options.details:
+                listed = details(fillings, len(rows))
+                filled = filled.append_column(DETAILS_COLUMN, listed)
+            parts.append(filled)
+        return pa.concat_tables(parts)

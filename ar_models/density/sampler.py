@@ -1,0 +1,120 @@
+"""Synthetic rows drawn from a density, unconditionally or given some of their cells."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from ar_models.density.given import Given, check_given, given_table, restore_given
+from ar_models.density.random_streams import stream_seed
+from ar_models.density.table_density import BATCH_ROWS, TableDensity
+from ar_models.distributions.sampling import SamplingParams
+from ar_models.scoring.choices import Precision
+
+LOG_PROB_COLUMN = "log_prob"
+"""Name of the column of samples that holds each row's log-probability."""
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """How rows are drawn, apart from their number, seed and given cells.
+
+    Attributes:
+        log_prob: Whether to add the column log_prob, in nats, as
+            `TableDensity.log_prob` gives it for the drawn rows.
+        temperature: Temperature of every conditional, see `SamplingParams`; 1 is exact.
+        top_p: Nucleus sampling of every conditional, see `SamplingParams`; 1 is exact.
+        precision: Number format of the network's products. bf16 is faster, and rows
+            then follow a density that is off by its rounding; log_prob is always
+            computed in fp32.
+    """
+
+    log_prob: bool = False
+    temperature: float = 1.0
+    top_p: float = 1.0
+    precision: Precision = "fp32"
+
+
+DEFAULT_OPTIONS = SampleOptions()
+
+
+class Sampler:
+    """Draws rows from one density with one set of options.
+
+    Args:
+        density: The density.
+        options: How rows are drawn.
+    """
+
+    def __init__(
+        self, density: TableDensity, options: SampleOptions = DEFAULT_OPTIONS
+    ) -> None:
+        self.density, self.options = density, options
+        self.sampling = SamplingParams(options.temperature, options.top_p)
+
+    def sample(
+        self,
+        count: int,
+        *,
+        seed: int,
+        stream: int = 0,
+        given: Given | None = None,
+        missing: Collection[str] = (),
+    ) -> pa.Table:
+        """Draw rows with the original columns and types.
+
+        Args:
+            count: Number of rows to draw; the first rows do not depend on it.
+            seed: Random seed; with `stream`, it determines every row.
+            stream: Number of an independent random stream, such as that of a shard.
+            given: Known cells of the rows. Either values by column, the same in all
+                rows, where None means that the value is missing. Or a table of `count`
+                rows with some of the modelled columns, whose nulls are free. Given
+                cells, and other columns of that table, are returned unchanged.
+            missing: Columns of that table in which a null says that the value is
+                missing.
+
+        Raises:
+            ValueError: The family cannot condition on these columns, or a given value
+                never occurred in training.
+        """
+        density = self.density
+        device = density.model.ordering_table.device.type
+        table, missing = given_table(density.encoder, given, missing, count)
+        first = stream_seed(seed, stream)
+        generator = torch.Generator().manual_seed(first)
+        rough = self.options.precision == "bf16"
+        parts = []
+        for start in range(0, max(count, 1), BATCH_ROWS):
+            # Always draw a full batch: the last digits depend on the batch size.
+            rows = table.slice(start, BATCH_ROWS) if table is not None else None
+            known = None if rows is None else self._given(rows, missing, start)
+            with torch.autocast(device, torch.bfloat16, enabled=rough):
+                x = density.model.sample(
+                    BATCH_ROWS, given=known, generator=generator, sampling=self.sampling
+                )
+            part = density.encoder.decode(x.cpu().numpy(), seed=(first << 40) + start)
+            part = part.slice(0, min(BATCH_ROWS, count - start))
+            if rows is not None:
+                part = restore_given(part, rows)
+            if self.options.log_prob:
+                log_prob = pa.array(density.log_prob(part))
+                part = part.append_column(LOG_PROB_COLUMN, log_prob)
+            parts.append(part)
+        return pa.concat_tables(parts, promote_options="permissive")
+
+    def _given(self, rows: pa.Table, missing: Collection[str], start: int) -> Tensor:
+        """Encode given rows, padded to a full batch: (BATCH_ROWS, dim)."""
+        density = self.density
+        x = density.encoder.encode_given(rows, missing, first=start)
+        known = {
+            column: array.is_valid().to_numpy() | (column in missing)
+            for column, array in zip(rows.column_names, rows.columns, strict=True)
+            if column in density.columns
+        }
+        check_given(density.model, density.columns, known)
+        padding = np.full((BATCH_ROWS - len(x), x.shape[1]), np.nan, np.float32)
+        return torch.from_numpy(np.concatenate([x, padding]))

@@ -1,0 +1,31 @@
+"""The kinds of columns, and columns from their JSON form."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ar_models.tables.code_column import CodeColumn
+from ar_models.tables.columns import Column
+from ar_models.tables.list_column import ListColumn
+from ar_models.tables.number_column import NumberColumn
+from ar_models.tables.real_column import RealColumn
+from ar_models.variables import Variable
+
+FORMS: dict[str, type[Any]] = {
+    form.form: form for form in (CodeColumn, NumberColumn, RealColumn, ListColumn)
+}
+
+
+def column_from_dict(fields: Mapping[str, Any]) -> Column:
+    """The column that `to_dict` described."""
+    content = {k: v for k, v in fields.items() if k != "form"}
+    content["variables"] = tuple(Variable.from_dict(v) for v in content["variables"])
+    if "elements" in content:
+        content["elements"] = tuple(column_from_dict(e) for e in content["elements"])
+    frozen = {
+        k: tuple(tuple(i) if isinstance(i, list) else i for i in v)
+        if isinstance(v, list)
+        else v
+        for k, v in content.items()
+    }
+    column: Column = FORMS[fields["form"]](**frozen)
+    return column

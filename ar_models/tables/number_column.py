@@ -1,0 +1,116 @@
+"""Integer columns, and those that count like integers: dates, decimals, times."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from ar_models.tables import arrow
+from ar_models.tables.cell_states import fill_states, place_states, special_states
+from ar_models.tables.columns import IN_SUPPORT, OUT_OF_RANGE, Coded, Column
+from ar_models.variables import MAX_INTEGER, Variable
+
+
+@dataclass(frozen=True)
+class NumberColumn(Column):
+    """Integers, and what counts like them: dates, decimals, timestamps, whole floats.
+
+    A value becomes (value - offset) / step, which is split into digits: the lowest has
+    the last of `radices`, the first variable what remains above all digits. So wide
+    integers are digits of base 65536, and a timestamp is day, hour, minute and second.
+
+    Attributes:
+        states: Names of the codes of the state variable, () if there is none.
+        offset: Subtracted first, in the type's units.
+        step: The type's units in one unit of the lowest digit.
+        radices: Sizes of the digits after the first.
+    """
+
+    states: tuple[str, ...] = ()
+    offset: int = 0
+    step: int = 1
+    radices: tuple[int, ...] = ()
+
+    form: ClassVar[str] = "number"
+
+    @property
+    def specials_seen(self) -> tuple[str, ...]:
+        return self.states
+
+    def encode(self, array: pa.Array, type: pa.DataType) -> Coded:
+        cell = arrow.integers(array, type)
+        digits, top, off = self._digits(cell.values)
+        first = self.variables[self.value]
+        low, high = bounds(first)
+        outside = (top < low) | (top > high) | off
+        states = None
+        if cell.off is not None:
+            outside |= cell.off
+        if arrow.family(type) == "real" and cell.off is not None:
+            states = special_states(arrow.reals(array).values)
+        out_of_support = np.where(outside, OUT_OF_RANGE, IN_SUPPORT).astype(np.int8)
+        x = np.empty((len(top), len(self.variables)), np.float32)
+        x[:, self.value] = top
+        for place, digit in enumerate(digits):
+            x[:, self.value + 1 + place] = digit
+        regular = place_states(x, out_of_support, states, cell.missing, self.states)
+        if regular is not None:
+            x[~regular, self.value :] = np.nan
+        x[out_of_support != IN_SUPPORT] = np.nan
+        return Coded(x, out_of_support)
+
+    def _digits(
+        self, values: np.ndarray
+    ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | bool]:
+        """Lower digits, highest first; the first variable; and what is off step."""
+        off: np.ndarray | bool = False
+        rest = values - self.offset if self.offset else values
+        if self.step > 1:
+            rest, over = np.divmod(rest, self.step)
+            off = over != 0
+        digits: list[np.ndarray] = []
+        for radix in reversed(self.radices):
+            if radix == 1 << 16:
+                digits.append(rest & 0xFFFF)
+                rest = rest >> 16
+            else:
+                above = rest // radix
+                digits.append(rest - above * radix)
+                rest = above
+        return digits[::-1], rest, off
+
+    def decode(
+        self, x: np.ndarray, type: pa.DataType, rng: np.random.Generator
+    ) -> pa.Array:
+        absent = np.isnan(x[:, self.value])
+        values = np.where(absent, 0, np.rint(x[:, self.value])).astype(np.int64)
+        for place, radix in enumerate(self.radices):
+            digit = np.nan_to_num(np.rint(x[:, self.value + 1 + place]))
+            values = values * radix + digit.astype(np.int64)
+        values = values * self.step + self.offset
+        if not self.states or arrow.family(type) != "real":
+            return arrow.from_integers(values, absent if absent.any() else None, type)
+        codes = np.nan_to_num(x[:, 0], nan=1).astype(np.int64)
+        reals = np.where(absent, 0.0, values.astype(np.float64))
+        null = fill_states(reals, codes, np.isnan(x[:, 0]), self.states)
+        return arrow.from_reals(reals, null if null.any() else None, type)
+
+    def values_of(self, values: np.ndarray, type: pa.DataType) -> pa.Array:
+        absent = np.isnan(values)
+        whole = np.where(absent, 0, np.rint(values)).astype(np.int64)
+        whole = whole * math.prod(self.radices) * self.step + self.offset
+        return arrow.from_integers(whole, absent if absent.any() else None, type)
+
+    def labels(self, type: pa.DataType) -> list[str]:
+        return list(self.states)
+
+
+def bounds(variable: Variable) -> tuple[float, float]:
+    """Least and greatest integer that a variable may hold."""
+    if variable.kind == "categorical":
+        return 0, variable.size - 1
+    low = -MAX_INTEGER if variable.lower is None else variable.lower
+    high = MAX_INTEGER if variable.upper is None else variable.upper
+    return low, high
