@@ -49,7 +49,7 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
     from tasks.data import prepare
     from tasks.data.batches import Rows
     from tasks.runtime import cluster
-    from tasks.training import train, worker
+    from tasks.training import placement, train, worker
 
     resources = Resources(storage=str(folder))
     cluster.connect(resources)
@@ -59,7 +59,7 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
     model = model_config(hidden=512, layers=2, residual=False)
     rows = Rows(Path(prepared) / "encoded/train")
     x = rows.read([(0, len(rows))], torch.device("cpu"))
-    threads = train.cpus_per_worker(resources, train.cluster_cpus())
+    threads = placement.cpus_per_worker(resources, placement.cluster_cpus())
     bare, ray, whole = [], [], []
     for number in range(given.rounds):
         training = TrainConfig(
@@ -68,18 +68,13 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
             precision=given.precision,
             seed=number,
         )
-        settings = {
-            "prepared": prepared,
-            "start": None,
-            "model": model.model_dump(),
-            "training": training.model_dump(),
-        }
-        bare += bare_rates(worker.initial_model(settings), x, training, threads)[1:]
+        run = worker.TrainingRun("", prepared, model.model_dump(), training, {})
+        bare += bare_rates(worker.initial_model(run), x, training, threads)[1:]
         start = time.perf_counter()
         output = str(folder / f"model-{number}")
         trained = train.train(prepared, model, training, output, resources)
         seconds = time.perf_counter() - start
-        ray += [record["rows_per_s"] for record in trained["history"][1:]]
+        ray += [record["rows_per_s"] for record in trained.history[1:]]
         whole.append(given.epochs * len(rows) / seconds)
         print(
             f"round {number + 1}: bare {statistics.median(bare):,.0f}, on Ray "
@@ -122,7 +117,7 @@ def bare_rates(
         training: Epochs, batch size, rate and precision.
         threads: For torch.
     """
-    from tasks.training.trainer import autocast_dtype
+    from tasks.training.optimization import autocast_dtype
 
     torch.set_num_threads(threads)
     dtype = autocast_dtype(training.precision, x.device)

@@ -22,7 +22,7 @@ from tasks.registry.data_validation import champion_dataset, log_description
 from tasks.registry.gate.gate import GateResult
 from tasks.registry.registration import Registration
 from tasks.runtime import storage
-from tasks.training.warm_start import encoder_of
+from tasks.training.train import TrainResult
 
 
 @flow(flow_run_name="{config.name}")
@@ -35,7 +35,7 @@ def prepare(config: Config) -> PrepareOutcome:
 def train(config: Config) -> TrainOutcome:
     """Prepare the dataset and train a model on it."""
     prepared = steps.prepared_data(config)
-    return TrainOutcome(prepare=prepared, train=trained_model(config, prepared))
+    return TrainOutcome(prepare=prepared, train=asdict(trained_model(config, prepared)))
 
 
 @flow(flow_run_name="{config.name}")
@@ -55,7 +55,7 @@ def evaluate(config: Config) -> EvaluateOutcome:
             fidelity = compared_samples(config, prepared, trained, run_id)
     return EvaluateOutcome(
         prepare=prepared,
-        train=trained,
+        train=asdict(trained),
         evaluate=evaluated,
         report=page,
         fidelity=fidelity,
@@ -69,21 +69,21 @@ def retrain(config: Config) -> RetrainOutcome:
     Nothing is trained where data validation fails.
     """
     start = steps.choose_start(config, steps.training_data(config))
-    prepared = steps.prepared_data(config, encoder_of(start))
+    prepared = steps.prepared_data(config, start.encoder())
     reference = champion_dataset(config.name)
     validation = steps.validate_data(prepared.path, reference, config.data_validation)
     steps.publish_checks(config.name, "data_validation", validation)
     if not validation.passed:
         return RetrainOutcome(
             status="refused",
-            start=start,
+            start=asdict(start),
             prepare=prepared,
             data_validation=validation,
         )
     with steps.mlflow_run(config, prepared, start) as run_id:
         log_description(run_id, prepared.path)
         trained = trained_model(
-            config, prepared, tracking.metrics_logger(run_id), start["folder"]
+            config, prepared, tracking.metrics_logger(run_id), start.folder
         )
         evaluated = evaluated_model(config, prepared, trained)
         tracking.log_metrics(run_id, evaluated.metrics)
@@ -99,7 +99,7 @@ def retrain(config: Config) -> RetrainOutcome:
     scored = batch.backfill(config) if config.score.after_retrain else None
     return RetrainOutcome(
         status="done" if decision.promoted else "refused",
-        start=start,
+        start=asdict(start),
         prepare=prepared,
         data_validation=validation,
         train=trained,
@@ -111,7 +111,7 @@ def retrain(config: Config) -> RetrainOutcome:
         backfill=scored.backfill if scored else None,
         run_id=run_id,
         unchanged=verdict.done
-        and all((prepared.done, trained["done"], evaluated.done)),
+        and all((prepared.done, trained.done, evaluated.done)),
     )
 
 
@@ -120,7 +120,7 @@ def trained_model(
     prepared: PrepareResult,
     on_metrics: Callable[[Mapping[str, float]], None] | None = None,
     start: str | None = None,
-) -> Json:
+) -> TrainResult:
     """Train a model on a prepared dataset.
 
     Args:
@@ -129,10 +129,8 @@ def trained_model(
         on_metrics: Called with the metrics of every epoch.
         start: Folder of the model to start from; by default, weights are drawn anew.
 
-    Returns:
-        The result of `tasks.training.train.train`.
     """
-    trained: Json = steps.train_model(
+    trained: TrainResult = steps.train_model(
         prepared.path,
         config.model,
         config.train,
@@ -146,11 +144,11 @@ def trained_model(
 
 
 def evaluated_model(
-    config: Config, prepared: PrepareResult, trained: Json
+    config: Config, prepared: PrepareResult, trained: TrainResult
 ) -> EvaluationResult:
     """Evaluate a trained model on the held-out rows of a prepared dataset."""
     evaluated: EvaluationResult = steps.evaluate_model(
-        trained["path"],
+        trained.path,
         prepared.path,
         output_path(config, "evaluations"),
         config.evaluate,
@@ -160,7 +158,7 @@ def evaluated_model(
 
 
 def compared_samples(
-    config: Config, prepared: PrepareResult, trained: Json, run_id: str
+    config: Config, prepared: PrepareResult, trained: TrainResult, run_id: str
 ) -> FidelityResult | None:
     """Compare synthetic rows with real ones and log the metrics.
 
@@ -170,7 +168,7 @@ def compared_samples(
     if config.fidelity.samples is None:
         return None
     compared: FidelityResult = steps.compare_samples(
-        trained["path"],
+        trained.path,
         prepared.path,
         output_path(config, "fidelity"),
         config.fidelity,
@@ -183,14 +181,14 @@ def compared_samples(
 def registered_model(
     config: Config,
     prepared: PrepareResult,
-    trained: Json,
+    trained: TrainResult,
     evaluated: EvaluationResult,
     run_id: str,
 ) -> Registration:
     """Register a trained model as a new version in MLflow."""
     registered: Registration = steps.register_model(
         config.name,
-        trained["path"],
+        trained.path,
         evaluated.path,
         prepared.path,
         run_id,
@@ -202,7 +200,7 @@ def registered_model(
 
 
 def judged_challenger(
-    config: Config, prepared: PrepareResult, trained: Json, registered: Registration
+    config: Config, prepared: PrepareResult, trained: TrainResult, registered: Registration
 ) -> GateResult:
     """Run the gate on a registered model, against the incumbent if there is one.
 
@@ -213,7 +211,7 @@ def judged_challenger(
     if incumbent is not None:
         folder, _ = steps.download_model(incumbent, config.resources.storage)
     verdict: GateResult = steps.judge_challenger(
-        trained["path"],
+        trained.path,
         folder,
         prepared.path,
         output_path(config, "gates"),
@@ -227,7 +225,7 @@ def judged_challenger(
 def written_report(
     config: Config,
     prepared: PrepareResult,
-    trained: Json,
+    trained: TrainResult,
     evaluated: EvaluationResult,
     verdict: str | None = None,
 ) -> str:
@@ -244,7 +242,7 @@ def written_report(
         The path of the report.
     """
     page: str = steps.write_report(
-        trained["path"],
+        trained.path,
         prepared.path,
         evaluated.path,
         evaluated.path,

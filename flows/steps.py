@@ -37,6 +37,7 @@ from tasks.registry import (
 from tasks.registry.gate import gate
 from tasks.runtime import manifest, storage
 from tasks.training import train, warm_start
+from tasks.training.warm_start import StartingPoint
 
 TRANSIENT_S3_ERROR = re.compile(
     r"AWS Error (NETWORK_CONNECTION|REQUEST_TIMEOUT|SLOW_DOWN|SERVICE_UNAVAILABLE"
@@ -70,7 +71,7 @@ remote_step: Callable[..., Any] = partial(
 """Make a Prefect task of a function that reads or writes remote storage or servers."""
 
 group_rows = remote_step(group.group, name="group")
-choose_start = local_step(warm_start.choose, name="start")
+choose_start = local_step(warm_start.choose_start, name="start")
 prepare_data = remote_step(prepare.prepare, name="prepare")
 validate_data = local_step(data_validation.validate, name="data_validation")
 train_model = local_step(train.train, name="train")
@@ -189,7 +190,7 @@ def artifact_key(*parts: str) -> str:
 
 @contextmanager
 def mlflow_run(
-    config: Config, prepared: PrepareResult, start: Mapping[str, Any]
+    config: Config, prepared: PrepareResult, start: StartingPoint
 ) -> Iterator[str]:
     """Open the MLflow run of a retraining and end it with the block.
 
@@ -207,7 +208,7 @@ def mlflow_run(
     key = manifest.job_key(
         job="retrain",
         prepared=prepared.key,
-        start=start["version"],
+        start=start.version,
         config=settings,
     )
     fingerprints = {

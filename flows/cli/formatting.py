@@ -104,10 +104,11 @@ def describe_train(step: Json) -> Iterator[str]:
         f"{step['epochs']} epochs, validation NLL {step['valid_nll']:.4f} nats per "
         f"row; {pace(step)}",
     )
-    if start := step.get("start"):
+    if start := step["warm_start"]:
         yield (
-            f"{INDENT}started from the champion, on {start['new']:,} new rows and "
-            f"{start['old']:,} of its {start['old_of']:,} rows"
+            f"{INDENT}started from the champion, on {start['new_rows']:,} new rows and "
+            f"{start['old_rows']:,} of its "
+            f"{start['available_old_rows']:,} rows"
         )
     yield path_line(step["path"])
 

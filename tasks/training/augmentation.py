@@ -1,4 +1,4 @@
-"""Rows made noisy, from which a smoother density is learned."""
+"""Random changes of train rows, which make the learned density smoother."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,14 @@ from ar_models.variables import Variable
 
 
 class Augmentation:
-    """Changes rows at random, by torch's global random numbers.
+    """Noise on numbers and swaps of values between rows, by torch's global generator.
 
     Args:
-        variables: What each column of `x` is.
-        noise: Standard deviation of the noise on numbers, in scales of the variable.
-        swap_noise: Share of the values of columns that another row's take the place of.
-        device: Of the rows.
+        variables: The variable of each column of `x`.
+        noise: Standard deviation of the noise on numbers, in units of the variable's
+            scale.
+        swap_noise: Share of the values of columns that are replaced by another row's.
+        device: Device of the rows.
     """
 
     def __init__(
@@ -45,9 +46,9 @@ class Augmentation:
         )
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Noisy rows, (batch, dim); what is absent stays so, unless a column mutates.
+        """Return changed rows, (batch, dim); absent values stay so unless swapped.
 
-        The variables of a column mutate together, so that rows stay well formed.
+        All variables of a column are swapped together, so that rows stay valid.
         """
         if self.swap_noise:
             shape = len(x), self.count

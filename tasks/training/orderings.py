@@ -1,4 +1,4 @@
-"""From the ordering of a configuration to the one that a model is built with."""
+"""The ordering of a configuration, resolved to sequences of variable groups."""
 
 import math
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from ar_models.families.chow_liu import dependence_orderings
 from ar_models.tables.encoder import TableEncoder
 from tasks.runtime import storage
 
-ROWS = 20_000
-"""Train rows that show how columns depend on one another, about."""
+SAMPLE_ROWS = 20_000
+"""Approximate number of train rows from which dependences are estimated."""
 
-FILES = 64
-"""Files that they are taken from, at most."""
+SAMPLE_FILES = 64
+"""Maximum number of files that these rows are read from."""
 
 
 def resolve(
@@ -23,35 +23,35 @@ def resolve(
     encoder: TableEncoder,
     prepared: str,
 ) -> dict[str, Any]:  # likewise
-    """A model's configuration with an ordering that needs neither names nor data.
+    """Replace the ordering in a model's configuration by sequences of groups.
 
-    "dependence", orders of pixels and names of columns become the sequence of groups of
-    each ordering; "natural" and "random" stay.
+    "dependence", pixel orders and lists of column names become one sequence of groups
+    per ordering; "natural" and "random" stay.
 
     Args:
-        model: As in the configuration file.
-        encoder: Of the prepared dataset.
-        prepared: Its folder.
+        model: Configuration of the network.
+        encoder: Encoder of the prepared dataset.
+        prepared: Folder of the prepared dataset.
 
     Raises:
-        ValueError: The names are not those of modelled columns, each once, or there are
-            no images to take in an order of pixels.
+        ValueError: A name is not that of a modelled column or is given twice, or there
+            are no images for a pixel order.
     """
     ordering = model.get("ordering")
     if ordering == "dependence":
-        x = some_rows(storage.join(prepared, "encoded", "train"))
+        x = sample_rows(storage.join(prepared, "encoded", "train"))
         sequences = dependence_orderings(
             encoder.variables, x, model.get("orderings", 1)
         )
     elif ordering in ("raster", "column", "spiral"):
         if model.get("orderings", 1) > 1:
             raise ValueError(
-                f"model.ordering: {ordering} is one ordering, got orderings: "
-                f"{model['orderings']}; use random for more"
+                f"model.ordering: {ordering} is a single ordering, got orderings: "
+                f"{model['orderings']}; use random for several"
             )
         sequences = [pixel_sequence(encoder, ordering)]
     elif isinstance(ordering, Sequence) and not isinstance(ordering, str):
-        first = places(ordering, [column.name for column in encoder.columns])
+        first = column_indices(ordering, [column.name for column in encoder.columns])
         of_column = groups_of(encoder)
         sequences = start_with(
             [group for j in first for group in of_column[j]],
@@ -65,7 +65,7 @@ def resolve(
 
 
 def groups_of(encoder: TableEncoder) -> list[list[int]]:
-    """The groups of variables of each column: one, or one per place of an image."""
+    """Return the groups of each column: one, or one per position of an image."""
     groups: list[dict[int, None]] = [{} for _ in encoder.columns]
     for variable in encoder.variables:
         groups[variable.column_index][variable.group] = None
@@ -73,18 +73,18 @@ def groups_of(encoder: TableEncoder) -> list[list[int]]:
 
 
 def pixel_sequence(encoder: TableEncoder, order: str) -> list[int]:
-    """The sequence of all groups, with the pixels of images in an order.
+    """Return the sequence of all groups, with the pixels of images in a given order.
 
-    What is no image stays where it is, and the channels of a pixel stay together.
+    Other columns stay where they are, and the channels of a pixel stay together.
 
     Args:
-        encoder: Of the images.
+        encoder: Encoder with images.
         order: "raster", "column" or "spiral".
     """
     if not encoder.images:
         raise ValueError(
-            f"model.ordering: {order} is for images; say under data.images which "
-            "columns are their pixels, or take another ordering"
+            f"model.ordering: {order} requires images; name the columns of their "
+            "pixels in data.images, or choose another ordering"
         )
     of_column = dict(zip(encoder.names, groups_of(encoder), strict=True))
     sequence = [group for groups in of_column.values() for group in groups]
@@ -92,8 +92,8 @@ def pixel_sequence(encoder: TableEncoder, order: str) -> list[int]:
         own = [group for name in image.columns for group in of_column[name]]
         if len(own) != math.prod(image.shape):
             raise ValueError(
-                f"model.ordering: {order} cannot be had of {image.columns[0]!r}, which "
-                "may be null; leave out such rows, or take the ordering natural"
+                f"model.ordering: {order} is not possible for {image.columns[0]!r}, "
+                "which may be null; remove such rows, or choose the ordering natural"
             )
         slots = sorted(sequence.index(group) for group in own)
         for slot, place in zip(slots, pixel_places(image.shape, order), strict=True):
@@ -102,25 +102,35 @@ def pixel_sequence(encoder: TableEncoder, order: str) -> list[int]:
 
 
 def pixel_places(shape: tuple[int, int, int], order: str) -> list[int]:
-    """The places of an image's values, numbered row by row, in an order."""
+    """Return the positions of an image's values, numbered row by row, in an order.
+
+    Args:
+        shape: Height, width and number of channels.
+        order: "raster", "column" or "spiral".
+    """
     height, width, channels = shape
     pixels = np.arange(height * width).reshape(height, width)
     if order == "column":
         pixels = pixels.T
     elif order == "spiral":
-        rims = []
+        rings = []
         while pixels.size:
-            rims.append(pixels[0])
+            rings.append(pixels[0])
             pixels = np.rot90(pixels[1:])
-        pixels = np.concatenate(rims)
+        pixels = np.concatenate(rings)
     places = pixels.reshape(-1, 1) * channels + np.arange(channels)
     return [int(place) for place in places.ravel()]
 
 
-def some_rows(folder: str, count: int = ROWS) -> np.ndarray:
-    """About `count` encoded rows (rows, dim), spread over the files of a folder."""
+def sample_rows(folder: str, count: int = SAMPLE_ROWS) -> np.ndarray:
+    """Read about `count` encoded rows, (rows, dim), spread over the files of a folder.
+
+    Args:
+        folder: Folder with the files part-*.arrow.
+        count: Approximate number of rows.
+    """
     names = [n for n in storage.list_files(folder) if n.startswith("part-")]
-    chosen = [names[k] for k in _spread(len(names), FILES)]
+    chosen = [names[k] for k in _spread(len(names), SAMPLE_FILES)]
     parts = []
     for name in chosen:
         filesystem, inner = storage.resolve(storage.join(folder, name))
@@ -135,31 +145,41 @@ def some_rows(folder: str, count: int = ROWS) -> np.ndarray:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """At most so many of 0 … count - 1, evenly spread."""
+    """Return at most `most` of the numbers 0 … count - 1, evenly spread."""
     return [k * count // min(count, most) for k in range(min(count, most))]
 
 
-def places(ordering: Sequence[str], names: list[str]) -> list[int]:
-    """The numbers of the columns that are named."""
+def column_indices(ordering: Sequence[str], names: list[str]) -> list[int]:
+    """Return the indices of columns by name; raise a ValueError if one is wrong.
+
+    Args:
+        ordering: Names of modelled columns, each once.
+        names: Names of all modelled columns.
+    """
     unknown = [name for name in ordering if name not in names]
     if unknown:
         raise ValueError(
             f"model.ordering: no modelled column {', '.join(map(repr, unknown))}; "
-            f"there are {', '.join(names)}"
+            f"available columns: {', '.join(names)}"
         )
     if len(set(ordering)) < len(ordering):
-        raise ValueError(
-            f"model.ordering: each column once, please, got {list(ordering)}"
-        )
+        raise ValueError(f"model.ordering: duplicate column in {list(ordering)}")
     return [names.index(name) for name in ordering]
 
 
 def start_with(
     first: list[int], count: int, orderings: int, seed: int
 ) -> list[list[int]]:
-    """Sequences of the groups 0 … count - 1 that start with some of them.
+    """Return sequences of the groups 0 … count - 1 that start with given ones.
 
-    The others follow as they come in the first sequence, and shuffled in all more.
+    The other groups follow in ascending order in the first sequence, and shuffled in
+    all others.
+
+    Args:
+        first: Groups that come first.
+        count: Number of groups.
+        orderings: Number of sequences.
+        seed: Random seed of the shuffles.
     """
     rest = np.setdiff1d(np.arange(count), first)
     generator = np.random.default_rng(seed)

@@ -1,82 +1,59 @@
-"""A model in training, as plain torch: one rank's part of the mathematics, without Ray.
+"""Training in plain torch: the mathematics of one rank, without Ray.
 
 Everything random is a function of the seed, the rank and the number of the step, and
-the state is saved with the weights: a run that goes on from a checkpoint takes the
-same steps as one that was never interrupted.
+checkpoints hold the state: a run that resumes from a checkpoint takes the same steps as
+one that was never interrupted.
 """
 
-import copy
-import json
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import cast
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from ar_models.families.base import AutoregressiveModel
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
+from tasks.training import checkpoint
 from tasks.training.augmentation import Augmentation
+from tasks.training.checkpoint import EpochMetrics, TrainerState
+from tasks.training.optimization import (
+    autocast_dtype,
+    learning_rate,
+    linear_weights,
+    make_scheduler,
+    parameter_groups,
+    seed_step,
+)
 
 MAX_SKIPPED = 20
-"""Steps in a row without a finite gradient after which training gives up."""
+"""Number of consecutive steps without a finite gradient that ends training."""
 
-STATE = "state.json"
-MODEL = "model.safetensors"
-AVERAGE = "average.safetensors"
-BEST = "best.safetensors"
-OPTIMIZER = "optimizer.safetensors"
+NLL, ROWS, SKIPPED_IN_A_ROW, MOST_IN_A_ROW, SKIPPED = range(5)
+"""Positions in `Trainer.sums`."""
 
-Record = dict[str, float]
-"""What is known of one epoch, by name."""
-
-
-@dataclass
-class TrainerState:
-    """Where training stands; the same on every rank.
-
-    Attributes:
-        epoch: Epochs that are done.
-        batch: Global batches that are done of the epoch under way.
-        step: Global batches that are done since the beginning.
-        epoch_seconds: Spent on the steps of the epoch under way.
-        seconds: Spent on the epochs that are done, over all restarts.
-        best_nll: Least valid NLL so far, in nats per row.
-        best_epoch: The epoch that gave it, counted from 1.
-        history: A record per epoch: epoch, train_nll, valid_nll (nats per row),
-            learning_rate, rows_per_s (of the steps), seconds.
-        stopped: Why training is over, or None.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    epoch_seconds: float = 0.0
-    seconds: float = 0.0
-    best_nll: float = math.inf
-    best_epoch: int = 0
-    history: list[Record] = field(default_factory=list)
-    stopped: Literal["epochs", "patience", "time"] | None = None
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class Trainer:
-    """A model, its averaged and its best weights, the optimiser and the state.
+    """A model in training, with its optimizer, averaged weights and best weights.
 
     Attributes:
-        model: What is trained.
-        kept: What is judged and kept: the model, or the running average of its weights.
-        best: The weights of `kept` at the least valid NLL; empty before the first.
-        state: Where training stands.
-        sums: This rank's sum of NLLs (nats) and the rows learned from by all ranks, of
-            the epoch under way; steps skipped in a row, the most of those, and all.
+        model: The model that is trained.
+        ema_model: Exponential moving average of its weights, or None.
+        best: Weights of `eval_model` at the lowest validation NLL; empty before the
+            first epoch has ended.
+        state: Progress of the run.
+        sums: On the device, this rank's sum of NLLs (nats) and all ranks' number of
+            rows in the current epoch; the number of steps skipped in a row, the largest
+            such number, and the number of all skipped steps.
     """
 
     def __init__(
@@ -89,21 +66,25 @@ class Trainer:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        """Wraps a model.
+        """Wrap a model for training.
 
         Args:
-            model: With the same weights on every rank.
-            config: How to train.
-            steps: Global batches that are planned, over all epochs.
+            model: Model with the same weights on all ranks.
+            config: Configuration of training.
+            steps: Number of planned global batches, over all epochs.
             device: Where to train; the CPU if None.
-            rank: Number of this process.
-            world: How many there are; more than one need a process group.
+            rank: Rank of this process.
+            world: Number of processes; more than one need a process group.
         """
         self.config, self.steps = config, steps
         self.device = device or torch.device("cpu")
         self.rank, self.world = rank, world
         self.model = model.to(self.device).train()
-        self.eval_model = copy.deepcopy(self.model) if config.ema_decay else self.model
+        self.ema_model: AveragedModel | None = None
+        if config.ema_decay:
+            self.ema_model = AveragedModel(self.model, multi_avg_fn=self._update_ema)
+            # Else the first update would copy the weights instead of averaging them.
+            self.ema_model.n_averaged.fill_(1)
         self.network: nn.Module = self.model
         if world > 1:
             self.network = DistributedDataParallel(
@@ -113,8 +94,9 @@ class Trainer:
                 gradient_as_bucket_view=True,
             )
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.weight_decay), lr=0.0, fused=True
+            parameter_groups(self.model, config.weight_decay), lr=1.0, fused=True
         )
+        self.scheduler = make_scheduler(self.optimizer, config, steps)
         self.autocast = autocast_dtype(config.precision, self.device)
         self.augmentation = None
         if config.noise or config.swap_noise:
@@ -125,34 +107,39 @@ class Trainer:
         self.state = TrainerState()
         self.sums = torch.zeros(5, dtype=torch.float64, device=self.device)
 
+    @property
+    def eval_model(self) -> AutoregressiveModel:
+        """The model that is evaluated and saved: the average of the weights, if any."""
+        if self.ema_model is None:
+            return self.model
+        return cast(AutoregressiveModel, self.ema_model.module)
+
     def step(self, batch: Batch) -> None:
-        """Learns from one global batch; a gradient that is not finite changes nothing.
+        """Learn from one global batch; a gradient that is not finite changes nothing.
 
         Nothing here waits for the device.
         """
-        rate = learning_rate(self.config, self.state.step, self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         loss = self.loss(batch)
         loss.backward()
-        self._penalise()
+        self._add_l1_gradient()
         norm = nn.utils.clip_grad_norm_(
             self.model.parameters(), self.config.max_grad_norm
         )
-        # After the exchange all ranks have the same gradient: they skip together. The
-        # fused optimiser itself skips where `found_inf` is 1, as for gradient scaling.
+        # All ranks have the same averaged gradient, so they skip together. The fused
+        # optimizer skips by itself where `found_inf` is 1, as for gradient scaling.
         failed = norm.isfinite().logical_not()
         self.optimizer.found_inf = failed.float()  # type: ignore[attr-defined]
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self._count(loss.detach(), batch.rows, failed)
-        self._average()
+        self.scheduler.step()
+        self._update_sums(loss.detach(), batch.rows, failed)
+        if self.ema_model is not None:
+            self.ema_model.update_parameters(self.model)
         self.state.step += 1
         self.state.batch += 1
 
     @torch.no_grad()
-    def _penalise(self) -> None:
-        """Adds the gradient of the weights' absolute sum, the same on every rank."""
+    def _add_l1_gradient(self) -> None:
         if not self.config.l1:
             return
         for weight in linear_weights(self.model):
@@ -160,227 +147,196 @@ class Trainer:
                 weight.grad.add_(weight.sign(), alpha=self.config.l1)
 
     def loss(self, batch: Batch) -> Tensor:
-        """This rank's share of the mean NLL of a global batch, times the ranks.
+        """Return this rank's share of the mean NLL of a global batch, times the ranks.
 
-        Ranks have shares of different size and their gradients are averaged: so each
-        counts its rows, and the average is the gradient of the mean over all rows.
+        Shares differ in size and gradients are averaged over ranks: weighted like this,
+        the average is the gradient of the mean over all rows.
         """
-        self.seed()
+        seed_step(self.config.seed, self.state.step, self.rank, self.device)
         self.model.step = self.state.step
         x = batch.x if self.augmentation is None else self.augmentation(batch.x)
         with torch.autocast(
             self.device.type, self.autocast, enabled=self.autocast is not None
         ):
             log_prob: Tensor = self.network(x)
-        left_out = self.left_out(batch.rows)
-        if left_out:
-            least = self.least_kept(log_prob.detach(), batch, left_out)
-            log_prob = log_prob.masked_fill(log_prob < least, 0.0)
-        rows = batch.rows - left_out
+        trimmed = self.trimmed_rows(batch.rows)
+        if trimmed:
+            threshold = self.trim_threshold(log_prob.detach(), batch, trimmed)
+            log_prob = log_prob.masked_fill(log_prob < threshold, 0.0)
+        rows = batch.rows - trimmed
         return -log_prob.sum() * (batch.weight * self.world / rows)
 
-    def left_out(self, rows: int) -> int:
-        """From how many rows of a global batch nothing is learned in the coming step.
+    def trimmed_rows(self, rows: int) -> int:
+        """Return how many rows of a global batch the next step leaves out.
 
-        From the share `trim`, but from all rows until the rate has risen and an epoch
-        is over: before, the unlikely ones are those that take longest to learn.
+        None are left out during warm-up and the first epoch: then, the least probable
+        rows are those that take longest to learn.
+
+        Args:
+            rows: Number of rows of the batch.
         """
         warm = self.state.step >= self.config.warmup_ratio * self.steps
         return int(self.config.trim * rows) if warm and self.state.epoch else 0
 
-    def least_kept(self, log_prob: Tensor, batch: Batch, left_out: int) -> Tensor:
-        """The log-probability from which on the rows of a global batch count, nats.
+    def trim_threshold(self, log_prob: Tensor, batch: Batch, trimmed: int) -> Tensor:
+        """Return the log-probability, in nats, below which rows are left out.
 
         Args:
-            log_prob: Of this rank's share of the rows.
-            batch: That share.
-            left_out: How many rows of the global batch have less.
+            log_prob: Log-probabilities of this rank's share of the rows.
+            batch: This rank's share of the global batch.
+            trimmed: Number of rows of the global batch that are left out.
         """
         share = log_prob if batch.weight else log_prob[:0]
         if self.world > 1:
-            # The ranks' shares differ in length by one at most.
+            # The shares of the ranks differ in length by at most one.
             longest = math.ceil(batch.rows / self.world)
             padded = log_prob.new_full((longest,), torch.inf)
             padded[: len(share)] = share
-            each = [torch.empty_like(padded) for _ in range(self.world)]
-            dist.all_gather(each, padded)
-            share = torch.cat(each)
-        return share.kthvalue(left_out + 1).values
+            shares = [torch.empty_like(padded) for _ in range(self.world)]
+            dist.all_gather(shares, padded)
+            share = torch.cat(shares)
+        return share.kthvalue(trimmed + 1).values
 
-    def seed(self) -> None:
-        """Makes what is random in the coming step a function of the step and rank."""
-        seed = step_seed(self.config.seed, self.state.step, self.rank)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        else:
-            torch.default_generator.manual_seed(seed)
+    def _update_sums(self, loss: Tensor, rows: int, failed: Tensor) -> None:
+        nll = torch.where(failed, torch.zeros_like(loss), loss)
+        sums = self.sums
+        sums[NLL] += nll.double() * (rows / self.world)
+        sums[ROWS] += rows * failed.logical_not()
+        sums[SKIPPED_IN_A_ROW] = (sums[SKIPPED_IN_A_ROW] + 1) * failed
+        sums[MOST_IN_A_ROW] = torch.maximum(sums[MOST_IN_A_ROW], sums[SKIPPED_IN_A_ROW])
+        sums[SKIPPED] += failed
 
-    def _count(self, loss: Tensor, rows: int, failed: Tensor) -> None:
-        learned = torch.where(failed, torch.zeros_like(loss), loss)
-        self.sums[0] += learned.double() * (rows / self.world)
-        self.sums[1] += rows * failed.logical_not()
-        self.sums[2] = (self.sums[2] + 1) * failed
-        self.sums[3] = torch.maximum(self.sums[3], self.sums[2])
-        self.sums[4] += failed
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        if self.eval_model is self.model:
-            return
-        # The first steps would else weigh the random beginning too much.
+    def _update_ema(self, averaged: Tensors, current: Tensors, _: Tensor | int) -> None:
+        # A constant decay would give the random first weights too much weight.
         step = self.state.step
         decay = min(self.config.ema_decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(
-            list(self.eval_model.parameters()), list(self.model.parameters()), 1 - decay
-        )
+        torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
 
-    def check(self) -> int:
-        """How many steps were skipped since the beginning.
+    def check_finite(self) -> int:
+        """Return the number of steps that were skipped since the start.
 
         Raises:
-            FloatingPointError: Too many of them followed one another.
+            FloatingPointError: `MAX_SKIPPED` of them or more followed one another.
         """
-        if self.sums[3] >= MAX_SKIPPED:
-            raise self._diverged(f"in {MAX_SKIPPED} steps in a row")
-        return int(self.sums[4])
+        if self.sums[MOST_IN_A_ROW] >= MAX_SKIPPED:
+            raise self._divergence(f"in {MAX_SKIPPED} steps in a row")
+        return int(self.sums[SKIPPED])
 
-    def _diverged(self, when: str) -> FloatingPointError:
+    def _divergence(self, when: str) -> FloatingPointError:
+        config = self.config
         return FloatingPointError(
             f"the gradient was not finite {when}, up to step {self.state.step}; "
-            f"lower train.learning_rate (now {self.config.learning_rate:g}) or "
-            f"train.max_grad_norm (now {self.config.max_grad_norm:g}), or set "
+            f"lower train.learning_rate (now {config.learning_rate:g}) or "
+            f"train.max_grad_norm (now {config.max_grad_norm:g}), or set "
             "train.precision to fp32"
         )
 
     @torch.no_grad()
     def nll(self, batches: Iterable[Tensor]) -> float:
-        """The mean NLL of rows under the kept weights, in nats, over all ranks.
+        """Return the mean NLL of rows under `eval_model` over all ranks, in nats.
 
         Args:
             batches: This rank's share of the rows.
         """
-        self.eval_model.eval()
+        model = self.eval_model.eval()
         total = torch.zeros(2, dtype=torch.float64, device=self.device)
         for x in batches:
-            total[0] -= self.eval_model.estimate_log_prob(x).double().sum()
+            total[0] -= model.estimate_log_prob(x).double().sum()
             total[1] += len(x)
         self.model.train()
-        nll, rows = self._sum(total).tolist()
+        nll, rows = self._sum_over_ranks(total).tolist()
         return float(nll / rows)
 
     def end_epoch(
         self, valid_nll: float, *, log_abs_det: float = 0.0, seconds: float = 0.0
-    ) -> Record:
-        """Closes the epoch under way and returns its record.
+    ) -> EpochMetrics:
+        """End the current epoch: record its metrics, and decide whether to stop.
 
         Args:
-            valid_nll: Of the kept weights, in nats per row of the original columns.
-            log_abs_det: Mean log-volume of the train rows, nats: what brings this
-                epoch's train NLL to the original columns.
-            seconds: Spent since the last step, on validation.
+            valid_nll: Validation NLL of `eval_model`, in nats per row of the original
+                columns.
+            log_abs_det: Mean log absolute determinant of the encoder's transforms on
+                train rows, in nats; brings the train NLL to the original columns.
+            seconds: Time spent on validation.
 
         Raises:
-            FloatingPointError: There was no finite gradient for too long.
+            FloatingPointError: Too many gradients were not finite.
         """
-        self.check()
+        self.check_finite()
         state = self.state
-        nll = float(self._sum(self.sums[:1].clone()))
-        rows = float(self.sums[1])
+        nll = float(self._sum_over_ranks(self.sums[:1].clone()))
+        rows = float(self.sums[ROWS])
         if not rows:
-            raise self._diverged("in a whole epoch")
+            raise self._divergence("in a whole epoch")
         state.epoch += 1
-        record = {
+        metrics = {
             "epoch": state.epoch,
             "train_nll": nll / rows - log_abs_det,
             "valid_nll": valid_nll,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": learning_rate(self.config, state.step - 1, self.steps),
             "rows_per_s": rows / max(state.epoch_seconds, 1e-9),
             "seconds": state.epoch_seconds + seconds,
         }
-        state.history.append(record)
-        state.seconds += record["seconds"]
+        state.history.append(metrics)
+        state.seconds += metrics["seconds"]
         state.batch, state.epoch_seconds = 0, 0.0
-        self.sums[:2] = 0.0
-        self._judge(valid_nll)
-        return record
-
-    def _judge(self, valid_nll: float) -> None:
-        """Keeps the weights if they are the best so far; sees whether to go on."""
-        state = self.state
-        if valid_nll < state.best_nll:
-            state.best_nll, state.best_epoch = valid_nll, state.epoch
-            weights = self.eval_model.state_dict()
-            self.best = {n: t.detach().cpu().clone() for n, t in weights.items()}
+        self.sums[[NLL, ROWS]] = 0.0
+        self._update_best(valid_nll)
         if state.epoch >= self.config.epochs:
             state.stopped = "epochs"
         elif state.epoch - state.best_epoch >= self.config.patience:
             state.stopped = "patience"
+        return metrics
 
-    def _sum(self, values: Tensor) -> Tensor:
-        """The sum of each value over all ranks."""
+    def _update_best(self, valid_nll: float) -> None:
+        if valid_nll < self.state.best_nll:
+            self.state.best_nll, self.state.best_epoch = valid_nll, self.state.epoch
+            weights = self.eval_model.state_dict()
+            self.best = {n: t.detach().cpu().clone() for n, t in weights.items()}
+
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
         if self.world > 1:
             dist.all_reduce(values)
         return values
 
     def save(self, folder: Path) -> None:
-        """Writes this rank's part of a checkpoint; all parts may share the folder."""
-        sums = [float(value) for value in self.sums]
-        _rank_file(folder, self.rank).write_text(json.dumps(sums))
+        """Write this rank's part of a checkpoint; all ranks may share the folder."""
+        checkpoint.save_sums(folder, self.rank, self.sums)
         if self.rank:
             return
-        save_file(_contiguous(self.model.state_dict()), folder / MODEL)
-        if self.eval_model is not self.model:
-            save_file(_contiguous(self.eval_model.state_dict()), folder / AVERAGE)
-        save_file(self.best, folder / BEST)
-        moments = {
-            f"{number}.{name}": value
-            for number, values in self.optimizer.state_dict()["state"].items()
-            for name, value in values.items()
-        }
-        save_file(_contiguous(moments), folder / OPTIMIZER)
-        (folder / STATE).write_text(json.dumps(asdict(self.state)))
+        checkpoint.save_tensors(folder / checkpoint.WEIGHTS, self.model.state_dict())
+        if self.ema_model is not None:
+            averaged = self.ema_model.module.state_dict()
+            checkpoint.save_tensors(folder / checkpoint.EMA_WEIGHTS, averaged)
+        checkpoint.save_tensors(folder / checkpoint.BEST_WEIGHTS, self.best)
+        checkpoint.save_optimizer(folder / checkpoint.OPTIMIZER, self.optimizer)
+        checkpoint.write_state(folder, self.state)
 
     def load(self, folder: Path) -> None:
-        """Goes on from a checkpoint, whatever the number of ranks that wrote it."""
-        self.model.load_state_dict(load_file(folder / MODEL))
-        if self.eval_model is not self.model:
-            self.eval_model.load_state_dict(load_file(folder / AVERAGE))
-        self.best = load_file(folder / BEST)
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in load_file(folder / OPTIMIZER).items():
-            number, name = key.split(".")
-            state.setdefault(int(number), {})[name] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        self.state = read_state(folder)
-        count = len(list(folder.glob("rank-*.json")))
-        parts = [json.loads(_rank_file(folder, r).read_text()) for r in range(count)]
-        self.sums = torch.tensor(parts[0], dtype=torch.float64, device=self.device)
-        self.sums[0] = math.fsum(part[0] for part in parts[self.rank :: self.world])
-
-
-def read_state(folder: Path) -> TrainerState:
-    """Where the training stood that wrote the checkpoint in `folder`."""
-    return TrainerState(**json.loads((folder / STATE).read_text()))
-
-
-def _rank_file(folder: Path, rank: int) -> Path:
-    return folder / f"rank-{rank}.json"
-
-
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.contiguous() for name, tensor in tensors.items()}
+        """Resume from a checkpoint, whatever number of ranks wrote it."""
+        self.model.load_state_dict(load_file(folder / checkpoint.WEIGHTS))
+        if self.ema_model is not None:
+            averaged = load_file(folder / checkpoint.EMA_WEIGHTS)
+            self.ema_model.module.load_state_dict(averaged)
+        self.best = load_file(folder / checkpoint.BEST_WEIGHTS)
+        checkpoint.load_optimizer(folder / checkpoint.OPTIMIZER, self.optimizer)
+        self.state = checkpoint.read_state(folder)
+        self.scheduler = make_scheduler(
+            self.optimizer, self.config, self.steps, done=self.state.step
+        )
+        sums = checkpoint.load_sums(folder, self.rank, self.world)
+        self.sums = torch.tensor(sums, dtype=torch.float64, device=self.device)
 
 
 def train_epoch(
     trainer: Trainer, batches: Iterable[Batch], callback: Callable[[], bool]
 ) -> None:
-    """Takes the steps of (the rest of) an epoch.
+    """Take the steps of an epoch, or of what is left of it.
 
     Args:
-        trainer: Learns.
+        trainer: Learns from the batches.
         batches: This rank's share of the global batches.
-        callback: Called after every step; true ends the epoch early.
+        callback: Called after every step; if it returns true, the epoch ends early.
     """
     last = time.perf_counter()
     for batch in batches:
@@ -390,53 +346,3 @@ def train_epoch(
         last = now
         if callback():
             return
-
-
-def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """The rate of step number `step`, from 0, of `steps` planned ones."""
-    warmup = math.ceil(config.warmup_ratio * steps)
-    if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
-    if config.schedule == "constant":
-        return config.learning_rate
-    progress = (step - warmup) / max(steps - warmup, 1)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """The seed within a step: 32 bits, which is all that the CPU generator takes."""
-    mixed = np.random.SeedSequence([seed % 2**64, step, rank])
-    return int(mixed.generate_state(1)[0])
-
-
-def linear_weights(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of linear maps, without biases and tables."""
-    return [p for n, p in model.named_parameters() if n.endswith("weight")]
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """The weights of linear maps, which decay, and all others, which do not."""
-    linear = linear_weights(model)
-    others = [p for n, p in model.named_parameters() if not n.endswith("weight")]
-    return [
-        {"params": linear, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-
-
-def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """The type of matrix products, or None for that of the weights.
-
-    `auto` takes bfloat16 where the hardware multiplies it faster: on GPUs that know it
-    and on CPUs with AMX or AVX-512 BF16 (measured: whole steps 2.6 times faster).
-    """
-    if precision == "fp32":
-        return None
-    if precision == "bf16":
-        return torch.bfloat16
-    if device.type == "cuda":
-        faster = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        cpu = torch.cpu.get_capabilities()
-        faster = cpu.get("amx_bf16", False) or cpu.get("avx512_bf16", False)
-    return torch.bfloat16 if faster else None

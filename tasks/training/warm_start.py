@@ -1,16 +1,17 @@
-"""Where training starts: from scratch, or from what the champion has learned.
+"""Where training starts: from random weights, or from the champion's.
 
-A model that goes on learning keeps the champion's encoder, since its weights mean
-nothing in other coordinates. What the encoder does not know is out of support, as it
-is when the champion scores.
+A model that starts from the champion keeps the champion's encoder, since its weights
+have no meaning in other coordinates. Values that the encoder does not know are out of
+its support, as when the champion scores them.
 """
 
 import logging
 import math
-from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import mlflow
+import pyarrow as pa
 from mlflow import MlflowClient
 
 from ar_models.families.registry import family_name
@@ -20,6 +21,7 @@ from tasks.config.root import Config
 from tasks.config.train import TrainConfig
 from tasks.data.training_data import open_training_data
 from tasks.registry import aliases, downloads
+from tasks.registry.versions import version_uri
 from tasks.runtime import manifest, storage
 from tasks.runtime.model_store import load
 
@@ -28,29 +30,67 @@ logger = logging.getLogger(__name__)
 Json = dict[str, Any]  # JSON-able values
 
 
-def choose(config: Config, data: DataConfig) -> Json:
-    """Where a retraining starts.
+@dataclass(frozen=True)
+class StartingPoint:
+    """The model that a retraining starts from.
 
-    The choice is written down for this dataset and configuration, so that the same
-    retraining, repeated, starts from the same model although another one is champion by
-    then, and finds everything done.
+    Attributes:
+        folder: Folder of the model, or None to start from random weights.
+        version: Number of its version, or None.
+        reason: Why training starts there.
+    """
+
+    folder: str | None
+    version: str | None
+    reason: str
+
+    def encoder(self) -> TableEncoder | None:
+        """Load the encoder of the model, if there is one."""
+        return load(self.folder).encoder if self.folder else None
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """The model that training starts from, and how old and new rows are mixed.
+
+    Old rows are those of files that the model was trained on.
+
+    Attributes:
+        fingerprint: Hash of the model.
+        old_rows: Number of old rows in an epoch.
+        available_old_rows: Number of old rows in the dataset.
+        new_rows: Number of new rows in an epoch.
+        row_steps: Steps by which the rows of some files are read, by file name: 4 reads
+            every fourth row.
+    """
+
+    fingerprint: str
+    old_rows: int
+    available_old_rows: int
+    new_rows: int
+    row_steps: dict[str, int]
+
+
+def choose_start(config: Config, data: DataConfig) -> StartingPoint:
+    """Choose the model that a retraining starts from.
+
+    The choice is stored for this dataset and configuration. The same retraining, run
+    again, starts from the same model, even if another one is champion by then, and
+    finds everything done.
 
     Args:
         config: The configuration.
-        data: The dataset to learn from, which may be made of the one in `config`.
-
-    Returns:
-        `folder` (of the model to go on from, or None), `version` and `why`.
+        data: The dataset to train on, which may be made of the one in `config`.
     """
     if config.train.init_from == "scratch":
-        return {"folder": None, "version": None, "why": "train.init_from is scratch"}
+        return StartingPoint(None, None, "train.init_from is scratch")
     dataset = open_training_data(data)
     settings = config.model_dump(
         mode="json", include={"data": True, "model": True, "train": True}
     )
     settings["data"].pop("path")
     key = manifest.job_key(
-        task="start",
+        task="starting_point",
         registry=mlflow.get_tracking_uri(),
         dataset=dataset.fingerprint,
         settings=settings,
@@ -58,34 +98,54 @@ def choose(config: Config, data: DataConfig) -> Json:
     root = storage.join(config.resources.storage, config.name)
     path = storage.join(root, "starts", f"{key}.json")
     if storage.exists(path):
-        chosen: Json = storage.read_json(path)
-        return chosen
-    chosen = from_champion(config, data, dataset.schema)
-    storage.write_json(path, chosen)
+        return StartingPoint(**storage.read_json(path))
+    chosen = start_from_champion(config, data, dataset.schema)
+    storage.write_json(path, asdict(chosen))
     return chosen
 
 
-def from_champion(config: Config, data: DataConfig, schema: Any) -> Json:
-    """The champion as a start for rows of a schema, or scratch and the reason."""
+def start_from_champion(
+    config: Config, data: DataConfig, schema: pa.Schema
+) -> StartingPoint:
+    """Return the champion if its encoder fits the dataset, else random weights.
+
+    Args:
+        config: The configuration.
+        data: The dataset to train on.
+        schema: Schema of the dataset.
+    """
     champion = aliases.version_by_alias(MlflowClient(), config.name, aliases.CHAMPION)
     if champion is None:
-        return {"folder": None, "version": None, "why": "there is no champion"}
-    uri = f"models:/{config.name}/{champion.version}"
+        return StartingPoint(None, None, "there is no champion")
+    uri = version_uri(config.name, str(champion.version))
     folder, about = downloads.download(uri, config.resources.storage)
-    why = differs(load(folder).encoder, data, schema)
-    if why is not None:
-        logger.warning("training starts from scratch: %s", why)
-        return {"folder": None, "version": None, "why": why}
-    return {"folder": folder, "version": about["version"], "why": "it is the champion"}
+    mismatch = find_mismatch(load(folder).encoder, data, schema)
+    if mismatch is not None:
+        logger.warning("training starts from scratch: %s", mismatch)
+        return StartingPoint(None, None, mismatch)
+    return StartingPoint(folder, about["version"], "it is the champion")
 
 
-def differs(encoder: TableEncoder, data: DataConfig, schema: Any) -> str | None:
-    """Why an encoder is not that of a dataset's columns; None if it may be."""
+def find_mismatch(
+    encoder: TableEncoder, data: DataConfig, schema: pa.Schema
+) -> str | None:
+    """Return why an encoder does not fit the columns of a dataset, or None.
+
+    Args:
+        encoder: Encoder of the champion.
+        data: The dataset.
+        schema: Its schema.
+    """
     skipped = {*data.exclude, *data.id}
-    modelled = [name for name in schema.names if name not in skipped]
-    if set(modelled) != set(encoder.schema.names):
-        apart = sorted(set(modelled) ^ set(encoder.schema.names))
-        return f"the champion was trained with and without the columns {apart}"
+    modelled = {name for name in schema.names if name not in skipped}
+    known = set(encoder.schema.names)
+    if modelled != known:
+        differences = [f"without {name}" for name in sorted(modelled - known)]
+        differences += [f"with {name}" for name in sorted(known - modelled)]
+        return (
+            "the champion was trained on other columns than the dataset has: "
+            f"{', '.join(differences)}"
+        )
     try:
         encoder.check(schema)
     except ValueError as error:
@@ -93,69 +153,65 @@ def differs(encoder: TableEncoder, data: DataConfig, schema: Any) -> str | None:
     return None
 
 
-def encoder_of(start: Mapping[str, Any]) -> TableEncoder | None:
-    """The encoder of the model to go on from, if there is one."""
-    return load(start["folder"]).encoder if start["folder"] else None
-
-
-def facts(folder: str, prepared: Json, training: TrainConfig) -> Json:
-    """What a model to go on from is, and the mixture of old and new rows.
+def describe(folder: str, prepared: Json, training: TrainConfig) -> WarmStart:
+    """Describe a warm start from a model on a prepared dataset.
 
     Args:
-        folder: Of the model.
-        prepared: The manifest of the prepared dataset.
-        training: Says how many old rows there may be.
-
-    Returns:
-        `fingerprint` of the model, `old` and `new`: rows of each that an epoch takes,
-        `old_of`: old rows that there are, and `every`: of which files of encoded rows
-        only every so-many-th row is taken.
+        folder: Folder of the model.
+        prepared: Manifest of the prepared dataset.
+        training: Says how many old rows there may be per new row.
     """
     info = load(folder).info
     known = set((info.get("split_rule") or {}).get("contents", ()))
+    prefix = "encoded/train/"
     rows = {
-        entry["path"].removeprefix("encoded/train/").removesuffix(".arrow"): entry[
-            "rows"
-        ]
-        for entry in prepared["files"]
-        if entry["path"].startswith("encoded/train/")
+        file["path"].removeprefix(prefix).removesuffix(".arrow"): file["rows"]
+        for file in prepared["files"]
+        if file["path"].startswith(prefix)
     }
-    old = [p for p in rows if prepared["sources"][p]["content"] in known]
-    count = sum(rows[part] for part in old)
-    new = sum(rows.values()) - count
-    every = 1
+    old = [name for name in rows if prepared["sources"][name]["content"] in known]
+    available = sum(rows[name] for name in old)
+    new = sum(rows.values()) - available
+    step = 1
     if training.replay_ratio is not None and new:
-        every = max(1, math.ceil(count / (training.replay_ratio * new)))
-    return {
-        "fingerprint": info["fingerprints"]["model"],
-        "old": sum(-(-rows[part] // every) for part in old),
-        "old_of": count,
-        "new": new,
-        "every": {part: every for part in old} if every > 1 else {},
-    }
+        step = max(1, math.ceil(available / (training.replay_ratio * new)))
+    return WarmStart(
+        fingerprint=info["fingerprints"]["model"],
+        old_rows=sum(-(-rows[name] // step) for name in old),
+        available_old_rows=available,
+        new_rows=new,
+        row_steps=dict.fromkeys(old, step) if step > 1 else {},
+    )
 
 
-def network(model: Json, folder: str) -> Json:
-    """The configuration of the network to go on with, which is the champion's.
+def network_config(model: Json, folder: str) -> Json:
+    """Return the configuration of the champion's network, to train it further.
 
-    Its ordering is kept, since the weights belong to it; so a network that takes
-    columns along the dependences in the data does not begin anew when these change.
+    Its ordering is kept, since the weights belong to it: a network whose ordering
+    follows the dependences in the data does not start anew when these change. Dropout
+    may differ.
 
     Args:
-        model: As in the configuration file.
-        folder: Of the model to go on from.
+        model: Configuration of the network in the configuration file.
+        folder: Folder of the champion.
 
     Raises:
-        ValueError: It is another network than `model` says.
+        ValueError: It is another network than `model` describes.
     """
     champion = load(folder).model
-    kept: Json = {"ensemble": 1, "family": family_name(champion), **champion.config()}
+    network: Json = {
+        "ensemble": 1,
+        "family": family_name(champion),
+        **champion.config(),
+    }
     free = ("ordering", "dropout")
-    names = sorted(n for n in model if n not in free and model[n] != kept.get(n))
+    names = sorted(n for n in model if n not in free and model[n] != network.get(n))
     if names:
-        each = ", ".join(f"{n} {model[n]!r} not {kept.get(n)!r}" for n in names)
-        raise ValueError(
-            f"train.init_from: champion needs the champion's network, and model has "
-            f"{each}; change model, or set train.init_from: scratch"
+        differences = ", ".join(
+            f"{name} {model[name]!r} not {network.get(name)!r}" for name in names
         )
-    return kept | {name: model[name] for name in ("dropout",) if name in model}
+        raise ValueError(
+            "train.init_from: champion requires the champion's network, but model has "
+            f"{differences}; change model, or set train.init_from: scratch"
+        )
+    return network | {name: model[name] for name in ("dropout",) if name in model}

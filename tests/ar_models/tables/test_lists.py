@@ -218,7 +218,7 @@ def test_only_the_pixels_of_images_are_reordered() -> None:
 
 def test_an_order_of_pixels_needs_images() -> None:
     encoder = fit(pa.table({"a": pixels(5)[:, 0]}))
-    with pytest.raises(ValueError, match="model.ordering: spiral is for images"):
+    with pytest.raises(ValueError, match="model.ordering: spiral requires images"):
         orderings.pixel_sequence(encoder, "spiral")
 
 

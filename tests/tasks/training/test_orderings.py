@@ -154,7 +154,7 @@ def test_some_rows_come_from_all_files(tmp_path: Path) -> None:
     x = np.arange(5000, dtype=np.float32).reshape(-1, 1)
     write(tmp_path / "train", x)
 
-    some = orderings.some_rows(str(tmp_path / "train"), 100)[:, 0]
+    some = orderings.sample_rows(str(tmp_path / "train"), 100)[:, 0]
 
     assert 100 <= len(set(some.tolist())) == len(some) < 130
     assert np.abs(np.quantile(some, [0.25, 0.5, 0.75]) - [1250, 2500, 3750]).max() < 150
@@ -185,7 +185,7 @@ def test_other_orderings_stay(tmp_path: Path, ordering: str) -> None:
     ("ordering", "message"),
     [
         (["c1", "price"], "no modelled column 'price'; there are c0, c1, c2, c3, c4"),
-        (["c1", "c1"], r"each column once, please, got \['c1', 'c1'\]"),
+        (["c1", "c1"], r"duplicate column, please, got \['c1', 'c1'\]"),
     ],
 )
 def test_wrong_names_are_named(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from tasks.config.train import TrainConfig
 from tasks.data import batches, prepare
 from tasks.data.prepared import read_encoder
 from tasks.runtime import manifest, storage
-from tasks.training import orderings, train, worker
-from tasks.training.trainer import Record, read_state
+from tasks.training import driver, orderings, placement, train, worker
+from tasks.training.checkpoint import EpochMetrics, read_state
+from tasks.training.train import TrainResult
 
 MODEL = model_config(
     hidden=24, layers=1, components=2, dropout=0.1, ordering="dependence"
@@ -76,41 +78,45 @@ def prepared(root: Path, ray: None) -> str:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(root: Path, prepared: str) -> dict[str, Any]:
-    """What one worker gives that nobody disturbs."""
-    heard: list[Record] = []
-    result = train.train(
+def reported() -> list[EpochMetrics]:
+    """The metrics that the undisturbed training reported."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root: Path, prepared: str, reported: list[EpochMetrics]) -> TrainResult:
+    """The result of one worker that nothing disturbs."""
+    return train.train(
         prepared,
         MODEL,
         TRAINING,
         str(root / "models/{key}"),
         resources(root),
-        on_metrics=heard.append,
+        on_metrics=reported.append,
     )
-    return result | {"heard": heard}
 
 
-def curve(result: dict[str, Any]) -> list[tuple[float, float]]:
-    return [(r["train_nll"], r["valid_nll"]) for r in result["history"]]
+def curve(history: list[EpochMetrics]) -> list[tuple[float, float]]:
+    return [(m["train_nll"], m["valid_nll"]) for m in history]
 
 
-def contents(result: dict[str, Any]) -> list[bytes]:
-    return [(Path(result["path"]) / name).read_bytes() for name in FILES]
+def contents(result: TrainResult) -> list[bytes]:
+    return [(Path(result.path) / name).read_bytes() for name in FILES]
 
 
 def test_a_model_folder_is_written(
-    undisturbed: dict[str, Any], prepared: str, root: Path
+    undisturbed: TrainResult, prepared: str, root: Path
 ) -> None:
-    folder = Path(undisturbed["path"])
+    folder = Path(undisturbed.path)
     written = storage.read_json(str(folder / manifest.MANIFEST))
     density = load_density(folder)
     held_out = pq.read_table(Path(prepared) / "valid")
 
     assert {path.name for path in folder.iterdir()} == {*FILES, manifest.MANIFEST}
-    assert written["job_key"] == undisturbed["key"] == folder.name
-    assert written["fingerprint"] == undisturbed["fingerprint"]
-    assert written["history"] == undisturbed["history"]
-    assert not undisturbed["done"]
+    assert written["job_key"] == undisturbed.key == folder.name
+    assert written["fingerprint"] == undisturbed.fingerprint
+    assert written["history"] == undisturbed.history
+    assert not undisturbed.done
     # What was learned from the data stands there: size tells most, and comes first.
     (sequence,) = written["config"]["model"]["ordering"]
     assert sequence[0] == 0
@@ -118,45 +124,46 @@ def test_a_model_folder_is_written(
     assert density.model.ordering_table.tolist()[0][0] == 0
     # What training calls valid NLL is the NLL of the original rows.
     nll = -density.log_prob(held_out).mean()
-    assert undisturbed["valid_nll"] == pytest.approx(nll, abs=1e-4)
+    assert undisturbed.valid_nll == pytest.approx(nll, abs=1e-4)
     scores = pq.read_table(folder / "calibration.parquet")
     assert scores.num_rows == pq.read_table(Path(prepared) / "calibration").num_rows
     assert not (folder.parent / f"{folder.name}.training").exists()
 
 
-def test_training_improves_the_valid_nll(undisturbed: dict[str, Any]) -> None:
-    history = undisturbed["history"]
+def test_training_improves_the_valid_nll(undisturbed: TrainResult) -> None:
+    history = undisturbed.history
 
-    assert undisturbed["epochs"] == len(history) == TRAINING.epochs
-    assert undisturbed["stopped"] == "epochs"
-    assert undisturbed["valid_nll"] == min(r["valid_nll"] for r in history)
-    assert undisturbed["valid_nll"] < history[0]["valid_nll"] - 0.1
-    assert undisturbed["rows_per_s"] > 0
+    assert undisturbed.epochs == len(history) == TRAINING.epochs
+    assert undisturbed.stopped == "epochs"
+    assert undisturbed.valid_nll == min(r["valid_nll"] for r in history)
+    assert undisturbed.valid_nll < history[0]["valid_nll"] - 0.1
+    assert undisturbed.rows_per_s > 0
 
 
-def test_each_epoch_is_told_once(undisturbed: dict[str, Any]) -> None:
-    assert undisturbed["heard"] == undisturbed["history"]
+def test_each_epoch_is_reported_once(
+    undisturbed: TrainResult, reported: list[EpochMetrics]
+) -> None:
+    assert reported == undisturbed.history
 
 
 def test_a_finished_job_is_not_done_again(
-    undisturbed: dict[str, Any], prepared: str, root: Path
+    undisturbed: TrainResult, prepared: str, root: Path
 ) -> None:
-    heard: list[Record] = []
-    before = (Path(undisturbed["path"]) / FILES[0]).stat().st_mtime_ns
+    heard: list[EpochMetrics] = []
+    before = (Path(undisturbed.path) / FILES[0]).stat().st_mtime_ns
 
     again = train.train(
         prepared,
         MODEL,
         TRAINING,
-        undisturbed["path"],
+        undisturbed.path,
         resources(root, workers=2),
         on_metrics=heard.append,
     )
 
-    assert again.pop("done")
-    assert again == {k: v for k, v in undisturbed.items() if k not in ("done", "heard")}
-    assert heard == undisturbed["history"]
-    assert (Path(undisturbed["path"]) / FILES[0]).stat().st_mtime_ns == before
+    assert again == replace(undisturbed, done=True)
+    assert heard == undisturbed.history
+    assert (Path(undisturbed.path) / FILES[0]).stat().st_mtime_ns == before
 
 
 def training_pids() -> set[int]:
@@ -174,13 +181,13 @@ def training_pids() -> set[int]:
 
 
 def test_killed_workers_go_on_to_the_same_model(
-    undisturbed: dict[str, Any], prepared: str, root: Path
+    undisturbed: TrainResult, prepared: str, root: Path
 ) -> None:
     output, given = str(root / "killed workers"), resources(root, max_failures=1)
     workers: list[set[int]] = []
-    heard: list[Record] = []
+    heard: list[EpochMetrics] = []
 
-    def kill_twice(record: Record) -> None:
+    def kill_twice(record: EpochMetrics) -> None:
         workers.append(training_pids())
         heard.append(record)
         if record["epoch"] in (2, 4):
@@ -188,7 +195,7 @@ def test_killed_workers_go_on_to_the_same_model(
                 os.kill(pid, signal.SIGKILL)
 
     # Ray sees either the actor's death or the health check that it misses, in a race.
-    gone = "no restart helped: worker 0: .*(actor|health)"
+    gone = "restarts did not help: worker 0: .*(actor|health)"
     with pytest.raises(RuntimeError, match=gone):
         train.train(prepared, MODEL, TRAINING, output, given, on_metrics=kill_twice)
     result = train.train(prepared, MODEL, TRAINING, output, given)
@@ -196,8 +203,8 @@ def test_killed_workers_go_on_to_the_same_model(
     assert len(workers[1]) == len(workers[3]) == 1
     assert workers[1].isdisjoint(workers[3])
     # Their seconds tell that epochs were kept; the last before a kill may be lost.
-    assert any(kept in result["history"] for kept in heard)
-    assert curve(result) == curve(undisturbed)
+    assert any(kept in result.history for kept in heard)
+    assert curve(result.history) == curve(undisturbed.history)
     assert contents(result) == contents(undisturbed)
 
 
@@ -206,7 +213,7 @@ import json
 import sys
 from tasks.runtime import environment
 from tasks.training import train
-from tasks.config.model import ModelConfig, model_config
+from tasks.config.model import model_config
 from tasks.config.resources import Resources
 from tasks.config.train import TrainConfig
 
@@ -222,7 +229,7 @@ train.train(
 
 
 def test_a_killed_driver_goes_on_to_the_same_model(
-    undisturbed: dict[str, Any], prepared: str, root: Path
+    undisturbed: TrainResult, prepared: str, root: Path
 ) -> None:
     import ray
 
@@ -248,22 +255,22 @@ def test_a_killed_driver_goes_on_to_the_same_model(
     driver.kill()
     driver.wait()
     assert not (output / manifest.MANIFEST).exists()
-    heard: list[Record] = []
+    heard: list[EpochMetrics] = []
 
     result = train.train(
         prepared, MODEL, TRAINING, str(output), given, on_metrics=heard.append
     )
 
-    assert heard == result["history"]
+    assert heard == result.history
     # The seconds tell that the first epochs were not done again.
     assert heard[: len(saved)] == saved
-    assert curve(result) == curve(undisturbed)
+    assert curve(result.history) == curve(undisturbed.history)
     assert contents(result) == contents(undisturbed)
 
 
-def history_on_disk(checkpoints: Path) -> list[Record]:
+def history_on_disk(checkpoints: Path) -> list[EpochMetrics]:
     """The history in the last checkpoint below `checkpoints`, [] if there is none."""
-    for path in checkpoints.glob(f"*/{train.SNAPSHOT}"):
+    for path in checkpoints.glob(f"*/{driver.SNAPSHOT}"):
         try:
             latest = json.loads(path.read_text())["latest_checkpoint_result"]
         except json.JSONDecodeError:
@@ -279,7 +286,7 @@ class Told(list[tuple[str, Any]]):
     def put(self, message: tuple[str, Any]) -> None:
         self.append(message)
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[EpochMetrics]:
         return [content for kind, content in self if kind == "epoch"]
 
 
@@ -295,20 +302,16 @@ def run_here(
     prepared: str, model: ModelConfig, training: TrainConfig, told: Told
 ) -> dict[str, Any]:
     """What the loop returns when it runs in this process."""
-    config = {
-        "key": "here",
-        "prepared": prepared,
-        "model": orderings.resolve(
+    run = worker.TrainingRun(
+        key="here",
+        prepared=prepared,
+        model=orderings.resolve(
             model.model_dump(mode="json"), read_encoder(prepared), prepared
         ),
-        "training": training.model_dump(mode="json"),
-        "log_abs_det": train.read_prepared(prepared)["log_abs_det"],
-        "start": None,
-        "every": {},
-        "checkpoint_seconds": 60.0,
-        "threads": 1,
-        "messages": told,
-    }
+        training=training,
+        log_abs_det=train.read_prepared_manifest(prepared)["log_abs_det"],
+    )
+    config = {"run": run, "threads": 1, "messages": told}
     trainer = TorchTrainer(
         worker.train_loop_per_worker,
         train_loop_config=config,
@@ -328,9 +331,9 @@ def test_two_workers_on_s3_learn_what_one_learns(prepared: str, bucket: str) -> 
     filesystem, inner = storage.resolve(f"{bucket}/prepared")
     pafs.copy_files(prepared, inner, destination_filesystem=filesystem)
     given = Resources(workers=2, checkpoint_seconds=0.01)
-    heard: list[Record] = []
+    heard: list[EpochMetrics] = []
 
-    def fail_once(record: Record) -> None:
+    def fail_once(record: EpochMetrics) -> None:
         heard.append(record)
         if len(heard) == 2:
             raise ConnectionError("no route to the tracking server")
@@ -341,12 +344,12 @@ def test_two_workers_on_s3_learn_what_one_learns(prepared: str, bucket: str) -> 
     assert not training_pids()
     result = train.train(source, model, training, output, given)
 
-    assert heard == result["history"][:2]
-    alone = curve({"history": told.records()})
-    np.testing.assert_allclose(curve(result), alone, rtol=1e-4)
-    assert storage.list_files(result["path"]) == sorted([*FILES, manifest.MANIFEST])
+    assert heard == result.history[:2]
+    alone = curve(told.records())
+    np.testing.assert_allclose(curve(result.history), alone, rtol=1e-4)
+    assert storage.list_files(result.path) == sorted([*FILES, manifest.MANIFEST])
     assert not storage.exists(f"{result['path']}.training")
-    assert not batches.cache_folder(result["key"]).exists()
+    assert not batches.cache_folder(result.key).exists()
 
 
 def test_training_ends_when_its_time_is_up(prepared: str) -> None:
@@ -411,12 +414,12 @@ def test_a_dataset_that_was_not_prepared_is_named(tmp_path: Path) -> None:
 
 
 def test_the_output_of_another_job_is_left_alone(
-    undisturbed: dict[str, Any], prepared: str, root: Path
+    undisturbed: TrainResult, prepared: str, root: Path
 ) -> None:
     other = TRAINING.model_copy(update={"seed": 1})
 
     with pytest.raises(FileExistsError, match="another job"):
-        train.train(prepared, MODEL, other, undisturbed["path"], resources(root))
+        train.train(prepared, MODEL, other, undisturbed.path, resources(root))
 
 
 @pytest.mark.parametrize(
@@ -428,7 +431,7 @@ def test_workers_get_the_processors_that_find_a_place(
 ) -> None:
     given = Resources(workers=workers, cpus_per_worker=wanted)
 
-    assert train.cpus_per_worker(given, nodes) == expected
+    assert placement.cpus_per_worker(given, nodes) == expected
 
 
 @pytest.mark.parametrize(("workers", "wanted"), [(12, None), (2, 8)])
@@ -436,7 +439,7 @@ def test_too_many_workers_are_refused(workers: int, wanted: int | None) -> None:
     given = Resources(workers=workers, cpus_per_worker=wanted)
 
     with pytest.raises(ValueError, match=f"{workers} workers .* lower workers"):
-        train.cpus_per_worker(given, [8, 3])
+        placement.cpus_per_worker(given, [8, 3])
 
 
 def test_failures_are_told_in_a_line_for_each_worker() -> None:
@@ -445,24 +448,24 @@ def test_failures_are_told_in_a_line_for_each_worker() -> None:
         "text", {1: RuntimeError("connection reset\nby peer"), 0: RuntimeError(stack)}
     )
 
-    told = train.explain(error)
+    told = driver.describe_failure(error)
 
     assert "worker 0: ValueError: bad rows; worker 1: connection reset; if" in told
 
 
 def test_gpus_that_are_not_there_are_refused() -> None:
     with pytest.raises(ValueError, match="need 4, the cluster has 3"):
-        train.check_gpus(Resources(workers=2, gpus_per_worker=2), 3)
+        placement.check_gpus(Resources(workers=2, gpus_per_worker=2), 3)
 
 
 def test_half_written_records_of_ray_start_training_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / train.SNAPSHOT).write_text('{"ray_version": "2.')
+    (tmp_path / "run" / driver.SNAPSHOT).write_text('{"ray_version": "2.')
 
     with caplog.at_level(logging.WARNING):
-        train.discard_unusable(str(tmp_path / "run"))
+        driver.discard_unreadable(str(tmp_path / "run"))
 
     assert "training starts over" in caplog.text
     assert not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ from ar_models.families.made import MADE
 from ar_models.variables import Variable, binary_variables
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
-from tasks.training import trainer
+from tasks.training import optimization, trainer
 from tasks.training.trainer import Trainer
 
 VARIABLES = (
@@ -90,7 +90,7 @@ def test_learning_lowers_the_nll() -> None:
 def test_the_rate_rises_and_falls() -> None:
     config = TrainConfig(learning_rate=0.5, warmup_ratio=0.1)
 
-    rates = [trainer.learning_rate(config, step, 100) for step in range(100)]
+    rates = [optimization.learning_rate(config, step, 100) for step in range(100)]
 
     assert rates[:10] == pytest.approx([0.05 * k for k in range(1, 11)])
     assert max(rates) == 0.5
@@ -101,12 +101,12 @@ def test_the_rate_rises_and_falls() -> None:
 def test_a_constant_rate_stays() -> None:
     config = TrainConfig(learning_rate=0.5, warmup_ratio=0.0, schedule="constant")
 
-    assert {trainer.learning_rate(config, step, 9) for step in range(9)} == {0.5}
+    assert {optimization.learning_rate(config, step, 9) for step in range(9)} == {0.5}
 
 
 def test_biases_and_tables_do_not_decay() -> None:
     model = make().model
-    linear, others = trainer.parameter_groups(model, 0.1)
+    linear, others = optimization.parameter_groups(model, 0.1)
     names = {p: n.rpartition(".")[2] for n, p in model.named_parameters()}
 
     assert {names[p] for p in linear["params"]} == {"weight"}
@@ -127,7 +127,7 @@ def test_l1_makes_weights_that_tell_nothing_vanish() -> None:
         for _ in range(400):
             learning.step(Batch(x, len(x)))
         model = learning.model.eval()
-        (weight,) = trainer.linear_weights(model)
+        (weight,) = optimization.linear_weights(model)
         told = model.log_prob(x).detach().mean() - 5 * math.log(0.5)
         sums[l1] = (weight.detach().abs() > 0.03).sum(), float(told)
 
@@ -188,11 +188,11 @@ def test_the_least_likely_rows_of_a_batch_teach_nothing() -> None:
 def test_all_rows_teach_in_the_first_epoch() -> None:
     learning = trimmed(0.1)
     learning.state.epoch = 0
-    assert learning.left_out(20) == 0
+    assert learning.trimmed_rows(20) == 0
     learning.state.epoch = 1
-    assert [learning.left_out(rows) for rows in (9, 10, 25)] == [0, 1, 2]
+    assert [learning.trimmed_rows(rows) for rows in (9, 10, 25)] == [0, 1, 2]
     learning.state.step = 0
-    assert learning.left_out(20) == 0
+    assert learning.trimmed_rows(20) == 0
 
 
 def test_ranks_leave_out_the_least_likely_rows_of_all(
@@ -311,7 +311,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(
 
     after = weights(interrupted)[: len(before)]
     torch.testing.assert_close(after, before, atol=0, rtol=0)
-    assert interrupted.check() == 1
+    assert interrupted.check_finite() == 1
     steps(interrupted, some[3:])
     assert weights(interrupted).isfinite().all()
     assert interrupted.end_epoch(1.0)["train_nll"] < math.inf
@@ -320,14 +320,14 @@ def test_a_gradient_that_is_not_finite_changes_nothing(
 def test_too_many_such_steps_end_the_training(broken: Callable[[], Batch]) -> None:
     learning = make(learning_rate=0.25)
     steps(learning, [broken() for _ in range(trainer.MAX_SKIPPED - 1)])
-    assert learning.check() == trainer.MAX_SKIPPED - 1
+    assert learning.check_finite() == trainer.MAX_SKIPPED - 1
 
     learning.step(broken())
 
     with pytest.raises(
         FloatingPointError, match=r"lower train.learning_rate \(now 0.2"
     ):
-        learning.check()
+        learning.check_finite()
 
 
 def test_the_average_is_what_is_judged_and_kept() -> None:
@@ -400,7 +400,7 @@ def test_training_with_bf16_ends_near_training_with_fp32() -> None:
     ends = []
     for precision in ("fp32", "bf16"):
         learning = make(learning_rate=1e-2)
-        learning.autocast = trainer.autocast_dtype(precision, torch.device("cpu"))
+        learning.autocast = optimization.autocast_dtype(precision, torch.device("cpu"))
         steps(learning, batches(0) + batches(1))
         ends.append(learning.nll([draw(200, seed=7)]))
 

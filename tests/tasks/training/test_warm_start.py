@@ -1,5 +1,6 @@
 """Going on from the champion: with its encoder, on a stated mixture of rows."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tasks.data import batches, prepare
 from tasks.runtime import storage
 from tasks.runtime.model_store import load
 from tasks.training import warm_start
-from tasks.training.worker import initial_model
+from tasks.training.worker import TrainingRun, initial_model
 from tests.support.model_pair import ModelPair
 
 
@@ -62,16 +63,16 @@ def champion(pair: ModelPair, tmp_path: Path) -> str:
 def test_replay_ratio_are_thinned_to_the_mixture(
     champion: str, ratio: float | None, rows: tuple[int, ...], old: int, every: int
 ) -> None:
-    found = warm_start.facts(champion, parts(*rows), TrainConfig(replay_ratio=ratio))
-    assert (found["old"], found["new"]) == (old, rows[2])
-    assert found["old_of"] == rows[0] + rows[1]
+    found = warm_start.describe(champion, parts(*rows), TrainConfig(replay_ratio=ratio))
+    assert (found.old_rows, found.new_rows) == (old, rows[2])
+    assert found.available_old_rows == rows[0] + rows[1]
     files = {"part-00000": every, "part-00001": every} if every > 1 else {}
-    assert found["every"] == files
+    assert found.row_steps == files
 
 
 def test_without_new_rows_all_old_ones_are_taken(champion: str) -> None:
-    found = warm_start.facts(champion, parts(50, 50), TrainConfig(replay_ratio=0.1))
-    assert (found["old"], found["new"], found["every"]) == (100, 0, {})
+    found = warm_start.describe(champion, parts(50, 50), TrainConfig(replay_ratio=0.1))
+    assert (found.old_rows, found.new_rows, found.row_steps) == (100, 0, {})
 
 
 def test_every_so_many_th_row_of_a_file_is_read(tmp_path: Path) -> None:
@@ -94,8 +95,8 @@ def test_training_begins_with_the_champions_weights(
 ) -> None:
     model = load(champion).model
     config = {"family": "made", "hidden": 32, "components": 4}
-    job = {"prepared": pair.prepared, "model": config, "training": {"seed": 5}}
-    fresh, further = (initial_model({**job, "start": s}) for s in (None, champion))
+    run = TrainingRun("", pair.prepared, config, TrainConfig(seed=5), {})
+    fresh, further = (initial_model(replace(run, start=s)) for s in (None, champion))
     for name, value in model.state_dict().items():
         torch.testing.assert_close(further.state_dict()[name], value)
     weights = fresh.state_dict()
@@ -113,8 +114,8 @@ def test_pixels_start_from_frequencies_of_their_own(tmp_path: Path) -> None:
     prepare.prepare(DataConfig.model_validate(data), prepared, Resources())
 
     model = {"family": "made", "hidden": 8}
-    job = {"prepared": prepared, "model": model, "training": {"seed": 0}}
-    begins = initial_model({**job, "start": None}).eval()
+    run = TrainingRun("", prepared, model, TrainConfig(seed=0), {})
+    begins = initial_model(run).eval()
     ones = torch.ones(1, 5)
     with torch.no_grad():
         each = begins.conditionals(torch.zeros(1, 5)).log_prob(ones)
@@ -126,24 +127,24 @@ def test_pixels_start_from_frequencies_of_their_own(tmp_path: Path) -> None:
 
 def test_the_network_is_the_champions(champion: str) -> None:
     model = model_config(hidden=32, components=4, ordering="random", dropout=0.1)
-    kept = warm_start.network(model.model_dump(mode="json"), champion)
+    kept = warm_start.network_config(model.model_dump(mode="json"), champion)
     assert (kept["hidden"], kept["dropout"]) == (32, 0.1)
     assert kept["ordering"] == "natural"
     other = model_config(hidden=64, components=4).model_dump(mode="json")
     with pytest.raises(ValueError, match="hidden 64 not 32.*init_from: scratch"):
-        warm_start.network(other, champion)
+        warm_start.network_config(other, champion)
 
 
 def test_other_columns_start_from_scratch(pair: ModelPair) -> None:
     encoder = load(pair.models["strong"]).encoder
     data = DataConfig(path="p", id=("id",))
     schema = pq.read_schema(f"{pair.prepared}/train/part-00000.parquet")
-    assert warm_start.differs(encoder, data, schema) is None
+    assert warm_start.find_mismatch(encoder, data, schema) is None
     fewer = schema.remove(schema.get_field_index("count"))
-    assert "count" in str(warm_start.differs(encoder, data, fewer))
+    assert "count" in str(warm_start.find_mismatch(encoder, data, fewer))
     place = schema.get_field_index("count")
     other = schema.set(place, pa.field("count", pa.string()))
-    assert "cannot be read as" in str(warm_start.differs(encoder, data, other))
+    assert "cannot be read as" in str(warm_start.find_mismatch(encoder, data, other))
 
 
 def test_the_start_of_a_retraining_is_written_down(
@@ -158,11 +159,11 @@ def test_the_start_of_a_retraining_is_written_down(
             "resources": {"storage": str(tmp_path / "storage")},
         }
     )
-    chosen = {"folder": "there", "version": "4", "why": "it is the champion"}
-    monkeypatch.setattr(warm_start, "from_champion", lambda *_: chosen)
-    assert warm_start.choose(config, config.data) == chosen
-    monkeypatch.setattr(warm_start, "from_champion", lambda *_: None)
-    assert warm_start.choose(config, config.data) == chosen
+    chosen = warm_start.StartingPoint("there", "4", "it is the champion")
+    monkeypatch.setattr(warm_start, "start_from_champion", lambda *_: chosen)
+    assert warm_start.choose_start(config, config.data) == chosen
+    monkeypatch.setattr(warm_start, "start_from_champion", lambda *_: None)
+    assert warm_start.choose_start(config, config.data) == chosen
     assert len(storage.list_files(f"{tmp_path}/storage/pinned/starts")) == 1
     scratch = config.model_copy(update={"train": TrainConfig()})
-    assert warm_start.choose(scratch, scratch.data)["folder"] is None
+    assert warm_start.choose_start(scratch, scratch.data).folder is None
