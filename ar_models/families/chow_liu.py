@@ -1,4 +1,4 @@
-"""Orderings that follow the dependences in the data."""
+"""Orderings along the strongest dependences in the data (Chow-Liu trees)."""
 
 from collections.abc import Sequence
 
@@ -8,38 +8,38 @@ from ar_models.variables import Variable
 
 Array = np.ndarray
 
-CODES = 32
-"""Codes into which the values of a group are binned, at most; …"""
+MAX_GROUP_CODES = 32
+"""Maximum number of codes into which the values of a group are binned."""
 
-ALL_CODES = 4096
-"""… fewer, where all groups together would have more than this, but at least 4."""
+MAX_CODES = 4096
+"""Maximum number of codes of all groups together, if each has at least 4."""
 
 BINS = 16
-"""Quantile bins of a number with more distinct values."""
+"""Quantile bins of a numeric variable with more distinct values."""
 
-PRODUCT = 1024
-"""Codes whose joint counts with all others are computed at once."""
+PRODUCT_CODES = 1024
+"""Codes whose joint counts with all others are computed by one matrix product."""
 
 
 def dependence_orderings(
     variables: Sequence[Variable], x: Array, orderings: int = 1
 ) -> list[list[int]]:
-    """Sequences of groups in which each depends much on one before it.
+    """Return sequences of groups in which each group depends on one before it.
 
     The groups are the nodes of a complete graph, weighted by the mutual information of
-    their binned values. Prim's algorithm grows its greatest spanning tree from a root,
-    and takes the groups in that order: so each comes after its parent in the tree, and
-    strong dependences come early.
+    their binned values. Prim's algorithm grows a maximum spanning tree from a root and
+    yields the groups in that order, so that each group comes after its parent in the
+    tree, and strong dependences come early.
 
     Reference:
         Chow, Liu, Approximating discrete probability distributions with dependence
         trees, 1968. https://doi.org/10.1109/TIT.1968.1054142
 
     Args:
-        variables: What each column of `x` is.
-        x: Some rows (rows, dim), NaN where absent.
-        orderings: How many sequences; each has another root, the first the group that
-            tells most about the others.
+        variables: Descriptions of the columns of `x`.
+        x: Observations (rows, dim), NaN where absent.
+        orderings: Number of sequences, each from another root; the first root is the
+            group with the most mutual information with the others.
 
     Raises:
         ValueError: There are more orderings than groups.
@@ -56,12 +56,17 @@ def dependence_orderings(
 
 
 def group_codes(variables: Sequence[Variable], x: Array) -> Array:
-    """A code for the values of each group: (rows, dim) -> (rows, groups), int64."""
+    """Return a code for the values of each group, int64 (rows, groups).
+
+    Args:
+        variables: Descriptions of the columns of `x`.
+        x: Observations (rows, dim), NaN where absent.
+    """
     members: dict[int, list[int]] = {}
     for i, variable in enumerate(variables):
         members.setdefault(variable.group, []).append(i)
     columns = []
-    most = max(4, min(CODES, ALL_CODES // len(members)))
+    most = max(4, min(MAX_GROUP_CODES, MAX_CODES // len(members)))
     for chain in members.values():
         codes = np.zeros(len(x), dtype=np.int64)
         for i in chain:
@@ -72,7 +77,7 @@ def group_codes(variables: Sequence[Variable], x: Array) -> Array:
 
 
 def _variable_codes(variable: Variable, values: Array) -> Array:
-    """Codes of one variable's values; 0 is absent."""
+    """Return the codes of one variable's values, 0 where absent."""
     absent = np.isnan(values)
     present = values[~absent]
     if variable.kind in ("integer", "real") and len(np.unique(present)) > BINS:
@@ -86,7 +91,7 @@ def _variable_codes(variable: Variable, values: Array) -> Array:
 
 
 def _most_frequent(codes: Array, most: int) -> Array:
-    """The codes numbered by falling frequency; beyond so many they share the last."""
+    """Renumber codes by falling frequency; all beyond `most - 1` share the last."""
     _, inverse, counts = np.unique(codes, return_inverse=True, return_counts=True)
     rank = np.empty(len(counts), dtype=np.int64)
     rank[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
@@ -95,10 +100,13 @@ def _most_frequent(codes: Array, most: int) -> Array:
 
 
 def mutual_information(codes: Array) -> Array:
-    """Of every pair of columns, in nats: (rows, n) -> (n, n), zeros on the diagonal.
+    """Return the mutual information of every pair of columns, in nats, (n, n).
 
-    What columns of such sizes would have by chance is subtracted, in the mean (Miller
-    and Madow's correction); negative rests become 0.
+    The mean value for independent columns of these sizes is subtracted (Miller and
+    Madow's correction), and negative values become 0, as does the diagonal.
+
+    Args:
+        codes: Non-negative integers (rows, n).
     """
     count = len(codes)
     sizes = codes.max(0, initial=0) + 1
@@ -107,7 +115,7 @@ def mutual_information(codes: Array) -> Array:
     np.put_along_axis(one_hot, codes + starts, 1.0, axis=1)
     share = one_hot.mean(0, dtype=np.float64)
     result = np.empty((len(sizes), len(sizes)))
-    step = max(1, PRODUCT // CODES)
+    step = max(1, PRODUCT_CODES // MAX_GROUP_CODES)
     for first in range(0, len(sizes), step):
         last = min(first + step, len(sizes))
         rows = slice(starts[first], starts[last] if last < len(sizes) else None)
@@ -122,11 +130,11 @@ def mutual_information(codes: Array) -> Array:
 
 
 def grow_tree(weights: Array, root: int) -> list[int]:
-    """The nodes in the order in which the greatest spanning tree grows from `root`.
+    """Return the nodes in the order in which a maximum spanning tree grows.
 
     Args:
-        weights: Of the edges, (n, n), symmetric.
-        root: The first node.
+        weights: Weights of the edges (n, n), symmetric.
+        root: Node from which the tree grows.
     """
     order = [int(root)]
     best = weights[root].copy()

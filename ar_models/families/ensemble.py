@@ -1,4 +1,4 @@
-"""Several models of one family as one density."""
+"""An ensemble: the mean of the densities of several models."""
 
 import math
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ class Ensemble(AutoregressiveModel):
 
     .. math:: p(x) = \frac{1}{K} \sum_k p_k(x)
 
-    They differ by the weights that they start from, and by their random orderings. Each
-    learns from every batch, so training and scoring cost as much as all of them. Their
-    spread tells how sure the density is; the mean is never less likely than they are on
-    average.
+    The members differ by their initial weights and their random orderings. All of them
+    are trained on every batch, so training and scoring cost K times as much. Their
+    spread measures the uncertainty of the density, and the log-probability of the mean
+    is at least the mean of their log-probabilities.
 
-    Ordering `which` is that of member `which % K`. A mean of conditionals is none of
-    them, so an ensemble is not order-agnostic, whatever its members are.
+    Ordering number `which` belongs to member `which % K`. A mean of conditionals is not
+    a conditional of the mean, so an ensemble is never order-agnostic.
 
     Reference:
         Lakshminarayanan, Pritzel, Blundell, Simple and scalable predictive uncertainty
@@ -57,7 +57,7 @@ class Ensemble(AutoregressiveModel):
         self.orderings = len(self.ordering_table)
 
     def member(self, which: int) -> tuple[AutoregressiveModel, int]:
-        """The model that ordering `which` is of, and its number there."""
+        """Return the member of ordering number `which`, and its number there."""
         member = self.members[which % len(self.members)]
         assert isinstance(member, AutoregressiveModel)
         return member, which // len(self.members)
@@ -67,25 +67,30 @@ class Ensemble(AutoregressiveModel):
         return member.conditionals(x, own)
 
     def variable_log_prob(self, x: Tensor) -> Tensor:
-        each = torch.stack([m.variable_log_prob(x) for m in self._in_turn()])
+        each = torch.stack([m.variable_log_prob(x) for m in self._members_in_step()])
         return each.mean(0) if self.training else mean_of_orderings(each)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """As ever in eval mode; in train mode the mean of the members' log_prob."""
-        rows = torch.stack([member.log_prob(x) for member in self._in_turn()])
+        """Return the log-likelihood of each row, in nats: (batch, dim) -> (batch,).
+
+        In train mode it is the mean of the log-likelihoods of the members.
+        """
+        rows = torch.stack([member.log_prob(x) for member in self._members_in_step()])
         if self.training:
             return rows.mean(0)
         return rows.logsumexp(0) - math.log(len(rows))
 
     def estimate_log_prob(self, x: Tensor) -> Tensor:
-        rows = torch.stack([member.estimate_log_prob(x) for member in self._in_turn()])
-        # What order-agnostic members give are unbiased estimates only before the exp.
+        rows = torch.stack(
+            [member.estimate_log_prob(x) for member in self._members_in_step()]
+        )
+        # Estimates of order-agnostic members are unbiased only before the exponential.
         if self.member(0)[0].order_agnostic:
             return rows.mean(0)
         return rows.logsumexp(0) - math.log(len(rows))
 
-    def _in_turn(self) -> list[AutoregressiveModel]:
-        """The members, told the turn; training takes it on."""
+    def _members_in_step(self) -> list[AutoregressiveModel]:
+        """Return the members at the current training step, and advance the step."""
         members = [self.member(k)[0] for k in range(len(self.members))]
         for member in members:
             member.step = self.step

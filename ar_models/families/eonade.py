@@ -25,30 +25,30 @@ from ar_models.layers.nade_scan import (
 from ar_models.layers.order_masks import GroupPositions, group_positions, sample_known
 from ar_models.variables import Variable, apply_given
 
-TOGETHER = 16
-"""Positions whose hidden vectors are computed at once, at most, …"""
+BLOCK_POSITIONS = 16
+"""Maximum number of positions whose hidden vectors are computed in one block."""
 
-TOGETHER_FEATURES = 128
-"""… and their features."""
+BLOCK_FEATURES = 128
+"""Maximum number of input features in a block of several positions."""
 
-HELD = 2**21
-"""Numbers of a hidden layer that are held at once without gradients."""
+MAX_HIDDEN_VALUES = 2**21
+"""Maximum number of values of a hidden layer that are computed at a time."""
 
-ESTIMATES = 4
-"""Random splits per row in a quick estimate."""
+ESTIMATE_SPLITS = 4
+"""Random splits into known and unknown variables per row in `estimate_log_prob`."""
 
 
 class EoNADE(AutoregressiveModel):
-    r"""One network for all orderings: it sees what is known, and which that is.
+    """An order-agnostic network whose inputs are known values and the mask of them.
 
-    It is trained to predict every variable that may come next from a random set of
-    known ones, see `ar_models.layers.order_masks.sample_known`. So in train mode
-    `log_prob` is an unbiased estimate, from torch's global random numbers, of the
-    log-probability averaged over orders. In eval mode it is exact, and the mean over
-    `orderings` orderings.
+    The network is trained to predict every variable that may come next from a random
+    set of known variables, see `ar_models.layers.order_masks.sample_known`. So
+    `log_prob` in train mode is an unbiased estimate, from torch's global random
+    numbers, of the log-probability averaged over orderings. In eval mode it is exact,
+    for the mean over `orderings` orderings.
 
-    An absent variable is the same as an unknown one: `log_prob` of a row with NaN is
-    the log-probability of the rest, with nothing assumed about the absent.
+    An absent variable is treated as unknown: `log_prob` of a row with NaN is the
+    log-probability of the other variables.
 
     Reference:
         Uria, Murray, Larochelle, A deep and tractable density estimator, 2014.
@@ -103,10 +103,14 @@ class EoNADE(AutoregressiveModel):
         for name, tensor in group_positions(variables)._asdict().items():
             self.register_buffer(f"chain_{name}", tensor, persistent=False)
 
-    def seen(self, x: Tensor) -> Tensor:
-        """What the network sees of what is not NaN: (batch, inputs.size + dim).
+    def network_input(self, x: Tensor) -> Tensor:
+        """Return the features of all variables and the mask of the known ones.
 
-        The features of every variable, then whether it is known.
+        Args:
+            x: Observations (batch, dim), NaN where unknown.
+
+        Returns:
+            Inputs of the network (batch, inputs.size + dim).
         """
         x = x.to(self.first.weight.dtype)
         return torch.cat([self.inputs(x), (~x.isnan()).to(x.dtype)], -1)
@@ -117,19 +121,21 @@ class EoNADE(AutoregressiveModel):
 
     def conditionals_given(self, x: Tensor, known: Tensor) -> Conditionals:
         parameters = self.last(
-            self.hidden(self.first(self.seen(x.masked_fill(~known, torch.nan))))
+            self.hidden(
+                self.first(self.network_input(x.masked_fill(~known, torch.nan)))
+            )
         )
         return Conditionals(self.layout, parameters)
 
     def plan(self, which: int = 0) -> ScanPlan:
-        """How ordering `which` goes through features and parameters."""
+        """Return the plan by which ordering number `which` is scanned, in blocks."""
 
         def make() -> ScanPlan:
             every = self.chain_place.new_tensor(range(self.dim))
-            of_inputs = torch.cat([self.inputs.variable_index, every])
-            owners = of_inputs, self.layout.variable_index
+            input_variables = torch.cat([self.inputs.variable_index, every])
+            owners = input_variables, self.layout.variable_index
             return make_scan_plan(
-                self.ordering(which), *owners, TOGETHER, TOGETHER_FEATURES
+                self.ordering(which), *owners, BLOCK_POSITIONS, BLOCK_FEATURES
             )
 
         return self.plans.get(which, self.ordering_table, make)
@@ -137,16 +143,16 @@ class EoNADE(AutoregressiveModel):
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
         plan = self.plan(which)
         weight = self.first.weight.T[plan.inputs]
-        rows = max(1, HELD // (TOGETHER * len(self.first.bias)))
+        rows = max(1, MAX_HIDDEN_VALUES // (BLOCK_POSITIONS * len(self.first.bias)))
         parts = [
             self._run(features[:, plan.inputs], weight, plan)
-            for features in self.seen(x).split(rows)
+            for features in self.network_input(x).split(rows)
         ]
         parameters = torch.cat(parts)[:, plan.outputs.argsort()]
         return Conditionals(self.layout, parameters)
 
     def _run(self, features: Tensor, weight: Tensor, plan: ScanPlan) -> Tensor:
-        """The parameters at all positions, (batch, size), in the order of the plan."""
+        """Return the parameters of all variables (batch, size), in the plan's order."""
         carry = self.first.bias.expand(len(features), -1)
         parts = []
         for block in plan.blocks:
@@ -156,18 +162,21 @@ class EoNADE(AutoregressiveModel):
         return torch.cat(parts, -1)
 
     def _read_out(self, h: Tensor, plan: ScanPlan, block: ScanBlock) -> Tensor:
-        """Each position's parameters, (batch, parameters of the block)."""
+        """Return the parameters of the variables of a block, (batch, n)."""
         own = plan.outputs[block.outputs]
         heads = self.last.weight[own].unflatten(0, (len(h), -1))
         parameters = torch.bmm(h, heads.transpose(1, 2)).transpose(0, 1).flatten(1)
         return parameters + self.last.bias[own]
 
     def variable_log_prob(self, x: Tensor) -> Tensor:
-        """As ever in eval mode; in train mode the terms of the estimate."""
+        """Return each variable's share of `log_prob`, in nats: (batch, dim).
+
+        In train mode these are the terms of the estimate.
+        """
         if not self.training:
             return super().variable_log_prob(x)
         keys = torch.rand(x.shape, device=x.device)
-        # Evenly spread over the batch, each row's alone uniform.
+        # Evenly spread over the batch for less variance, and uniform for each row.
         share = torch.rand(1, device=x.device) + _even(len(x), x.device)
         share = share.frac()[torch.randperm(len(x), device=x.device)]
         return self._estimate(x, keys, share, torch.rand(len(x), device=x.device))
@@ -188,24 +197,32 @@ class EoNADE(AutoregressiveModel):
     def estimate_log_prob(self, x: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(self.settings.seed)
         total = torch.zeros(len(x), device=x.device)
-        for k in range(ESTIMATES):
+        for k in range(ESTIMATE_SPLITS):
             keys = torch.rand(x.shape, generator=generator).to(x.device)
-            share = _even(len(x), x.device) + k / (ESTIMATES * max(len(x), 1))
+            share = _even(len(x), x.device) + k / (ESTIMATE_SPLITS * max(len(x), 1))
             free = torch.rand(len(x), generator=generator).to(x.device)
             total = total + self._estimate(x, keys, share, free).sum(-1)
-        return total / ESTIMATES
+        return total / ESTIMATE_SPLITS
 
     def _estimate(self, x: Tensor, keys: Tensor, share: Tensor, free: Tensor) -> Tensor:
-        chains = None
+        """Return the terms of an estimate of the log-probability, (batch, dim).
+
+        Args:
+            x: Observations (batch, dim), NaN where absent.
+            keys: Uniform numbers (batch, dim), see `sample_known`.
+            share: Uniform numbers (batch,) that set the number of known variables.
+            free: Uniform numbers (batch,).
+        """
+        positions = None
         if self.chained:
-            chains = GroupPositions(
+            positions = GroupPositions(
                 self.chain_group, self.chain_place, self.chain_length
             )
-        known, weight = sample_known(chains, keys, share, free)
+        known, weight = sample_known(positions, keys, share, free)
         return self.conditionals_given(x, known).log_prob(x) * weight
 
     def features(self, x: Tensor) -> Tensor:
-        return self.hidden(self.first(self.seen(x)))
+        return self.hidden(self.first(self.network_input(x)))
 
     @torch.no_grad()
     def draw(
@@ -215,11 +232,11 @@ class EoNADE(AutoregressiveModel):
         which: int = 0,
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        """See `AutoregressiveModel.draw`; what is given comes before all else."""
+        """Map uniform noise to samples; given variables come before all others."""
         x = noise.new_full((len(noise), self.dim), torch.nan)
         given = None if given is None else self._consistent(given)
         known = known_columns(given, self.dim)
-        a = self.first(self.seen(x if given is None else given))
+        a = self.first(self.network_input(x if given is None else given))
         for i in self.ordering_list(which):
             own = known[i]
             if own is None:
@@ -235,7 +252,7 @@ class EoNADE(AutoregressiveModel):
         return x
 
     def _consistent(self, given: Tensor) -> Tensor:
-        """`given` without values that a given parent rules out."""
+        """Remove given values of variables that a given parent rules out."""
         given = given.clone()
         for i, variable in enumerate(self.variables):
             if variable.parent is not None:
@@ -247,7 +264,7 @@ class EoNADE(AutoregressiveModel):
     def _draw_one(
         self, i: int, a: Tensor, noise: Tensor, sampling: SamplingParams
     ) -> Tensor:
-        """Values (batch,) of variable `i` from pre-activations and noise (batch, 2)."""
+        """Sample variable `i` (batch,) from pre-activations and noise (batch, 2)."""
         group, at = self.layout.single(i)
         assert isinstance(group, GroupDistribution)
         parameters = F.linear(self.hidden(a), self.last.weight[at], self.last.bias[at])
@@ -256,7 +273,7 @@ class EoNADE(AutoregressiveModel):
         return drawn.squeeze(1)
 
     def _contribution(self, i: int, x: Tensor) -> Tensor:
-        """What values (batch,) of variable `i` add to the pre-activation."""
+        """Return the pre-activations (batch, hidden) that values (batch,) add."""
         features, at = self.inputs.forward_one(x, i)
         weight = self.first.weight
         is_known = (~x.isnan()).to(x.dtype).unsqueeze(-1)
@@ -265,5 +282,5 @@ class EoNADE(AutoregressiveModel):
 
 
 def _even(count: int, device: torch.device) -> Tensor:
-    """Numbers spread evenly from 0 to 1, (count,)."""
+    """Return `count` evenly spaced numbers from 0 up to 1, which is excluded."""
     return torch.arange(count, device=device) / max(count, 1)

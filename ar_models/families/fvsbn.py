@@ -16,17 +16,17 @@ from ar_models.layers.features import InputFeatures
 from ar_models.layers.masked_linear import MaskedLinear
 from ar_models.variables import Variable, apply_given
 
-DRAWN_TOGETHER = 32
-"""Variables to whose parameters one matrix product brings all earlier variables."""
+BLOCK_VARIABLES = 32
+"""Variables per block when sampling: one matrix product adds all before the block."""
 
 
 class FVSBN(AutoregressiveModel):
     """One generalised linear regression per variable, on those before it.
 
-    Logistic for a binary variable, softmax for a categorical one; the weights,
-    locations and log-scales of the mixtures of numbers are linear, too. All are linear
-    in the features that `InputFeatures` makes of a variable, so a number's effect is
-    piecewise linear.
+    Binary variables have a logistic regression and categorical ones a softmax
+    regression; for numeric variables the weights, locations and log-scales of the
+    mixture are linear. All are linear in the `InputFeatures` of a variable, so that the
+    effect of a number is piecewise linear.
 
     Reference:
         Neal, Connectionist learning of belief networks, 1992.
@@ -66,14 +66,14 @@ class FVSBN(AutoregressiveModel):
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
         ranks = self.ordering(which).argsort()
-        of_inputs = ranks[self.inputs.variable_index] + 1
-        of_outputs = ranks[self.layout.variable_index]
+        input_degrees = ranks[self.inputs.variable_index] + 1
+        output_degrees = ranks[self.layout.variable_index]
         features = self.inputs(x.to(self.linear.weight.dtype))
-        parameters = self.linear(features, of_inputs, of_outputs, which)
+        parameters = self.linear(features, input_degrees, output_degrees, which)
         return Conditionals(self.layout, parameters)
 
     def features(self, x: Tensor) -> Tensor:
-        """The parameters of all conditionals: there are no hidden units."""
+        """Return the parameters of all conditionals, as there are no hidden units."""
         return self.conditionals(x).parameters
 
     @torch.no_grad()
@@ -84,16 +84,16 @@ class FVSBN(AutoregressiveModel):
         which: int = 0,
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        # Arrays are (numbers, batch): then a variable is contiguous.
+        # Arrays are (n, batch), so that the values of a variable are contiguous.
         uniform = noise.permute(1, 2, 0).contiguous()
         x = noise.new_full((self.dim, len(noise)), torch.nan)
         known = known_columns(given, self.dim)
-        # Features of variables not drawn yet are 0, so nothing needs a mask.
+        # Features of variables that are not sampled yet are 0, so no mask is needed.
         seen = noise.new_zeros(self.inputs.size, len(noise))
         weight, bias = self.linear.weight, self.linear.bias.unsqueeze(-1)
         order = self.ordering_list(which)
-        for start in range(0, self.dim, DRAWN_TOGETHER):
-            block = order[start : start + DRAWN_TOGETHER]
+        for start in range(0, self.dim, BLOCK_VARIABLES):
+            block = order[start : start + BLOCK_VARIABLES]
             taken = [self.layout.single(i) for i in block]
             rows = torch.cat([self.layout.source_index[at] for _, at in taken])
             ahead = torch.addmm(bias[rows], weight[rows], seen)

@@ -11,11 +11,8 @@ from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import AutoregressiveModel, known_columns
-from ar_models.families.made_sampling import (
-    MaskedNetwork,
-    SamplingOrder,
-    sample_masked_network,
-)
+from ar_models.families.made_network import MaskedNetwork, SamplingOrder
+from ar_models.families.made_sampling import sample_masked_network
 from ar_models.families.orderings import make_orderings
 from ar_models.families.settings import MADESettings
 from ar_models.layers.features import InputFeatures

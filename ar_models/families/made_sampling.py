@@ -6,9 +6,8 @@ to it is added by one matrix product per layer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from typing import NamedTuple, Self
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ar_models.distributions.base import GroupDistribution
-from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import SamplingParams
+from ar_models.families.made_network import (
+    MaskedNetwork,
+    SamplingOrder,
+    SortedWeights,
+    permuted,
+)
 from ar_models.kernels.made_sampler import sample_block
-from ar_models.layers.features import InputFeatures
-from ar_models.layers.hidden_layers import HiddenLayers
-from ar_models.layers.masked_linear import MaskedLinear, sorting_permutation
-from ar_models.variables import Variable, apply_given
+from ar_models.variables import apply_given
 
 BLOCK_UNITS = (128, 32)
 """Hidden units that are completed within a block of variables, and within each of the
@@ -36,112 +37,6 @@ MIN_COMPILED_VALUES = 2**15
 
 COMPILED_ROWS = 2048
 """Rows per call of the compiled kernel, few enough for its arrays to stay in caches."""
-
-
-@dataclass(frozen=True)
-class MaskedNetwork:
-    """The parts of a MADE that its sampler reads.
-
-    Attributes:
-        variables: Descriptions of the columns of `x`.
-        inputs: Map from values to input features.
-        layout: Layout of the output parameters.
-        first: Map from input features to the first hidden layer.
-        inner: Hidden layers after the first one.
-        last: Map from the last hidden layer to the parameters.
-        direct: Map from input features to the parameters, if there is one.
-    """
-
-    variables: tuple[Variable, ...]
-    inputs: InputFeatures
-    layout: ParameterLayout
-    first: MaskedLinear
-    inner: HiddenLayers
-    last: MaskedLinear
-    direct: MaskedLinear | None
-
-
-@dataclass(frozen=True)
-class SamplingOrder:
-    """The arrays of a masked network, sorted in the order in which they are computed.
-
-    Attributes:
-        variables: Variables in the order in which they are sampled.
-        units: Hidden units that depend on at most the first r variables, for each r.
-        features: Input features of the first r variables, for each r.
-        parameters: Output parameters of the first r variables, for each r.
-        unit_index: Hidden units in sorted order; None if they are sorted.
-        feature_index: Input features in sorted order.
-        parameter_index: Output parameters in sorted order.
-    """
-
-    variables: list[int]
-    units: list[int]
-    features: list[int]
-    parameters: list[int]
-    unit_index: Tensor | None
-    feature_index: Tensor
-    parameter_index: Tensor
-
-    @classmethod
-    def of(cls, network: MaskedNetwork, variables: list[int], degrees: Tensor) -> Self:
-        """Return the sampling order of a network in one of its orderings.
-
-        Args:
-            network: The network.
-            variables: The variables in the ordering.
-            degrees: Degrees of the hidden units (hidden,).
-        """
-        ranks = torch.arange(len(variables) + 1, device=degrees.device)
-        features, parameters = (
-            [groups.slice_of(i) for i in variables]
-            for groups in (network.inputs, network.layout)
-        )
-        return cls(
-            variables,
-            torch.searchsorted(degrees.sort().values, ranks).tolist(),
-            _edges(features),
-            _edges(parameters),
-            sorting_permutation(degrees),
-            _indices(features).to(degrees.device),
-            _indices(parameters).to(degrees.device),
-        )
-
-
-class _Weights(NamedTuple):
-    """Weights of a masked network with rows and columns in sampling order.
-
-    Attributes:
-        first: Weights of the first hidden layer (units, features).
-        inner: Weights of each further hidden layer (units, units).
-        last: Weights of the parameters (parameters, units).
-        direct: Weights from features to parameters, or None if there are none.
-    """
-
-    first: Tensor
-    inner: list[Tensor]
-    last: Tensor
-    direct: Tensor | None
-
-    @classmethod
-    def of(cls, network: MaskedNetwork, order: SamplingOrder) -> Self:
-        units, features = order.unit_index, order.feature_index
-        parameters, direct = order.parameter_index, network.direct
-        maps = [linear.get_parameter("weight") for linear in network.inner.maps]
-        return cls(
-            _permuted(network.first.weight[:, features], units, None),
-            [_permuted(weight, units, units) for weight in maps],
-            _permuted(network.last.weight[parameters], None, units),
-            None if direct is None else direct.weight[parameters][:, features],
-        )
-
-    def to(self, dtype: torch.dtype) -> "_Weights":
-        return _Weights(
-            self.first.to(dtype),
-            [weight.to(dtype) for weight in self.inner],
-            self.last.to(dtype),
-            None if self.direct is None else self.direct.to(dtype),
-        )
 
 
 class _Partial(NamedTuple):
@@ -226,7 +121,7 @@ class BlockSampler:
     ) -> None:
         self.network = network
         self.order = order
-        self.weights = _Weights.of(network, order)
+        self.weights = SortedWeights.of(network, order)
         self.cast_weights = self.weights
         if dtype != self.weights.first.dtype:
             self.cast_weights = self.weights.to(dtype)
@@ -239,7 +134,7 @@ class BlockSampler:
         layers = [network.first, *network.inner.maps]
         self.active = self.weights.first.new_empty(len(layers), units, batch)
         biases = [
-            _permuted(layer.get_parameter("bias").unsqueeze(-1), order.unit_index, None)
+            permuted(layer.get_parameter("bias").unsqueeze(-1), order.unit_index, None)
             for layer in layers
         ]
         self.partials = [_Partial(0, torch.stack(biases), bias.unsqueeze(-1))]
@@ -442,20 +337,3 @@ def _add_product(
     if weight.dtype == before.dtype:
         return torch.addmm(before, weight, values, out=out)
     return torch.add(before, weight @ values.to(weight.dtype), out=out)
-
-
-def _permuted(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-    """Return a matrix with permuted rows and columns; None leaves them as they are."""
-    if rows is not None:
-        weight = weight[rows]
-    return weight if columns is None else weight[:, columns]
-
-
-def _edges(slices: Sequence[slice]) -> list[int]:
-    """Return the boundaries of slices that are laid end to end, from 0 on."""
-    return [0, *accumulate(each.stop - each.start for each in slices)]
-
-
-def _indices(slices: Sequence[slice]) -> Tensor:
-    """Return the indices of all slices, one slice after another."""
-    return torch.cat([torch.arange(each.start, each.stop) for each in slices])

@@ -23,15 +23,15 @@ from ar_models.layers.nade_scan import (
 )
 from ar_models.variables import Variable, apply_given
 
-TOGETHER = 32
-"""Positions whose hidden vectors an accelerator computes at once, at most, …"""
+BLOCK_POSITIONS = 32
+"""Maximum number of positions per block on an accelerator; on a CPU it is 1."""
 
-TOGETHER_FEATURES = 64
-"""… and their features. On a CPU it is one position at a time."""
+BLOCK_FEATURES = 64
+"""Maximum number of input features in a block of several positions."""
 
 
 class NADE(AutoregressiveModel):
-    r"""Hidden units tied through one running pre-activation, a head per variable.
+    r"""Hidden units with tied weights, computed in one scan over the variables.
 
     .. math:: h_i = \sigma(c + \sum_{j < i} W_j x_j), \quad
         p(x_i \mid x_{<i}) \text{ from } b_i + V_i h_i
@@ -79,14 +79,14 @@ class NADE(AutoregressiveModel):
         self.head_bias = nn.Parameter(self.layout.initial_bias())
 
     def plan(self, which: int = 0) -> ScanPlan:
-        """How ordering `which` goes through features and parameters."""
-        together = 1 if self.weight.device.type == "cpu" else TOGETHER
+        """Return the plan by which ordering number `which` is scanned, in blocks."""
+        positions = 1 if self.weight.device.type == "cpu" else BLOCK_POSITIONS
         owners = self.inputs.variable_index, self.layout.variable_index
         return self.plans.get(
             which,
             self.ordering_table,
             lambda: make_scan_plan(
-                self.ordering(which), *owners, together, TOGETHER_FEATURES
+                self.ordering(which), *owners, positions, BLOCK_FEATURES
             ),
         )
 
@@ -109,7 +109,7 @@ class NADE(AutoregressiveModel):
         return Conditionals(self.layout, restored)
 
     def features(self, x: Tensor) -> Tensor:
-        """The hidden units after all variables; they are the same in any ordering."""
+        """Return the hidden units after all variables, the same in every ordering."""
         a = self.inputs(x.to(self.weight.dtype)) @ self.weight + self.bias
         return activate(self.settings.activation, a)
 
@@ -121,7 +121,7 @@ class NADE(AutoregressiveModel):
         which: int = 0,
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        # Arrays are (numbers, batch): then a variable is contiguous.
+        # Arrays are (n, batch), so that the values of a variable are contiguous.
         uniform = noise.permute(1, 2, 0).contiguous()
         x = noise.new_full((self.dim, len(noise)), torch.nan)
         known = known_columns(given, self.dim)

@@ -17,23 +17,23 @@ from ar_models.layers.variable_tokens import SharedValueEmbedding
 from ar_models.variables import Variable, apply_given
 
 CACHE_BYTES = 2**29
-"""Rows of `x` are drawn in parts whose feature maps take at most so much memory."""
+"""Maximum size of the feature maps when sampling, in bytes."""
 
 GRID = 4
-"""Feature maps are averaged over a grid of so many cells each way by `features`."""
+"""Cells per side of the grid over which `features` averages feature maps."""
 
 
 class Across(nn.Module):
-    """A convolution over a pixel and those to its left, with channels in order.
+    """A convolution over a pixel and the pixels to its left, causal in the channels.
 
-    Maps belong to channels. At the pixel itself, those of a channel see only those of
-    the channels up to it.
+    Every feature map belongs to a channel. At the pixel itself, the maps of a channel
+    see only the maps of the channels up to it.
 
     Args:
-        of_inputs: The channel of each input map, (inputs,).
-        of_outputs: The channel of each output map, (outputs,).
-        width: Pixels that are seen, the last one being the pixel itself.
-        strict: Whether at the pixel itself only earlier channels are seen.
+        of_inputs: Channel of each input map (inputs,).
+        of_outputs: Channel of each output map (outputs,).
+        width: Width of the convolution in pixels, the last one being the pixel itself.
+        strict: Whether only earlier channels are seen at the pixel itself.
     """
 
     mask: Tensor
@@ -57,20 +57,20 @@ class Across(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, inputs, height, width - 1 + n) -> (batch, outputs, height, n)."""
+        """Map (batch, inputs, height, width - 1 + n) to (batch, outputs, height, n)."""
         return F.conv2d(x, self.masked(), self.bias)
 
     def masked(self) -> Tensor:
-        """The weight where the channels allow it, else 0."""
+        """Return the weight, 0 where a later channel would be seen."""
         return self.weight if self.is_whole else self.weight * self.mask
 
     def flat(self) -> Tensor:
-        """The masked weight for vectors (width, inputs) in a row: (outputs, …)."""
+        """Return the masked weight for flattened inputs: (outputs, width * inputs)."""
         return self.masked().squeeze(2).transpose(1, 2).flatten(1)
 
 
 def gate(h: Tensor, dim: int = 1) -> Tensor:
-    """Half of the maps, gated by the other half."""
+    """Return the first half of the maps, gated by the second half."""
     value, opening = h.chunk(2, dim)
     gated: Tensor = value.tanh() * opening.sigmoid()
     return gated
@@ -79,9 +79,9 @@ def gate(h: Tensor, dim: int = 1) -> Tensor:
 class Block(nn.Module):
     """A gated layer of the vertical and of the horizontal stack.
 
-    The vertical stack at a pixel sees all rows up to the pixel's own, the horizontal
-    one the pixels to the left and, from the vertical one, all rows above. So together
-    they see all that comes before, without a blind spot.
+    The vertical stack at a pixel sees all rows up to the pixel's own; the horizontal
+    stack sees the pixels to the left and, through the vertical stack, all rows above.
+    So together they see all pixels before, without a blind spot.
 
     Args:
         of_maps: The channel of each map, (hidden,).
@@ -102,7 +102,7 @@ class Block(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, vertical: Tensor, horizontal: Tensor) -> tuple[Tensor, Tensor]:
-        """Both stacks, (batch, hidden, height, width) each."""
+        """Return both stacks after the layer, (batch, hidden, height, width) each."""
         reach = self.across.weight.shape[-1] - 1
         vertical = self.lower(F.pad(vertical, (0, 0, reach, 0)))
         above = F.pad(vertical[:, :, :-1], (0, 0, 1, 0))
@@ -110,7 +110,7 @@ class Block(nn.Module):
         return vertical, horizontal + self.out(self.dropout(gate(within)))
 
     def lower(self, rows: Tensor) -> Tensor:
-        """The vertical stack's next layer, of all but the first `kernel // 2` rows."""
+        """Return the vertical stack's next layer, less the first `kernel // 2` rows."""
         reach = self.across.weight.shape[-1] - 1
         added: Tensor = self.dropout(gate(self.down(rows)))
         return rows[:, :, reach:] + added
@@ -167,7 +167,9 @@ class PixelCNN(AutoregressiveModel):
         )
         self.tokens = SharedValueEmbedding(variables, embedding)
         if variables[0].size:
-            with torch.no_grad():  # neighbouring values start out alike
+            with (
+                torch.no_grad()
+            ):  # so that neighbouring values start with similar vectors
                 self.tokens.weight[:, 0] = torch.linspace(-1, 1, variables[0].size)
         of_maps = torch.arange(hidden) * channels // hidden
         of_inputs = torch.arange(channels).repeat_interleave(embedding)
@@ -197,7 +199,7 @@ class PixelCNN(AutoregressiveModel):
         )
 
     def stacks(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The last maps of both stacks, (batch, hidden, height, width) each."""
+        """Return the last maps of both stacks, (batch, hidden, height, width) each."""
         height, width, channels = self.shape
         values = self.tokens(x).unflatten(1, (height, width, channels))
         image = values.flatten(3).permute(0, 3, 1, 2)
@@ -209,7 +211,7 @@ class PixelCNN(AutoregressiveModel):
         return vertical, horizontal
 
     def features(self, x: Tensor) -> Tensor:
-        """Both stacks, averaged over the cells of a grid: (batch, n)."""
+        """Return both stacks, averaged over the cells of a grid: (batch, n)."""
         height, width, _ = self.shape
         maps = torch.cat(self.stacks(x), 1)
         grid = min(GRID, height), min(GRID, width)
@@ -230,14 +232,14 @@ class PixelCNN(AutoregressiveModel):
         parts = noise.split(rows)
         known = [None] * len(parts) if given is None else given.split(rows)
         drawn = [
-            _Draw(self, uniform, own, sampling).run()
+            PixelSampler(self, uniform, own, sampling).run()
             for uniform, own in zip(parts, known, strict=True)
         ]
         return torch.cat(drawn)
 
 
-class _Draw:
-    """The maps of one draw: each is computed once, when all it sees is known.
+class PixelSampler:
+    """Samples images; computes each feature map once, when all its inputs are known.
 
     Args:
         model: The model.
@@ -274,7 +276,7 @@ class _Draw:
         self.out = [(b.out.flat(), b.out.bias) for b in self.blocks]
 
     def run(self) -> Tensor:
-        """The samples, (batch, dim)."""
+        """Sample all pixels: (batch, dim)."""
         height, width, channels = self.model.shape
         for row in range(height):
             self.enter(row)
@@ -285,7 +287,7 @@ class _Draw:
         return self.x
 
     def enter(self, row: int) -> None:
-        """Starts a row with what the rows above tell each of its pixels."""
+        """Start a row of pixels with the contributions of the rows above."""
         reach, width = self.model.reach, self.model.shape[1]
         above = self.vertical[1:, :, :, reach + row - 1, None]
         self.above = [
@@ -299,7 +301,7 @@ class _Draw:
         )
 
     def draw(self, row: int, column: int, channel: int) -> None:
-        """Draws one variable and takes note of its value."""
+        """Sample one variable and store the embedding of its value."""
         model, tokens = self.model, self.model.tokens
         _, width, channels = model.shape
         i = (row * width + column) * channels + channel
@@ -318,7 +320,7 @@ class _Draw:
         place[:, start : start + embedded.shape[1]] = embedded
 
     def maps(self, row: int, column: int) -> Tensor:
-        """What `last` says of a pixel: (batch, channels * parameters)."""
+        """Return the parameters of a pixel, without biases: (batch, channels * n)."""
         here = self.model.reach + column
         seen = slice(column, here + 1)
         h = F.linear(self.values[:, seen].flatten(1), *self.first)
@@ -332,7 +334,7 @@ class _Draw:
         return F.linear(F.elu(F.linear(F.elu(h), *self.mix)), *self.last)
 
     def leave(self, row: int) -> None:
-        """Brings a complete row into the vertical stack."""
+        """Add a complete row of pixels to the vertical stack."""
         model, reach = self.model, self.model.reach
         rows, own = slice(row, row + reach + 1), reach + row
         self.image[:, :, own] = self.values[:, reach:].transpose(1, 2)
@@ -346,7 +348,7 @@ class _Draw:
 def _check_image(
     variables: Sequence[Variable], height: int, width: int, channels: int
 ) -> None:
-    """Raises ValueError unless the variables are the pixels of such an image."""
+    """Raise ValueError unless the variables are pixels of images of this shape."""
     if min(height, width, channels) < 1 or len(variables) != height * width * channels:
         raise ValueError(
             f"an image of height {height}, width {width} and {channels} channels has "

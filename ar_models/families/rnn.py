@@ -1,4 +1,4 @@
-"""Recurrent network over the variables of a row, or over the places of a sequence."""
+"""Recurrent network over the variables of a row, or over the places of a list."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,9 +20,9 @@ from ar_models.variables import Variable
 class RNN(AutoregressiveModel):
     """A recurrent network that reads the variables in the ordering.
 
-    At each step it is told which variable came last, its value, and which is next, so
-    the same weights serve several orderings. Or each step is a place of a column of
-    lists, with one or many variables that are chained within it.
+    The input of each step encodes the last variable, its value and the next variable,
+    so that the same weights serve several orderings. With `steps="places"`, each step
+    is a place of a list, whose variables are predicted one after another within it.
 
     Reference:
         Graves, Generating sequences with recurrent neural networks, 2013.
@@ -89,14 +89,14 @@ class RNN(AutoregressiveModel):
     def run(
         self, vectors: Tensor, states: Sequence[Any] | None = None
     ) -> tuple[Tensor, list[Any]]:
-        """Some steps of all layers.
+        """Run some steps of all layers.
 
         Args:
-            vectors: What is read, (batch, steps, hidden).
-            states: Of each layer after the steps before; at the start if None.
+            vectors: Input vectors (batch, steps, hidden).
+            states: State of each layer after the previous steps; None at the start.
 
         Returns:
-            The last layer's hidden vectors (batch, steps, hidden), and the states.
+            Hidden vectors of the last layer (batch, steps, hidden), and the states.
         """
         h, after = vectors, []
         for k, layer in enumerate(self.recurrent):
@@ -106,7 +106,7 @@ class RNN(AutoregressiveModel):
         return h, after
 
     def features(self, x: Tensor) -> Tensor:
-        """The last layer after all variables, and its mean: (batch, 2 * hidden)."""
+        """Return the last layer's final vector and its mean: (batch, 2 * hidden)."""
         if self.places is not None:
             return self.places.features(x, lambda vectors: self.run(vectors)[0])
         h, _ = self.run(self.chain.embed(x, self.ordering()))
@@ -121,19 +121,19 @@ class RNN(AutoregressiveModel):
     ) -> Tensor:
         if self.places is not None:
             return self.places.sample(
-                self.variables, noise, given, self._stepping(), sampling
+                self.variables, noise, given, self._with_state(), sampling
             )
         return self.chain.sample(
             self.variables,
             noise,
             given,
             self.ordering_list(which),
-            self._stepping(),
+            self._with_state(),
             sampling,
         )
 
-    def _stepping(self) -> Callable[[Tensor], Tensor]:
-        """Takes what one step reads, (batch, hidden), and keeps the states."""
+    def _with_state(self) -> Callable[[Tensor], Tensor]:
+        """Return a function that runs one step, (batch, hidden) to (batch, hidden)."""
         states: list[Any] | None = None
 
         def advance(vector: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Causal transformer over the variables of a row, or the places of a sequence."""
+"""Causal transformer over the variables of a row, or over the places of a list."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,18 +19,16 @@ from ar_models.layers.variable_tokens import VariableTokens, random_orderings
 from ar_models.variables import Variable
 
 CACHE_BYTES = 2**29
-"""Rows are drawn in parts whose keys and values take at most so much memory."""
-
-# Axes: B rows, T places in the ordering, W hidden units, H heads, D units of a head.
+"""Maximum size of the key-value caches when sampling, in bytes."""
 
 
 class Block(nn.Module):
-    """Attention to the places before, then a feed-forward map; normalised before each.
+    """A pre-norm transformer block: causal attention, then a feed-forward map.
 
     Args:
         hidden: Width of the residual stream.
-        heads: Attention heads.
-        dropout: Share of what each part adds to the stream that is left out.
+        heads: Number of attention heads.
+        dropout: Share of the output of attention and feed-forward map that is dropped.
     """
 
     def __init__(self, hidden: int, heads: int, dropout: float) -> None:
@@ -44,45 +42,44 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * hidden, hidden)
         self.dropout = Dropout(dropout)
 
-    def forward(self, h_BTW: Tensor, mask_B1TT: Tensor | None = None) -> Tensor:
-        """(B, T, W) -> (B, T, W).
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the residual stream after the block, (batch, length, hidden).
 
         Args:
-            h_BTW: The residual stream.
-            mask_B1TT: What each place sees; the places before and itself if not given.
+            h: Residual stream (batch, length, hidden).
+            mask: Positions that each position attends to, bool (batch, 1, length,
+                length); by default itself and all before it.
         """
-        q_BHTD, k_BHTD, v_BHTD = self.project(h_BTW)
-        if mask_B1TT is None:
-            return self.add(h_BTW, causal_attention(q_BHTD, k_BHTD, v_BHTD))
-        seen_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD, mask_B1TT)
-        return self.add(h_BTW, seen_BHTD)
+        q, k, v = self.project(h)
+        if mask is None:
+            return self.add(h, causal_attention(q, k, v))
+        return self.add(h, F.scaled_dot_product_attention(q, k, v, mask))
 
-    def project(self, h_BTW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, (B, H, T, D) each."""
-        qkv_BTW = self.qkv(self.norm_attention(h_BTW))
+    def project(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values, (batch, heads, length, width) each."""
+        qkv = self.qkv(self.norm_attention(h))
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in qkv_BTW.chunk(3, -1)
+            for part in qkv.chunk(3, -1)
         )
         return q, k, v
 
-    def add(self, h_BTW: Tensor, seen_BHTD: Tensor) -> Tensor:
-        """The residual stream with what attention saw, and the feed-forward map."""
-        seen_BTW = seen_BHTD.transpose(1, 2).flatten(2)
-        h_BTW = h_BTW + self.dropout(self.out(seen_BTW))
-        fed_BTW = self.down(F.gelu(self.up(self.norm_feed(h_BTW))))
-        out_BTW: Tensor = h_BTW + self.dropout(fed_BTW)
-        return out_BTW
+    def add(self, h: Tensor, attended: Tensor) -> Tensor:
+        """Add the attention output and the feed-forward map to the residual stream."""
+        h = h + self.dropout(self.out(attended.transpose(1, 2).flatten(2)))
+        fed = self.down(F.gelu(self.up(self.norm_feed(h))))
+        out: Tensor = h + self.dropout(fed)
+        return out
 
 
 class Transformer(AutoregressiveModel):
-    """A causal transformer whose sequence is the variables in the ordering.
+    """A causal transformer over the variables in the ordering.
 
-    Each place is told which variable came last, its value, and which variable is next,
-    so the same weights serve every ordering. With `order_agnostic` they are trained on
-    a new random ordering per row and step, any that keeps each group's variables in
-    order; then any columns can be given to `sample`, and `orderings` are those that
-    are averaged in eval mode.
+    The input at each position encodes the last variable, its value and the next
+    variable, so that the same weights serve every ordering. With `order_agnostic`, each
+    row and step is trained in a new random ordering that keeps the variables of each
+    group in order; then any columns can be given to `sample`, and `orderings` are
+    averaged in eval mode only.
 
     Reference:
         Vaswani et al., Attention is all you need, 2017.
@@ -124,7 +121,7 @@ class Transformer(AutoregressiveModel):
         components, embedding = settings.components, settings.embedding
         self.order_agnostic = settings.order_agnostic
         self.places: PositionTokens | None = None
-        self.length = self.dim  # of the sequence that attention goes over
+        self.length = self.dim  # of the sequence
         if settings.steps == "places":
             self.capturable = False
             self.places = PositionTokens(
@@ -150,23 +147,29 @@ class Transformer(AutoregressiveModel):
                 nn.init.normal_(parameter, std=0.02 / (2 * layers) ** 0.5)
 
     def conditionals(self, x: Tensor, which: int | Tensor = 0) -> Conditionals:
-        """See `AutoregressiveModel`; `which` may be orderings: (dim,), (batch, dim)."""
+        """Return the conditional of every variable given those before it.
+
+        Args:
+            x: Observations (batch, dim), NaN where absent.
+            which: Number of an ordering, or an ordering itself (dim,), or one ordering
+                per row (batch, dim).
+        """
         if self.places is not None:
             vectors = self.places.embed(x, self.places.longest(x))
-            return self.places.predict(self.norm(self._through(vectors)), x)
+            return self.places.predict(self.norm(self._run_blocks(vectors)), x)
         order = which if isinstance(which, Tensor) else self.ordering(which)
-        h_BTW = self.dropout(self.chain.embed(x, order)[:, :-1])
+        h = self.dropout(self.chain.embed(x, order)[:, :-1])
         for block in self.blocks:
-            h_BTW = block(h_BTW)
-        return self.chain.predict(self.norm(h_BTW), order)
+            h = block(h)
+        return self.chain.predict(self.norm(h), order)
 
-    def _through(self, vectors_BTW: Tensor) -> Tensor:
-        """All blocks over the vectors of places."""
-        position_TW = self.position[: vectors_BTW.shape[1]]
-        h_BTW: Tensor = self.dropout(vectors_BTW + position_TW)
+    def _run_blocks(self, vectors: Tensor) -> Tensor:
+        """Apply all blocks to the token vectors of places (batch, length, hidden)."""
+        position = self.position[: vectors.shape[1]]
+        h: Tensor = self.dropout(vectors + position)
         for block in self.blocks:
-            h_BTW = block(h_BTW)
-        return h_BTW
+            h = block(h)
+        return h
 
     def conditionals_given(self, x: Tensor, known: Tensor) -> Conditionals:
         if not self.order_agnostic:
@@ -174,18 +177,18 @@ class Transformer(AutoregressiveModel):
         order = self._known_first(known)
         count = known.sum(-1, keepdim=True)
         places = torch.arange(self.dim, device=x.device)
-        # Each unknown variable is asked for right after the known ones, by itself.
+        # Each unknown variable is predicted as if it came right after the known ones.
         last = places.minimum(count).unsqueeze(-1)
         values = torch.take_along_dim(self.chain.embed_values(x, order), last, 1)
-        h_BTW = self.dropout(values + self.chain.next[order])
+        h = self.dropout(values + self.chain.next[order])
         before = places < last
-        mask_B1TT = (before | (places == places.unsqueeze(-1))).unsqueeze(1)
+        mask = (before | (places == places.unsqueeze(-1))).unsqueeze(1)
         for block in self.blocks:
-            h_BTW = block(h_BTW, mask_B1TT)
-        return self.chain.predict(self.norm(h_BTW), order)
+            h = block(h, mask)
+        return self.chain.predict(self.norm(h), order)
 
     def _known_first(self, known: Tensor, which: int = 0) -> Tensor:
-        """Orderings (batch, dim): what is known, then the rest, each as in `which`."""
+        """Return orderings (batch, dim) in which the known variables come first."""
         order = self.ordering(which)
         return order[(~known[:, order]).int().argsort(stable=True, dim=-1)]
 
@@ -219,14 +222,14 @@ class Transformer(AutoregressiveModel):
         return super().variable_log_prob(x)
 
     def features(self, x: Tensor) -> Tensor:
-        """The mean over all places after each block: (batch, layers * hidden)."""
+        """Return the mean over positions after each block: (batch, layers * hidden)."""
         if self.places is not None:
-            return self.places.features(x, self._through)
-        h_BTW = self.chain.embed(x, self.ordering())
+            return self.places.features(x, self._run_blocks)
+        h = self.chain.embed(x, self.ordering())
         means = []
         for block in self.blocks:
-            h_BTW = block(h_BTW)
-            means.append(h_BTW.mean(1))
+            h = block(h)
+            means.append(h.mean(1))
         return torch.cat(means, -1)
 
     @torch.no_grad()
@@ -237,7 +240,7 @@ class Transformer(AutoregressiveModel):
         which: int = 0,
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        """See `AutoregressiveModel`; order-agnostic: what is given comes first."""
+        """Map uniform noise to samples; if order-agnostic, given values come first."""
         order: Tensor | list[int] = self.ordering_list(which)
         if self.order_agnostic and given is not None:
             known = ~given.isnan()
@@ -245,22 +248,22 @@ class Transformer(AutoregressiveModel):
                 order = self._known_first(known[:1], which)[0].tolist()
             else:
                 order = self._known_first(known, which)
-        return self._draw_in(noise, given, order, sampling)
+        return self._draw_in_parts(noise, given, order, sampling)
 
     def _draw_places(
         self, noise: Tensor, given: Tensor | None, sampling: SamplingParams
     ) -> Tensor:
         assert self.places is not None
-        advance, place = self._cached(), 0
+        advance, place = self._with_cache(), 0
 
-        def with_position(vector_BW: Tensor) -> Tensor:
+        def with_position(vector: Tensor) -> Tensor:
             nonlocal place
             place += 1
-            return advance(vector_BW + self.position[place - 1])
+            return advance(vector + self.position[place - 1])
 
         return self.places.sample(self.variables, noise, given, with_position, sampling)
 
-    def _draw_in(
+    def _draw_in_parts(
         self,
         noise: Tensor,
         given: Tensor | None,
@@ -277,33 +280,33 @@ class Transformer(AutoregressiveModel):
                 drawn.append(self._draw_places(noise[part], known, sampling))
                 continue
             own = order[part] if isinstance(order, Tensor) else order
-            settings = own, self._cached(), sampling
+            settings = own, self._with_cache(), sampling
             drawn.append(
                 self.chain.sample(self.variables, noise[part], known, *settings)
             )
         return torch.cat(drawn)
 
-    def _cached(self) -> Callable[[Tensor], Tensor]:
-        """Takes one place after another, (B, W), and keeps their keys and values."""
+    def _with_cache(self) -> Callable[[Tensor], Tensor]:
+        """Return a function that runs one step, (batch, hidden) to (batch, hidden)."""
         caches: list[Tensor] = []
         place = 0
 
-        def advance(h_BW: Tensor) -> Tensor:
+        def advance(h: Tensor) -> Tensor:
             nonlocal place
-            h_BTW = self.dropout(h_BW).unsqueeze(1)
+            h = self.dropout(h).unsqueeze(1)
             for layer, block in enumerate(self.blocks):
                 assert isinstance(block, Block)
-                q_BHTD, *new = block.project(h_BTW)
+                q, *new = block.project(h)
                 if place == 0:
-                    B, H, _, D = q_BHTD.shape
-                    caches.append(q_BHTD.new_empty(2, B, H, self.length, D))
+                    batch, heads, _, width = q.shape
+                    caches.append(q.new_empty(2, batch, heads, self.length, width))
                 kv = caches[layer]
                 kv[:, :, :, place] = torch.stack(new).squeeze(3)
-                k_BHTD, v_BHTD = kv[:, :, :, : place + 1]
-                seen_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BHTD, v_BHTD)
-                h_BTW = block.add(h_BTW, seen_BHTD)
+                k, v = kv[:, :, :, : place + 1]
+                attended = F.scaled_dot_product_attention(q, k, v)
+                h = block.add(h, attended)
             place += 1
-            normalised: Tensor = self.norm(h_BTW)
+            normalised: Tensor = self.norm(h)
             return normalised.squeeze(1)
 
         return advance

@@ -1,4 +1,4 @@
-"""Variational autoencoder: a neighbour that bounds the density of a row."""
+"""Variational autoencoder, which bounds the density of a row from below."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,10 +20,10 @@ from ar_models.layers.features import InputFeatures
 from ar_models.layers.hidden_layers import HiddenLayers
 from ar_models.variables import Variable, apply_given
 
-SPREAD = 4.0
-"""Log-scales of the approximate posterior stay between minus this and this."""
+MAX_LOG_SCALE = 4.0
+"""Bound on the absolute log-scale of the approximate posterior."""
 
-QUICK = 8
+ESTIMATE_SAMPLES = 8
 """Importance samples of `estimate_log_prob`."""
 
 
@@ -49,19 +49,18 @@ class Network(nn.Module):
 
 
 class VAE(AutoregressiveModel):
-    r"""A latent vector from a standard normal distribution, and a row given it.
+    r"""A latent-variable model: a standard normal vector, and a row given it.
 
     .. math:: p(x) = \int \mathcal{N}(z; 0, 1) \, p(x \mid z) \, dz
         \geq \exp E_q \log \frac1K \sum_k \frac{p(z_k) \, p(x \mid z_k)}{q(z_k \mid x)}
 
-    The integral is known only by this bound: in train mode with K = 1, one draw from
-    the approximate posterior q and its exact divergence from the prior; in eval mode
-    with `samples` quasi-random points, always the same ones, so that the value is a
-    function of the row alone. The bound holds in the mean over such sets of points.
+    `log_prob` is this bound. In train mode it uses one sample of the approximate
+    posterior q and its exact divergence from the prior; in eval mode K = `samples`
+    quasi-random points, always the same ones, so that it is a function of the row
+    alone. The bound holds in the mean over such sets of points.
 
-    There is no chain rule to take apart, so `conditionals` are what the decoder expects
-    given the latent vector that the whole row suggests: of use to explain a row, but
-    their log-probabilities do not add up to `log_prob`.
+    `conditionals` are those of the decoder given the posterior mean of the whole row.
+    They help to explain a row, but their log-probabilities do not add up to `log_prob`.
 
     Reference:
         Kingma, Welling, Auto-encoding variational Bayes, 2014.
@@ -113,38 +112,38 @@ class VAE(AutoregressiveModel):
         self.register_buffer("points", torch.special.ndtri(uniform), persistent=False)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-scale of the approximate posterior, each (batch, latent)."""
+        """Return posterior mean and log-scale of the latents, (batch, latent) each."""
         dtype = self.encoder.last.weight.dtype
         mean, raw = self.encoder(self.inputs(x.to(dtype))).chunk(2, -1)
-        return mean, SPREAD * torch.tanh(raw / SPREAD)
+        return mean, MAX_LOG_SCALE * torch.tanh(raw / MAX_LOG_SCALE)
 
     def conditionals(self, x: Tensor, which: int = 0) -> Conditionals:
-        """What the decoder expects, given the mean latent vector of the whole row."""
+        """Return the decoder's conditionals given the posterior mean of the row."""
         mean, _ = self.encode(x)
         return self.decoder.conditionals(mean, x)
 
     def log_prob(self, x: Tensor) -> Tensor:
         if self.training:
-            shares, divergence = self._draw_once(x)
+            shares, divergence = self._sample_posterior(x)
             return shares.sum(-1) - divergence
         return self._bound(x, self.points)
 
     def estimate_log_prob(self, x: Tensor) -> Tensor:
-        return self._bound(x, self.points[:QUICK])
+        return self._bound(x, self.points[:ESTIMATE_SAMPLES])
 
     def variable_log_prob(self, x: Tensor) -> Tensor:
-        """Each variable's share of the bound: its log-probability given the latents.
+        """Return each variable's share of the bound, in nats: (batch, dim).
 
-        In the mean over these; what it cost to tell them is divided in proportion to
-        the shares' sizes.
+        A share is the mean log-probability given the latent vectors, weighted by their
+        importance; the divergence is divided in proportion to the shares' sizes.
         """
         if self.training:
-            shares, divergence = self._draw_once(x)
+            shares, divergence = self._sample_posterior(x)
             return divide_rest(shares, -divergence)
         # A running mean, so that (samples, batch, dim) is never held.
         top = x.new_full((len(x),), -math.inf, dtype=self.points.dtype)
         total, shares = torch.zeros_like(top), top.new_zeros(x.shape)
-        for log_weight, each in self._weighed(x, self.points):
+        for log_weight, each in self._importance_weights(x, self.points):
             higher = torch.maximum(top, log_weight)
             before, now = (top - higher).exp(), (log_weight - higher).exp()
             top, total = higher, total * before + now
@@ -153,10 +152,12 @@ class VAE(AutoregressiveModel):
         bound = top + (total / len(self.points)).log()
         return divide_rest(shares, bound - shares.sum(-1))
 
-    def _draw_once(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Log-probabilities given one draw of the latents, (batch, dim), and KL(q|p).
+    def _sample_posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Sample one latent vector per row from torch's global generator.
 
-        The draw is from the global generator.
+        Returns:
+            Log-probabilities given the latent vector (batch, dim), and the divergence
+            of the posterior from the prior (batch,), in nats.
         """
         mean, log_scale = self.encode(x)
         scale = log_scale.exp()
@@ -165,14 +166,18 @@ class VAE(AutoregressiveModel):
         return self.decoder.log_prob(z, x), divergence.sum(-1)
 
     def _bound(self, x: Tensor, points: Tensor) -> Tensor:
-        weights = torch.stack([weight for weight, _ in self._weighed(x, points)])
+        weights = torch.stack(
+            [weight for weight, _ in self._importance_weights(x, points)]
+        )
         bound = weights.logsumexp(0) - math.log(len(points))
-        # Of nothing, all that there is to tell is known.
+        # A row without any present value has probability 1.
         return bound.masked_fill(x.isnan().all(-1), 0.0)
 
-    def _weighed(self, x: Tensor, points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each point the log of its weight, (batch,), and the shares in it."""
-        # Once for all points, and weights depend on it strongly: so not in bf16.
+    def _importance_weights(
+        self, x: Tensor, points: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield log-weight (batch,) and log-probabilities (batch, dim) per point."""
+        # In full precision, as the weights of all points depend on it strongly.
         with torch.autocast(x.device.type, enabled=False):
             mean, log_scale = self.encode(x)
         scale = log_scale.exp()
@@ -183,7 +188,7 @@ class VAE(AutoregressiveModel):
             yield shares.sum(-1) + ratio.sum(-1), shares
 
     def features(self, x: Tensor) -> Tensor:
-        """The mean latent vector: (batch, latent)."""
+        """Return the posterior mean of the latent vector: (batch, latent)."""
         return self.encode(x)[0]
 
     @torch.no_grad()
@@ -194,16 +199,16 @@ class VAE(AutoregressiveModel):
         which: int = 0,
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        """See `AutoregressiveModel`; noise is (batch, latent + dim, 2).
+        """Map uniform noise (batch, latent + dim, 2) to samples.
 
-        The latent vector is drawn as it is; tempered is what is drawn given it.
+        The latent vector is sampled exactly; `sampling` affects the rows given it.
 
         Raises:
-            ValueError: Something is given.
+            ValueError: Values are given.
         """
         if given is not None and not bool(given.isnan().all()):
             raise ValueError(
-                "a vae cannot sample rows of which a part is given; choose an "
+                "a vae cannot sample rows with given values; choose an "
                 "order-agnostic family or an ordering that starts with it"
             )
         uniform = noise[:, : self.latent, 0].clamp(UNIFORM_MARGIN, 1 - UNIFORM_MARGIN)
@@ -231,11 +236,11 @@ class IndependentDecoder(nn.Module):
             self.network.last.bias.copy_(self.layout.initial_bias())
 
     def conditionals(self, z: Tensor, x: Tensor) -> Conditionals:
-        """Of all variables, given z (batch, latent)."""
+        """Return the conditionals of all variables given z (batch, latent)."""
         return Conditionals(self.layout, self.network(z))
 
     def log_prob(self, z: Tensor, x: Tensor) -> Tensor:
-        """Of each variable, (batch, dim)."""
+        """Return the log-probability of each variable, in nats: (batch, dim)."""
         return self.conditionals(z, x).log_prob(x)
 
     def draw(
@@ -245,7 +250,7 @@ class IndependentDecoder(nn.Module):
         variables: Sequence[Variable],
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        """Rows (batch, dim) from uniform numbers (batch, dim, 2)."""
+        """Map uniform noise (batch, dim, 2) to rows (batch, dim)."""
         free = Conditionals(self.layout, self.network(z)).sample(noise, sampling)
         x = torch.full_like(free, torch.nan)
         for i, variable in enumerate(variables):
@@ -256,7 +261,7 @@ class IndependentDecoder(nn.Module):
 class MadeDecoder(nn.Module):
     """Variables that depend on the latent vector and on those before them.
 
-    A MADE over the latent vector and the row, of which the latent part is always given.
+    It is a MADE over the latent vector and the row; the latent part is always given.
 
     Args:
         variables: Descriptions of the variables of a row.
@@ -293,16 +298,16 @@ class MadeDecoder(nn.Module):
         self.made = MADE([*latents, *shifted], network)
 
     def conditionals(self, z: Tensor, x: Tensor) -> Conditionals:
-        """Of all variables, each given z (batch, latent) and those before it."""
+        """Return the conditionals given z (batch, latent) and the variables before."""
         own = range(self.latent, self.latent + x.shape[1])
-        together = self.made.conditionals(torch.cat([z, x.to(z.dtype)], -1))
-        layout = together.layout.select(own)
-        return Conditionals(layout, together.parameters[:, layout.source_index])
+        conditionals = self.made.conditionals(torch.cat([z, x.to(z.dtype)], -1))
+        layout = conditionals.layout.select(own)
+        return Conditionals(layout, conditionals.parameters[:, layout.source_index])
 
     def log_prob(self, z: Tensor, x: Tensor) -> Tensor:
-        """Of each variable, (batch, dim)."""
-        together = torch.cat([z, x.to(z.dtype)], -1)
-        log_prob = self.made.conditionals(together).log_prob(together)
+        """Return the log-probability of each variable, in nats: (batch, dim)."""
+        whole = torch.cat([z, x.to(z.dtype)], -1)
+        log_prob = self.made.conditionals(whole).log_prob(whole)
         return log_prob[:, self.latent :]
 
     def draw(
@@ -312,7 +317,7 @@ class MadeDecoder(nn.Module):
         variables: Sequence[Variable],
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        """Rows (batch, dim) from uniform numbers (batch, dim, 2)."""
+        """Map uniform noise (batch, dim, 2) to rows (batch, dim)."""
         unused = noise[:, :1].expand(-1, self.latent, -1)
         known = [*z.unbind(-1), *[None] * len(variables)]
         drawn = self.made.sample_given(

@@ -61,7 +61,7 @@ def test_blocks_of_columns_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
     codes = np.random.default_rng(0).integers(0, 3, (500, 7))
     whole = mutual_information(codes)
 
-    monkeypatch.setattr("ar_models.families.chow_liu.PRODUCT", 64)
+    monkeypatch.setattr("ar_models.families.chow_liu.PRODUCT_CODES", 64)
 
     assert np.allclose(mutual_information(codes), whole)
 
