@@ -22,7 +22,7 @@ from ar_models.families.made_network import (
     SortedWeights,
     permuted,
 )
-from ar_models.kernels.made_sampler import sample_block
+from ar_models.kernels.made_sampler import BlockInputs, BlockWeights, sample_block
 from ar_models.variables import apply_given
 
 BLOCK_UNITS = (128, 32)
@@ -188,16 +188,22 @@ class BlockSampler:
             units = slice(order.units[start], order.units[stop])
             if weights.direct is not None:
                 direct = weights.direct[own, own]
+            block = BlockWeights(
+                first=_contiguous(weights.first[units, own]),
+                inner=_contiguous(inner[:, units, units]),
+                last=_contiguous(weights.last[own, units]),
+                direct=_contiguous(direct),
+            )
+            inputs = BlockInputs(
+                layers=self.partials[-1].layers.numpy(),
+                logits=self.partials[-1].output.numpy(),
+                thresholds=thresholds[own].numpy(),
+            )
             sample_block(
-                _contiguous(weights.first[units, own]),
-                _contiguous(inner[:, units, units]),
-                _contiguous(weights.last[own, units]),
-                _contiguous(direct),
+                block,
+                inputs,
                 self.network.inner.residual,
                 np.array(order.units[start : stop + 1]) - units.start,
-                self.partials[-1].layers.numpy(),
-                self.partials[-1].output.numpy(),
-                thresholds[own].numpy(),
                 self.active.numpy(),
                 units.start,
                 self.features[own].numpy(),

@@ -6,6 +6,8 @@ variables: for some rows that stay in the nearest caches, it goes through the va
 and the hidden units that each of them determines.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -105,69 +107,97 @@ def store_rows(source: Numbers, target: Numbers, begin: int, rows: int) -> None:
             write[r] = read[r]
 
 
+class BlockWeights(NamedTuple):
+    """The weights among n variables and the m hidden units that they complete.
+
+    Attributes:
+        first: From variables to units of the first layer, (m, n).
+        inner: Between consecutive layers, (inner layers, m, m).
+        last: From units of the last layer to logits, (n, m).
+        direct: From variables to logits, (n, n), or (0, 0) without such weights.
+    """
+
+    first: Numbers
+    inner: Numbers
+    last: Numbers
+    direct: Numbers
+
+
+class BlockInputs(NamedTuple):
+    """Contributions of all earlier variables to a block, and its random numbers.
+
+    Attributes:
+        layers: Pre-activations of each layer, (1 + inner layers, m, batch).
+        logits: Logits of the variables, (n, batch).
+        thresholds: Logits above which a variable is 1, (n, batch).
+    """
+
+    layers: Numbers
+    logits: Numbers
+    thresholds: Numbers
+
+
+@jit
+def rectify(
+    before: Numbers, after: Numbers, k: int, start: int, stop: int, residual: bool
+) -> None:
+    """Apply residual connections and ReLU to units `start` … `stop` - 1 of layer k."""
+    h = before[k, start * ROWS : stop * ROWS]
+    if residual and k > 0 and k % 2 == 0:
+        h += before[k - 2, start * ROWS : stop * ROWS]
+    positive = after[k, start * ROWS : stop * ROWS]
+    for r in range(len(h)):
+        positive[r] = max(h[r], np.float32(0))
+
+
 @jit
 def sample_block(
-    first: Numbers,
-    inner: Numbers,
-    last: Numbers,
-    direct: Numbers,
+    weights: BlockWeights,
+    inputs: BlockInputs,
     residual: bool,
     units: NDArray[np.int64],
-    layers: Numbers,
-    output: Numbers,
-    thresholds: Numbers,
     active: Numbers,
     start: int,
-    seen: Numbers,
+    samples: Numbers,
 ) -> None:
-    """Draws the variables of a block, n of them for a batch of rows.
+    """Sample the n variables of a block for a batch of rows.
 
     Args:
-        first: Weights of the m units that become known in the block, (m, n).
-        inner: Of the layers after the first one, (inner, m, m).
-        last: Of the logits, (n, m).
-        direct: From variables to logits, (n, n), or (0, 0) where there are none.
-        residual: Whether every second inner layer adds to the one two before it.
-        units: So many of the units depend on the first r variables, (n + 1,).
-        layers: What is known of each layer before the nonlinearity, (1 + inner, m,
-            batch).
-        output: Of the logits, (n, batch).
-        thresholds: What a logit must be greater than for a one, (n, batch).
-        active: Takes the units after the nonlinearity, (1 + inner, all units, batch).
-        start: Number of the block's first unit among all.
-        seen: Takes what is drawn, (n, batch).
+        weights: Weights within the block.
+        inputs: Contributions from outside of the block.
+        residual: Whether every second inner layer adds the layer two before it.
+        units: Number of units that depend on the first r variables, (n + 1,).
+        active: Filled with the activations of the block's units, (1 + inner layers, all
+            units, batch).
+        start: Index of the block's first unit among all units.
+        samples: Filled with the samples, (n, batch).
     """
-    count, batch = thresholds.shape
-    depth, width = layers.shape[:2]
+    count, batch = inputs.thresholds.shape
+    depth, width = inputs.layers.shape[:2]
     before = np.zeros((depth, width * ROWS), np.float32)
     after = np.zeros((depth, width * ROWS), np.float32)
-    drawn = np.zeros(count * ROWS, np.float32)
+    values = np.zeros(count * ROWS, np.float32)
     logits = np.zeros(count * ROWS, np.float32)
     for begin in range(0, batch, ROWS):
         rows = min(ROWS, batch - begin)
-        load_rows(output, logits, begin, rows)
+        load_rows(inputs.logits, logits, begin, rows)
         for k in range(depth):
-            load_rows(layers[k], before[k], begin, rows)
+            load_rows(inputs.layers[k], before[k], begin, rows)
         for v in range(count):
             old, new = units[v], units[v + 1]
-            for k in range(depth):
-                if k == 0:
-                    add_products(before[0], first, drawn, old, new, v)
-                else:
-                    add_products(before[k], inner[k - 1], after[k - 1], old, new, new)
-                h = before[k, old * ROWS : new * ROWS]
-                if residual and k > 0 and k % 2 == 0:
-                    h += before[k - 2, old * ROWS : new * ROWS]
-                positive = after[k, old * ROWS : new * ROWS]
-                for r in range(len(h)):
-                    positive[r] = max(h[r], np.float32(0))
-            add_products(logits, last, after[-1], v, v + 1, new)
-            if len(direct):
-                add_products(logits, direct, drawn, v, v + 1, v)
-            logit, x = logits[v * ROWS : (v + 1) * ROWS], drawn[v * ROWS :]
-            threshold = thresholds[v, begin:]
+            add_products(before[0], weights.first, values, old, new, v)
+            rectify(before, after, 0, old, new, residual)
+            for k in range(1, depth):
+                inner = weights.inner[k - 1]
+                add_products(before[k], inner, after[k - 1], old, new, new)
+                rectify(before, after, k, old, new, residual)
+            add_products(logits, weights.last, after[-1], v, v + 1, new)
+            if len(weights.direct):
+                add_products(logits, weights.direct, values, v, v + 1, v)
+            logit, x = logits[v * ROWS : (v + 1) * ROWS], values[v * ROWS :]
+            threshold = inputs.thresholds[v, begin:]
             for r in range(rows):
                 x[r] = np.float32(logit[r] > threshold[r])
-        store_rows(drawn, seen, begin, rows)
+        store_rows(values, samples, begin, rows)
         for k in range(depth):
             store_rows(after[k], active[k, start : start + width], begin, rows)

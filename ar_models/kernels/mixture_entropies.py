@@ -162,6 +162,26 @@ def _logistic_entropy(
             for r in range(ROWS):
                 share = weight[c, r] * inside[c, r] * part
                 entropy[r] -= share * log(max(mass[r], MIN_POSITIVE))
+    components = location, steepness, cosh, sinh
+    bounds = at_low, at_high
+    _add_atoms(constants, atoms, on_atoms, negligible, components, bounds, entropy)
+    output[0] = entropy
+
+
+@inlined
+def _add_atoms(
+    constants: Numbers,
+    atoms: Numbers,
+    on_atoms: Numbers,
+    negligible: np.float32,
+    components: Any,
+    bounds: Any,
+    entropy: Numbers,
+) -> None:
+    """Add what atoms contribute to the entropies (ROWS,) of the components."""
+    location, steepness, cosh, sinh = components
+    at_low, at_high = bounds
+    at, mass = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
     overlap = np.zeros((len(atoms), ROWS), np.float32)
     mixed = np.empty(ROWS, np.float32)
     if _mixed_rows(on_atoms, negligible, mixed):
@@ -178,7 +198,6 @@ def _logistic_entropy(
         for r in range(ROWS):
             both = on_atoms[c, r] + overlap[c, r]
             entropy[r] += surprise(both) - surprise(overlap[c, r])
-    output[0] = entropy
 
 
 @jit
