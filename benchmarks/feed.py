@@ -1,12 +1,12 @@
-"""How fast training is on Ray, against a bare torch loop over tensors in memory.
+"""Measure training on Ray against a bare torch loop over tensors in memory.
 
-Both train the same network on the same encoded rows, with the same optimiser, batch
-size, precision and number of threads, in turns, so that both see the same machine. The
-bare loop only steps: no clipping, schedule, validation, checkpoints or messages.
+Both train the same network on the same encoded rows, with the same optimizer, batch
+size, precision and number of threads; their runs are interleaved. The bare loop only
+takes optimizer steps: no clipping, schedule, validation, checkpoints or reports.
 
     python benchmarks/feed.py --rows 300000 --rounds 3
 
-prints a row for BENCHMARKS.md.
+The output is a row for BENCHMARKS.md.
 """
 
 import argparse
@@ -23,24 +23,31 @@ import torch
 from tasks.runtime import environment
 
 COLUMNS = 30
+"""Columns of the table, each of which becomes one variable."""
 
 
 def main() -> None:
-    """Runs the comparison and prints its row."""
+    """Parse the arguments and run the benchmark in a temporary directory."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=300_000, help="train rows, about")
-    parser.add_argument("--rounds", type=int, default=3, help="of both, in turns")
-    parser.add_argument("--epochs", type=int, default=3, help="per round, at least 2")
+    parser.add_argument(
+        "--rows", type=int, default=300_000, help="approximate number of training rows"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="runs of each, interleaved"
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=3, help="epochs of a run, at least 2"
+    )
     parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
-    given = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         environment.configure(folder)
-        compare(given, Path(folder))
+        compare(args, Path(folder))
 
 
-def compare(given: argparse.Namespace, folder: Path) -> None:
-    """Trains on Ray and bare in turns, and prints what each achieved."""
+def compare(args: argparse.Namespace, folder: Path) -> None:
+    """Train on Ray and with the bare loop in turns, and print the rates of each."""
     # Ray reads the environment when it is imported.
     from tasks.config.data import DataConfig
     from tasks.config.model import model_config
@@ -53,7 +60,7 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
 
     resources = Resources(storage=str(folder))
     cluster.connect(resources)
-    pq.write_table(make_table(given.rows), folder / "table.parquet")
+    pq.write_table(make_table(args.rows), folder / "table.parquet")
     data = DataConfig(path=str(folder / "table.parquet"))
     prepared = prepare.prepare(data, str(folder / "prepared"), resources).path
     model = model_config(hidden=512, layers=2, residual=False)
@@ -61,11 +68,11 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
     x = rows.read([(0, len(rows))], torch.device("cpu"))
     threads = placement.cpus_per_worker(resources, placement.cluster_cpus())
     bare, ray, whole = [], [], []
-    for number in range(given.rounds):
+    for number in range(args.rounds):
         training = TrainConfig(
-            epochs=given.epochs,
-            batch_size=given.batch_size,
-            precision=given.precision,
+            epochs=args.epochs,
+            batch_size=args.batch_size,
+            precision=args.precision,
             seed=number,
         )
         run = worker.TrainingRun("", prepared, model.model_dump(), training, {})
@@ -75,20 +82,20 @@ def compare(given: argparse.Namespace, folder: Path) -> None:
         trained = train.train(prepared, model, training, output, resources)
         seconds = time.perf_counter() - start
         ray += [record["rows_per_s"] for record in trained.history[1:]]
-        whole.append(given.epochs * len(rows) / seconds)
+        whole.append(args.epochs * len(rows) / seconds)
         print(
             f"round {number + 1}: bare {statistics.median(bare):,.0f}, on Ray "
             f"{statistics.median(ray):,.0f} rows/s",
             flush=True,
         )
-    print_row(given, len(rows), threads, [bare, ray, whole])
+    print_row(args, len(rows), threads, [bare, ray, whole])
 
 
 def make_table(rows: int) -> pa.Table:
-    """A table of 30 columns that become one variable each: words, whole numbers, reals.
+    """Return a table of 30 columns: strings, integers and floats.
 
     Args:
-        rows: Train rows that are left by the default split, about.
+        rows: Approximate number of training rows that the default split leaves.
     """
     rng = np.random.default_rng(0)
     count = int(rows / 0.7)
@@ -109,13 +116,13 @@ def bare_rates(
     training: "TrainConfig",  # noqa: F821
     threads: int,
 ) -> list[float]:
-    """Rows per second of each epoch of the simplest loop.
+    """Return the rows per second of each epoch of the simplest training loop.
 
     Args:
-        model: Gives the log-probability of rows.
-        x: All rows (count, dim).
-        training: Epochs, batch size, rate and precision.
-        threads: For torch.
+        model: Returns the log-probability of rows.
+        x: All rows, (rows, dim).
+        training: Epochs, batch size, learning rate and precision.
+        threads: Number of threads of torch.
     """
     from tasks.training.optimization import autocast_dtype
 
@@ -139,9 +146,9 @@ def bare_rates(
 
 
 def print_row(
-    given: argparse.Namespace, count: int, threads: int, rates: list[list[float]]
+    args: argparse.Namespace, count: int, threads: int, rates: list[list[float]]
 ) -> None:
-    """Prints the medians as a row of a Markdown table."""
+    """Print the medians as a row of a Markdown table."""
     bare, ray, whole = (statistics.median(each) for each in rates)
     cpu = torch.cpu.get_capabilities().get("cpu_name", "unknown processor")
     print(
@@ -149,8 +156,8 @@ def print_row(
         "on Ray with start, validation, calibration |\n"
         "|---|---|---|---|---|---|---|\n"
         f"| {threads} cores, {cpu} | {count:,} x {COLUMNS}, MADE [512, 512], "
-        f"batch {given.batch_size} | {given.precision} | {bare:,.0f} | {ray:,.0f} | "
-        f"{ray / bare:.2f} | {whole:,.0f} ({given.epochs} epochs) |"
+        f"batch {args.batch_size} | {args.precision} | {bare:,.0f} | {ray:,.0f} | "
+        f"{ray / bare:.2f} | {whole:,.0f} ({args.epochs} epochs) |"
     )
 
 

@@ -1,14 +1,14 @@
-"""How fast rows are scored, Parquet to Parquet, against the least that it could cost.
+"""Measure scoring from Parquet to Parquet against its lower bound and against PyOD.
 
     pip install -c constraints.txt -e '.[bench]'
     python benchmarks/scoring.py --rows 400000 --repeats 3
 
-The floor is what no scoring job can do without: copying the Parquet file with pyarrow
-and the bare network's forward passes over rows that are encoded already. PyOD's
-detectors, fitted before on the same train rows, read the same fragments by pyarrow,
-words as numbers, and write a score per row. All have as many processes as the job has
-actors, one thread each. They take turns, and the median counts. Memory is the most that
-one such process held at any time. Prints a markdown table.
+The lower bound ("floor") is what every scoring job must do: copy the Parquet file with
+pyarrow and pass already encoded rows through the network. PyOD's detectors, fitted on
+the same training rows beforehand, read the same fragments with pyarrow, strings as
+numbers, and write one score per row. All use as many processes as the job has actors,
+with one thread each. The runs are interleaved, and the median is reported. Memory is
+the peak of a single process. The output is a Markdown table.
 """
 
 import argparse
@@ -50,18 +50,25 @@ from tasks.inference.source import Source
 from tasks.runtime import cluster, environment
 
 FRAGMENT = 100_000
-"""The job's default."""
+"""Rows of a fragment, the default of scoring jobs."""
 
 TRAIN_ROWS = 30_000
+"""Rows of the training table."""
 
 PEERS = ("IForest", "ECOD")
+"""Detectors of PyOD to compare with."""
 
 POLL_SECONDS = 0.2
-"""How often the memory of the processes is looked at."""
+"""Seconds between two measurements of the processes' memory."""
 
 
 def make_table(rows: int, seed: int) -> pa.Table:
-    """An id and 20 columns that depend on each other through a hidden value."""
+    """Return a table of an id and 20 columns that depend on one hidden variable.
+
+    Args:
+        rows: Number of rows.
+        seed: Random seed.
+    """
     rng = np.random.default_rng(seed)
     z = rng.normal(size=rows)
     columns: dict[str, Any] = {"id": np.arange(rows)}  # arrays, NumPy's or Arrow's
@@ -81,7 +88,13 @@ def make_table(rows: int, seed: int) -> pa.Table:
 
 
 def make_model(folder: Path, settings: dict[str, Any], steps: int) -> Path:
-    """A density of such tables, trained for so many steps; its folder."""
+    """Train a density of such tables and return its directory.
+
+    Args:
+        folder: Directory for the training data and the model.
+        settings: Settings of the network.
+        steps: Number of training steps.
+    """
     pq.write_table(make_table(TRAIN_ROWS, seed=1), folder / "train.parquet")
     data = DataConfig(path=str(folder / "train.parquet"), id=("id",))
     prepared = prepare(data, str(folder / "prepared"), Resources()).path
@@ -102,11 +115,11 @@ def make_model(folder: Path, settings: dict[str, Any], steps: int) -> Path:
 
 
 class Floor:
-    """Copies a fragment and passes its encoded rows through the dense network."""
+    """Function that copies a fragment and passes its encoded rows through a network."""
 
     def __init__(self, model: str, encoded: str, output: str, precision: str) -> None:
         masked_linear.OUTPUT_BLOCKS = 1
-        self.rough = precision == "bf16"
+        self.is_bf16 = precision == "bf16"
         self.model = load_density(Path(model)).model
         self.encoded = encoded
         self.output = output
@@ -116,14 +129,14 @@ class Floor:
         table = read_fragment(fragment)
         pq.write_table(table, f"{self.output}/{fragment.index}.parquet")
         x = torch.from_numpy(np.load(f"{self.encoded}/{fragment.index}.npy"))
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.rough):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.is_bf16):
             for batch in x.split(BATCH_ROWS):
                 self.model.conditionals(batch)
         return int(table.num_rows)
 
 
 def run_floor(model: Path, source: Path, encoded: Path, precision: str) -> None:
-    """The least that scoring `source` could cost."""
+    """Run the work that no scoring job of `source` can avoid."""
     with tempfile.TemporaryDirectory() as output:
         fragments = open_dataset(str(source), rows_per_fragment=FRAGMENT).fragments
         make = partial(Floor, str(model), str(encoded), output, precision)
@@ -132,46 +145,51 @@ def run_floor(model: Path, source: Path, encoded: Path, precision: str) -> None:
 
 
 class Numbers:
-    """Rows of a table as numbers, for detectors that know nothing else.
+    """Encoder of rows as numbers, for detectors that take nothing else.
 
-    Words are the places of their values in the train rows, null is the mean.
+    A string becomes the index of its value in the training rows, a null the mean.
 
     Args:
-        train: The train rows.
+        train: The training rows.
     """
 
     def __init__(self, train: pa.Table) -> None:
         self.names = [name for name in train.column_names if name != "id"]
-        self.words = {
+        self.categories = {
             name: pc.unique(train[name])
             for name in self.names
             if pa.types.is_string(train.schema.field(name).type)
         }
-        self.means = {name: pc.mean(self.plain(train, name)) for name in self.names}
+        self.means = {
+            name: pc.mean(self.to_numbers(train, name)) for name in self.names
+        }
 
-    def plain(self, table: pa.Table, name: str) -> pa.ChunkedArray:
-        """A column as numbers and nulls."""
+    def to_numbers(self, table: pa.Table, name: str) -> pa.ChunkedArray:
+        """Return a column as floats, nulls included."""
         column = table[name]
-        if name in self.words:
-            column = pc.index_in(column, self.words[name])
+        if name in self.categories:
+            column = pc.index_in(column, self.categories[name])
         return column.cast(pa.float64())
 
     def __call__(self, table: pa.Table) -> NDArray[np.float64]:
-        """The rows, (n, columns)."""
-        each = [self.plain(table, n).fill_null(self.means[n]) for n in self.names]
-        return np.stack([column.to_numpy() for column in each], axis=1)
+        """Return the rows as an array, (rows, columns)."""
+        columns = [
+            self.to_numbers(table, name).fill_null(self.means[name])
+            for name in self.names
+        ]
+        return np.stack([column.to_numpy() for column in columns], axis=1)
 
 
 class Peer:
-    """Scores a fragment with a detector of PyOD.
+    """Function that scores a fragment with a detector of PyOD.
 
     Args:
-        detector: A file that holds a fitted one and its `Numbers`.
-        output: Folder to write to.
+        detector: Pickle file of a fitted detector and its `Numbers`.
+        output: Directory for the scores.
     """
 
     def __init__(self, detector: Path, output: str) -> None:
-        # Our own file, written by this program a moment ago.
+        # Safe to unpickle: this program has just written the file.
         self.numbers, self.detector = cloudpickle.loads(detector.read_bytes())
         self.output = output
 
@@ -186,24 +204,24 @@ class Peer:
 
 
 def make_peer(name: str, folder: Path) -> Path:
-    """A file with a detector, fitted on the train rows."""
+    """Fit a detector on the training rows and return its pickle file."""
     from pyod.models.ecod import ECOD
     from pyod.models.iforest import IForest
 
     train = pq.read_table(folder / "train.parquet")
     numbers = Numbers(train)
-    made: dict[str, Callable[[], Any]] = {
+    detectors: dict[str, Callable[[], Any]] = {
         "IForest": lambda: IForest(random_state=0),
         "ECOD": ECOD,
     }
-    detector = made[name]().fit(numbers(train))
+    detector = detectors[name]().fit(numbers(train))
     path = folder / f"{name}.pickle"
     path.write_bytes(cloudpickle.dumps((numbers, detector)))
     return path
 
 
 def run_peer(detector: Path, source: Path) -> None:
-    """A peer's scores of all rows, in a fresh folder."""
+    """Score all rows of `source` with a fitted detector."""
     with tempfile.TemporaryDirectory() as output:
         fragments = open_dataset(str(source), rows_per_fragment=FRAGMENT).fragments
         done = cluster.stream_actors(
@@ -215,7 +233,7 @@ def run_peer(detector: Path, source: Path) -> None:
 def run_job(
     model: Path, source: Path, explain: str, statistic: str, precision: str = "fp32"
 ) -> None:
-    """The job, to a fresh folder."""
+    """Run a scoring job with a temporary output directory."""
     with tempfile.TemporaryDirectory() as output:
         config = ScoreConfig.model_validate(
             {
@@ -225,14 +243,14 @@ def run_job(
                 "rows_per_fragment": FRAGMENT,
             }
         )
-        done = score(
+        result = score(
             str(model), Source(str(source), ("id",)), output, config, Resources()
         )
-        assert done.rows_out == pq.read_metadata(source).num_rows
+        assert result.rows_out == pq.read_metadata(source).num_rows
 
 
 def encode(model: Path, source: Path, folder: Path) -> None:
-    """Writes the encoded rows of every fragment, for the floor."""
+    """Write the encoded rows of every fragment, for the lower bound."""
     encoder = load_density(model).encoder
     folder.mkdir()
     for fragment in open_dataset(str(source), rows_per_fragment=FRAGMENT).fragments:
@@ -241,21 +259,21 @@ def encode(model: Path, source: Path, folder: Path) -> None:
 
 
 def seconds(function: Callable[[], None]) -> float:
-    """How long a call takes."""
+    """Return the wall-clock time of a call in seconds."""
     began = time.perf_counter()
     function()
     return time.perf_counter() - began
 
 
 @contextmanager
-def memory(peaks: list[float]) -> Iterator[None]:
-    """Appends the most memory, in MB, that an actor held at any time in the block."""
-    over = threading.Event()
-    most = 0
+def peak_memory(peaks: list[float]) -> Iterator[None]:
+    """Append the peak memory of a single actor during the block, in MB, to `peaks`."""
+    stopped = threading.Event()
+    peak = 0
 
-    def look() -> None:
-        nonlocal most
-        while not over.wait(POLL_SECONDS):
+    def poll() -> None:
+        nonlocal peak
+        while not stopped.wait(POLL_SECONDS):
             for status in Path("/proc").glob("[0-9]*/status"):
                 try:
                     lines = dict(
@@ -263,22 +281,22 @@ def memory(peaks: list[float]) -> Iterator[None]:
                     )
                     command = (status.parent / "cmdline").read_bytes()
                 except (FileNotFoundError, ProcessLookupError):
-                    continue  # it has just ended
+                    continue  # the process has just ended
                 if command.startswith(b"ray::Worker") and "VmHWM" in lines:
-                    most = max(most, int(lines["VmHWM"].split()[0]))
+                    peak = max(peak, int(lines["VmHWM"].split()[0]))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=poll)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        stopped.set()
         thread.join()
-        peaks.append(most / 1024)
+        peaks.append(peak / 1024)
 
 
 def measure(args: argparse.Namespace, folder: Path) -> None:
-    """Prints the table."""
+    """Run the benchmark and print the table."""
     model = make_model(folder, args.settings, args.steps)
     source = folder / "rows.parquet"
     pq.write_table(make_table(args.rows, 2), source, row_group_size=FRAGMENT)
@@ -307,7 +325,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     held: dict[str, list[float]] = {name: [] for name in chosen}
     for _ in range(args.repeats):
         for name in chosen:
-            with memory(held[name]):
+            with peak_memory(held[name]):
                 took[name].append(seconds(runs[name]))
             print(f"{name}: {took[name][-1]:.1f} s", file=sys.stderr, flush=True)
     print("| scoring | seconds | rows/s | of the floor | MB per process |")
@@ -326,18 +344,24 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
 
 
 def main() -> None:
-    """Reads the arguments and measures in a folder that vanishes."""
+    """Parse the arguments and run the benchmark in a temporary directory."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--settings", type=json.loads, default={}, help="of the network, as JSON"
+        "--settings",
+        type=json.loads,
+        default={},
+        help="settings of the network, as JSON",
     )
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument(
-        "--only", nargs="+", default=[""], help="runs whose name holds one of these"
+        "--only",
+        nargs="+",
+        default=[""],
+        help="run only what has one of these in its name",
     )
     with tempfile.TemporaryDirectory() as folder:
         environment.configure(folder)
