@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows.cli import formatting
 from flows.cli.console import CommandConsole, ConsoleHandler
 from tasks.runtime import progress
 
@@ -104,8 +103,3 @@ def test_old_logs_go(tmp_path: Path, count: int) -> None:
     left = sorted(path.name for path in tmp_path.iterdir())
     assert len(left) == min(count + 1, 100)
     assert left[-1] == "2020.log"
-
-
-def test_a_model_worse_than_independent_columns_is_called_so() -> None:
-    assert formatting.gain(-12.9616, 4) == "12.9616 nats worse"
-    assert formatting.gain(0.257, 2) == "0.26 nats better"

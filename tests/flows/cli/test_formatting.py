@@ -1,0 +1,65 @@
+"""Tests of outcomes as text."""
+
+import pytest
+
+from flows.cli import formatting
+from flows.deploy.deployments import Change, DeployOutcome
+from tasks.registry.promotion import AliasState
+from tests.support.schedules import REFUSED, SAMPLED
+
+
+def test_an_outcome_is_a_paragraph_for_each_step_that_ran() -> None:
+    assert formatting.describe(SAMPLED).splitlines() == [
+        "[bold]sample    [/] 5 rows; 1.0 s, 5 rows/s",
+        "           p",
+    ]
+    text = formatting.describe(REFUSED)
+    assert "100 rows: 90 train, 10 test" in text
+    assert "not modelled: note" in text
+    assert "models:/a/2 is [yellow]challenger[/]: it is worse" in text
+    assert "needs manual approval: [bold]chainrule promote a 2 --reason ...[/]" in text
+    assert "gate" not in text
+
+
+def test_a_model_worse_than_independent_columns_is_called_so() -> None:
+    assert formatting.gain(-12.9616, 4) == "12.9616 nats worse"
+    assert formatting.gain(0.257, 2) == "0.26 nats better"
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ({"threshold": 99.9}, "severity at least 99.9"),
+        ({"fdr": 0.1}, "q-value at most 0.1"),
+        ({"budget": 1200}, "the most anomalous 1,200"),
+        ({"budget": 0.01}, "the most anomalous 1 %"),
+    ],
+)
+def test_a_rule_says_which_rows_are_anomalies(
+    rule: dict[str, float], text: str
+) -> None:
+    assert formatting.rule(rule) == text
+
+
+def test_long_lists_are_cut() -> None:
+    assert formatting.listed(list("abc")) == "a, b, c"
+    assert formatting.listed(list("abcdefg")) == "a, b, c, d, e and 2 more"
+
+
+def test_aliases_are_listed_with_the_version_that_was_rolled_back() -> None:
+    moved = AliasState(name="a", champion="1", previous=None, rolled_back="2")
+    assert formatting.describe_aliases(moved).splitlines() == [
+        "models:/a/1 is [green]champion[/]",
+        "models:/a/2 was rolled back; only [bold]chainrule promote[/] makes it "
+        "champion again",
+    ]
+
+
+def test_changes_of_deployments_are_listed() -> None:
+    change = Change("deployment", "scheduled-score/a", "update", ("schedules",))
+    outcome = DeployOutcome(changes=(change,), pool="chainrule", dry_run=True)
+    text = formatting.describe_changes(outcome)
+    assert "[yellow]update    [/]deployment scheduled-score/a (schedules)" in text
+    assert "dry run" in text
+    none = DeployOutcome(changes=(), dry_run=False)
+    assert formatting.describe_changes(none) == "no deployments exist"
