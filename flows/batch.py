@@ -37,10 +37,10 @@ def score(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    folder, model = steps.fetch_model(config, version)
+    model = steps.fetch_model(config, version)
     source = steps.input_path(config, config.score.input)
     scored = steps.score_rows(
-        folder,
+        model.folder,
         Source(
             source,
             group.grouped_data(config.data, source).id + config.score.passthrough,
@@ -49,10 +49,10 @@ def score(
         config.score.output or output_path(config, "scored"),
         config.score,
         config.resources,
-        model_info=model,
+        model_info=model.metadata(),
         overwrite=overwrite,
     )
-    return ScoreOutcome(model=model, score=scored)
+    return ScoreOutcome(model=model.info, score=scored)
 
 
 @flow(flow_run_name="{config.name}")
@@ -71,9 +71,9 @@ def backfill(
         version: Number or alias of a registered version.
     """
     group.reject_sequences(config.data, "partition by partition")
-    folder, model = steps.fetch_model(config, version)
+    model = steps.fetch_model(config, version)
     scored = steps.score_partitions(
-        folder,
+        model.folder,
         Source(
             config.score.input or config.data.path,
             config.data.id + config.score.passthrough,
@@ -82,11 +82,11 @@ def backfill(
         partitions_path(config),
         config.score,
         config.resources,
-        model_info=model,
+        model_info=model.metadata(),
         since=since,
         until=until,
     )
-    return BackfillOutcome(model=model, backfill=scored)
+    return BackfillOutcome(model=model.info, backfill=scored)
 
 
 def partitions_path(config: Config) -> str:
@@ -106,15 +106,15 @@ def monitor(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    folder, model = steps.fetch_model(config, version)
+    model = steps.fetch_model(config, version)
     source = steps.input_path(config, config.monitor.input)
     monitored = steps.monitor_rows(
-        folder,
+        model.folder,
         Source(source, on_bad_file=config.data.on_bad_file),
         config.monitor.output or output_path(config, "monitored"),
         config.monitor,
         config.resources,
-        model_info=model,
+        model_info=model.metadata(),
         overwrite=overwrite,
     )
     run_id = steps.log_job(
@@ -124,11 +124,11 @@ def monitor(
         config.monitor.model_dump(mode="json"),
         monitored.metrics,
         artifacts=[monitored.page],
-        tags={"model_version": model["version"], "verdict": monitored.verdict},
+        tags={"model_version": model.info.version, "verdict": monitored.verdict},
     )
     return MonitorOutcome(
         status="drift" if monitored.verdict == "drift" else "done",
-        model=model,
+        model=model.info,
         monitor=monitored,
         run_id=run_id,
     )
@@ -152,16 +152,14 @@ def compare(
         overwrite: Whether the output of another job may be replaced.
     """
     source = input or storage.join(steps.prepared_data(config).path, "test")
-    (first_folder, first_model), (second_folder, second_model) = (
-        steps.fetch_model(config, version) for version in (first, second)
-    )
+    models = [steps.fetch_model(config, version) for version in (first, second)]
     compared = steps.compare_models(
-        (first_folder, second_folder),
+        (models[0].folder, models[1].folder),
         Source(source, on_bad_file=config.data.on_bad_file),
         output_path(config, "compared"),
         config.evaluate,
         config.resources,
-        infos=(first_model, second_model),
+        infos=(models[0].metadata(), models[1].metadata()),
         overwrite=overwrite,
     )
     run_id = steps.log_job(
@@ -171,10 +169,10 @@ def compare(
         config.evaluate.model_dump(mode="json"),
         compared.metrics,
         artifacts=[compared.page],
-        tags={"first": first_model["version"], "second": second_model["version"]},
+        tags={"first": models[0].info.version, "second": models[1].info.version},
     )
     return CompareOutcome(
-        models=(first_model, second_model), compare=compared, run_id=run_id
+        models=(models[0].info, models[1].info), compare=compared, run_id=run_id
     )
 
 
@@ -189,16 +187,16 @@ def sample(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    folder, model = steps.fetch_model(config, version)
+    model = steps.fetch_model(config, version)
     sampled = steps.sample_rows(
-        folder,
+        model.folder,
         config.sample.output or output_path(config, "samples"),
         config.sample,
         config.resources,
-        model_info=model,
+        model_info=model.metadata(),
         overwrite=overwrite,
     )
-    return SampleOutcome(model=model, sample=sampled)
+    return SampleOutcome(model=model.info, sample=sampled)
 
 
 @flow(flow_run_name="{config.name}")
@@ -212,17 +210,17 @@ def impute(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    folder, model = steps.fetch_model(config, version)
+    model = steps.fetch_model(config, version)
     imputed = steps.impute_rows(
-        folder,
+        model.folder,
         config.impute.input or config.data.path,
         config.impute.output or output_path(config, "imputed"),
         config.impute,
         config.resources,
-        model_info=model,
+        model_info=model.metadata(),
         overwrite=overwrite,
     )
-    return ImputeOutcome(model=model, impute=imputed)
+    return ImputeOutcome(model=model.info, impute=imputed)
 
 
 @flow(flow_run_name="{config.name}")
@@ -236,10 +234,10 @@ def embed(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    folder, model = steps.fetch_model(config, version)
+    model = steps.fetch_model(config, version)
     source = steps.input_path(config, config.embed.input)
     embedded = steps.embed_rows(
-        folder,
+        model.folder,
         Source(
             source,
             group.grouped_data(config.data, source).id + config.embed.passthrough,
@@ -248,10 +246,10 @@ def embed(
         config.embed.output or output_path(config, "embedded"),
         config.embed,
         config.resources,
-        model_info=model,
+        model_info=model.metadata(),
         overwrite=overwrite,
     )
-    return EmbedOutcome(model=model, embed=embedded)
+    return EmbedOutcome(model=model.info, embed=embedded)
 
 
 def export(config: Config, output: str, version: str = CHAMPION) -> ExportOutcome:
@@ -265,5 +263,5 @@ def export(config: Config, output: str, version: str = CHAMPION) -> ExportOutcom
         version: Number or alias of a registered version.
     """
     uri = steps.model_uri(config, version)
-    folder, model = downloads.download(uri, config.resources.storage)
-    return ExportOutcome(model=model, export=onnx.export(folder, output))
+    model = downloads.download(uri, config.resources.storage)
+    return ExportOutcome(model=model.info, export=onnx.export(model.folder, output))

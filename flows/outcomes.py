@@ -19,8 +19,11 @@ from tasks.inference.sample import SampleResult
 from tasks.inference.score import ScoreResult
 from tasks.monitoring.monitor import MonitorResult
 from tasks.registry.data_validation import ValidationResult
+from tasks.registry.downloads import ModelInfo
 from tasks.registry.gate.gate import GateResult
 from tasks.registry.promotion import Promotion
+from tasks.training.train import TrainResult
+from tasks.training.warm_start import StartingPoint
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -63,7 +66,7 @@ class TrainOutcome(PrepareOutcome):
         train: The trained model.
     """
 
-    train: Json
+    train: TrainResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +103,10 @@ class RetrainOutcome(Outcome):
         unchanged: Whether every step was already done by an earlier retraining.
     """
 
-    start: Json
+    start: StartingPoint
     prepare: PrepareResult
     data_validation: ValidationResult
-    train: Json | None = None
+    train: TrainResult | None = None
     evaluate: EvaluationResult | None = None
     fidelity: FidelityResult | None = None
     gate: GateResult | None = None
@@ -130,7 +133,7 @@ class ScoreOutcome(Outcome):
         score: The scored rows.
     """
 
-    model: Json
+    model: ModelInfo
     score: ScoreResult
 
     def summary(self) -> str:
@@ -147,7 +150,7 @@ class BackfillOutcome(Outcome):
         backfill: The scored partitions.
     """
 
-    model: Json
+    model: ModelInfo
     backfill: BackfillResult
 
     def summary(self) -> str:
@@ -165,7 +168,7 @@ class MonitorOutcome(Outcome):
         run_id: Id of the MLflow run.
     """
 
-    model: Json
+    model: ModelInfo
     monitor: MonitorResult
     run_id: str
 
@@ -184,7 +187,7 @@ class CompareOutcome(Outcome):
         run_id: Id of the MLflow run.
     """
 
-    models: tuple[Json, Json]
+    models: tuple[ModelInfo, ModelInfo]
     compare: ComparisonResult
     run_id: str
 
@@ -198,7 +201,7 @@ class SampleOutcome(Outcome):
         sample: The synthetic rows.
     """
 
-    model: Json
+    model: ModelInfo
     sample: SampleResult
 
     def summary(self) -> str:
@@ -215,7 +218,7 @@ class ImputeOutcome(Outcome):
         impute: The filled rows.
     """
 
-    model: Json
+    model: ModelInfo
     impute: ImputeResult
 
 
@@ -228,7 +231,7 @@ class EmbedOutcome(Outcome):
         embed: The features.
     """
 
-    model: Json
+    model: ModelInfo
     embed: EmbedResult
 
 
@@ -241,7 +244,7 @@ class ExportOutcome(Outcome):
         export: The file.
     """
 
-    model: Json
+    model: ModelInfo
     export: ExportResult
 
 

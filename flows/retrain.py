@@ -7,7 +7,6 @@ from prefect import flow
 from flows import batch, steps
 from flows.outcomes import (
     EvaluateOutcome,
-    Json,
     PrepareOutcome,
     RetrainOutcome,
     TrainOutcome,
@@ -35,7 +34,7 @@ def prepare(config: Config) -> PrepareOutcome:
 def train(config: Config) -> TrainOutcome:
     """Prepare the dataset and train a model on it."""
     prepared = steps.prepared_data(config)
-    return TrainOutcome(prepare=prepared, train=asdict(trained_model(config, prepared)))
+    return TrainOutcome(prepare=prepared, train=trained_model(config, prepared))
 
 
 @flow(flow_run_name="{config.name}")
@@ -55,7 +54,7 @@ def evaluate(config: Config) -> EvaluateOutcome:
             fidelity = compared_samples(config, prepared, trained, run_id)
     return EvaluateOutcome(
         prepare=prepared,
-        train=asdict(trained),
+        train=trained,
         evaluate=evaluated,
         report=page,
         fidelity=fidelity,
@@ -76,7 +75,7 @@ def retrain(config: Config) -> RetrainOutcome:
     if not validation.passed:
         return RetrainOutcome(
             status="refused",
-            start=asdict(start),
+            start=start,
             prepare=prepared,
             data_validation=validation,
         )
@@ -99,7 +98,7 @@ def retrain(config: Config) -> RetrainOutcome:
     scored = batch.backfill(config) if config.score.after_retrain else None
     return RetrainOutcome(
         status="done" if decision.promoted else "refused",
-        start=asdict(start),
+        start=start,
         prepare=prepared,
         data_validation=validation,
         train=trained,
@@ -110,8 +109,7 @@ def retrain(config: Config) -> RetrainOutcome:
         register=decision,
         backfill=scored.backfill if scored else None,
         run_id=run_id,
-        unchanged=verdict.done
-        and all((prepared.done, trained.done, evaluated.done)),
+        unchanged=verdict.done and all((prepared.done, trained.done, evaluated.done)),
     )
 
 
@@ -200,7 +198,10 @@ def registered_model(
 
 
 def judged_challenger(
-    config: Config, prepared: PrepareResult, trained: TrainResult, registered: Registration
+    config: Config,
+    prepared: PrepareResult,
+    trained: TrainResult,
+    registered: Registration,
 ) -> GateResult:
     """Run the gate on a registered model, against the incumbent if there is one.
 
@@ -209,7 +210,8 @@ def judged_challenger(
     incumbent = registered.incumbent_uri
     folder = None
     if incumbent is not None:
-        folder, _ = steps.download_model(incumbent, config.resources.storage)
+        model = steps.download_model(incumbent, config.resources.storage)
+        folder = model.folder
     verdict: GateResult = steps.judge_challenger(
         trained.path,
         folder,

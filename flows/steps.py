@@ -5,7 +5,7 @@ nothing.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -34,6 +34,7 @@ from tasks.registry import (
     registration,
     tracking,
 )
+from tasks.registry.downloads import DownloadedModel
 from tasks.registry.gate import gate
 from tasks.runtime import manifest, storage
 from tasks.training import train, warm_start
@@ -44,9 +45,6 @@ TRANSIENT_S3_ERROR = re.compile(
     r"|INTERNAL_FAILURE|THROTTLING)"
 )
 """Messages of pyarrow's S3 file system after which another attempt may succeed."""
-
-Json = dict[str, Any]
-"""A JSON object."""
 
 
 def is_transient(step: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -98,17 +96,14 @@ def model_uri(config: Config, version: str) -> str:
     return f"models:/{config.name}{separator}{version}"
 
 
-def fetch_model(config: Config, version: str) -> tuple[str, Json]:
+def fetch_model(config: Config, version: str) -> DownloadedModel:
     """Download a registered version.
 
     Args:
         config: Configuration with the model's name and the storage.
         version: Number or alias of the version.
-
-    Returns:
-        The local folder of the model, and its name, version, run and fingerprint.
     """
-    fetched: tuple[str, Json] = download_model(
+    fetched: DownloadedModel = download_model(
         model_uri(config, version), config.resources.storage
     )
     return fetched

@@ -137,7 +137,7 @@ def describe_paths(config: Config, outcome: DemoOutcome) -> list[str]:
     root = config.resources.storage
     option = "" if root == Resources().storage else f" --storage {root}"
     retrained = outcome.retrain
-    model = retrained.train["path"] if retrained.train else "none"
+    model = retrained.train.path if retrained.train else "none"
     return [
         f"  report         {escape(retrained.report or 'none')}",
         f"  model          {escape(model)}",

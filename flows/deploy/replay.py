@@ -157,7 +157,7 @@ def replay_partition(
         outcome = runs.run_flow("backfill", config, since=partition, until=partition)
         assert isinstance(outcome, BackfillOutcome)
         scored = outcome.backfill
-    challenger = retrained.train["path"] if retrained.train else None
+    challenger = retrained.train.path if retrained.train else None
     first = next((p["model"] for p in previous if p["model"]), challenger)
     models = dict(zip(MODELS, (champion, challenger, first), strict=True))
     decision = retrained.register
@@ -194,4 +194,4 @@ def champion_folder(config: Config) -> str | None:
     if not has_champion(config):
         return None
     uri = f"models:/{config.name}@{aliases.CHAMPION}"
-    return downloads.download(uri, config.resources.storage)[0]
+    return downloads.download(uri, config.resources.storage).folder

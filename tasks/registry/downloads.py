@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,44 @@ from tasks.runtime.model_store import load
 MODEL_FILES = (CALIBRATION_FILE, reference.FILE, WEIGHTS_FILE, MODEL_FILE)
 """Files of a model folder, in the order in which they are written."""
 
-Json = dict[str, Any]  # JSON values
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What identifies the model that computed a result.
+
+    Attributes:
+        name: Name of the registered model; None for a folder outside the registry.
+        version: Number of the version; None for a folder outside the registry.
+        run_id: Id of the MLflow run that trained it; None outside the registry.
+        fingerprint: Hash of the model.
+        uri: URI of the version, or the model folder.
+    """
+
+    name: str | None
+    version: str | None
+    run_id: str | None
+    fingerprint: str
+    uri: str
 
 
-def download(model_uri: str, root: str) -> tuple[str, Json]:
+@dataclass(frozen=True)
+class DownloadedModel:
+    """A model folder that every worker can reach.
+
+    Attributes:
+        folder: Path of the folder.
+        info: What identifies the model.
+    """
+
+    folder: str
+    info: ModelInfo
+
+    def metadata(self) -> dict[str, Any]:
+        """Return `info` as a JSON object for the manifests of results."""
+        return asdict(self.info)
+
+
+def download(model_uri: str, root: str) -> DownloadedModel:
     """Download a registered version to the storage, unless it is there already.
 
     An alias is resolved once, here.
@@ -35,22 +70,19 @@ def download(model_uri: str, root: str) -> tuple[str, Json]:
             is used as it is.
         root: Root of the storage.
 
-    Returns:
-        The model folder, and a dict with `name`, `version`, `run_id` (both None for a
-        folder outside the registry), `fingerprint` and `uri`.
-
     Raises:
         ValueError: There is no such version.
     """
     if not model_uri.startswith("models:/"):
         density = load(model_uri)
-        return model_uri, {
-            "name": density.info.get("name"),
-            "version": None,
-            "run_id": None,
-            "fingerprint": density.info["fingerprints"]["model"],
-            "uri": model_uri,
-        }
+        info = ModelInfo(
+            name=density.info.get("name"),
+            version=None,
+            run_id=None,
+            fingerprint=density.info["fingerprints"]["model"],
+            uri=model_uri,
+        )
+        return DownloadedModel(model_uri, info)
     found = resolve_uri(MlflowClient(), model_uri)
     uri = version_uri(found.name, str(found.version))
     with tempfile.TemporaryDirectory() as temporary:
@@ -60,13 +92,8 @@ def download(model_uri: str, root: str) -> tuple[str, Json]:
         copy = f"{found.version}-{fingerprint[:12]}"
         folder = storage.join(root, found.name, "registered", copy)
         _copy_model(source, folder)
-    return folder, {
-        "name": found.name,
-        "version": str(found.version),
-        "run_id": found.run_id,
-        "fingerprint": fingerprint,
-        "uri": uri,
-    }
+    info = ModelInfo(found.name, str(found.version), found.run_id, fingerprint, uri)
+    return DownloadedModel(folder, info)
 
 
 def download_artifacts(uri: str, target: Path) -> Path:

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from ray.train import Checkpoint
 from safetensors.torch import load_file
 
-from ar_models.density import TableDensity
+from ar_models.density.saved_form import save_density
+from ar_models.density.table_density import TableDensity
 from tasks.data.prepared import read_encoder
 from tasks.monitoring import reference
 from tasks.runtime import manifest, progress, storage
@@ -96,7 +97,7 @@ def write_model(
 def _write_files(density: TableDensity, prepared: str, output: str) -> list[str]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        density.save(folder)
+        save_density(density, folder)
         if density.calibration:
             rows = partial(calibration_batches, prepared)
             content = reference.build(density, rows).to_dict()

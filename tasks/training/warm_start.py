@@ -118,12 +118,12 @@ def start_from_champion(
     if champion is None:
         return StartingPoint(None, None, "there is no champion")
     uri = version_uri(config.name, str(champion.version))
-    folder, about = downloads.download(uri, config.resources.storage)
-    mismatch = find_mismatch(load(folder).encoder, data, schema)
+    model = downloads.download(uri, config.resources.storage)
+    mismatch = find_mismatch(load(model.folder).encoder, data, schema)
     if mismatch is not None:
         logger.warning("training starts from scratch: %s", mismatch)
         return StartingPoint(None, None, mismatch)
-    return StartingPoint(folder, about["version"], "it is the champion")
+    return StartingPoint(model.folder, model.info.version, "it is the champion")
 
 
 def find_mismatch(

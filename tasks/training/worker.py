@@ -154,7 +154,7 @@ def initial_model(run: TrainingRun) -> AutoregressiveModel:
     if run.start is not None:
         with tempfile.TemporaryDirectory() as copy:
             folder = storage.fetch(run.start, Path(copy))
-            model.load_state_dict(load_file(folder / WEIGHTS))
+            model.load_state_dict(load_file(folder / WEIGHTS_FILE))
     return model
 
 

@@ -133,9 +133,9 @@ def register_and_gate(
         tags={"flow_run_id": "f"},
     )
     root = Path(pair.prepared).parent / "gated"
-    incumbent = (
-        found.incumbent_uri and downloads.download(found.incumbent_uri, str(root))[0]
-    )
+    incumbent = None
+    if found.incumbent_uri:
+        incumbent = downloads.download(found.incumbent_uri, str(root)).folder
     settings = GateConfig.model_validate(
         {"load_check": "none", "column_margin": 1.0, **config}
     )

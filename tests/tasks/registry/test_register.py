@@ -238,18 +238,18 @@ def test_the_evaluation_of_another_model_is_refused(pair: ModelPair) -> None:
 def test_download_resolves_an_alias_once(
     first: Promotion, density: TableDensity, storage_root: str
 ) -> None:
-    folder, about = downloads.download("models:/alone@champion", storage_root)
-    assert (about["name"], about["version"]) == ("alone", "1")
-    assert about["fingerprint"] == density.info["fingerprints"]["model"]
-    loaded = load_density(Path(folder))
+    model = downloads.download("models:/alone@champion", storage_root)
+    assert (model.info.name, model.info.version) == ("alone", "1")
+    assert model.info.fingerprint == density.info["fingerprints"]["model"]
+    loaded = load_density(Path(model.folder))
     assert loaded.info == density.info
-    assert downloads.download("models:/alone/1", storage_root) == (folder, about)
+    assert downloads.download("models:/alone/1", storage_root) == model
 
 
 def test_a_model_folder_needs_no_registry(pair: ModelPair, storage_root: str) -> None:
-    folder, about = downloads.download(pair.models["strong"], storage_root)
-    assert folder == pair.models["strong"]
-    assert about["version"] is None
+    model = downloads.download(pair.models["strong"], storage_root)
+    assert model.folder == pair.models["strong"]
+    assert model.info.version is None
 
 
 @pytest.mark.parametrize("uri", ["models:/alone@nobody", "models:/alone/7"])
