@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 
 from flows.deploy.deployments import DeployOutcome
-from flows.outcomes import Json, Outcome, RetrainOutcome
+from flows.outcomes import Outcome, RetrainOutcome
 from tasks.data.prepare import PrepareResult
 from tasks.evaluation.checks import Verdict
 from tasks.evaluation.compare import ComparisonResult
@@ -23,6 +23,7 @@ from tasks.monitoring.monitor import MonitorResult
 from tasks.registry.data_validation import ValidationResult
 from tasks.registry.gate.gate import GateResult
 from tasks.registry.promotion import AliasState, Promotion
+from tasks.training.train import TrainResult
 
 MAX_REASONS = 8
 """Maximum number of reasons for drift that are shown; the HTML page has all."""
@@ -97,20 +98,19 @@ def failed_checks(step: Verdict) -> Iterator[str]:
             yield f"{INDENT}[yellow]{text}[/]"
 
 
-def describe_train(step: Json) -> Iterator[str]:
+def describe_train(step: TrainResult) -> Iterator[str]:
     """Yield the number of epochs and the validation NLL."""
     yield head(
         "train",
-        f"{step['epochs']} epochs, validation NLL {step['valid_nll']:.4f} nats per "
-        f"row; {pace(step)}",
+        f"{step.epochs} epochs, validation NLL {step.valid_nll:.4f} nats per row; "
+        f"{pace(step)}",
     )
-    if start := step["warm_start"]:
+    if start := step.warm_start:
         yield (
-            f"{INDENT}started from the champion, on {start['new_rows']:,} new rows and "
-            f"{start['old_rows']:,} of its "
-            f"{start['available_old_rows']:,} rows"
+            f"{INDENT}started from the champion, on {start.new_rows:,} new rows and "
+            f"{start.old_rows:,} of its {start.available_old_rows:,} rows"
         )
-    yield path_line(step["path"])
+    yield path_line(step.path)
 
 
 def describe_evaluate(step: EvaluationResult) -> Iterator[str]:
@@ -351,9 +351,9 @@ def listed(names: Sequence[str]) -> str:
     return f"{text} and {more} more" if more > 0 else text
 
 
-def pace(step: Any) -> str:  # the result of any task, a dataclass or JSON
+def pace(step: Any) -> str:  # the result of any task
     """Return how long a step took and its rows per second, or `already done`."""
-    content = step if isinstance(step, dict) else vars(step)
+    content = vars(step)
     if content["done"]:
         return "[green]already done[/]"
     seconds = f"{content['seconds']:.1f} s"

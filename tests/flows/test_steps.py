@@ -9,6 +9,7 @@ from prefect.states import Failed
 
 from flows import steps
 from tasks.config.root import Config
+from tasks.training.warm_start import StartingPoint
 from tests.support.schedules import REFUSED
 
 
@@ -67,7 +68,7 @@ def test_the_mlflow_run_ends_as_the_block_does(
     ids = []
     for _ in range(2):  # The second retraining resumes the run of the first one.
         try:
-            start = {"version": None}
+            start = StartingPoint(None, None, "there is no champion")
             with steps.mlflow_run(configured(), REFUSED.prepare, start) as run_id:
                 ids.append(run_id)
                 if error is not None:

@@ -8,7 +8,9 @@ from tasks.config.root import Config
 from tasks.data.prepare import PrepareResult
 from tasks.inference.sample import SampleResult
 from tasks.registry.data_validation import ValidationResult
+from tasks.registry.downloads import ModelInfo
 from tasks.registry.promotion import Promotion
+from tasks.training.warm_start import StartingPoint
 
 SCHEDULES: dict[str, Any] = {
     "retrain": {"cron": "0 3 * * 0", "timezone": "Europe/Berlin"},
@@ -17,7 +19,7 @@ SCHEDULES: dict[str, Any] = {
 }
 
 SAMPLED = SampleOutcome(
-    model={},
+    model=ModelInfo("a", "1", "r", "f", "models:/a/1"),
     sample=SampleResult(
         path="p", key="k", done=False, seconds=1.0, rows_out=5, rows_per_s=5.0
     ),
@@ -26,7 +28,7 @@ SAMPLED = SampleOutcome(
 
 REFUSED = RetrainOutcome(
     status="refused",
-    start={},
+    start=StartingPoint(None, None, "there is no champion"),
     prepare=PrepareResult(
         path="p",
         key="k",

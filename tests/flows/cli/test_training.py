@@ -77,10 +77,10 @@ def test_retraining_starts_from_the_champion(
     changes = [part for k, v in settings.items() for part in ("--set", f"{k}={v}")]
     data = ["--data", str(tmp_path / "data")]
     result = project.json("retrain", *data, *changes, code=ExitCode.REFUSED)
-    start = result["train"]["start"]
+    start = result["train"]["warm_start"]
     assert result["start"]["version"] == "1"
     assert result["prepare"]["encoder"] == retrained["prepare"]["encoder"]
-    assert 0 < start["old"] <= start["new"] < start["old_of"]
+    assert 0 < start["old_rows"] <= start["new_rows"] < start["available_old_rows"]
     first = retrained["train"]["history"][0]["valid_nll"]
     assert result["train"]["history"][0]["valid_nll"] < first
 
