@@ -1,8 +1,8 @@
-"""Arrow arrays as numpy cells: integers, reals or words, and back again.
+"""Conversion of Arrow arrays to numpy arrays of integers, reals or words, and back.
 
-Every type that a column may have belongs to a family; the family says as what numpy
-sees it. Integers are int64 in the smallest unit of the type: days of a date, ticks of
-a timestamp, units of the last digit of a decimal.
+Every supported type belongs to a family, which determines the numpy type. Integers are
+int64 in the smallest unit of the type: days of a date, ticks of a timestamp, units of
+the last digit of a decimal.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _BIAS = np.uint64(1 << 63)
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of one column, as numpy sees them.
+    """Cells of one column as numpy arrays.
 
     Attributes:
         values: (n,) int64 integers, float64 reals or int32 places in `words`; any
@@ -56,14 +56,14 @@ class Cells:
 
 
 def plain(type: pa.DataType) -> pa.DataType:
-    """The type of the values behind dictionary and run-end encodings."""
+    """Return the value type behind dictionary and run-end encodings."""
     while pa.types.is_dictionary(type) or pa.types.is_run_end_encoded(type):
         type = type.value_type
     return type
 
 
 def family(type: pa.DataType) -> Family | None:
-    """The family of a type, or None if it is nested or unknown."""
+    """Return the family of a type, or None if it is nested or unknown."""
     type, of = plain(type), pa.types
     tests: dict[Family, bool] = {
         "text": of.is_string(type)
@@ -87,7 +87,7 @@ def family(type: pa.DataType) -> Family | None:
 
 
 def flat(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """One chunk of plain values or, for text and bytes, of a dictionary."""
+    """Convert to one chunk of plain values or, for text and bytes, of a dictionary."""
     if isinstance(array, pa.ChunkedArray):
         if array.num_chunks == 1:
             array = array.chunk(0)
@@ -105,7 +105,7 @@ def flat(array: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 
 def nulls(array: pa.Array) -> np.ndarray | None:
-    """(n,) true where `array` is null, or None if it nowhere is."""
+    """Return the mask (n,) of nulls, or None if there are none."""
     if array.null_count == 0:
         return None
     mask: np.ndarray = pc.is_null(array).to_numpy(zero_copy_only=False)
@@ -113,7 +113,7 @@ def nulls(array: pa.Array) -> np.ndarray | None:
 
 
 def _or(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
-    """Either mask, where None is a mask that is nowhere true."""
+    """Return the union of two masks; None stands for a mask that is nowhere true."""
     if a is None or b is None:
         return b if a is None else a
     either: np.ndarray = a | b
@@ -121,7 +121,7 @@ def _or(a: np.ndarray | None, b: np.ndarray | None) -> np.ndarray | None:
 
 
 def words(array: pa.Array) -> Cells:
-    """Text or bytes as places in an array of distinct words."""
+    """Convert text or bytes to indices into an array of distinct words."""
     array = flat(array)
     if pa.types.is_null(array.type):
         return _nothing(array, words=pa.array([], pa.large_string()))
@@ -143,13 +143,13 @@ def words(array: pa.Array) -> Cells:
 
 
 def _nothing(array: pa.Array, words: pa.Array | None = None) -> Cells:
-    """Cells of a null-typed array: all missing."""
+    """Return the cells of an array of type null: all missing."""
     zeros = np.zeros(len(array), np.int32 if words is not None else np.int64)
     return Cells(zeros, np.ones(len(array), bool), words=words)
 
 
 def reals(array: pa.Array) -> Cells:
-    """Numbers as float64; NaN stays NaN and is not missing."""
+    """Convert numbers to float64; NaN stays NaN and is not missing."""
     array = flat(array)
     kind = family(array.type)
     if kind == "nothing":
@@ -163,7 +163,7 @@ def reals(array: pa.Array) -> Cells:
 
 
 def integers(array: pa.Array, target: pa.DataType) -> Cells:
-    """Cells as int64 in the units of `target`, which may be another type."""
+    """Convert cells to int64 in the units of `target`, which may be another type."""
     array, goal = flat(array), family(target)
     if pa.types.is_null(array.type):
         return _nothing(array)
@@ -188,7 +188,7 @@ def integers(array: pa.Array, target: pa.DataType) -> Cells:
 
 
 def _int64(array: pa.Array, *, biased: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """Integers or bools; those for unsigned 64-bit columns are shifted by -2**63."""
+    """Convert integers or bools; shift them by -2**63 if they are `biased`."""
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
     values = pc.fill_null(array, 0).to_numpy(zero_copy_only=False)
@@ -204,14 +204,14 @@ def _int64(array: pa.Array, *, biased: bool) -> tuple[np.ndarray, np.ndarray | N
 def _biased(
     values: np.ndarray, off: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """`values` - 2**63, off where they are negative."""
+    """Subtract 2**63; also return which values were negative."""
     negative = values < 0
     shifted = (values.view(np.uint64) ^ _BIAS).view(np.int64)
     return shifted, _or(off, negative) if negative.any() else off
 
 
 def _whole(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Floats as integers; off where they are not whole or beyond 2**53."""
+    """Convert floats to integers; also return which are not whole or beyond 2**53."""
     with np.errstate(invalid="ignore"):
         off = ~((np.abs(values) <= 2.0**53) & (values == np.floor(values)))
         if not off.any():
@@ -220,7 +220,7 @@ def _whole(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _decimal_units(array: pa.Array, scale: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Numbers in units of 10**-scale; off where they do not fit those or 64 bits."""
+    """Convert to units of 10**-scale; also return which do not fit into 64 bits."""
     if family(array.type) != "decimal":
         scaled = reals(array).values * 10.0**scale
         near = np.rint(scaled)
@@ -251,7 +251,7 @@ def _decimal_units(array: pa.Array, scale: int) -> tuple[np.ndarray, np.ndarray 
 
 
 def nulls_of(lost: np.ndarray, wide: pa.Array | None) -> np.ndarray:
-    """Which of the `lost` cells were null before wide decimals were cut."""
+    """Return which of the `lost` cells were null before wide decimals were cut."""
     if wide is None:
         return lost
     mask = nulls(wide)
@@ -261,7 +261,7 @@ def nulls_of(lost: np.ndarray, wide: pa.Array | None) -> np.ndarray:
 def _rescale(
     values: np.ndarray, off: np.ndarray, digits: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`values` times 10**digits, and where that is no 64-bit integer."""
+    """Multiply by 10**digits; also return where that is no 64-bit integer."""
     if digits == 0:
         return values, off
     if digits < 0:
@@ -274,7 +274,7 @@ def _rescale(
 def _ticks(
     array: pa.Array, target: pa.DataType
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Dates, times, timestamps or durations in ticks (or days) of `target`."""
+    """Convert dates, times, timestamps or durations to ticks (or days) of `target`."""
     given, wanted = _tick_seconds(array.type), _tick_seconds(target)
     raw = pc.fill_null(_storage(array), 0).to_numpy(zero_copy_only=False)
     raw = raw.astype(np.int64, copy=False)
@@ -290,7 +290,7 @@ def _ticks(
 
 
 def _tick_seconds(type: pa.DataType) -> tuple[int, int]:
-    """The unit of `type` in seconds, as a fraction."""
+    """Return the unit of `type` in seconds, as a fraction."""
     if pa.types.is_date32(type):
         return 86_400, 1
     if pa.types.is_date64(type):  # its ticks are read as days, see `_storage`
@@ -299,14 +299,14 @@ def _tick_seconds(type: pa.DataType) -> tuple[int, int]:
 
 
 def _storage(array: pa.Array) -> pa.Array:
-    """The integers that stand behind a date, time, timestamp or duration."""
+    """Return the integers that represent dates, times, timestamps or durations."""
     if pa.types.is_date64(array.type):
         array = array.cast(pa.date32(), safe=False)
     return array.view(pa.int32() if array.type.bit_width == 32 else pa.int64())
 
 
 def readable(given: pa.DataType, trained: pa.DataType) -> bool:
-    """Whether arrays of type `given` can stand for a column of type `trained`."""
+    """Return whether arrays of type `given` can be read as type `trained`."""
     a, b = family(given), family(trained)
     if a is None:
         return False
@@ -318,7 +318,7 @@ def readable(given: pa.DataType, trained: pa.DataType) -> bool:
 def from_integers(
     values: np.ndarray, missing: np.ndarray | None, type: pa.DataType
 ) -> pa.Array:
-    """An array of `type` from int64 in its units; what is beyond falls on the bound."""
+    """Convert int64 in units of `type` to an array of `type`, clipped to its range."""
     inner, kind = plain(type), family(type)
     if kind == "decimal":
         array = _decimals(values, missing, inner)
@@ -345,7 +345,7 @@ def from_integers(
 def from_reals(
     values: np.ndarray, missing: np.ndarray | None, type: pa.DataType
 ) -> pa.Array:
-    """An array of `type` from float64, rounded where the type is not real."""
+    """Convert float64 to an array of `type`, rounded where the type is not real."""
     kind = family(type)
     if kind == "real":
         return as_type(_floats(values, missing, plain(type)), type)
@@ -361,7 +361,7 @@ def from_reals(
 def _floats(
     values: np.ndarray, missing: np.ndarray | None, type: pa.DataType
 ) -> pa.Array:
-    """Floats of 16, 32 or 64 bits; finite values stay finite."""
+    """Convert to floats of 16, 32 or 64 bits; finite values stay finite."""
     dtype = np.dtype(type.to_pandas_dtype())
     if dtype != np.float64:
         top = float(np.finfo(dtype).max)
@@ -373,7 +373,7 @@ def _floats(
 def _decimals(
     values: np.ndarray, missing: np.ndarray | None, type: pa.DataType
 ) -> pa.Array:
-    """Decimals from integers in units of the last digit."""
+    """Convert integers in units of the last digit to decimals."""
     if type.precision <= 18:
         top = 10**type.precision - 1
         values = np.clip(values, -top, top)
@@ -387,7 +387,7 @@ def _decimals(
 
 
 def as_type(array: pa.Array, type: pa.DataType) -> pa.Array:
-    """`array` as `type`, which may be encoded as a dictionary or by run ends."""
+    """Cast to a type, which may be encoded as a dictionary or by run ends."""
     if pa.types.is_run_end_encoded(type):
         inner = as_type(array, type.value_type)
         return pc.run_end_encode(inner, run_end_type=type.run_end_type)
@@ -406,5 +406,5 @@ def as_type(array: pa.Array, type: pa.DataType) -> pa.Array:
 
 
 def scalar_text(value: Any) -> str | None:  # any Arrow scalar
-    """A scalar as people read it; None for null."""
+    """Return the text of a scalar; None for null."""
     return None if not value.is_valid else str(value.as_py())

@@ -1,4 +1,4 @@
-"""State variables: which special value, if any, a cell holds."""
+"""State variables, which say which special value, if any, a cell holds."""
 
 import numpy as np
 
@@ -6,7 +6,10 @@ from ar_models.tables.columns import IN_SUPPORT, MISSING, SPECIALS, UNSEEN
 
 
 def special_states(values: np.ndarray) -> np.ndarray | None:
-    """1 + the place in `SPECIALS` of NaN and infinities, else 0; None if all finite."""
+    """Return states of NaN and infinities: 1 + their index in `SPECIALS`, else 0.
+
+    None stands for the states of finite values alone.
+    """
     finite = np.isfinite(values)
     if finite.all():
         return None
@@ -25,7 +28,7 @@ def place_states(
     names: tuple[str, ...],
     atoms: int = 0,
 ) -> np.ndarray | None:
-    """Writes the codes of the state variable into `x` and why cells are out of support.
+    """Write the codes of the state variable and the reasons for being out of support.
 
     Args:
         x: (n, variables), of which column 0 is the state if there are `names`.
@@ -68,7 +71,7 @@ def fill_states(
     out_of_support: np.ndarray,
     names: tuple[str, ...],
 ) -> np.ndarray:
-    """Writes NaN and infinities into `values` where `codes` say so; (n,) nulls."""
+    """Write NaN and infinities into `values` by their codes; return the nulls (n,)."""
     filling = {"nan": np.nan, "+inf": np.inf, "-inf": -np.inf}
     for code, name in enumerate(names):
         if name in filling:

@@ -14,7 +14,7 @@ from ar_models.tables.lookup import lookup
 
 @dataclass(frozen=True)
 class CodeColumn(Column):
-    """A binary or categorical column: one variable, one code per known value.
+    """A binary or categorical column: one variable, with a code for each known value.
 
     Attributes:
         values: Known values in the order of their codes: text, hexadecimal bytes,
@@ -36,7 +36,7 @@ class CodeColumn(Column):
         return self.specials
 
     def code(self, special: str) -> int:
-        """The code of a special value, or -1 if it never occurred."""
+        """Return the code of a special value, or -1 if it never occurred."""
         if special not in self.specials:
             return -1
         return len(self.values) + self.specials.index(special)
@@ -71,7 +71,7 @@ class CodeColumn(Column):
         return Coded(x[:, None], out_of_support)
 
     def unknown(self, array: pa.Array, type: pa.DataType) -> np.ndarray:
-        """Which cells hold a value that is not known to have occurred, (n,)."""
+        """Return which cells hold a value that is not known to have occurred, (n,)."""
         whole = replace(
             self,
             values=self.values + self.rare,
@@ -83,7 +83,7 @@ class CodeColumn(Column):
         return unknown
 
     def _word_codes(self, cell: arrow.Cells, family: str) -> np.ndarray:
-        """Codes of words: those of the few distinct words, spread over the rows."""
+        """Return the codes of words, looked up once for each distinct word."""
         known = _words(self.values, family)
         if cell.words is None or len(cell.words) == 0:
             return np.full(len(cell.values), -1)
@@ -109,7 +109,7 @@ class CodeColumn(Column):
     def _array(
         self, codes: np.ndarray, null: np.ndarray, type: pa.DataType
     ) -> pa.Array:
-        """Values of codes; beyond the specials follow the remembered rare values."""
+        """Convert codes to values; after the specials come the codes of rare values."""
         family = arrow.family(type)
         mask = null if null.any() else None
         if family in ("text", "bytes"):
@@ -139,7 +139,7 @@ class CodeColumn(Column):
 
 
 def _words(values: tuple[str, ...], family: str) -> pa.Array:
-    """Text, or bytes that are kept as hexadecimal digits."""
+    """Return an array of text, or of bytes from their hexadecimal digits."""
     if family == "text":
         return pa.array(values, pa.large_string())
     return pa.array([bytes.fromhex(v) for v in values], pa.large_binary())

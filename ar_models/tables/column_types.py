@@ -1,4 +1,4 @@
-"""The kinds of columns, and columns from their JSON form."""
+"""The classes of columns by their form, and columns from their JSON form."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ FORMS: dict[str, type[Any]] = {
 
 
 def column_from_dict(fields: Mapping[str, Any]) -> Column:
-    """The column that `to_dict` described."""
+    """Return the column that `Column.to_dict` described."""
     content = {k: v for k, v in fields.items() if k != "form"}
     content["variables"] = tuple(Variable.from_dict(v) for v in content["variables"])
     if "elements" in content:

@@ -1,4 +1,4 @@
-"""How one column of a table becomes variables, for each kind of column.
+"""The interface of a column of a table, which maps its cells to variables and back.
 
 A column's variables stand in one group: a state variable first where the column has
 special values, then the value, in one or more digits. `encode` and `decode` work on
@@ -28,7 +28,7 @@ SPECIALS = ("missing", "nan", "+inf", "-inf")
 
 @dataclass(frozen=True)
 class Coded:
-    """A column as its variables see it.
+    """Variables of one column in n rows.
 
     Attributes:
         x: (n, variables) float32; NaN where absent.
@@ -43,14 +43,14 @@ class Coded:
 
 @dataclass(frozen=True)
 class Column:
-    """One modelled column.
+    """A modelled column of a table.
 
     Attributes:
-        name: Its name in the table.
-        kind: What it is modelled as.
-        type: Its Arrow type in the training rows, as text.
+        name: Name in the table.
+        kind: Kind of its conditional distribution.
+        type: Arrow type in the training rows, as text.
         rows: Number of training rows, from which the mass out of support follows.
-        variables: Its variables; `parent` counts from the first of them.
+        variables: Variables of the column; `parent` counts from the first of them.
     """
 
     name: str
@@ -68,37 +68,37 @@ class Column:
 
     @property
     def value(self) -> int:
-        """Place of the main value variable among the column's own."""
+        """Index of the main value variable among the variables of the column."""
         return 1 if len(self.variables) > 1 and self.variables[1].parent == 0 else 0
 
     @property
     def specials_seen(self) -> tuple[str, ...]:
-        """What stood in training rows besides values, such as missing and nan."""
+        """Names of the special values in the training rows, such as missing and nan."""
         raise NotImplementedError
 
     @property
     def mean_log_slopes(self) -> tuple[float, ...]:
-        """What each variable adds to `Coded.log_slope` on average, where present."""
+        """Mean contribution of each variable to `Coded.log_slope`, where present."""
         return (0.0,) * len(self.variables)
 
     def encode(self, array: pa.Array, type: pa.DataType) -> Coded:
-        """The column's part of `x`; `type` is the Arrow type it was trained with."""
+        """Convert an array to variables; `type` is its Arrow type in training."""
         raise NotImplementedError
 
     def decode(
         self, x: np.ndarray, type: pa.DataType, rng: np.random.Generator
     ) -> pa.Array:
-        """The array of `type` that `x` (n, variables) stands for; null where absent."""
+        """Convert variables (n, variables) to an array of `type`; null where absent."""
         raise NotImplementedError
 
     def values_of(self, values: np.ndarray, type: pa.DataType) -> pa.Array:
-        """What values of the main value variable stand for."""
+        """Convert values of the main value variable to an array of `type`."""
         raise NotImplementedError
 
     def labels(self, type: pa.DataType) -> list[str]:
-        """Readable names of the codes of the first variable; [] if it has none."""
+        """Return the names of the codes of the first variable; [] if it has none."""
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dict from which `encoder.column_from_dict` makes an equal one."""
+        """Return a JSON-able dict, from which `column_from_dict` rebuilds a column."""
         return {"form": self.form, **asdict(self)}

@@ -1,4 +1,4 @@
-"""From an Arrow table to `x` and back, without loss beyond what is stated.
+"""Conversion of Arrow tables to the variables of a model, and back.
 
 The log-probability of a column, in nats of its own units, is the sum of what a network
 gives its variables plus the column's entry of `log_abs_det`. Discrete columns come back
@@ -26,23 +26,24 @@ from ar_models.tables.list_cells import readable
 from ar_models.variables import Variable
 
 BLOCK = 1 << 15
-"""Rows that are encoded at a time, so that what is between stays in the cache."""
+"""Number of rows encoded at a time, whose intermediate results fit the cache."""
 
 FORMAT = 2
-"""Version of the encoding; a change of it makes prepared data stale."""
+"""Version of the encoding; prepared data of another version are stale."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """An encoded table.
+    """Variables of the n rows of a table.
 
     Attributes:
         x: (n, dim) float32.
-        log_abs_det: (n, columns) float64, nats to add to the network's.
+        log_abs_det: Log-determinant of the encoding of each column, (n, columns)
+            float64, nats; added to the log-probability by the network.
         out_of_support: (n, columns) int8: IN_SUPPORT, MISSING, UNSEEN or OUT_OF_RANGE.
-        mean_log_slopes: What each variable, where present, adds to `log_abs_det` on
-            average, (dim,), nats; None: nothing.
-        unknown: (n, columns) bool: which cells are marginalised; None: no cell is.
+        mean_log_slopes: Mean contribution of each variable to `log_abs_det`, where
+            present, (dim,), nats; None: zero.
+        unknown: Which cells are marginalised, (n, columns) bool; None: no cell is.
     """
 
     x: np.ndarray
@@ -54,7 +55,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Image:
-    """Which columns are the pixels of images.
+    """Columns that are the pixels of images.
 
     Attributes:
         columns: The one column of lists, or a column for each value, row by row.
@@ -66,15 +67,15 @@ class Image:
 
 
 class TableEncoder:
-    """The modelled columns of a table as variables, and back.
+    """The map between the modelled columns of a table and the variables of a model.
 
     Attributes:
         columns: The modelled columns; a variable's group is its column's number, where
             no column is an image.
-        left_out: The others.
+        left_out: Columns that are not modelled.
         schema: Arrow schema of the training table, all columns.
-        images: Which of the columns are images.
-        variables: What a model is told.
+        images: Columns that are images.
+        variables: Descriptions of all variables.
     """
 
     def __init__(
@@ -112,36 +113,36 @@ class TableEncoder:
 
     @cached_property
     def _mean_log_slopes(self) -> np.ndarray:
-        """Of each variable, (dim,), nats."""
+        """Mean contribution of each variable to `log_abs_det`, (dim,), nats."""
         return np.concatenate([column.mean_log_slopes for column in self.columns])
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of everything the encoder does: 16 hexadecimal digits."""
+        """Hash of everything the encoder does: 16 hexadecimal digits."""
         canonical = json.dumps(self.to_dict(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def column_of(self, variable: int) -> Column:
-        """The column that a variable belongs to."""
+        """Return the column that a variable belongs to."""
         return self.columns[self.variables[variable].column_index]
 
     def span(self, j: int) -> slice:
-        """Where the variables of column `j` stand in `x`."""
+        """Return the slice of the variables of column `j`."""
         return self._slices[j]
 
     def value_variable(self, j: int) -> int:
-        """Index of the main value variable of column `j`."""
+        """Return the index of the main value variable of column `j`."""
         return self._slices[j].start + self.columns[j].value
 
     def type_of(self, j: int) -> pa.DataType:
-        """Arrow type of column `j` in the training table."""
+        """Return the Arrow type of column `j` in the training table."""
         return self.schema.field(self.columns[j].name).type
 
     def encode(self, table: pa.Table) -> Encoded:
-        """The variables of every row of `table`, and the log-volumes of its columns.
+        """Encode a table: the variables of its rows and the log-determinants.
 
-        Columns may stand in any order and others may be there too; a type that holds
-        the same values, such as another width of integers, will do.
+        Columns may be in any order, and the table may have others. The type of a column
+        may differ if it holds the same values, such as another width of integers.
 
         Raises:
             ValueError: A column is missing or its type cannot be read as the trained
@@ -166,7 +167,7 @@ class TableEncoder:
     def encode_given(
         self, table: pa.Table, missing: Collection[str] = (), *, first: int = 0
     ) -> np.ndarray:
-        """The variables that the given cells fix, (n, dim); NaN where free.
+        """Return the variables that given cells fix, (n, dim); NaN where free.
 
         Args:
             table: Some of the modelled columns, and perhaps others. A null leaves its
@@ -200,7 +201,7 @@ class TableEncoder:
         fixed: np.ndarray,
         first: int,
     ) -> None:
-        """Raises ValueError where a fixed cell of column `j` is new to the model."""
+        """Raise ValueError where a fixed cell of column `j` is new to the model."""
         column = self.columns[j]
         new = fixed & (coded.out_of_support != IN_SUPPORT)
         if isinstance(column, CodeColumn):
@@ -236,17 +237,17 @@ class TableEncoder:
         return codes
 
     def check(self, schema: pa.Schema) -> None:
-        """Raises ValueError where a table of this schema cannot be encoded."""
+        """Raise ValueError if a table of this schema cannot be encoded."""
         self.check_some(schema, self.names)
 
     def check_some(self, schema: pa.Schema, columns: Collection[str]) -> None:
-        """The same of some modelled columns alone."""
+        """Raise ValueError if some columns of a table cannot be encoded."""
         for j, name in enumerate(self.names):
             if name in columns:
                 self._check_column(schema, j)
 
     def _check_column(self, schema: pa.Schema, j: int) -> None:
-        """Raises ValueError where column `j` of a table cannot be encoded."""
+        """Raise ValueError if column `j` of a table cannot be encoded."""
         column = self.columns[j]
         places = schema.get_all_field_indices(column.name)
         if len(places) != 1:
@@ -263,7 +264,7 @@ class TableEncoder:
             )
 
     def without_nulls(self, encoded: Encoded, table: pa.Table) -> Encoded:
-        """An encoded table in which nulls are unknown, and count nothing."""
+        """Return encoded rows whose nulls are marginalised, not missing values."""
         nulls = [table.column(name).is_null().to_numpy() for name in self.names]
         unknown = np.stack(nulls, axis=1)
         groups = np.array([variable.column_index for variable in self.variables])
@@ -282,7 +283,7 @@ class TableEncoder:
         return self.encode(table).out_of_support
 
     def decode(self, x: np.ndarray, *, seed: int = 0) -> pa.Table:
-        """The table that `x` (n, dim) stands for, with the constant columns.
+        """Convert variables (n, dim) to a table, with the constant columns.
 
         Args:
             x: Variables; a column all of whose variables are absent becomes null.
@@ -310,19 +311,19 @@ class TableEncoder:
         )
 
     def decode_column(self, j: int, values: np.ndarray) -> pa.Array:
-        """What values of column `j`'s main value variable stand for.
+        """Convert values of the main value variable of column `j` to an array.
 
-        Quantiles of an integer or real variable, or codes. Of a value in several
-        digits only the first is told, so the others count as 0.
+        The values are quantiles of an integer or real variable, or codes. Of a value in
+        several digits only the first is given; the others count as 0.
         """
         return self.columns[j].values_of(np.asarray(values), self.type_of(j))
 
     def labels(self, j: int) -> list[str]:
-        """Names of the codes of column `j`'s first variable; [] if it has no codes."""
+        """Return the names of the codes of column `j`; [] if it has no codes."""
         return self.columns[j].labels(self.type_of(j))
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dict from which `from_dict` makes an equal encoder."""
+        """Return a JSON-able dict from which `from_dict` makes an equal encoder."""
         schema = base64.b64encode(self.schema.serialize().to_pybytes()).decode()
         return {
             "format": FORMAT,
@@ -334,7 +335,7 @@ class TableEncoder:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "TableEncoder":
-        """The encoder that `to_dict` described."""
+        """Return the encoder that `to_dict` described."""
         if fields["format"] != FORMAT:
             raise ValueError(
                 f"encoder of format {fields['format']!r} given, this version reads "
@@ -351,7 +352,7 @@ class TableEncoder:
 
 
 def _log_abs_det(coded: Coded, mass: float) -> np.ndarray:
-    """What a column's log-probability has besides the network's, (n,) nats."""
+    """Return the log-determinant of a column's encoding, (n,), nats."""
     inside, outside = math.log1p(-mass), math.log(mass / 3)
     if not coded.out_of_support.any():
         volume = np.full(len(coded.x), inside)
@@ -361,7 +362,7 @@ def _log_abs_det(coded: Coded, mass: float) -> np.ndarray:
 
 
 def _absolute(columns: tuple[Column, ...]) -> tuple[Variable, ...]:
-    """All variables, with groups and parents counted over the whole table."""
+    """Return all variables, with groups and parents numbered over the whole table."""
     variables: list[Variable] = []
     taken = {column.name for column in columns}
     groups = 0
@@ -383,5 +384,5 @@ def _absolute(columns: tuple[Column, ...]) -> tuple[Variable, ...]:
 
 
 def _nullable(field: pa.Field, array: pa.Array) -> bool:
-    """A field that held no nulls keeps so, unless a cell out of support became null."""
+    """Return whether a decoded field may hold nulls, as cells out of support do."""
     return bool(field.nullable or array.null_count)

@@ -14,12 +14,12 @@ class LeftOut:
     """A column that is not modelled.
 
     Attributes:
-        name: Its name.
-        type: Its Arrow type, as text.
-        reason: Why, for people.
+        name: Name in the table.
+        type: Arrow type, as text.
+        reason: Reason why it is not modelled, as text for users.
         constant: Whether `decode` fills it in with `value`.
-        value: Its only value as text, None if null or not constant.
-        data: That value as an Arrow stream in base 64, if constant.
+        value: Value of a constant column as text; None if it is null.
+        data: Value of a constant column as an Arrow stream in base 64.
     """
 
     name: str
@@ -38,7 +38,7 @@ class LeftOut:
 
 
 def constant(name: str, value: pa.Array, reason: str) -> LeftOut:
-    """The column `name` that holds the one entry of `value` in every row."""
+    """Return a constant column that holds the one entry of `value` in every row."""
     batch = pa.record_batch([value], names=["value"])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:

@@ -1,4 +1,4 @@
-"""Cells that hold lists or text as flat arrays of elements, and back."""
+"""Conversion of lists and text to flat arrays of their elements, and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Lists:
     Attributes:
         lengths: (n,) int64; 0 where the cell is missing.
         missing: (n,) true where null; None if nowhere.
-        fields: The elements of all lists, one after the other: by the name of the
-            field, or by "" where they are no structs.
+        fields: Elements of all lists, one after the other, by the name of the field of
+            a struct; "" if they are no structs.
     """
 
     lengths: np.ndarray
@@ -31,19 +31,19 @@ class Lists:
 
     @property
     def rows(self) -> np.ndarray:
-        """The row that each element stands in, (elements,)."""
+        """Row of each element, (elements,)."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
     @property
     def places(self) -> np.ndarray:
-        """Its place in the list, (elements,)."""
+        """Position of each element in its list, (elements,)."""
         ends = np.cumsum(self.lengths)
         starts = np.repeat(ends - self.lengths, self.lengths)
         places: np.ndarray = np.arange(len(starts)) - starts
         return places
 
     def select(self, rows: np.ndarray) -> "Lists":
-        """The cells where `rows` (n,) is true."""
+        """Return the cells where `rows` (n,) is true."""
         kept = pa.array(np.repeat(rows, self.lengths))
         return Lists(
             self.lengths[rows],
@@ -53,7 +53,7 @@ class Lists:
 
 
 def element_types(type: pa.DataType) -> dict[str, pa.DataType] | None:
-    """The types of what a list or a text holds, by field; None if it holds nothing.
+    """Return the types of the elements of a list or text by field, None without any.
 
     Characters are code points, bytes are integers. Lists of fixed size in a list are
     taken as one longer list.
@@ -77,7 +77,7 @@ def element_types(type: pa.DataType) -> dict[str, pa.DataType] | None:
 
 
 def is_nested(type: pa.DataType) -> bool:
-    """Whether a type is a list whose elements can be modelled."""
+    """Return whether a type is a list whose elements can be modelled."""
     return _is_list(arrow.plain(type)) and element_types(type) is not None
 
 
@@ -89,7 +89,7 @@ def _is_list(type: pa.DataType) -> bool:
 
 
 def readable(given: pa.DataType, trained: pa.DataType) -> bool:
-    """Whether arrays of type `given` can stand for a column of type `trained`."""
+    """Return whether arrays of type `given` can be read as type `trained`."""
     if not is_nested(trained):
         return arrow.readable(given, trained)
     if arrow.family(given) == "nothing":
@@ -104,7 +104,7 @@ def readable(given: pa.DataType, trained: pa.DataType) -> bool:
 
 
 def lists(array: pa.Array | pa.ChunkedArray) -> Lists:
-    """The cells of a column of lists, or of texts as lists of their characters."""
+    """Convert lists, or texts as lists of their characters, to flat arrays."""
     array = arrow.flat(array)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
@@ -130,7 +130,7 @@ def lists(array: pa.Array | pa.ChunkedArray) -> Lists:
 
 
 def _symbols(array: pa.Array, missing: np.ndarray | None) -> Lists:
-    """Texts as code points, or bytes as integers."""
+    """Convert texts to code points, or bytes to integers."""
     given = array.to_pylist()
     if arrow.family(array.type) == "text":
         joined = "".join(value or "" for value in given)
@@ -149,7 +149,7 @@ def assemble(
     null: np.ndarray,
     type: pa.DataType,
 ) -> pa.Array:
-    """An array of `type` from the elements of all its lists.
+    """Build an array of `type` from the elements of all its lists.
 
     Args:
         arrays: The elements by field, "" if they are no structs.
@@ -186,7 +186,7 @@ def assemble(
 def _fixed(
     values: pa.Array, ends: np.ndarray, null: np.ndarray, type: pa.DataType
 ) -> pa.Array:
-    """Lists of a fixed size, for which nulls take up places too."""
+    """Build lists of a fixed size, in which nulls take up places, too."""
     size = type.list_size
     if null.any():
         taken = ends[:-1, None] + np.arange(size)
@@ -201,7 +201,7 @@ def _fixed(
 def _words(
     symbols: pa.Array, ends: np.ndarray, null: np.ndarray, type: pa.DataType
 ) -> pa.Array:
-    """Texts from code points, or bytes from integers; a null symbol is U+FFFD."""
+    """Build texts from code points, or bytes from integers; a null becomes U+FFFD."""
     if arrow.family(type) == "text":
         codes = pc.fill_null(symbols, 0xFFFD).to_numpy(zero_copy_only=False)
         whole: Any = codes.astype("<u4").tobytes().decode("utf-32-le", "replace")

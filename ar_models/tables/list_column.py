@@ -1,9 +1,9 @@
 """Columns whose cells hold many values: images, sequences and text.
 
-A list, or a text, is its places one after the other; each holds the variables of one
-element. Elements are alike: one column, or one for each field of a struct, describes
-those of all places. Where lengths vary, an integer variable with the length stands
-first, and the places beyond it are absent.
+The variables of a list or text are those of its elements, one position after another.
+Elements are alike: one column, or one for each field of a struct, describes those of
+all positions. Where lengths vary, an integer variable with the length comes first, and
+the variables of positions beyond it are absent.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -23,9 +23,9 @@ class ListColumn(Column):
     """A column of lists or text.
 
     Attributes:
-        elements: What a place holds: a column, or one per field of a struct.
+        elements: Columns that describe an element: one, or one per field of a struct.
         places: Length of the longest list in training.
-        shortest: Length of the shortest.
+        shortest: Length of the shortest list in training.
         shape: Height, width and channels of an image; () of a sequence.
         states: Names of the codes of the state variable, () if there is none.
     """
@@ -44,17 +44,17 @@ class ListColumn(Column):
 
     @property
     def width(self) -> int:
-        """Variables of a place."""
+        """Number of variables of a position."""
         return sum(len(element.variables) for element in self.elements)
 
     @property
     def first(self) -> int:
-        """Variables before those of the places: state and length."""
+        """Number of variables before those of the positions: state and length."""
         return len(self.variables) - self.places * self.width
 
     @property
     def varies(self) -> bool:
-        """Whether there is a variable with the length."""
+        """Whether the length is a variable."""
         return self.shortest < self.places
 
     @property
@@ -91,7 +91,10 @@ class ListColumn(Column):
     def _encode_places(
         self, given: Lists, type: pa.DataType, out_of_support: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """(n, places, width) and log-slopes (n,); notes the rows out of support."""
+        """Encode elements as (n, places, width) with log-slopes (n,).
+
+        Reasons why rows are out of support are written to `out_of_support`.
+        """
         count = len(given.lengths)
         body = np.full((count, self.places, self.width), np.nan, np.float32)
         log_slope: np.ndarray | None = None
@@ -138,7 +141,7 @@ class ListColumn(Column):
         return assemble(arrays, lengths, null, type)
 
     def _lengths(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which rows are null, and how long the lists of the others are."""
+        """Return which rows are null, and the lengths of the lists of the others."""
         if self.states:
             null = (x[:, 0] != 0) | np.isnan(x[:, 0])
         else:
@@ -149,7 +152,7 @@ class ListColumn(Column):
         return null, np.where(null, 0, np.clip(stated, self.shortest, self.places))
 
     def place_of(self, variable: int) -> tuple[int, int, int] | None:
-        """Place, field and variable within it of one of the column's; None: before."""
+        """Return the position, field and index in it of a variable; None if before."""
         if variable < self.first:
             return None
         place, rest = divmod(variable - self.first, self.width)
@@ -160,7 +163,7 @@ class ListColumn(Column):
         raise AssertionError("beyond the last variable")
 
     def name_of(self, place: int) -> str:
-        """A place as people count: row, column and channel of an image, from 0."""
+        """Return the name of a position, such as its row and column in an image."""
         if not self.shape:
             return f"place {place}"
         _, width, channels = self.shape
@@ -170,7 +173,7 @@ class ListColumn(Column):
         return f"row {row}, column {column}{last}"
 
     def values_of(self, values: np.ndarray, type: pa.DataType) -> pa.Array:
-        """The lengths themselves."""
+        """Convert lengths to an array of integers."""
         return arrow.from_integers(np.rint(values).astype(np.int64), None, pa.int64())
 
     def labels(self, type: pa.DataType) -> list[str]:
@@ -191,15 +194,15 @@ def variables_of(
     length: Variable | None,
     apart: bool,
 ) -> tuple[Variable, ...]:
-    """The variables of a column of lists, named after their places.
+    """Return the variables of a column of lists, named after their positions.
 
     Args:
-        name: Of the column.
-        elements: What a place holds.
-        places: How many there are.
-        state: Tells whether the cell is null, if some are.
-        length: Of the list, if it varies.
-        apart: Whether orderings may take the places in any order.
+        name: Name of the column.
+        elements: Columns that describe an element.
+        places: Number of positions.
+        state: Variable that says whether the cell is null; None: no cell is.
+        length: Variable with the length of the list; None: it does not vary.
+        apart: Whether orderings may permute the positions.
     """
     variables: list[Variable] = [v for v in (state, length) if v is not None]
     parent = len(variables) - 1 if variables else None

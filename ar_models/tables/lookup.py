@@ -4,7 +4,7 @@ import numpy as np
 
 
 def lookup(known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Places of `values` in `known`, -1 where they are not in it."""
+    """Return the indices of `values` in `known`, -1 where they are not in it."""
     if len(known) == 0:
         return np.full(len(values), -1)
     order = np.argsort(known, kind="stable")

@@ -24,12 +24,12 @@ class NormalScores:
 
     @property
     def mean_log_slope(self) -> float:
-        """The mean of log |d score / dx| where scores are normal, in nats."""
+        """Mean of log |d score / dx| where scores are normal, in nats."""
         below = np.array([NormalDist().cdf(float(score)) for score in self.scores])
         return float(np.diff(np.r_[0.0, below, 1.0]) @ self.log_slopes)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of finite `x` and log |d score / dx|, both (n,) float64."""
+        """Return scores of finite `x` and log |d score / dx|, both (n,) float64."""
         segment = np.searchsorted(self.knots, x)
         left = np.clip(segment - 1, 0, self.last - 1)
         with np.errstate(over="ignore"):
@@ -49,7 +49,7 @@ class NormalScores:
         z: np.ndarray,
         log_slope: np.ndarray,
     ) -> None:
-        """Overwrites `z` and `log_slope` where `x` lies beyond the outer knots."""
+        """Overwrite `z` and `log_slope` where `x` lies beyond the outer knots."""
         above = segment[outside] > 0
         end = np.where(above, self.last, 0)
         slope = np.where(above, self.slopes[-1], self.slopes[0])
@@ -59,7 +59,7 @@ class NormalScores:
         log_slope[outside] -= bend
 
     def inverse(self, z: np.ndarray) -> np.ndarray:
-        """Values with the scores `z`, float64; NaN stays NaN."""
+        """Return the values with the scores `z`, float64; NaN stays NaN."""
         z = np.asarray(z, np.float64)
         x: np.ndarray = np.interp(z, self.scores, self.knots)
         x[np.isnan(z)] = np.nan

@@ -15,7 +15,7 @@ from ar_models.variables import MAX_INTEGER, Variable
 
 @dataclass(frozen=True)
 class NumberColumn(Column):
-    """Integers, and what counts like them: dates, decimals, timestamps, whole floats.
+    """A column of integers, or of dates, decimals, timestamps or whole floats.
 
     A value becomes (value - offset) / step, which is split into digits: the lowest has
     the last of `radices`, the first variable what remains above all digits. So wide
@@ -64,7 +64,7 @@ class NumberColumn(Column):
     def _digits(
         self, values: np.ndarray
     ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray | bool]:
-        """Lower digits, highest first; the first variable; and what is off step."""
+        """Return the digits, highest first, the first variable, and which are off."""
         off: np.ndarray | bool = False
         rest = values - self.offset if self.offset else values
         if self.step > 1:
@@ -108,7 +108,7 @@ class NumberColumn(Column):
 
 
 def bounds(variable: Variable) -> tuple[float, float]:
-    """Least and greatest integer that a variable may hold."""
+    """Return the least and the greatest integer that a variable may hold."""
     if variable.kind == "categorical":
         return 0, variable.size - 1
     low = -MAX_INTEGER if variable.lower is None else variable.lower

@@ -1,6 +1,6 @@
 """One of two workers: the gradients of every family, exchanged as in training.
 
-python tests/support/gradients.py RANK MEETING OUTPUT
+python -m tests.support.gradients RANK MEETING OUTPUT
 
 MEETING is a file through which the workers find each other. Rank 0 writes the
 gradients to OUTPUT, by family, kind of variables and parameter.

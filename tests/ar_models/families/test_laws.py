@@ -20,6 +20,7 @@ from ar_models.families import base
 from ar_models.families.base import ancestral_sample
 from ar_models.families.registry import MODELS, build
 from ar_models.variables import Variable
+from tests.support import gradients
 from tests.support.models import (
     CODES,
     DEAF,
@@ -39,6 +40,8 @@ from tests.support.models import (
     random_model,
     seeded,
 )
+
+ROOT = Path(__file__).parents[3]
 
 
 @every_exact_case
@@ -292,12 +295,11 @@ def test_one_and_two_variables_suffice(family: str, kind: str) -> None:
 
 
 def test_two_workers_give_the_gradient_of_one(tmp_path: Path) -> None:
-    from tests.support import gradients  # which takes the families and kinds from here
-
-    script = Path(gradients.__file__)
-    command = [sys.executable, "-W", "ignore", str(script)]
+    command = [sys.executable, "-W", "ignore", "-m", gradients.__name__]
     files = [str(tmp_path / "meeting"), str(tmp_path / "found.safetensors")]
-    workers = [subprocess.Popen([*command, str(rank), *files]) for rank in range(2)]
+    workers = [
+        subprocess.Popen([*command, str(rank), *files], cwd=ROOT) for rank in range(2)
+    ]
     assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
 
     found = load_file(files[1])
