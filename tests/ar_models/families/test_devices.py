@@ -33,6 +33,7 @@ from tasks.inference.embed import embed
 from tasks.inference.impute import impute
 from tasks.inference.sample import sample
 from tasks.inference.score import score
+from tasks.inference.source import Source
 from tasks.monitoring import reference
 from tasks.monitoring.monitor import monitor
 from tasks.runtime import cluster
@@ -335,13 +336,13 @@ def raw(pair: ModelPair) -> str:
 
 
 JOBS: dict[str, Callable[[str, ModelPair, str], object]] = {
-    "score": lambda m, j, to: score(m, raw(j), to, ScoreConfig(fdr=0.1), HERE),
+    "score": lambda m, j, to: score(m, Source(raw(j)), to, ScoreConfig(fdr=0.1), HERE),
     "sample": lambda m, j, to: sample(m, to, SHARDS, HERE),
-    "embed": lambda m, j, to: embed(m, raw(j), to, EmbedConfig(), HERE),
-    "monitor": lambda m, j, to: monitor(m, raw(j), to, MonitorConfig(), HERE),
+    "embed": lambda m, j, to: embed(m, Source(raw(j)), to, EmbedConfig(), HERE),
+    "monitor": lambda m, j, to: monitor(m, Source(raw(j)), to, MonitorConfig(), HERE),
     "evaluate": lambda m, j, to: evaluate(m, j.prepared, to, EVALUATION, HERE),
     "compare": lambda m, j, to: compare(
-        (m, j.models["weak"]), raw(j), to, EVALUATION, HERE
+        (m, j.models["weak"]), Source(raw(j)), to, EVALUATION, HERE
     ),
 }
 """Each job that computes in Ray's processes, but impute, which needs another model."""

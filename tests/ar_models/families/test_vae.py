@@ -248,7 +248,7 @@ def test_nothing_can_be_given() -> None:
     given = torch.full((3, 6), math.nan)
     given[1, 0] = 1
 
-    with pytest.raises(ValueError, match="a vae cannot sample rows of which a part"):
+    with pytest.raises(ValueError, match="a vae cannot sample rows with given values"):
         model.sample(3, given=given)
 
 

@@ -40,7 +40,7 @@ def test_onnxruntime_gives_the_numbers_of_the_density(
 ) -> None:
     encoder = read_encoder(prepared)
     torch.manual_seed(0)
-    density = TableDensity(encoder, build(family, encoder.variables, SMALL[family]))
+    density = TableDensity(encoder, build(family, encoder.variables, **SMALL[family]))
     for parameter in density.model.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     save_density(density, tmp_path / "model")
@@ -72,7 +72,7 @@ def test_a_family_that_cannot_be_exported_is_told(
     prepared: str, tmp_path: Path
 ) -> None:
     encoder = read_encoder(prepared)
-    model = build("vae", encoder.variables, {"hidden": 8, "latent": 2})
+    model = build("vae", encoder.variables, hidden=8, latent=2)
     save_density(TableDensity(encoder, model), tmp_path / "model")
     with pytest.raises(ValueError, match="family vae cannot be .* fvsbn, independent"):
         export.export(str(tmp_path / "model"), str(tmp_path / "model.onnx"))

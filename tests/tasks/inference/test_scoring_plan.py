@@ -81,4 +81,5 @@ def test_a_column_that_cannot_segment_is_refused(
 
 
 def test_the_options_have_the_same_defaults_in_the_configuration() -> None:
-    assert score_options(ScoreConfig()) == ScoreOptions()
+    # A job explains its anomalies only; a consumer, who scores few rows, all of them.
+    assert score_options(ScoreConfig()) == ScoreOptions(explain="flagged")

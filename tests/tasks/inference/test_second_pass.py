@@ -2,18 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ar_models.density.table_density import TableDensity
+from ar_models.density.scorer import Scorer
 from ar_models.scoring.explanation import text
-from tasks.config.score import ScoreConfig
 from tasks.data.datasets import open_dataset
-from tasks.inference import first_pass, score, selection
+from tasks.inference import score, selection
 from tasks.inference.scoring_plan import ScoringPlan, rule_of
 from tasks.inference.source import Source
 from tests.support.scoring import CONFIG
@@ -22,15 +20,15 @@ from tests.support.scoring import CONFIG
 def test_rows_without_a_finite_score_go_to_quarantine(
     small_model: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = score.measure
+    score_rows = Scorer.score_rows
 
-    def broken(density: TableDensity, table: pa.Table, config: ScoreConfig) -> Any:
-        scored = measure(density, table, config)
+    def broken(scorer: Scorer, table: pa.Table) -> pa.Table:
+        scored = score_rows(scorer, table)
         numbers = scored["log_prob"].to_numpy().copy()
         numbers[2:4] = np.nan, -np.inf
         return scored.set_column(0, "log_prob", pa.array(numbers))
 
-    monkeypatch.setattr(first_pass, "measure", broken)
+    monkeypatch.setattr(Scorer, "score_rows", broken)
     # All that are left are flagged, and explained in the second pass.
     config = CONFIG.model_copy(update={"budget": 10**6})
     dataset = open_dataset(str(source), rows_per_fragment=400)

@@ -454,18 +454,21 @@ def test_two_versions_in_one_process_have_their_own_code(
     other_code = (
         "TableDensity.column_log_prob = lambda *_, **__: np.full((1, 1), 7.0)\n"
     )
+    module = "ar_models.density.table_density"
     for number, line in enumerate(["", other_code]):
         folder = tmp_path / str(number)
         mlflow.artifacts.download_artifacts("models:/alone/1", dst_path=str(folder))
-        with open(folder / "code" / "ar_models" / "density.py", "a") as file:
+        with open(
+            folder / "code" / "ar_models" / "density" / "table_density.py", "a"
+        ) as file:
             file.write(line)
         models.append(mlflow.pyfunc.load_model(str(folder)))
-    before = sys.modules["ar_models.density"]
+    before = sys.modules[module]
     params = {"output": "log_prob"}
     usual, changed = (m.predict(frame[:1], params=params) for m in models)
     assert changed["log_prob"][0] == 7.0
     assert usual["log_prob"][0] != 7.0
-    assert sys.modules["ar_models.density"] is before
+    assert sys.modules[module] is before
     own = [model.unwrap_python_model().density for model in models]
     assert len({TableDensity, *map(type, own)}) == 3
     expected = models[0].predict(frame)

@@ -348,7 +348,7 @@ def test_two_workers_on_s3_learn_what_one_learns(prepared: str, bucket: str) -> 
     alone = curve(told.records())
     np.testing.assert_allclose(curve(result.history), alone, rtol=1e-4)
     assert storage.list_files(result.path) == sorted([*FILES, manifest.MANIFEST])
-    assert not storage.exists(f"{result['path']}.training")
+    assert not storage.exists(f"{result.path}.training")
     assert not batches.cache_folder(result.key).exists()
 
 

@@ -1,8 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from ar_models.tables.encoder import LeftOut
-from ar_models.tables.lists import ListColumn
+from ar_models.tables.left_out import LeftOut
+from ar_models.tables.list_column import ListColumn
 from tasks.config.data import DataConfig
 from tasks.data.cells import to_cells
 from tasks.data.columns import lists

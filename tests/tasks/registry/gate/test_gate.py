@@ -63,7 +63,7 @@ def test_a_worse_model_is_refused_with_the_reasons(verdicts: Any) -> None:
 def test_differences_are_paired_on_the_same_rows(
     verdicts: Any, pair: ModelPair
 ) -> None:
-    nll = {n: e["metrics"]["test/nll"] for n, e in pair.evaluations.items()}
+    nll = {n: e.metrics["test/nll"] for n, e in pair.evaluations.items()}
     improvement = by_name(verdicts["strong"])["improvement"]
     assert improvement.value == pytest.approx(nll["weak"] - nll["strong"], abs=1e-4)
     assert improvement.interval is not None
