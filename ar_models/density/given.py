@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ar_models.families.base import AutoregressiveModel
-from ar_models.scoring.imputation import decoded, patched
+from ar_models.scoring.filled_cells import replace_cells
 from ar_models.tables import arrow
 from ar_models.tables.encoder import TableEncoder
 
@@ -124,13 +124,8 @@ def restore_given(drawn: pa.Table, given: pa.Table) -> pa.Table:
         if name not in drawn.column_names:
             drawn = drawn.append_column(given.schema.field(name), array)
             continue
-        place = drawn.column_names.index(name)
-        field = drawn.schema.field(place)
-        plain = arrow.plain(field.type)
-        # Decode both: their dictionaries may differ.
-        own, other = decoded(array, plain), decoded(drawn.column(place), plain)
-        rows = np.arange(len(own))
-        sources = np.where(own.is_valid().to_numpy(), rows, len(own) + rows)
-        filled = arrow.as_type(patched(own, other, sources), field.type)
-        drawn = drawn.set_column(place, field, filled)
+        type = arrow.plain(drawn.schema.field(name).type)
+        own = arrow.flat(array).cast(type)
+        rows = np.flatnonzero(own.is_valid().to_numpy(zero_copy_only=False))
+        drawn = replace_cells(drawn, name, rows, own.drop_null())
     return drawn

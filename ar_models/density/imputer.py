@@ -8,13 +8,8 @@ import torch
 from ar_models.density.random_streams import stream_seed
 from ar_models.density.table_density import BATCH_ROWS, TableDensity
 from ar_models.scoring.choices import ImputationMethod
-from ar_models.scoring.imputation import (
-    METHODS,
-    details,
-    fill,
-    impute,
-    require_order_agnostic,
-)
+from ar_models.scoring.filled_cells import details, fill
+from ar_models.scoring.imputation import METHODS, impute, require_order_agnostic
 
 DETAILS_COLUMN = "imputed"
 """Name of the column that lists the filled cells of each row."""
@@ -22,7 +17,7 @@ DETAILS_COLUMN = "imputed"
 
 @dataclass(frozen=True)
 class ImputeOptions:
-    """How empty cells are filled.
+    """Options of imputation.
 
     Attributes:
         method: "draw", or a point estimate: the mode of a category and the "median" or

@@ -93,10 +93,8 @@ def _blocks(
         ):
             wide += inputs[stop]
             stop += 1
-        last_input, last_output = (
-            first_input + wide,
-            first_output + width * (stop - start),
-        )
+        last_input = first_input + wide
+        last_output = first_output + width * (stop - start)
         yield ScanBlock(
             slice(start, stop),
             slice(first_input, last_input),
@@ -154,7 +152,6 @@ def scan(
     plan: ScanPlan,
     *,
     activation: Activation,
-    scale: Tensor | None = None,
     keep: Tensor | None = None,
 ) -> Tensor:
     """Compute the parameters of all positions from their hidden vectors.
@@ -168,7 +165,6 @@ def scan(
         heads: A row for each parameter, in the order of the plan, (parameters, hidden).
         plan: The plan.
         activation: Activation function of the hidden units.
-        scale: Factor of the pre-activations at each position, (dim,).
         keep: Factor of the hidden units (dropout mask), (batch, hidden).
 
     Returns:
@@ -179,7 +175,7 @@ def scan(
     with torch.autocast(features.device.type, enabled=False):
         parts = [
             _Scan.apply(  # type: ignore[no-untyped-call] # torch does not annotate it
-                part, weight, bias, heads, scale, mine, (plan, activation)
+                part, weight, bias, heads, mine, (plan, activation)
             )
             for part, mine in zip(
                 features.split(rows or max(len(features), 1)), kept, strict=False
@@ -198,7 +194,6 @@ class _Scan(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         heads: Tensor,
-        scale: Tensor | None,
         keep: Tensor | None,
         settings: tuple[ScanPlan, Activation],
     ) -> Tensor:
@@ -208,7 +203,7 @@ class _Scan(torch.autograd.Function):
         out = features.new_empty(len(heads), batch)
         for block in plan.blocks:
             here = pre_activations(a, features, weight, plan, block)
-            h = _hidden(here, block, scale, keep, activation)
+            h = _hidden(here, keep, activation)
             count = len(here)
             torch.bmm(
                 heads[block.outputs].unflatten(0, (count, -1)),
@@ -216,7 +211,7 @@ class _Scan(torch.autograd.Function):
                 out=out[block.outputs].unflatten(0, (count, -1)),
             )
             torch.addmm(a, features[:, block.inputs], weight[block.inputs], out=a)
-        ctx.save_for_backward(features, weight, heads, scale, keep, a)
+        ctx.save_for_backward(features, weight, heads, keep, a)
         ctx.plan, ctx.activation = plan, activation
         return out.T
 
@@ -232,22 +227,13 @@ class _Scan(torch.autograd.Function):
             reverse.weight,
             reverse.carry.sum(0),
             reverse.heads,
-            reverse.scale,
             None,
             None,
         )
 
 
-def _hidden(
-    a: Tensor,
-    block: ScanBlock,
-    scale: Tensor | None,
-    keep: Tensor | None,
-    activation: Activation,
-) -> Tensor:
+def _hidden(a: Tensor, keep: Tensor | None, activation: Activation) -> Tensor:
     """Compute the hidden units of a block, (positions, batch, hidden)."""
-    if scale is not None:
-        a = a * scale[block.positions, None, None]
     h = activate(activation, a)
     return h if keep is None else h.mul_(keep)
 
@@ -264,12 +250,11 @@ class _ScanBackward:
         weight: Gradient of the weights.
         carry: Gradient of the pre-activation at the first position of the last block.
         heads: Gradient of the heads.
-        scale: Gradient of the scales, if there are any.
     """
 
     def __init__(self, ctx: Any, gradient: Tensor) -> None:  # torch's context
         self.of = ctx.saved_tensors
-        features, weight, heads, scale, _, a = self.of
+        features, weight, heads, _, a = self.of
         self.plan: ScanPlan = ctx.plan
         self.activation: Activation = ctx.activation
         self.gradient = gradient
@@ -277,35 +262,31 @@ class _ScanBackward:
         self.features = torch.empty_like(features) if ctx.needs_input_grad[0] else None
         self.weight = torch.empty_like(weight)
         self.heads = torch.empty_like(heads)
-        self.scale = None if scale is None else torch.empty_like(scale)
         self.carry = torch.zeros_like(a)
 
     def take(self, block: ScanBlock) -> None:
         """Add the contributions of a block to all gradients."""
-        features, weight, heads, scale, keep, _ = self.of
+        features, weight, heads, keep, _ = self.of
         own = features[:, block.inputs]
         torch.mm(own.T, self.carry, out=self.weight[block.inputs])
         if self.features is not None:
             self.features[:, block.inputs] = self.carry @ weight[block.inputs].T
         torch.addmm(self.a, own, weight[block.inputs], alpha=-1, out=self.a)
         here = pre_activations(self.a, features, weight, self.plan, block)
-        h = _hidden(here, block, scale, None, self.activation)
+        h = _hidden(here, None, self.activation)
         count = len(here)
         gradient = self.gradient[block.outputs].unflatten(0, (count, -1))
         of_heads = self.heads[block.outputs].unflatten(0, (count, -1))
         torch.bmm(gradient, h if keep is None else h * keep, out=of_heads)
         rows = heads[block.outputs].unflatten(0, (count, -1))
         of_a = self._through(torch.bmm(gradient.transpose(1, 2), rows), h)
-        if scale is not None and self.scale is not None:
-            self.scale[block.positions] = (of_a * here).sum((1, 2))
-            of_a = of_a * scale[block.positions, None, None]
         if count > 1:
             self._spread(block, own, of_a)
         self.carry += of_a.sum(0) if count > 1 else of_a[0]
 
     def _through(self, of_h: Tensor, h: Tensor) -> Tensor:
         """Compute the gradient before the activation, (positions, batch, hidden)."""
-        keep = self.of[4]
+        keep = self.of[3]
         if keep is not None:
             of_h = of_h.mul_(keep)
         backward: Callable[..., Tensor] = (

@@ -1,4 +1,4 @@
-"""Which columns make a row anomalous, and what was expected there, in plain words."""
+"""Explanations: the columns that make a row anomalous, and the expected values."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,21 +33,21 @@ EXPLANATION = pa.list_(
 )
 """Type of an explanation: the columns that contribute most (nats), largest first.
 
-The tail probability is that of something at least as extreme, given the columns before
-it in the row: of a number twice that of its side, of a code that of all codes at most
-as likely.
+The tail probability is that of a value at least as extreme, given the columns before
+it; see `ar_models.scoring.tail_probability`.
 """
 
 NAMED = 3
-"""Codes that are named with their probabilities, at most."""
+"""Maximum number of codes that are named with their probabilities."""
 
 SMALL = 0.05
-"""Codes with less probability are named only if they are the likeliest."""
+"""Minimum probability of a named code, unless it is the likeliest one."""
 
 LONGEST = 100
-"""Letters of a value that are shown."""
+"""Maximum number of characters of a list or text that are shown."""
 
 QUANTILES = (0.05, 0.5, 0.95)
+"""Lower end, median and upper end of the expected values of a number."""
 
 
 @torch.inference_mode()
@@ -60,15 +60,15 @@ def explain(
     *,
     columns: int,
 ) -> pa.Array:
-    """Explanations of the rows.
+    """Explain the anomaly scores of rows.
 
     Args:
-        encoder: Of the rows.
-        model: Of their variables.
+        encoder: Encoder of the rows.
+        model: Model of their variables.
         rows: The n rows.
-        encoded: The same.
-        scores: What the model says about them.
-        columns: Columns to name in each explanation, at most.
+        encoded: Variables of the rows.
+        scores: Scores of the rows.
+        columns: Maximum number of columns that an explanation names.
 
     Returns:
         An array (n,) of type `EXPLANATION`.
@@ -105,11 +105,18 @@ def expected(
     j: int,
     places: NDArray[np.int64],
 ) -> list[str]:
-    """What was expected of column `j`, given those before it, in the rows `places`.
+    """Describe the expected values of column `j`, given those before it, in some rows.
 
-    Codes with their probabilities, or the median and the 90 % interval of a number in
-    the column's own units; of a timestamp, the day or whichever of hour, minute and so
-    on is the most anomalous.
+    The text names codes with their probabilities, or the median and the 90 % interval
+    of a number in the units of the column; of a timestamp, the day or the most
+    anomalous of hour, minute and so on.
+
+    Args:
+        encoder: Encoder of the rows.
+        model: Model of their variables.
+        scores: Scores of the rows.
+        j: Index of the column.
+        places: Numbers of the rows, (n,).
     """
     column = encoder.columns[j]
     if isinstance(column, ListColumn):
@@ -126,8 +133,8 @@ def expected(
     shares = own.probabilities(0)
     other = (given[:, first] != 0) & (shares[:, 0] >= SMALL)
     if bool(other.any()):
-        # What the network says about a value counts only in the regular state, so it
-        # is asked again with that.
+        # The conditional of a value holds in the regular state only, so it is computed
+        # again with that state.
         regular = given[other]
         regular[:, span] = torch.nan
         regular[:, first] = 0
@@ -143,25 +150,23 @@ def expected(
 def narrow(
     conditionals: Conditionals, variables: Sequence[int], at: Tensor
 ) -> Conditionals:
-    """The conditionals of some variables, numbered anew, in the rows `at`."""
+    """Return the conditionals of some variables, renumbered, in the rows `at`."""
     layout = conditionals.layout.select(variables)
-    here = {
-        place: k for k, place in enumerate(conditionals.layout.source_index.tolist())
-    }
-    numbers = torch.tensor([here[place] for place in layout.source_index.tolist()]).to(
-        at
-    )
-    return Conditionals(layout, conditionals.parameters[at.unsqueeze(1), numbers])
+    sources = conditionals.layout.source_index.to(at)
+    places = at.new_empty(int(sources.max()) + 1)
+    places[sources] = torch.arange(len(sources), device=at.device)
+    columns = places[layout.source_index.to(at)]
+    return Conditionals(layout, conditionals.parameters[at.unsqueeze(1), columns])
 
 
 def numbers(encoder: TableEncoder, j: int, own: Conditionals, x: Tensor) -> list[str]:
-    """Expected values of a column of numbers.
+    """Describe the expected values of a column of numbers.
 
     Args:
-        encoder: Of the column.
-        j: The column's number.
-        own: The conditionals of its variables.
-        x: Its variables, (n, variables).
+        encoder: Encoder of the column.
+        j: Index of the column.
+        own: Conditionals of its variables.
+        x: Variables of the column, (n, variables).
     """
     column = encoder.columns[j]
     texts = np.array(main_values(encoder, j, own), dtype=object)
@@ -187,7 +192,7 @@ def most_anomalous_places(
     scores: Scores,
     places: NDArray[np.int64],
 ) -> list[str]:
-    """Describe the most anomalous place of each list and what was expected there."""
+    """Describe the most anomalous position of each list and its expected value."""
     span = encoder.span(j)
     at = torch.from_numpy(places).to(scores.x.device)
     x = scores.x[at]
@@ -219,7 +224,7 @@ def most_anomalous_places(
 def _values_at(
     encoder: TableEncoder, column: ListColumn, j: int, i: int, x: Tensor
 ) -> list[str]:
-    """Values of variable `i` of a column of lists as people read them."""
+    """Format values of variable `i` of a column of lists."""
     place = column.place_of(i)
     if place is None:
         values = x.cpu().numpy()
@@ -238,7 +243,7 @@ def _values_at(
 def _expected_at(
     encoder: TableEncoder, column: ListColumn, j: int, i: int, own: Conditionals
 ) -> list[str]:
-    """What was expected of variable `i` of a column of lists."""
+    """Describe the expected values of variable `i` of a column of lists."""
     variable, count = column.variables[i], len(own.parameters)
     if variable.kind in ("binary", "categorical"):
         every = torch.arange(variable.size, dtype=torch.float32)
@@ -255,7 +260,7 @@ def _element_texts(
     field: int,
     values: NDArray[np.float32],
 ) -> list[str]:
-    """Elements of a list as people read them, characters in quotes."""
+    """Format elements of a list, characters in quotes."""
     of = _element_type(encoder, j, field)
     known = column.elements[field].values_of(values, of)
     if family(encoder.type_of(j)) == "text":
@@ -270,7 +275,7 @@ def _element_type(encoder: TableEncoder, j: int, field: int) -> pa.DataType:
 
 
 def main_values(encoder: TableEncoder, j: int, own: Conditionals) -> list[str]:
-    """Expected values of the main value variable: its likeliest codes, or quantiles."""
+    """Describe the likeliest codes, or the quantiles, of the main value variable."""
     column = encoder.columns[j]
     variable = column.variables[column.value]
     if variable.kind in ("binary", "categorical"):
@@ -291,7 +296,7 @@ def main_values(encoder: TableEncoder, j: int, own: Conditionals) -> list[str]:
 
 
 def codes(probabilities: Tensor, labels: Sequence[str]) -> list[str]:
-    """The likeliest codes of each row: (n, size) -> "UA (61 %), AA (20 %)"."""
+    """Name the likeliest codes of each row: (n, size) -> "UA (61 %), AA (20 %)"."""
     top = probabilities.topk(min(NAMED, probabilities.shape[1]))
     texts = []
     for shares, taken in zip(top.values.tolist(), top.indices.tolist(), strict=True):
@@ -308,12 +313,12 @@ def codes(probabilities: Tensor, labels: Sequence[str]) -> list[str]:
 def with_states(
     shares: Tensor, labels: Sequence[str], regular: Sequence[str]
 ) -> list[str]:
-    """Expected states before expected regular values.
+    """Put expected states before expected regular values.
 
     Args:
         shares: Probabilities of the states, (n, states), of which 0 is regular.
         labels: Names of the states.
-        regular: What is expected in the regular state, (n,).
+        regular: Expected values in the regular state, (n,).
     """
     special = codes(shares[:, 1:], labels[1:])
     return [
@@ -329,7 +334,7 @@ def with_states(
 
 
 def labels_of(encoder: TableEncoder, j: int) -> list[str]:
-    """Names of the codes of column `j`'s first variable; [] if it has no codes."""
+    """Return the names of the codes of column `j`; [] if it has no codes."""
     column, labels = encoder.columns[j], encoder.labels(j)
     if isinstance(column, RealColumn):
         return labels[: len(column.states)] + [text(atom) for atom in column.atoms]
@@ -340,14 +345,14 @@ def labels_of(encoder: TableEncoder, j: int) -> list[str]:
 
 
 def percent(share: float) -> str:
-    """A probability in whole percent."""
+    """Format a probability in whole percent."""
     if share < 0.005:
         return "<1 %"
     return ">99 %" if share > 0.995 else f"{100 * share:.0f} %"
 
 
 def texts_of(array: pa.Array, kind: str) -> list[str]:
-    """Expected values as people read them; of timestamps the day, in UTC."""
+    """Format expected values; of timestamps the day, in UTC."""
     if kind != "timestamp":
         return [text(value, digits=4) for value in array.to_pylist()]
     zone = " UTC" if array.type.tz else ""
@@ -356,13 +361,13 @@ def texts_of(array: pa.Array, kind: str) -> list[str]:
 
 
 def short(value: Any) -> str:  # any value that Arrow gives
-    """A list or a text as people read it, cut where it is long."""
+    """Format a list or a text, truncated if it is long."""
     whole = text(value)
     return whole if len(whole) <= LONGEST else f"{whole[:LONGEST]} …"
 
 
 def text(value: Any, digits: int = 6) -> str:  # any value that Arrow gives
-    """A value in a line as people read it, reals to so many significant digits."""
+    """Format a value in one line, reals to a number of significant digits."""
     if value is None:
         return "missing"
     if not isinstance(value, float):

@@ -1,12 +1,10 @@
-"""Values for empty cells, from what is known of their rows."""
+"""Imputation of empty cells from the known cells of their rows."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,7 +13,7 @@ from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.sampling import sample_categorical
 from ar_models.families.base import AutoregressiveModel
 from ar_models.scoring.choices import ImputationMethod
-from ar_models.tables import arrow
+from ar_models.scoring.filled_cells import Filling, mean
 from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.columns import IN_SUPPORT, Column
 from ar_models.tables.encoder import TableEncoder
@@ -25,54 +23,17 @@ from ar_models.variables import apply_given
 
 METHODS: tuple[ImputationMethod, ...] = get_args(ImputationMethod)
 
-IMPUTED = pa.list_(
-    pa.struct(
-        [
-            ("column", pa.string()),
-            ("probability", pa.float64()),
-            ("low", pa.string()),
-            ("high", pa.string()),
-        ]
-    )
-)
-"""What is told of the filled cells of a row."""
-
 QUANTILES = 64
-"""Quantiles whose mean is the mean of a conditional."""
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Filling:
-    """What was written into the empty cells of a column.
-
-    Attributes:
-        column: Its name.
-        rows: Numbers of the filled rows, ascending.
-        values: What was written, in the type of training.
-        probability: Of each value, given what is known of the row and that the value is
-            not missing; of a real number that is no atom, a density per unit. Of a
-            rare category that of all rare ones together.
-        low: Lower ends of the intervals, None for draws and for categories.
-        high: Upper ends.
-    """
-
-    column: str
-    rows: NDArray[np.int64]
-    values: pa.Array
-    probability: Floats
-    low: pa.Array | None = None
-    high: pa.Array | None = None
+"""Number of quantiles whose mean approximates the mean of a conditional."""
 
 
 def require_order_agnostic(model: AutoregressiveModel) -> None:
-    """Raises ValueError unless a model can condition on any columns."""
+    """Raise ValueError unless a model can condition on any columns."""
     if not model.order_agnostic:
         raise ValueError(
-            f"a {type(model).__name__} conditions on the columns before one alone, and "
-            "empty cells need all that is known of their row; train with model.family "
-            "eonade, or transformer with order_agnostic: true"
+            f"a {type(model).__name__} conditions only on preceding columns, but "
+            "imputation conditions on all known cells of a row; train with "
+            "model.family eonade, or transformer with order_agnostic: true"
         )
 
 
@@ -87,23 +48,23 @@ def impute(
     confidence: float = 0.9,
     seed: int = 0,
 ) -> list[Filling]:
-    """Values for the nulls in the modelled columns of a few rows.
+    """Impute the nulls in the modelled columns of a few rows.
 
-    An empty cell is unknown: nothing follows from its being empty. Known are the cells
-    that hold a value, unless nothing like it occurred in training. "draw" fills the
-    cells of a row one after another, each drawn given what is known and what was
-    filled before, and that it is not missing. The others fill each cell by itself,
-    given what is known alone: a category by the likeliest one, a number by its median,
-    or by its mean where it is not in several digits; a list place after place.
+    An empty cell is unknown: that it is empty carries no information. A cell with a
+    value is known, unless the value is out of support. The method "draw" fills the
+    cells of a row one after another, each drawn given the known cells and those filled
+    before, and given that it is not missing. The others fill each cell by itself given
+    the known cells: a category by its mode, a number by its median, or by its mean
+    unless it has several digits, and a list one position after another.
 
     Args:
-        encoder: Of the rows.
-        model: Of their variables, order-agnostic.
+        encoder: Encoder of the rows.
+        model: Model of their variables, order-agnostic.
         table: The rows.
-        method: What is written.
+        method: Value written into an empty cell.
         noise: Uniform numbers (at least as many as rows, dim, 2) for draws.
-        confidence: Of the central intervals of numbers.
-        seed: Chooses among the rare categories that share a code.
+        confidence: Coverage of the central intervals of numbers.
+        seed: Seed by which rare categories that share a code are drawn.
     """
     require_order_agnostic(model)
     encoded = encoder.encode(table)
@@ -111,41 +72,36 @@ def impute(
     seen = torch.from_numpy(encoded.out_of_support == IN_SUPPORT).to(x.device)
     columns = torch.tensor([v.column_index for v in model.variables], device=x.device)
     known = seen[:, columns]
-    fillings = []
-    for j in dict.fromkeys(columns[model.ordering()].tolist()):
-        empty = table.column(encoder.names[j]).is_null().to_numpy()
-        if not empty.any():
-            continue
-        # A null that occurred in training would else be known to be one.
-        at = torch.from_numpy(np.flatnonzero(empty)).to(x.device)
-        span = encoder.span(j)
-        x[at[:, None], torch.arange(span.start, span.stop, device=x.device)] = torch.nan
-        known[at[:, None], torch.arange(span.start, span.stop, device=x.device)] = False
+    nulls = {}
     for j in dict.fromkeys(columns[model.ordering()].tolist()):
         empty = np.flatnonzero(table.column(encoder.names[j]).is_null().to_numpy())
-        if not len(empty):
-            continue
-        at = torch.from_numpy(empty).to(x.device)
-        cell = _Cell(encoder, model, j, x[at], known[at])
+        if len(empty):
+            nulls[j] = torch.from_numpy(empty).to(x.device)
+            # Otherwise a null that occurred in training would count as known.
+            x[nulls[j], encoder.span(j)] = torch.nan
+            known[nulls[j], encoder.span(j)] = False
+    fillings = []
+    for j, at in nulls.items():
+        cell, rows = _Cell(encoder, model, j, x[at], known[at]), at.cpu().numpy()
         rng = np.random.default_rng([seed, j])
         if method == "draw":
             cell.draw(noise[: len(x)].to(x.device, x.dtype)[at])
             x[at], known[at] = cell.x, cell.known
-            fillings.append(cell.filling(empty, rng))
+            fillings.append(cell.filling(rows, rng))
         else:
-            fillings.append(cell.point(empty, rng, method, confidence))
+            fillings.append(cell.point(rows, rng, method, confidence))
     return fillings
 
 
 class _Cell:
-    """One column's empty cells, and what is known of their rows.
+    """Empty cells of one column, and the known variables of their rows.
 
     Args:
-        encoder: Of the rows.
-        model: Of their variables.
-        j: Number of the column.
+        encoder: Encoder of the rows.
+        model: Model of their variables.
+        j: Index of the column.
         x: Variables of the rows, (n, dim).
-        known: Which of them are known, (n, dim).
+        known: Which variables are known, (n, dim).
     """
 
     def __init__(
@@ -165,13 +121,13 @@ class _Cell:
         self.log_prob = torch.zeros(len(x), dtype=torch.float64, device=x.device)
 
     def ask(self, i: int) -> Conditionals:
-        """The conditional of variable `i` alone, given what is known now."""
+        """Return the conditional of variable `i` alone, given the known variables."""
         whole = self.model.conditionals_given(self.x, self.known)
         block = whole.layout.select([i])
         return Conditionals(block, whole.parameters[:, block.source_index])
 
     def codes(self, i: int, own: Conditionals) -> Tensor:
-        """Log-probabilities of codes, (n, codes), given that none is missing."""
+        """Return log-probabilities of codes, (n, codes), given that none is missing."""
         logs = own.log_probabilities(0)
         gone = missing_code(self.column) if i == self.span.start else -1
         if gone >= 0:
@@ -181,11 +137,11 @@ class _Cell:
     def walk(
         self, choose: Callable[[int, Conditionals, Tensor | None], Tensor]
     ) -> None:
-        """Goes down the column's variables, choosing a value for each.
+        """Choose values for the variables of the column, one after another.
 
         Args:
-            choose: From a variable, its conditional and, of codes, their
-                log-probabilities, to values (n,).
+            choose: Maps the index of a variable, its conditional and the
+                log-probabilities of its codes, if it has any, to values (n,).
         """
         for i in range(self.span.start, self.span.stop):
             variable = self.model.variables[i]
@@ -202,7 +158,7 @@ class _Cell:
             self.known[:, i] = True
 
     def draw(self, noise: Tensor) -> None:
-        """Draws all of the column's variables from uniform numbers (n, dim, 2)."""
+        """Draw the variables of the column from uniform numbers (n, dim, 2)."""
 
         def choose(i: int, own: Conditionals, logs: Tensor | None) -> Tensor:
             if logs is not None:
@@ -212,7 +168,7 @@ class _Cell:
         self.walk(choose)
 
     def evaluate(self, x: Tensor) -> None:
-        """Takes the column's variables from `x` (n, variables)."""
+        """Set the variables of the column to `x` (n, variables)."""
         self.walk(lambda i, own, logs: x[:, i - self.span.start].nan_to_num())
 
     def filling(
@@ -222,7 +178,7 @@ class _Cell:
         values: pa.Array | None = None,
         interval: tuple[pa.Array, pa.Array] | None = None,
     ) -> Filling:
-        """What the column's variables stand for, and how probable that is."""
+        """Decode the variables of the column, with their probability."""
         own = self.x[:, self.span].cpu().numpy()
         if values is None:
             values = self.column.decode(own, self.type, rng)
@@ -241,7 +197,7 @@ class _Cell:
         method: ImputationMethod,
         confidence: float,
     ) -> Filling:
-        """The likeliest category, or the median or mean of a number."""
+        """Impute the mode of a category, or the median or mean of a number."""
         if not isinstance(self.column, NumberColumn | RealColumn):
             self.walk(_likely)
             return self.filling(rows, rng)
@@ -265,12 +221,12 @@ class _Cell:
     def _decode(
         self, upto: Tensor, rng: np.random.Generator, *, last: bool
     ) -> pa.Array:
-        """Values from their state and first variable (n, …), the digits after low.
+        """Decode values of which the variables up to the main one are known.
 
         Args:
-            upto: The variables up to the main one.
-            rng: For `decode`.
-            last: Whether the digits after are the highest instead.
+            upto: Variables up to the main one, (n, 1 or 2).
+            rng: Generator that draws rare categories.
+            last: Whether later digits are the highest possible; else the lowest.
         """
         digits = self.model.variables[self.value + 1 : self.span.stop]
         rest = [
@@ -282,7 +238,7 @@ class _Cell:
         return self.column.decode(whole.cpu().numpy(), self.type, rng)
 
     def _settle_digits(self, upto: Tensor) -> None:
-        """Takes the variables up to the main one, and likely digits after it."""
+        """Set the variables up to the main one, and later digits to their modes."""
 
         def choose(i: int, own: Conditionals, logs: Tensor | None) -> Tensor:
             if i <= self.value:
@@ -293,13 +249,13 @@ class _Cell:
 
 
 class _Quantiles:
-    """The quantile function of a column of numbers that are not missing.
+    """Quantile function of the numbers of a column, given that none is missing.
 
-    Between the atoms that a state variable may hold, the distribution is that of the
-    value variable in the state regular. NaN counts as beyond all numbers.
+    The distribution has the atoms of the state variable and, between them, that of the
+    value variable in the regular state. NaN counts as greater than all numbers.
 
     Args:
-        cell: The column's empty cells; its state is taken to be regular.
+        cell: Empty cells of the column, whose state is set to regular.
     """
 
     def __init__(self, cell: _Cell) -> None:
@@ -330,11 +286,11 @@ class _Quantiles:
             z, _ = column.transform.forward(np.asarray(atoms, np.float64))
             at = torch.from_numpy(z.astype(np.float32))
         columns = [self.own.cdf(z.expand(count, 1).to(cell.x)) for z in at.unbind()]
-        # The share of regular values up to each atom, (n, atoms).
+        # Share of the regular values up to each atom, (n, atoms).
         self.below = torch.cat([*columns, cell.x.new_zeros(count, 0)], 1)
 
     def at(self, q: float) -> Tensor:
-        """State and value (n, 2), or the value alone (n, 1), of the quantile `q`."""
+        """Return state and value (n, 2), or the value alone (n, 1), of a quantile."""
         nothing = torch.zeros_like(self.regular)
         down, down_code = self.ends.get("-inf", (nothing, -1))
         sums = self.atom_shares.cumsum(-1) + down.unsqueeze(-1)
@@ -360,119 +316,18 @@ class _Quantiles:
         return torch.stack([state, value.masked_fill(absent, torch.nan)], -1)
 
     def _upper(self) -> list[tuple[Tensor, int]]:
-        """Shares and codes of what counts as beyond all finite numbers."""
+        """Return shares and codes of the states greater than all finite numbers."""
         return [self.ends[name] for name in ("+inf", "nan") if name in self.ends]
 
 
 def _likely(i: int, own: Conditionals, logs: Tensor | None) -> Tensor:
-    """The likeliest code of a variable, or its median."""
+    """Return the mode of a variable with codes, or the median of a number."""
     return own.quantile(0.5)[:, 0] if logs is None else logs.argmax(-1)
 
 
 def missing_code(column: Column) -> int:
-    """The code of a missing value of a column's first variable, or -1."""
+    """Return the code of a missing value of the column's first variable, or -1."""
     if isinstance(column, CodeColumn):
         return column.code("missing")
     names = column.specials_seen
     return names.index("missing") if "missing" in names else -1
-
-
-def mean(each: Sequence[pa.Array], type: pa.DataType) -> pa.Array | None:
-    """The mean of numbers, rounded to the type; None for types that are no numbers.
-
-    Args:
-        each: Arrays (n,) of quantiles.
-        type: Their type.
-    """
-    inner = arrow.plain(type)
-    if not (pa.types.is_integer(inner) or pa.types.is_floating(inner)):
-        return None
-    values = np.stack(
-        [
-            pc.cast(decoded(a, inner), pa.float64(), safe=False).to_numpy(False)
-            for a in each
-        ]
-    )
-    finite = np.isfinite(values)
-    total = np.where(finite, values, 0).sum(0)
-    found = total / np.maximum(finite.sum(0), 1)
-    found = np.where(finite.any(0), found, np.nan)
-    if pa.types.is_integer(inner):
-        return arrow.as_type(
-            pa.array(np.rint(found).astype(np.int64)).cast(inner), type
-        )
-    return arrow.as_type(pa.array(found).cast(inner), type)
-
-
-def decoded(array: pa.Array, type: pa.DataType) -> pa.Array:
-    """The values of an array, however it is encoded, as `type`."""
-    if isinstance(array, pa.ChunkedArray):
-        return pa.chunked_array([decoded(c, type) for c in array.chunks], type)
-    if pa.types.is_run_end_encoded(array.type):
-        array = pc.run_end_decode(array)
-    return array.cast(type)
-
-
-def fill(table: pa.Table, fillings: Sequence[Filling]) -> pa.Table:
-    """A table with its empty cells filled; all others are as they were.
-
-    Raises:
-        ValueError: A column's type cannot hold a value.
-    """
-    for filling in fillings:
-        place = table.column_names.index(filling.column)
-        field = table.schema.field(place)
-        inner = arrow.plain(field.type)
-        try:
-            values = decoded(filling.values, inner)
-        except pa.ArrowInvalid as error:
-            raise ValueError(
-                f"column {filling.column!r} is {field.type}, which cannot hold a value "
-                f"that was learned as {filling.values.type}: {error}; cast it first"
-            ) from error
-        old = decoded(table.column(place), inner)
-        sources = np.arange(len(old))
-        sources[filling.rows] = len(old) + np.arange(len(values))
-        whole = arrow.as_type(patched(old, values, sources), field.type)
-        table = table.set_column(place, field, whole)
-    return table
-
-
-def patched(
-    old: pa.ChunkedArray, other: pa.Array | pa.ChunkedArray, sources: NDArray[np.int64]
-) -> pa.Array:
-    """Cells of two arrays of one type, which may be nested.
-
-    Args:
-        old: The first array.
-        other: The second.
-        sources: Where each cell comes from, counted through both arrays.
-    """
-    more = other.chunks if isinstance(other, pa.ChunkedArray) else [other]
-    both = pa.chunked_array([*old.chunks, *more], old.type)
-    taken = both.take(pa.array(sources)).combine_chunks()
-    return pa.concat_arrays(taken.chunks) if hasattr(taken, "chunks") else taken
-
-
-def details(fillings: Sequence[Filling], rows: int) -> pa.Array:
-    """What is told of the filled cells of each row, (rows,) of type `IMPUTED`."""
-    entries: list[list[dict[str, object]]] = [[] for _ in range(rows)]
-    for filling in fillings:
-        ends = [
-            [None] * len(filling.rows)
-            if end is None
-            else [arrow.scalar_text(value) for value in end]
-            for end in (filling.low, filling.high)
-        ]
-        for row, probability, low, high in zip(
-            filling.rows.tolist(), filling.probability.tolist(), *ends, strict=True
-        ):
-            entries[row].append(
-                {
-                    "column": filling.column,
-                    "probability": probability,
-                    "low": low,
-                    "high": high,
-                }
-            )
-    return pa.array(entries, IMPUTED)

@@ -28,7 +28,7 @@ def rows(density: TableDensity) -> pa.Table:
 
 
 def odd_row(**cells: object) -> pa.Table:
-    """One row, ordinary but for `cells`."""
+    """Return one row, ordinary but for `cells`."""
     usual = {
         "carrier": "UA",
         "delay": 5,

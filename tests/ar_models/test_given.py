@@ -31,7 +31,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def build(family: str, **more: Any) -> TableDensity:
-    """A model of `table_encoder`'s rows with random weights."""
+    """Return a density of `table_encoder`'s rows with random weights."""
     torch.manual_seed(0)
     encoder = table_encoder()
     model = registry.build(family, encoder.variables, **(SETTINGS[family] | more))
@@ -43,13 +43,13 @@ def build(family: str, **more: Any) -> TableDensity:
 
 @pytest.fixture(scope="module", params=["eonade", "transformer"])
 def agnostic(request: pytest.FixtureRequest) -> TableDensity:
-    """A density that takes any columns."""
+    """Return a density that conditions on any columns."""
     return build(request.param)
 
 
 @pytest.fixture(scope="module")
 def made() -> TableDensity:
-    """A density that takes first columns alone."""
+    """Return a density that conditions on first columns only."""
     return build("made")
 
 
@@ -103,7 +103,7 @@ def test_any_cells_of_a_table_can_be_given(agnostic: TableDensity) -> None:
 
 
 def holes(column: pa.ChunkedArray, rng: np.random.Generator) -> pa.Array:
-    """A column with a third of its cells emptied."""
+    """Empty a third of the cells of a column."""
     gone = pa.array(rng.random(len(column)) < 1 / 3)
     return pc.if_else(gone, pa.scalar(None, column.type), column).combine_chunks()
 

@@ -21,7 +21,7 @@ from tests.support.tables import small_table
 
 @pytest.fixture(scope="module", params=["eonade", "transformer"])
 def density(request: pytest.FixtureRequest) -> TableDensity:
-    """An order-agnostic density, calibrated on its own samples."""
+    """Return an order-agnostic density, calibrated on its own samples."""
     density = build(request.param)
     calibration = density.reference_scores(sample_table(density, 300, seed=1))
     return TableDensity(density.encoder, density.model, calibration)
@@ -29,7 +29,7 @@ def density(request: pytest.FixtureRequest) -> TableDensity:
 
 @pytest.fixture(scope="module")
 def gaps(density: TableDensity) -> pa.Table:
-    """Rows of which a third of the cells are empty."""
+    """Return rows of which a third of the cells are empty."""
     rows = sample_table(density, 100, seed=2)
     rng = np.random.default_rng(1)
     for name in density.columns:

@@ -29,14 +29,14 @@ MIXED = (
 def conditionals(
     variables: tuple[Variable, ...], count: int = 1, components: int = 8
 ) -> Conditionals:
-    """Conditionals with random parameters, in float64."""
+    """Return conditionals with random parameters, in float64."""
     torch.manual_seed(0)
     layout = ParameterLayout.of(variables, components, 4).double().requires_grad_(False)
     return Conditionals(layout, torch.randn(count, layout.size, dtype=torch.float64))
 
 
 def along(one: Conditionals, values: Tensor) -> Conditionals:
-    """The conditionals of a single row, repeated for all `values`."""
+    """Repeat the conditionals of a single row for all `values`."""
     return Conditionals(one.layout, one.parameters.expand(len(values), -1))
 
 
@@ -114,7 +114,7 @@ def test_entropies_equal_the_sum_over_all_values(variable: Variable) -> None:
 
 
 def check_errors(errors: Tensor, *, exact: bool) -> None:
-    """Of entropies, in nats; those of mixtures may be a little off."""
+    """Check errors of entropies, in nats; those of mixtures are approximations."""
     assert float(errors.abs().max()) < (1e-5 if exact else 0.15)
     assert float(errors.abs().mean()) < (1e-5 if exact else 0.05)
 
@@ -151,7 +151,7 @@ def test_a_gaussian_is_worked_out_by_hand() -> None:
 
 
 def layout_log_scale(raw: float) -> float:
-    """A log-scale bent between log 5e-3 and log 1e4."""
+    """Bend a log-scale between log 5e-3 and log 1e4."""
 
     def softplus(x: float) -> float:
         return math.log1p(math.exp(x))

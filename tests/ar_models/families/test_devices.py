@@ -61,7 +61,7 @@ ROWS = 7
 
 @pytest.fixture(autouse=True)
 def seen() -> Iterator[Seen]:
-    """The device, for the length of a test; and what waited for it."""
+    """Simulate a device during a test; yield the operations that waited for it."""
     with elsewhere() as seen:
         yield seen
 
@@ -73,7 +73,7 @@ def back(tensor: Tensor) -> Tensor:
 
 
 def move(model: AutoregressiveModel) -> AutoregressiveModel:
-    """The model, on the device."""
+    """Move the model to the device."""
     moved = model.to(ELSEWHERE)
     state = moved.state_dict().values()
     assert state
@@ -82,7 +82,7 @@ def move(model: AutoregressiveModel) -> AutoregressiveModel:
 
 
 def check(model: AutoregressiveModel) -> None:
-    """What a model computes is the same on both devices."""
+    """Check that a model computes the same on both devices."""
     x = observations(model, ROWS)
     compute: dict[str, Callable[[Tensor], Tensor]] = {
         "log_prob": model.log_prob,
@@ -176,7 +176,7 @@ def test_a_step_of_training_does_not_wait(family: str, kind: str, seen: Seen) ->
 
 
 def record(work: Callable[[], Tensor], seen: Seen) -> tuple[Callable[[], None], Tensor]:
-    """Does what a CUDA graph does, and what it cannot do fails."""
+    """Capture and replay as a CUDA graph does, and fail where it would."""
     work()
     seen.clear()
     drawn = work()
@@ -259,7 +259,7 @@ def test_an_ensemble_computes_there(family: str) -> None:
 
 
 def there(density: TableDensity, folder: Path) -> TableDensity:
-    """What was saved, loaded onto the device."""
+    """Load the saved density onto the device."""
     save_density(density, folder)
     return load_density(folder, ELSEWHERE)
 
@@ -331,7 +331,7 @@ HERE = Resources()
 
 
 def raw(pair: ModelPair) -> str:
-    """The rows that the models are of."""
+    """Return the rows of the models."""
     return str(Path(pair.prepared).parent / "raw")
 
 
@@ -350,7 +350,7 @@ JOBS: dict[str, Callable[[str, ModelPair, str], object]] = {
 
 @pytest.fixture(scope="module")
 def remembering(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The strong model, that remembers what new rows are to be like."""
+    """Return the strong model, whose reference data describe new rows."""
     folder = tmp_path_factory.mktemp("remembering") / "model"
     shutil.copytree(pair.models["strong"], folder)
     density, rows = load_density(folder), related_table(500, seed=5)
@@ -363,7 +363,7 @@ def remembering(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> st
 def check_job(
     in_process: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Callable[[str], object]], None]:
-    """Runs a job, told where to write, on both devices and compares the rows."""
+    """Run a job on both devices, given its output, and compare the rows."""
     # Loops round otherwise than operations, and then a row may change its bin.
     monkeypatch.setattr(compiled, "MIN_ELEMENTS", 10**9)
 

@@ -22,7 +22,7 @@ from tests.support.models import (
 
 
 def settings(family: str) -> dict[str, Any]:  # arguments of the family
-    """Small ones, of an ensemble with two random orderings each."""
+    """Return settings of a small ensemble with two random orderings each."""
     orders = {} if family == "independent" else {"orderings": 2, "ordering": "random"}
     return {**SMALL[family], **orders, "ensemble": MEMBERS}
 

@@ -35,7 +35,7 @@ EVERY_ORDER = list(itertools.permutations(range(4)))
 def build(
     variables: tuple[Variable, ...], seed: int = 0, **arguments: object
 ) -> EoNADE:
-    """A small model of float64 in eval mode, with random weights."""
+    """Return a small model of float64 in eval mode, with random weights."""
     torch.manual_seed(seed)
     model = EoNADE(variables, EoNADE.Settings(hidden=20, **arguments))  # type: ignore[arg-type] # tests
     for parameter in model.parameters():
@@ -44,13 +44,13 @@ def build(
 
 
 def every(*sizes: int) -> Tensor:
-    """All vectors of codes, float64."""
+    """Return all vectors of codes, float64."""
     codes = list(itertools.product(*map(range, sizes)))
     return torch.tensor(codes, dtype=torch.float64)
 
 
 def log_prob_along(model: EoNADE, x: Tensor, order: tuple[int, ...]) -> Tensor:
-    """The sum of one `conditional` per variable, in any order of variables."""
+    """Sum the conditionals of the variables in any order."""
     known = torch.zeros_like(x, dtype=torch.bool)
     total = x.new_zeros(len(x))
     for i in order:
@@ -227,7 +227,7 @@ def test_marginals_in_few_passes_are_those_variable_by_variable() -> None:
 
 
 def flip(x: Tensor, i: int) -> Tensor:
-    """`x` with the other code of binary variable `i`."""
+    """Return `x` with the other code of binary variable `i`."""
     flipped = x.clone()
     flipped[:, i] = 1 - flipped[:, i]
     return flipped

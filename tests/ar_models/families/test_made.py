@@ -30,7 +30,7 @@ MIXED = (
 
 
 def randomized(model: MADE) -> MADE:
-    """The model with random weights, in eval mode."""
+    """Return the model with random weights, in eval mode."""
     torch.manual_seed(0)
     for parameter in model.parameters():
         wide = parameter.dim() > 1

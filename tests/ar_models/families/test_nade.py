@@ -20,7 +20,7 @@ PARAMETERS = (2, 2, 2, 1, 1, 4)
 
 
 def plan(positions: int, features: int = 100) -> ScanPlan:
-    """A plan for the six variables in an order that is not the natural one."""
+    """Return a plan for six variables in an order that is not the natural one."""
     return make_scan_plan(
         torch.tensor([3, 0, 5, 1, 2, 4]),
         torch.arange(6).repeat_interleave(torch.tensor(WIDTHS)),
@@ -102,7 +102,7 @@ def test_gradients_are_those_of_finite_differences(
 
 
 def naively(features: Tensor, weight: Tensor, bias: Tensor, heads: Tensor) -> Tensor:
-    """What `run` computes with one parameter and feature per variable."""
+    """Compute `scan` with one parameter and one feature per variable."""
     before = torch.ones(len(weight), len(weight), dtype=weight.dtype).tril(-1)
     a = bias + torch.einsum("bj,pj,jh->bph", features, before, weight)
     return (F.relu(a) * heads).sum(-1)

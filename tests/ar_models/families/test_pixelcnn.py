@@ -24,7 +24,7 @@ SIZES = [(4, 5, 1), (3, 4, 3)]
 
 
 def pixels(kind: str, count: int) -> tuple[Variable, ...]:
-    """That many variables of a kind."""
+    """Return a number of variables of one kind."""
     fields = PIXELS[kind].to_dict()
     return tuple(
         Variable.from_dict({**fields, "name": f"x{i}", "group": i})
@@ -35,7 +35,7 @@ def pixels(kind: str, count: int) -> tuple[Variable, ...]:
 def build(
     kind: str, size: tuple[int, int, int], spread: float = 0.3, **settings: int
 ) -> PixelCNN:
-    """A small model whose weights are far from zero."""
+    """Return a small model whose weights are far from zero."""
     torch.manual_seed(0)
     height, width, channels = size
     model = PixelCNN(

@@ -21,7 +21,7 @@ ROWS = (
 
 
 def build(variables: tuple[Variable, ...], **settings: object) -> RNN:
-    """A small model whose weights are far from zero."""
+    """Return a small model whose weights are far from zero."""
     torch.manual_seed(0)
     model = RNN(variables, RNN.Settings(**{"hidden": 12, "components": 2, **settings}))  # type: ignore[arg-type]
     with torch.no_grad():

@@ -26,7 +26,7 @@ ROWS = (
 
 
 def build(variables: tuple[Variable, ...], **settings: object) -> Transformer:
-    """A small model whose weights are far from zero."""
+    """Return a small model whose weights are far from zero."""
     torch.manual_seed(0)
     model = Transformer(
         variables,

@@ -33,7 +33,7 @@ every_decoder = pytest.mark.parametrize("decoder", ["independent", "made"])
 def build(
     variables: tuple[Variable, ...], decoder: str = "independent", **settings: object
 ) -> VAE:
-    """A small model whose weights are far from zero."""
+    """Return a small model whose weights are far from zero."""
     torch.manual_seed(0)
     model = VAE(
         variables,
@@ -55,7 +55,7 @@ def every_vector() -> Tensor:
 
 
 def integral(model: VAE, x: Tensor) -> Tensor:
-    """The exact log-probabilities (batch,), by the trapezoidal rule, of two latents."""
+    """Integrate over two latents by the trapezoidal rule: (batch,) in nats."""
     axis = torch.linspace(-5, 5, 41)
     total = []
     for first in axis:

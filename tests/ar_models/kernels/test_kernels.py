@@ -32,7 +32,7 @@ VARIABLES = (
 
 
 def conditionals(size: float) -> tuple[Conditionals, Tensor]:
-    """Conditionals with random parameters, and values likely, far and absent."""
+    """Return random conditionals, with values that are likely, far and absent."""
     torch.manual_seed(0)
     layout = ParameterLayout.of(VARIABLES, components=5).requires_grad_(False)
     parameters = layout.initial_bias() + size * torch.randn(ROWS, layout.size)
@@ -49,7 +49,7 @@ def conditionals(size: float) -> tuple[Conditionals, Tensor]:
 
 
 def everything(given: Conditionals, x: Tensor) -> list[Tensor]:
-    """Log-probabilities, tails and entropies."""
+    """Return log-probabilities, tails and entropies."""
     return [given.log_prob(x), given.log_tail_probs(x), given.entropy()]
 
 
@@ -74,7 +74,7 @@ def test_loops_are_as_exact_as_operations(
 
 
 def error(found: Tensor, true: Tensor) -> Tensor:
-    """The greatest of each variable, in units of the number or of one: (dim,)."""
+    """Return the greatest relative error of each variable, or absolute if less."""
     share = (found.double() - true).abs() / (1 + true.abs())
     share = torch.where(true.isfinite(), share, 0.0)
     return share.reshape(len(share), len(VARIABLES), -1).amax((0, 2))

@@ -19,13 +19,13 @@ NUMBERS = ("delay", "amount")
 
 @pytest.fixture(scope="module", params=["eonade", "transformer"])
 def density(request: pytest.FixtureRequest) -> TableDensity:
-    """An order-agnostic density of `table_encoder`'s rows."""
+    """Return an order-agnostic density of `table_encoder`'s rows."""
     return build(request.param)
 
 
 @pytest.fixture(scope="module")
 def gaps(density: TableDensity) -> pa.Table:
-    """Rows with empty cells in all columns, and a column that is not modelled."""
+    """Return rows with empty cells, and a column that is not modelled."""
     rows = sample_table(density, 400, seed=2)
     rng = np.random.default_rng(1)
     for name in density.columns:

@@ -35,7 +35,7 @@ VARIABLES = (
 
 
 def conditionals(count: int, seed: int = 0) -> Conditionals:
-    """Those of `count` rows, all different."""
+    """Return the conditionals of `count` rows, all different."""
     torch.manual_seed(seed)
     layout = ParameterLayout.of(VARIABLES, components=3, embedding=2)
     start = layout.initial_bias().expand(count, -1)
@@ -55,7 +55,7 @@ def rows(density: TableDensity) -> pa.Table:
 def tails(
     density: TableDensity, table: pa.Table, noise: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """The tail probability of every column."""
+    """Return the tail probability of every column."""
     encoded = density.encoder.encode(table)
     batch_scores = score_batch(density.model, encoded, "surprisal")
     found = batch_scores.conditionals
@@ -161,7 +161,7 @@ def test_a_far_value_has_a_finite_logarithm(density: TableDensity) -> None:
 
 
 def awkward_table(rows: int, seed: int = 0) -> pa.Table:
-    """Columns that are nearly constant, exactly dependent, unique or heavy-tailed."""
+    """Return columns nearly constant, exactly dependent, unique or heavy-tailed."""
     rng = np.random.default_rng(seed)
     amount = rng.standard_t(1.5, rows)
     word = np.array(["red", "green", "blue", "grey"])[
@@ -184,7 +184,7 @@ def awkward_table(rows: int, seed: int = 0) -> pa.Table:
 
 
 def learn(table: pa.Table) -> TableDensity:
-    """A small model of a table, trained a little and calibrated on its last rows."""
+    """Train a small model of a table briefly, calibrated on its last rows."""
     encoder = fit(table)
     x = torch.from_numpy(encoder.encode(table).x)
     torch.manual_seed(0)
@@ -201,7 +201,7 @@ def learn(table: pa.Table) -> TableDensity:
 
 
 def recoded(table: pa.Table) -> pa.Table:
-    """The same rows with amounts in another unit and words in another order."""
+    """Return the rows with amounts in another unit and other words."""
     amount = pa.array(table["amount"].to_numpy() * 1024.0)
     names = {"red": "z", "green": "a", "blue": "y", "grey": "b"}
     word = pa.array([names[word] for word in table["word"].to_pylist()])

@@ -24,7 +24,7 @@ N = 600
 
 
 def fit(table: pa.Table, **settings: object) -> TableEncoder:
-    """The encoder that all rows of a table speak for, every column kept."""
+    """Fit an encoder to all rows of a table, with every column."""
     data = DataConfig.model_validate({"path": "", **settings})
     columns: list[Column] = []
     for field in table.schema:
@@ -39,14 +39,14 @@ def fit(table: pa.Table, **settings: object) -> TableEncoder:
 
 
 def with_nulls(array: pa.Array, rng: np.random.Generator) -> pa.Array:
-    """The array with about a tenth of its entries null."""
+    """Set about a tenth of the entries to null."""
     return array.take(
         pa.array(np.arange(len(array)), mask=rng.random(len(array)) < 0.1)
     )
 
 
 def discrete_arrays(seed: int) -> dict[str, pa.Array]:
-    """An array of every discrete type, with `N` random entries."""
+    """Return an array of every discrete type, with `N` random entries."""
     rng = np.random.default_rng(seed)
     arrays: dict[str, pa.Array] = {}
     for type in (pa.int8(), pa.int16(), pa.int32(), pa.int64()):

@@ -27,7 +27,7 @@ N = 300
 
 
 def fit(table: pa.Table, **settings: object) -> TableEncoder:
-    """The encoder that all rows of a table speak for, as prepare makes it."""
+    """Fit an encoder to all rows of a table, as the job prepare does."""
     data = DataConfig.model_validate({"path": "", **settings})
     names = tuple(table.column_names)
     kinds = {n: c.kind for n, c in data.columns.items()}
@@ -119,7 +119,7 @@ def test_lists_come_back(name: str) -> None:
 
 
 def reals(values: list[object]) -> list[float]:
-    """All numbers in nested lists and structs; nulls are NaN."""
+    """Return all numbers in nested lists and structs; nulls become NaN."""
     found: list[float] = []
     for value in values:
         if isinstance(value, dict):

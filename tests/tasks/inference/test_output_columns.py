@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from ar_models.density.imputer import DETAILS_COLUMN
 from ar_models.density.scorer import output_schema
-from ar_models.scoring.imputation import IMPUTED
+from ar_models.scoring.filled_cells import IMPUTED
 from tasks.inference import embed, impute, output_columns
 from tasks.inference.output_columns import OUTPUTS, OutputColumn
 from tasks.inference.quarantine import QUARANTINE_COLUMNS

@@ -1,0 +1,116 @@
+"""Imputed cells, and tables into which they are written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ar_models.tables import arrow
+
+IMPUTED = pa.list_(
+    pa.struct(
+        [
+            ("column", pa.string()),
+            ("probability", pa.float64()),
+            ("low", pa.string()),
+            ("high", pa.string()),
+        ]
+    )
+)
+"""Type of the details about the filled cells of a row."""
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Values imputed for the empty cells of a column.
+
+    Attributes:
+        column: Name of the column.
+        rows: Numbers of the filled rows, ascending.
+        values: Imputed values, in the type of training.
+        probability: Probability of each value, given the known cells of its row and
+            that it is not missing; of a real number that is no atom, a density per
+            unit; of a rare category, that of all rare ones together.
+        low: Lower ends of the intervals; None for draws and for categories.
+        high: Upper ends of the intervals.
+    """
+
+    column: str
+    rows: NDArray[np.int64]
+    values: pa.Array
+    probability: NDArray[np.float64]
+    low: pa.Array | None = None
+    high: pa.Array | None = None
+
+
+def fill(table: pa.Table, fillings: Sequence[Filling]) -> pa.Table:
+    """Write imputed values into a table, and leave all other cells unchanged.
+
+    Raises:
+        ValueError: A column's type cannot hold a value.
+    """
+    for filling in fillings:
+        try:
+            table = replace_cells(table, filling.column, filling.rows, filling.values)
+        except pa.ArrowInvalid as error:
+            type = table.schema.field(filling.column).type
+            raise ValueError(
+                f"column {filling.column!r} is {type}, which cannot hold a value that "
+                f"was learned as {filling.values.type}: {error}; cast it first"
+            ) from error
+    return table
+
+
+def replace_cells(
+    table: pa.Table, column: str, rows: NDArray[np.int64], values: pa.Array
+) -> pa.Table:
+    """Replace cells of a column, which may be nested.
+
+    Args:
+        table: The table.
+        column: Name of the column.
+        rows: Numbers of the rows, (n,).
+        values: New values (n,), cast to the type of the column.
+    """
+    place = table.column_names.index(column)
+    field = table.schema.field(place)
+    # Decode both: their dictionaries may differ.
+    inner = arrow.plain(field.type)
+    old, new = (arrow.flat(a).cast(inner) for a in (table.column(place), values))
+    sources = np.arange(len(old))
+    sources[rows] = len(old) + np.arange(len(new))
+    whole = pa.concat_arrays([old, new]).take(pa.array(sources))
+    return table.set_column(place, field, arrow.as_type(whole, field.type))
+
+
+def mean(each: Sequence[pa.Array], type: pa.DataType) -> pa.Array | None:
+    """Return the mean of integers or reals, rounded to their type; None for others.
+
+    Args:
+        each: Arrays (n,) of quantiles.
+        type: Type of the arrays.
+    """
+    if arrow.family(type) not in ("integer", "real"):
+        return None
+    values = np.stack([arrow.reals(array).values for array in each])
+    found = np.ma.masked_invalid(values).mean(axis=0).filled(np.nan)
+    return arrow.from_reals(found, None, type)
+
+
+def details(fillings: Sequence[Filling], rows: int) -> pa.Array:
+    """Return the details about the filled cells of each row, (rows,)."""
+    entries: list[list[dict[str, object]]] = [[] for _ in range(rows)]
+    for filling in fillings:
+        ends = (
+            map(arrow.scalar_text, end or [pa.scalar(None)] * len(filling.rows))
+            for end in (filling.low, filling.high)
+        )
+        probabilities = filling.probability.tolist()
+        for row, *cell in zip(filling.rows, probabilities, *ends, strict=True):
+            names = ("probability", "low", "high")
+            entries[row].append(
+                {"column": filling.column, **dict(zip(names, cell, strict=True))}
+            )
+    return pa.array(entries, IMPUTED)
