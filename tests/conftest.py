@@ -1,26 +1,19 @@
-"""What the tests share: folders that vanish, and one Ray."""
+"""Environment, options and fixtures of all tests."""
 
 import logging
 import os
 import shutil
-import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasks.runtime import environment
+from tests.support.ports import free_port
 
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
-
+TESTS = Path(__file__).parent
 
 # Before any test module imports prefect, ray or mlflow. The name is short, since Ray
 # puts Unix sockets below it, whose paths may not exceed 107 characters.
@@ -34,18 +27,34 @@ os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "test"
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
+SHARED = {"project": "flows", "server": "flows", "pair": "pair", "ray": "ray"}
+"""Groups of test files by a fixture that is costly to make; the first one counts."""
+
+LONGEST = ("flows", "pair", "ray")
+"""Groups and files that workers take first."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills",
         type=int,
         default=1,
-        help="at how many moments test_kill kills the pipeline, 10 at most",
+        help="number of moments at which test_kill kills the pipeline, 10 at most",
     )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes longest goes first, so that processes end together."""
-    items.sort(key=lambda item: item.path.stem != "test_kill")
+    """Give each worker whole groups of files, the longest ones first."""
+    groups: dict[Path, str] = {}
+    for fixture, group in reversed(SHARED.items()):
+        for item in items:
+            if fixture in getattr(item, "fixturenames", ()):
+                groups[item.path] = group
+    for item in items:
+        name = groups.setdefault(item.path, str(item.path.relative_to(TESTS.parent)))
+        item.add_marker(pytest.mark.xdist_group(name))
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(groups[item.path], len(ranks)))
 
 
 def pytest_unconfigure() -> None:
@@ -54,13 +63,13 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture
 def storage_root(tmp_path: Path) -> str:
-    """An empty root of artifacts."""
+    """Return an empty root of artifacts."""
     return str(tmp_path / "storage")
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[None]:
-    """A Prefect server of this process, with a database of its own."""
+    """Start a Prefect server for this process, with a database of its own."""
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=600):
@@ -69,7 +78,7 @@ def server() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def ray() -> Iterator[None]:
-    """A local Ray with 2 processors, started once."""
+    """Start a local Ray with two CPUs."""
     import ray
 
     from tasks.config.resources import Resources
@@ -81,28 +90,17 @@ def ray() -> Iterator[None]:
 
 
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Bulk jobs run here, one piece after the other, as in a single actor."""
-    import torch
+def in_process() -> Iterator[None]:
+    """Run pieces of jobs in this process, without Ray."""
+    from tests.support.local_jobs import local_jobs
 
-    from tasks.runtime import cluster
-
-    def stream(
-        make: Callable[[], Callable[[Any], Any]], items: list[Any], **_: object
-    ) -> Iterator[Any]:
-        yield from map(make(), items)
-
-    monkeypatch.setattr(cluster, "connect", lambda resources: None)
-    monkeypatch.setattr(cluster, "stream_actors", stream)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with local_jobs():
+        yield
 
 
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[str]:
-    """The URI of a bucket in an S3 server of this process."""
+    """Return the URI of a bucket in an S3 server of this process."""
     import pyarrow.fs as pafs
     from moto.server import ThreadedMotoServer
 
@@ -117,24 +115,26 @@ def bucket() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, ray: None) -> str:
-    """The folder of `tables.small_table`, prepared."""
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Prepare `tables.small_table` and return the folder."""
     import pyarrow.parquet as pq
 
     from tasks.config.data import DataConfig
     from tasks.config.resources import Resources
     from tasks.data.prepare import prepare
+    from tests.support.local_jobs import local_jobs
     from tests.support.tables import small_table
 
     folder = tmp_path_factory.mktemp("prepared")
     pq.write_table(small_table(), folder / "small.parquet")
     data = DataConfig(path=str(folder / "small.parquet"), id=("id",))
-    return prepare(data, str(folder / "prepared"), Resources()).path
+    with local_jobs():
+        return prepare(data, str(folder / "prepared"), Resources()).path
 
 
 @pytest.fixture(scope="session")
 def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of a density of `tables.small_table`, trained a little."""
+    """Train a density of `tables.small_table` a little and return its folder."""
     import pyarrow.parquet as pq
     import torch
 
@@ -161,8 +161,10 @@ def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def pair(ray: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A `ModelPair`: a prepared dataset and two models of it, evaluated."""
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a `ModelPair`: a prepared dataset and two models of it, evaluated."""
+    from tests.support.local_jobs import local_jobs
     from tests.support.model_pair import build_model_pair
 
-    return build_model_pair(tmp_path_factory.mktemp("pair"))
+    with local_jobs():
+        return build_model_pair(tmp_path_factory.mktemp("pair"))

@@ -8,6 +8,7 @@ import pytest
 
 from flows.cli.console import CommandConsole
 from flows.process import supervisor
+from tests.support.local_jobs import local_jobs
 from tests.support.project import Project
 
 
@@ -15,10 +16,13 @@ from tests.support.project import Project
 def project(
     server: None, ray: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
-    """A small project whose commands run in this process; loggers are restored."""
+    """Yield a small project whose commands run in this process; only training is on Ray.
+
+    Loggers are restored.
+    """
     root = logging.getLogger()
     before = (root.handlers, root.level)
-    with pytest.MonkeyPatch.context() as patch:
+    with local_jobs(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervisor, "is_supervised", lambda: True)
         patch.setattr(CommandConsole, "redirect", lambda console, log: None)
         folder = tmp_path_factory.mktemp("project")
@@ -30,12 +34,12 @@ def project(
 
 @pytest.fixture(scope="session")
 def retrained(project: Project) -> dict[str, Any]:
-    """The JSON of the project's first retraining, whose version 1 is champion."""
+    """Return the JSON of the first retraining, whose version 1 is champion."""
     return project.json("retrain")
 
 
 @pytest.fixture(scope="session")
 def challenger(project: Project, retrained: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of a retraining that the gate refused."""
+    """Return the JSON of a retraining that the gate refused."""
     changes = ["--set", "train.learning_rate=1.0e-9"]
     return project.json("retrain", *changes, code=3)

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 import psutil
 
 from flows.process import reaper
-from tests.conftest import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,8 +15,6 @@ from tests.support.preparing import (
     write_files,
 )
 
-pytestmark = pytest.mark.usefixtures("ray")
-
 
 def test_large_files_are_prepared_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from tasks.config.data import DataConfig
 from tasks.data.cells import representation_of, to_cells
@@ -10,8 +9,6 @@ from tasks.data.prepared import read_encoder
 from tasks.data.sketches import sketch_column
 from tasks.runtime import storage
 from tests.support.preparing import example_table, read_split, run_prepare, write_files
-
-pytestmark = pytest.mark.usefixtures("ray")
 
 
 def test_the_encoder_sees_training_rows_only(tmp_path: Path) -> None:

@@ -21,8 +21,6 @@ from tests.support.preparing import (
     write_files,
 )
 
-pytestmark = pytest.mark.usefixtures("ray")
-
 
 def test_every_row_stands_once_in_its_split(tmp_path: Path) -> None:
     table = example_table(400)

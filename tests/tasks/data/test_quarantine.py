@@ -7,8 +7,6 @@ import pytest
 from tasks.runtime import manifest, storage
 from tests.support.preparing import example_table, read_split, run_prepare, write_files
 
-pytestmark = pytest.mark.usefixtures("ray")
-
 
 def test_rows_that_cannot_be_read_are_listed_with_their_reason(tmp_path: Path) -> None:
     table = example_table(300)

@@ -9,8 +9,6 @@ from tasks.data import splits
 from tasks.data.splits import SPLITS
 from tests.support.preparing import example_table, read_split, run_prepare, write_files
 
-pytestmark = pytest.mark.usefixtures("ray")
-
 
 def test_rows_keep_their_split_when_the_data_grows(tmp_path: Path) -> None:
     table = example_table(400)

@@ -4,8 +4,6 @@ import pytest
 
 from tests.support.preparing import example_table, run_prepare, write_files
 
-pytestmark = pytest.mark.usefixtures("ray")
-
 
 def test_two_hundred_rows_are_enough_and_ten_are_not(tmp_path: Path) -> None:
     run_prepare(write_files(tmp_path / "enough", example_table(200), 1), tmp_path / "a")

@@ -10,8 +10,6 @@ from tasks.data.training_data import open_training_data
 from tasks.runtime import manifest
 from tests.support.preparing import example_table, run_prepare, write_files
 
-pytestmark = pytest.mark.usefixtures("ray")
-
 
 @pytest.mark.parametrize(
     "settings, message",

@@ -27,8 +27,8 @@ from tasks.inference.source import Source
 from tasks.registry import isolated_load
 from tasks.registry.gate import load_check
 from tasks.runtime import storage
-from tests.conftest import free_port
 from tests.support.model_pair import ModelPair, register_and_gate
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.consumer
 

@@ -13,8 +13,6 @@ from tasks.data.prepared import read_encoder
 from tasks.data.sketches import sketch_column
 from tests.support.preparing import example_table, read_split, run_prepare, write_files
 
-pytestmark = pytest.mark.usefixtures("ray")
-
 
 def kind_of(values: pa.Array, name: str = "a", **settings: Any) -> str:
     """The kind inferred from values, or why they are left out."""
