@@ -24,11 +24,11 @@ bench: .venv/installed
 docs: .venv/installed  ## the documentation as a static site in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-check-slow: .venv/installed  ## laws that take minutes
+check-slow: .venv/installed  ## a pipeline killed in training, minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
-	$(BIN)/python -m pytest tests/system/test_kill.py --kills 10 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/system/test_kill.py -m '' --kills 10 $(PYTEST_ARGS)
 
 check-consumer: .venv/installed  ## a version in a fresh environment, served, in Spark
 	$(BIN)/python -m pip install -q --disable-pip-version-check \

@@ -1,7 +1,7 @@
-"""The whole pipeline, killed: it goes on and ends with the same artifacts.
+"""Tests of killed and interrupted commands: the next run ends with the same artifacts.
 
-`pytest tests/system/test_kill.py --kills 10` (make check-kill) takes ten moments and
-Ctrl-C, a normal run one moment, in training, and SIGTERM.
+Only the interruption by SIGTERM is part of `make test`. `make check-slow` kills the
+pipeline at one moment, in training; `make check-kill` at ten, and takes Ctrl-C too.
 """
 
 import hashlib
@@ -33,20 +33,21 @@ POINTS = (
     "small/evaluations/*/_job.json",
     "small/scored/*/part-00000.parquet",
 )
-"""Files whose appearance is a moment to kill; other moments are shares of the time."""
+"""Patterns of files whose appearance is a moment to kill."""
 
-CHANGING = {"started", "finished", "seconds", "rows_per_s", "history", "run_id"}
-"""Keys of JSON files that say when, how fast and in which MLflow run."""
-
-CHECKSUM = "sha256"
-"""Not compared, as the footers of parts name the run; their content is compared."""
+CHANGING = {
+    *("started", "finished", "seconds", "rows_per_s", "history", "run_id"),
+    # Footers of parts name the run; their content is compared.
+    "sha256",
+}
+"""Keys of JSON files that differ from run to run."""
 
 LIMIT = 300.0
-"""Seconds that a command may take on a busy machine."""
+"""Maximum duration of a command on a busy machine, in seconds."""
 
 
 class Pipeline:
-    """The three commands on a small table, with a storage of their own."""
+    """Three commands that follow each other on a small table, in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,6 +70,7 @@ class Pipeline:
         (folder / "small.yaml").write_text(yaml.safe_dump(content))
 
     def start(self, command: str) -> subprocess.Popen[bytes]:
+        """Start a command in a process group of its own."""
         key, value = self.marker.split("=")
         inherited = {
             name: value
@@ -86,7 +88,7 @@ class Pipeline:
             )
 
     def complete(self) -> float:
-        """Runs all commands to their end; the seconds it took."""
+        """Run all commands to their end and return the seconds that it took."""
         began = time.monotonic()
         for command in COMMANDS:
             code = self.start(command).wait(timeout=LIMIT)
@@ -94,7 +96,7 @@ class Pipeline:
         return time.monotonic() - began
 
     def run_until(self, moment: str | float, *, everything: bool) -> bool:
-        """Runs the commands and kills them at a moment; whether it came before the end.
+        """Run the commands, kill them at a moment, and return whether it came.
 
         Args:
             moment: A pattern of files of which a new one appears, or seconds.
@@ -119,7 +121,7 @@ class Pipeline:
         return False
 
     def kill(self, process: subprocess.Popen[bytes], everything: bool) -> None:
-        """Kills a command with SIGKILL; in a bounded time nothing of it is left."""
+        """Kill a command with SIGKILL and wait until none of its processes is left."""
         for pid in self.alive() if everything else {process.pid}:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -132,12 +134,12 @@ class Pipeline:
             time.sleep(0.1)
 
     def alive(self) -> set[int]:
-        """Ids of all processes that a command started."""
+        """Return the ids of all processes that commands have started."""
         variable, value = self.marker.split("=")
         return reaper.marked_processes(value, variable)
 
     def artifacts(self) -> dict[str, Any]:
-        """What came out, by relative path, without times and paths."""
+        """Return the content of all results by relative path, without times and paths."""
         result = {}
         for path in sorted((self.storage / "small").rglob("*")):
             name = str(path.relative_to(self.storage))
@@ -152,25 +154,25 @@ class Pipeline:
         return result
 
     def without_times(self, value: Any) -> Any:
-        """A JSON value without what changes from run to run."""
+        """Return a JSON value without keys that differ from run to run."""
         if isinstance(value, dict):
             return {
                 key: self.without_times(each)
                 for key, each in value.items()
-                if key not in CHANGING and key != CHECKSUM
+                if key not in CHANGING
             }
         if isinstance(value, list):
             return [self.without_times(each) for each in value]
         return value
 
     def versions(self) -> list[tuple[int]]:
-        """The registered versions."""
+        """Return the registered versions."""
         with sqlite3.connect(self.storage / "mlflow.db") as database:
             return database.execute("select version from model_versions").fetchall()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Cases: so many of the moments and signals, those first that tell most."""
+    """Parametrise by the first moments and signals, as many as `--kills` says."""
     kills = metafunc.config.getoption("--kills")
     if "number" in metafunc.fixturenames:
         signals = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
@@ -193,6 +195,7 @@ def undisturbed(
     return pipeline.artifacts(), seconds
 
 
+@pytest.mark.slow
 def test_a_killed_pipeline_ends_with_the_same_artifacts(
     tmp_path: Path,
     undisturbed: tuple[dict[str, Any], float],
