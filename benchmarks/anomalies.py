@@ -1,18 +1,17 @@
-"""How well anomalies are told from ordinary rows, beside PyOD's detectors.
+"""Measure anomaly detection against the detectors of PyOD.
 
     pip install -c constraints.txt -e '.[bench]'
     python benchmarks/anomalies.py DATA_FOLDER --write BENCHMARKS.md
 
-The folder holds a Parquet file per dataset: columns of numbers, and `label`, 1 for an
-anomaly, which no method sees. Two protocols: *clean* fits on a random half of the
-ordinary rows and scores the other half and all anomalies, *contaminated* fits on all
-rows and scores the same rows. Our model has one configuration for all datasets. It was
-chosen on every other dataset in the order of their names, beginning with the first; the
-rest tells what it is worth on datasets that it was not chosen on.
+The directory contains a Parquet file per dataset: columns of numbers, and `label`, 1
+for an anomaly, which no method sees. There are two protocols: *clean* fits on a random
+half of the ordinary rows and scores the other half and all anomalies, *contaminated*
+fits on all rows and scores the same rows. Our model has one configuration for all
+datasets. It was chosen on every other dataset in the order of their names, beginning
+with the first; the others show how well it transfers.
 
-Results are appended to a file of JSON lines, which is what the tables are made of: a
-run that was stopped goes on. The tables are printed, or replace those of a Markdown
-file.
+Results are appended to a file of JSON lines, from which the tables are made, so that a
+stopped run continues. The tables are printed, or replace those of a Markdown file.
 """
 
 import argparse
@@ -27,9 +26,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
+from harness import argument_parser, header, read_labelled, row, write_section
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from torch import Tensor
 
 from ar_models.density.scorer import ScoreOptions, Scorer
@@ -53,35 +53,29 @@ Floats = NDArray[np.float64]
 
 OURS = "chainrule"
 NAMES = [
-    OURS,
-    "IForest",
-    "ECOD",
-    "COPOD",
-    "KNN",
-    "LOF",
-    "Gaussian",
-    "10 Gaussians",
+    *(OURS, "IForest", "ECOD", "COPOD", "KNN", "LOF"),
+    *("Gaussian", "10 Gaussians"),
 ]
 PROTOCOLS = ("clean", "contaminated")
 
 FEW = 32
-"""Distinct values up to which the kind of a column is inferred."""
+"""Maximum number of distinct values of a column whose kind is inferred."""
 
 JUDGED = 12
-"""How often the weights are judged in a fit, to keep the best."""
+"""Number of times that the weights are evaluated in a fit, to keep the best."""
 
 HELD_OUT = 0.1
-"""Share of the rows fitted on that decides which weights are kept and calibrates."""
+"""Share of the rows to fit by which weights are chosen and scores calibrated."""
 
 
 class Setting(NamedTuple):
-    """How our model is fitted and asked.
+    """Configuration of our model.
 
     Attributes:
-        model: The network.
-        train: How it learns.
-        steps: That are planned for a fit, whatever the number of rows.
-        statistic: What a score is.
+        model: Network.
+        train: Training.
+        steps: Number of training steps, for any number of rows.
+        statistic: Anomaly statistic.
     """
 
     model: ModelConfig
@@ -112,17 +106,17 @@ SETTINGS = {
         MODEL, TRAIN.model_copy(update={"trim": 0.1}), 300, "marginal_tail"
     ),
 }
-"""One for all datasets of a protocol."""
+"""Configuration for all datasets of a protocol."""
 
 
 class Task(NamedTuple):
-    """What a method is given.
+    """Rows that a method gets.
 
     Attributes:
-        protocol: Which one it is of.
-        train: The rows to fit, (n, columns).
-        test: The rows to score, (m, columns); the same array if contaminated.
-        label: Of those, 1 for an anomaly, (m,).
+        protocol: Name of the protocol.
+        train: Rows to fit, (n, columns).
+        test: Rows to score, (m, columns); the same array if contaminated.
+        label: Labels of the rows to score, 1 for an anomaly, (m,).
     """
 
     protocol: str
@@ -132,7 +126,7 @@ class Task(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Scores (m,) of the test rows, and the seconds of fitting and of scoring."""
+    """Scores of the test rows, (m,), and the seconds of fitting and scoring."""
 
     scores: Floats
     fit: float
@@ -140,11 +134,8 @@ class Result(NamedTuple):
 
 
 def read(path: Path, rows: int) -> tuple[Floats, NDArray[np.int64]]:
-    """A dataset's columns (n, columns) and labels; a random part of so many rows."""
-    table = pq.read_table(path)
-    label = table["label"].to_numpy().astype(np.int64)
-    names = [name for name in table.column_names if name != "label"]
-    x = np.stack([table[name].to_numpy() for name in names], axis=1).astype(np.float64)
+    """Return the columns, (n, columns), and labels of a random part of a dataset."""
+    x, label = read_labelled(path, np.float64)
     if len(x) > rows:
         kept = np.random.default_rng(1000).permutation(len(x))[:rows]
         x, label = x[kept], label[kept]
@@ -152,7 +143,7 @@ def read(path: Path, rows: int) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def task(x: Floats, label: NDArray[np.int64], protocol: str, seed: int) -> Task:
-    """What is fitted and what is scored by a protocol."""
+    """Return the rows to fit and to score by a protocol."""
     if protocol == "contaminated":
         return Task(protocol, x, x, label)
     ordinary = np.random.default_rng(seed).permutation(np.flatnonzero(label == 0))
@@ -162,7 +153,7 @@ def task(x: Floats, label: NDArray[np.int64], protocol: str, seed: int) -> Task:
 
 
 def run_ours(given: Task, seed: int) -> Result:
-    """Our model, fitted as `prepare` and `train` do, without their jobs."""
+    """Fit and score our model as jobs do, in this process."""
     setting = SETTINGS[given.protocol]
     began = time.perf_counter()
     density = fit(table(given.train), setting, seed)
@@ -174,12 +165,12 @@ def run_ours(given: Task, seed: int) -> Result:
 
 
 def table(x: Floats) -> pa.Table:
-    """Numbered columns of numbers."""
+    """Return a table with numbered columns."""
     return pa.table({f"column {j}": column for j, column in enumerate(x.T)})
 
 
 def fit(rows: pa.Table, setting: Setting, seed: int) -> TableDensity:
-    """A density of rows, of which a share is held out to calibrate it."""
+    """Fit a density and calibrate it by rows that are held out."""
     encoder = encode(rows)
     x = torch.from_numpy(encoder.encode(rows).x)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
@@ -205,9 +196,9 @@ def learn(
     setting: Setting,
     seed: int,
 ) -> None:
-    """Gives `model` the best weights of `JUDGED` times that it is judged.
+    """Train a model and load the weights of the best of `JUDGED` evaluations.
 
-    Small datasets go round many times between two of them.
+    Between two evaluations, small datasets are passed several times.
     """
     config = setting.train.model_copy(update={"epochs": JUDGED, "seed": seed})
     trainer = Trainer(model, config, steps=setting.steps)
@@ -221,7 +212,7 @@ def learn(
 
 
 def endless(rows: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Numbers of the rows of batches, all rows in turn, shuffled anew each time."""
+    """Yield the row numbers of batches; each pass has an order of its own."""
     size = min(rows, batch_size)
     while True:
         order = torch.randperm(rows, generator=generator)
@@ -229,10 +220,10 @@ def endless(rows: int, batch_size: int, generator: torch.Generator) -> Iterator[
 
 
 def encode(rows: pa.Table) -> TableEncoder:
-    """The encoder that `prepare` would fit on these rows, all numbers taken as reals.
+    """Fit an encoder as `prepare` does, with columns of numbers as reals.
 
-    A dataset of measurements may hold few digits; of a column with up to `FEW` values
-    the kind is inferred.
+    Measurements may be rounded; the kind of a column with up to `FEW` values is
+    inferred.
     """
     columns: list[Column] = []
     left_out: list[LeftOut] = []
@@ -257,7 +248,7 @@ def encode(rows: pa.Table) -> TableEncoder:
 
 
 def run_peer(make: Callable[[int], Any], given: Task, seed: int) -> Result:
-    """A detector of PyOD, on columns of mean 0 and variance 1."""
+    """Fit and score a detector of PyOD on columns of mean 0 and variance 1."""
     centre, spread = given.train.mean(axis=0), given.train.std(axis=0)
     spread[spread == 0] = 1
     train = (given.train - centre) / spread
@@ -286,7 +277,7 @@ def run_peer(make: Callable[[int], Any], given: Task, seed: int) -> Result:
 
 
 def methods() -> dict[str, Callable[[Task, int], Result]]:
-    """All that are compared, by name; ours first."""
+    """Return all methods by name, ours first."""
     from pyod.models.copod import COPOD
     from pyod.models.ecod import ECOD
     from pyod.models.gmm import GMM
@@ -307,7 +298,7 @@ def methods() -> dict[str, Callable[[Task, int], Result]]:
 
 
 def judge(given: Task, result: Result) -> dict[str, float]:
-    """AUROC, AUPRC, the share of distinct scores, and seconds."""
+    """Return AUROC, AUPRC, the share of distinct scores, and seconds."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     return {
@@ -320,7 +311,7 @@ def judge(given: Task, result: Result) -> dict[str, float]:
 
 
 def measure(args: argparse.Namespace) -> None:
-    """Runs what the file of results does not hold yet, and appends it."""
+    """Run what is missing in the file of results and append it."""
     done = {key_of(line) for line in read_results(args.results)}
     chosen = {n: run for n, run in methods().items() if n in args.methods}
     for protocol, seed, path in itertools.product(
@@ -340,19 +331,19 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
-    """The lines that were written so far."""
+    """Return the results that were written so far."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def key_of(line: dict[str, Any]) -> tuple[str, str, int, str]:
-    """What tells results apart."""
+    """Return the dataset, protocol, seed and method of a result."""
     return line["set"], line["protocol"], line["seed"], line["method"]
 
 
 def report(lines: Sequence[dict[str, Any]]) -> str:
-    """The tables of all results, as Markdown."""
+    """Return the tables of all results in Markdown."""
     every = sorted({line["set"] for line in lines})
     parts = ["Settings were chosen on the datasets marked with *."]
     for protocol in PROTOCOLS:
@@ -371,7 +362,7 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def described(setting: Setting) -> str:
-    """A setting in words."""
+    """Return a description of a configuration."""
     model, train = setting.model, setting.train
     return (
         f"{model.ensemble} x `{model.family}`, hidden {model.hidden}, "
@@ -383,7 +374,7 @@ def described(setting: Setting) -> str:
 
 
 def compared(lines: Sequence[dict[str, Any]], protocol: str) -> list[dict[str, Any]]:
-    """The results of a protocol, where all methods have one."""
+    """Return the results of a protocol on datasets and seeds that no method lacks."""
     of_protocol = [line for line in lines if line["protocol"] == protocol]
     methods = {line["method"] for line in of_protocol}
     found: dict[tuple[str, int], set[str]] = {}
@@ -393,7 +384,7 @@ def compared(lines: Sequence[dict[str, Any]], protocol: str) -> list[dict[str, A
 
 
 def summary(lines: Sequence[dict[str, Any]], every: Sequence[str]) -> str:
-    """A row per method: means over all datasets, and over those not chosen on.
+    """Return a table of means over all datasets, and over those held out, by method.
 
     Args:
         lines: Results of a protocol.
@@ -403,32 +394,23 @@ def summary(lines: Sequence[dict[str, Any]], every: Sequence[str]) -> str:
     held_out = set(every[1::2]) & set(sets)
     names = list(dict.fromkeys(line["method"] for line in lines))
     ranks = mean_ranks(lines, sets, names)
-    rows = [
-        "| method | AUROC | AUPRC | AUROC, held out | AUPRC, held out | mean rank | "
-        "fit, s | score, s |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    titles = ("AUROC", "AUPRC", "AUROC, held out", "AUPRC, held out", "mean rank")
+    rows = [header("method", *titles, "fit, s", "score, s")]
     for name in sorted(names, key=lambda n: -mean(lines, sets, n, "auroc")):
         cells = [
-            f"{mean(lines, sets, name, 'auroc'):.3f}",
-            f"{mean(lines, sets, name, 'auprc'):.3f}",
-            f"{mean(lines, held_out, name, 'auroc'):.3f}",
-            f"{mean(lines, held_out, name, 'auprc'):.3f}",
-            f"{ranks[name]:.2f}",
-            f"{mean(lines, sets, name, 'fit'):.2f}",
-            f"{mean(lines, sets, name, 'score'):.2f}",
+            f"{mean(lines, part, name, metric):.3f}"
+            for part in (sets, held_out)
+            for metric in ("auroc", "auprc")
         ]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
+        times = [f"{mean(lines, sets, name, each):.2f}" for each in ("fit", "score")]
+        rows.append(row(name, *cells, f"{ranks[name]:.2f}", *times))
     return "\n".join(rows)
 
 
 def each_set(lines: Sequence[dict[str, Any]], every: Sequence[str]) -> str:
-    """A row per dataset: AUROC / AUPRC of every method, and the rows fitted on."""
+    """Return a table of AUROC and AUPRC by dataset and method."""
     names = list(dict.fromkeys(line["method"] for line in lines))
-    rows = [
-        f"| dataset | rows | {' | '.join(names)} |",
-        "|---|---|" + "---|" * len(names),
-    ]
+    rows = [header("dataset", "rows", *names)]
     for name in sorted({line["set"] for line in lines}):
         rows_fitted = next(line["rows"] for line in lines if line["set"] == name)
         cells = [
@@ -437,14 +419,14 @@ def each_set(lines: Sequence[dict[str, Any]], every: Sequence[str]) -> str:
             for n in names
         ]
         mark = "" if name in every[1::2] else "*"
-        rows.append(f"| {name}{mark} | {rows_fitted:,} | {' | '.join(cells)} |")
+        rows.append(row(f"{name}{mark}", f"{rows_fitted:,}", *cells))
     return "\n".join(rows)
 
 
 def mean(
     lines: Sequence[dict[str, Any]], sets: Collection[str], method: str, what: str
 ) -> float:
-    """A figure of a method, averaged over datasets and seeds."""
+    """Return the mean of a metric of a method over datasets and seeds."""
     found = [
         line[what] for line in lines if line["method"] == method and line["set"] in sets
     ]
@@ -454,41 +436,28 @@ def mean(
 def mean_ranks(
     lines: Sequence[dict[str, Any]], sets: Sequence[str], names: Sequence[str]
 ) -> dict[str, float]:
-    """Each method's rank by AUROC, 1 is best, averaged over datasets."""
+    """Return the mean rank by AUROC of each method over datasets, 1 is best."""
     ranks = []
     for name in sets:
-        values = np.array([mean(lines, [name], n, "auroc") for n in names])
-        better = (values[:, None] < values[None, :] - 1e-12).sum(axis=1)
-        equal = (np.abs(values[:, None] - values[None, :]) <= 1e-12).sum(axis=1)
-        ranks.append(better + (equal + 1) / 2)
+        values = [mean(lines, [name], n, "auroc") for n in names]
+        ranks.append(rankdata(-np.round(values, 12)))
     return dict(zip(names, np.mean(ranks, axis=0), strict=True))
 
 
-def write(path: Path, text: str, section: str) -> None:
-    """Replaces what stands between a section's marks in a Markdown file."""
-    begin, end = f"<!-- {section} -->", f"<!-- end of {section} -->"
-    content = path.read_text()
-    if begin not in content or end not in content:
-        raise ValueError(f"{path}: needs the lines {begin!r} and {end!r}")
-    before, _, rest = content.partition(begin)
-    after = rest.partition(end)[2]
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")
-
-
 def main() -> None:
-    """Reads the arguments, measures, and shows the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Parse the arguments, measure, and print or write the tables."""
+    parser = argument_parser(__doc__)
     parser.add_argument("folder", type=Path, help="one Parquet file per dataset")
-    parser.add_argument("--rows", type=int, default=4_000, help="of a dataset, at most")
+    parser.add_argument(
+        "--rows", type=int, default=4_000, help="maximum rows of a dataset"
+    )
     parser.add_argument("--protocols", nargs="+", default=PROTOCOLS, choices=PROTOCOLS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--results", type=Path, default=Path("anomalies.jsonl"), help="goes on from it"
+        "--results", type=Path, default=Path("anomalies.jsonl"), help="file to continue"
     )
     parser.add_argument("--methods", nargs="+", default=NAMES, choices=NAMES)
-    parser.add_argument("--write", type=Path, help="the Markdown file to update")
+    parser.add_argument("--write", type=Path, help="Markdown file to update")
     args = parser.parse_args()
     if not any(args.folder.glob("*.parquet")):
         parser.error(f"{args.folder}: holds no Parquet files")
@@ -498,7 +467,7 @@ def main() -> None:
     if args.write is None:
         print(text)
     else:
-        write(args.write, text, "anomalies")
+        write_section(args.write, text, "anomalies")
 
 
 if __name__ == "__main__":

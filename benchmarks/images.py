@@ -1,39 +1,44 @@
-"""How well anomalous images are told from ordinary ones, by likelihood and by ratios.
+"""Measure anomaly detection on images by likelihoods and likelihood ratios.
 
     python benchmarks/images.py MNIST_FOLDER --write BENCHMARKS.md
 
-The folder holds `train.parquet` and `test.parquet`: 784 columns of pixels, 0 to 255,
-and `label`. Images are halved to 14 x 14 and made black and white. A model learns all
-digits but one; anomalous are that digit, and, among the others, those turned by a
-quarter. The likelihood ratio compares with independent pixels.
+The directory contains `train.parquet` and `test.parquet`: 784 columns of pixels, 0 to
+255, and `label`. Images are reduced to 14 x 14 binary pixels. A model learns all digits
+but one; the anomalies are images of that digit, and images of the others rotated by 90
+degrees. The likelihood ratio is that of the model to independent pixels.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
-from anomalies import write
+from harness import (
+    argument_parser,
+    binary_variables,
+    header,
+    read_labelled,
+    row,
+    write_section,
+)
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from ar_models.families import registry
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.independent import Independent
-from ar_models.variables import Variable
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training.trainer import Trainer, train_epoch
 
 SIDE = 14
 LEFT_OUT = (1, 4, 8)
-"""Digits that are anomalous, each to a model of its own."""
+"""Digits that are anomalous, each for a model of its own."""
 
 TESTED = 1000
-"""Images of each kind that are scored, at most."""
+"""Maximum number of images of each kind to score."""
 
 MODELS: dict[str, dict[str, Any]] = {
     "made": {"hidden": 256, "layers": 1, "orderings": 4, "ordering": "random"},
@@ -42,40 +47,26 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def read(path: Path) -> tuple[Tensor, NDArray[np.int64]]:
-    """Small black and white images (n, 196) and their labels."""
-    table = pq.read_table(path)
-    names = [name for name in table.column_names if name != "label"]
-    pixels = np.stack([table[name].to_numpy() for name in names], axis=1)
-    large = torch.from_numpy(pixels).float().unflatten(1, (2 * SIDE, 2 * SIDE))
+    """Return binary images, (n, 196), and their labels."""
+    pixels, label = read_labelled(path)
+    large = torch.from_numpy(pixels).unflatten(1, (2 * SIDE, 2 * SIDE))
     small = torch.nn.functional.avg_pool2d(large.unsqueeze(1), 2).flatten(1)
-    return (small > 127).float(), table["label"].to_numpy().astype(np.int64)
+    return (small > 127).float(), label
 
 
 def turned(x: Tensor) -> Tensor:
-    """The images turned by a quarter."""
+    """Rotate images by 90 degrees."""
     return x.unflatten(1, (SIDE, SIDE)).rot90(1, (1, 2)).flatten(1)
 
 
-def variables(x: Tensor) -> tuple[Variable, ...]:
-    """A binary variable per pixel."""
-    shares = ((x.sum(0) + 0.5) / (len(x) + 1)).tolist()
-    return tuple(
-        Variable(f"pixel {i}", "binary", i, size=2, frequencies=(1 - share, share))
-        for i, share in enumerate(shares)
-    )
-
-
 def learn(family: str, x: Tensor, steps: int) -> AutoregressiveModel:
-    """A model of images (n, 196) after so many steps."""
+    """Train a model of images, (n, 196), for a number of steps."""
     torch.manual_seed(0)
-    model = registry.build(family, variables(x), **MODELS[family])
-    size = 32 if family == "pixelcnn" else 128
-    config = TrainConfig(
-        epochs=1,
-        batch_size=size,
-        learning_rate=3e-3,
-        ema_decay=0.99,
+    model = registry.build(
+        family, binary_variables(x.numpy(), prior=0.5), **MODELS[family]
     )
+    size = 32 if family == "pixelcnn" else 128
+    config = TrainConfig(epochs=1, batch_size=size, learning_rate=3e-3, ema_decay=0.99)
     trainer = Trainer(model, config, steps=steps)
     order = torch.randint(len(x), (steps, size))
     train_epoch(trainer, (Batch(x[rows], size) for rows in order), lambda: False)
@@ -84,13 +75,13 @@ def learn(family: str, x: Tensor, steps: int) -> AutoregressiveModel:
 
 @torch.inference_mode()
 def log_prob(model: AutoregressiveModel, x: Tensor) -> Tensor:
-    """Of each image, nats."""
+    """Return the log-probability of each image in nats."""
     return torch.cat([model.log_prob(part) for part in x.split(500)])
 
 
 @torch.inference_mode()
 def surplus(model: AutoregressiveModel, x: Tensor) -> Tensor:
-    """The statistic of that name, nats."""
+    """Return the statistic `surplus` of each image in nats."""
     rows = []
     for part in x.split(500):
         each = [model.conditionals(part, k) for k in range(model.orderings)]
@@ -100,7 +91,7 @@ def surplus(model: AutoregressiveModel, x: Tensor) -> Tensor:
 
 
 def scores(model: AutoregressiveModel, x: Tensor) -> dict[str, Tensor]:
-    """Each image's anomaly score by every statistic."""
+    """Return the anomaly scores of images by statistic."""
     independent = Independent(model.variables, Independent.Settings())
     whole = log_prob(model, x)
     return {
@@ -111,14 +102,13 @@ def scores(model: AutoregressiveModel, x: Tensor) -> dict[str, Tensor]:
 
 
 def auroc(ordinary: Tensor, anomalous: Tensor) -> float:
-    """The chance that an anomalous image has the higher score."""
-    below = np.searchsorted(np.sort(ordinary.numpy()), anomalous.numpy(), side="left")
-    up_to = np.searchsorted(np.sort(ordinary.numpy()), anomalous.numpy(), side="right")
-    return float((below + up_to).mean() / 2 / len(ordinary))
+    """Return the probability that an anomalous image has the higher score."""
+    label = np.repeat([0, 1], [len(ordinary), len(anomalous)])
+    return float(roc_auc_score(label, torch.cat([ordinary, anomalous]).numpy()))
 
 
 def measure(folder: Path, names: Sequence[str], steps: int) -> str:
-    """The table, as Markdown."""
+    """Train and score all models and return the table in Markdown."""
     x, label = read(folder / "train.parquet")
     tested, tested_label = read(folder / "test.parquet")
     rows: list[str] = []
@@ -134,35 +124,30 @@ def measure(folder: Path, names: Sequence[str], steps: int) -> str:
             }
             usual = scores(model, ordinary)
             if not rows:
-                rows += [
-                    f"| model | learned | anomalous | {' | '.join(usual)} |",
-                    "|---|---|---|" + "---|" * len(usual),
-                ]
+                rows.append(header("model", "learned", "anomalous", *usual))
             for name, images in anomalous.items():
                 odd = scores(model, images[:TESTED])
                 cells = [f"{auroc(usual[s], odd[s]):.3f}" for s in usual]
-                rows.append(
-                    f"| `{family}` | all but {digit} | {name} | {' | '.join(cells)} |"
-                )
+                rows.append(row(f"`{family}`", f"all but {digit}", name, *cells))
     return "\n".join(rows)
 
 
 def main() -> None:
-    """Reads the arguments, measures, and shows the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    """Parse the arguments, measure, and print or write the table."""
+    parser = argument_parser(__doc__)
+    parser.add_argument(
+        "folder", type=Path, help="directory of train.parquet and test.parquet"
     )
-    parser.add_argument("folder", type=Path, help="holds train.parquet, test.parquet")
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["made"])
-    parser.add_argument("--steps", type=int, default=1000, help="of each network")
-    parser.add_argument("--write", type=Path, help="the Markdown file to update")
+    parser.add_argument("--steps", type=int, default=1000, help="training steps")
+    parser.add_argument("--write", type=Path, help="Markdown file to update")
     args = parser.parse_args()
     torch.set_num_threads(1)
     text = measure(args.folder, args.models, args.steps)
     if args.write is None:
         print(text)
     else:
-        write(args.write, text, "images")
+        write_section(args.write, text, "images")
 
 
 if __name__ == "__main__":

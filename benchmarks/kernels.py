@@ -1,90 +1,78 @@
-"""Parts of a step of training that are not PyTorch's own, beside PyTorch's, on a CPU.
+"""Measure attention and dropout against PyTorch's own on a CPU.
 
     python benchmarks/kernels.py --threads 2
 
-Attention by products beside the fused kernel, and dropout beside `torch.nn.Dropout`: a
-forward and a backward pass, medians of runs in turns, in milliseconds. Prints a
-markdown table.
+Attention by matrix products is compared with the fused kernel, and dropout with
+`torch.nn.Dropout`: a forward and a backward pass, medians of interleaved runs, in
+milliseconds. The output is a Markdown table.
 """
 
-import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from harness import argument_parser, header, interleaved, row
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ar_models.layers import attention
 from ar_models.layers.dropout import Dropout
 
 SHAPES = ((1024, 4, 20, 32), (64, 4, 100, 32), (32, 6, 257, 32), (32, 3, 257, 64))
-"""Of queries: rows, heads, places and width."""
+"""Shapes of queries: rows, heads, places and width."""
 
 UNITS = (256, 8000)
-"""Of what dropout is applied to."""
+"""Shape of the input of dropout."""
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """What PyTorch has for it."""
+    """Compute causal attention by the fused kernel of PyTorch."""
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
 def attend(function: Attention, parts: list[Tensor]) -> Callable[[], None]:
-    """A forward and a backward pass of attention."""
+    """Return a forward and a backward pass of attention."""
     q, k, v = parts
     gradient = torch.ones_like(q)
     return lambda: function(q, k, v).backward(gradient)
 
 
-def drop(module: torch.nn.Module, x: Tensor) -> Callable[[], None]:
-    """A forward and a backward pass of dropout."""
+def drop(module: nn.Module, x: Tensor) -> Callable[[], None]:
+    """Return a forward and a backward pass of dropout."""
     gradient = torch.ones_like(x)
     return lambda: module(x).backward(gradient)
 
 
-def milliseconds(one: Callable[[], None], other: Callable[[], None]) -> list[float]:
-    """Of each, the median of runs in turns."""
-    took: list[list[float]] = [[], []]
-    for _ in range(9):
-        for times, run in zip(took, (one, other), strict=True):
-            run()
-            began = time.perf_counter()
-            run()
-            times.append(1e3 * (time.perf_counter() - began))
-    return [statistics.median(times) for times in took]
-
-
-def report(name: str, dtype: torch.dtype, times: list[float]) -> None:
-    """Prints a line."""
-    theirs, ours = times
+def report(
+    name: str, dtype: torch.dtype, theirs: Callable[[], None], ours: Callable[[], None]
+) -> None:
+    """Time both functions and print their row."""
+    theirs(), ours()
+    times = interleaved({"theirs": theirs, "ours": ours}, repetitions=9)
+    one, other = (1e3 * statistics.median(each) for each in times.values())
     kind = str(dtype).removeprefix("torch.")
-    print(f"| {name} | {kind} | {theirs:.1f} | {ours:.1f} | {theirs / ours:.1f} |")
+    print(row(name, kind, f"{one:.1f}", f"{other:.1f}", f"{one / other:.1f}"))
 
 
 def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print the table."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--threads", type=int, default=1)
     torch.set_num_threads(parser.parse_args().threads)
     torch.manual_seed(0)
-    print("| what | type | PyTorch's, ms | ours, ms | times as fast |")
-    print("|---|---|---|---|---|")
+    print(header("what", "type", "PyTorch's, ms", "ours, ms", "times as fast"))
     for dtype in (torch.bfloat16, torch.float32):
         for shape in SHAPES:
             parts = [torch.randn(shape).to(dtype).requires_grad_() for _ in range(3)]
-            times = milliseconds(
-                attend(fused, parts), attend(attention.causal_attention, parts)
-            )
             rows, heads, places, width = shape
             name = f"attention, {rows} x {heads} heads x {places} places x {width}"
-            report(name, dtype, times)
+            works = (attend(f, parts) for f in (fused, attention.causal_attention))
+            report(name, dtype, *works)
         x = torch.randn(UNITS).to(dtype).requires_grad_()
-        times = milliseconds(drop(torch.nn.Dropout(0.1), x), drop(Dropout(0.1), x))
-        report(f"dropout of {UNITS[0]} x {UNITS[1]} units", dtype, times)
+        name = f"dropout of {UNITS[0]} x {UNITS[1]} units"
+        report(name, dtype, *(drop(kind(0.1), x) for kind in (nn.Dropout, Dropout)))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""Compiled loops beside the operations on whole batches that they replace, on a CPU.
+"""Measure compiled kernels against the tensor operations that they replace on a CPU.
 
     python benchmarks/loops.py
 
-What conditionals give and what networks see of 4,096 rows, on one thread: medians of
-runs in turns, in microseconds a row. Prints a markdown table.
+Results of conditionals and input features of 4,096 rows, on one thread: medians of
+interleaved runs, in microseconds per row. The output is a Markdown table.
 """
 
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
+from harness import header, interleaved, row
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
@@ -22,6 +22,9 @@ from ar_models.variables import Variable
 ROWS = 4096
 
 RUNS = 15
+
+MIN_ELEMENTS = {"operations": 10**12, "kernels": 0}
+"""Minimum number of elements for kernels, by what is measured."""
 
 KNOTS = tuple(float(k) for k in range(-16, 17))
 ATOMS = tuple(float(k) for k in range(30))
@@ -40,34 +43,26 @@ KINDS = {
 }
 
 
-def in_turns(run: Callable[[], object]) -> tuple[float, float]:
-    """Microseconds a row by operations and by loops."""
-    took: dict[int, list[float]] = {10**12: [], 0: []}
-    for _ in range(RUNS):
-        for many, times in took.items():
-            compiled.MIN_ELEMENTS = many
-            run()
-            began = time.perf_counter()
-            run()
-            times.append(1e6 * (time.perf_counter() - began) / ROWS)
-    operations, loops = (statistics.median(times) for times in took.values())
-    return operations, loops
-
-
 def report(name: str, run: Callable[[], object]) -> None:
-    """Prints a line."""
-    operations, loops = in_turns(run)
-    ratio = operations / loops
-    print(f"| {name} | {operations:.2f} | {loops:.2f} | {ratio:.1f} |", flush=True)
+    """Time a function with and without kernels and print the row."""
+
+    def limited(elements: int) -> None:
+        compiled.MIN_ELEMENTS = elements
+        run()
+
+    works = {kind: partial(limited, least) for kind, least in MIN_ELEMENTS.items()}
+    interleaved(works, repetitions=1)
+    times = interleaved(works, repetitions=RUNS).values()
+    one, other = (1e6 * statistics.median(each) / ROWS for each in times)
+    print(row(name, f"{one:.2f}", f"{other:.2f}", f"{one / other:.1f}"), flush=True)
 
 
 @torch.inference_mode()
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    print("| what | operations | loops | times as fast |")
-    print("|---|---|---|---|")
+    print(header("what", "operations", "loops", "times as fast"))
     for name, variables in KINDS.items():
         # Without the factorisation of many codes, as that is a product in both.
         layout = ParameterLayout.of(variables, factorise=False)

@@ -1,18 +1,17 @@
-"""Reaches the test likelihoods of published tables, with the same code as `train`.
+"""Measure test likelihoods on datasets of published tables, with the code of `train`.
 
     python benchmarks/published.py nltcs plants --data PATH
 
 Each NAME is a configuration `examples/published/NAME.yaml`. Its networks are trained
-one after the other, from seeds that follow each other, and their densities averaged;
-the weights are those of the best valid NLL. Then they are evaluated on the test rows,
-once, and the row of NAME in BENCHMARKS.md is written. The NLL of sequences is per frame
-or character, without that of their lengths. With `--choose` nothing is
-evaluated on the test rows: it prints the valid NLL, by which settings are chosen
-(`--set model.dropout=0.5`).
+one after the other from consecutive seeds, with the weights of the best valid NLL, and
+their densities averaged. They are evaluated on the test rows once, and the row of NAME
+in BENCHMARKS.md is written. The NLL of sequences is per frame or character, without
+that of their lengths. `--choose` does not evaluate the test rows; it prints the valid
+NLL, by which settings are chosen (`--set model.dropout=0.5`).
 
-What is trained is kept below `--work`, so a run that was stopped goes on with the
-network that it was at. `--data` holds a folder per data set, with Parquet files
-train, valid and test, or `all` with a column `fold`.
+Trained networks are saved below `--work`, so that a stopped run continues. `--data`
+contains a directory per dataset, with the Parquet files train, valid and test, or `all`
+with a column `fold`.
 """
 
 import argparse
@@ -33,6 +32,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
+from harness import (
+    argument_parser,
+    binary_variables,
+    header,
+    read_section,
+    row,
+    to_array,
+    write_section,
+)
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -57,30 +65,29 @@ from tasks.training import trainer
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "examples" / "published"
 TABLE = ROOT / "BENCHMARKS.md"
-BEGIN, END = "<!-- published: begin -->", "<!-- published: end -->"
-HEADER = (
-    "| configuration | data | family | networks x orderings | test NLL "
-    "| paper | best published | parameters | minutes | machine | seed |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|"
+SECTION = "published"
+HEADER = header(
+    *("configuration", "data", "family", "networks x orderings", "test NLL", "paper"),
+    *("best published", "parameters", "minutes", "machine", "seed"),
 )
 
 STRIDE = 64
-"""Characters between the starts of two chunks of training text."""
+"""Number of characters between the starts of two chunks of training text."""
 
 KNOTS = 16
-"""Quantiles from which the components of a real variable start."""
+"""Number of quantiles that initialise the components of a real variable."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Published:
-    """Test NLL in nats from papers.
+    """Test NLL from papers, in nats.
 
     Attributes:
-        best: The best that is published.
-        families: By family, where a paper has that one.
-        per: What the NLL is of: a row, or a place of the rows, which are sequences.
+        best: The best published NLL.
+        families: Published NLL by family.
+        per: Unit of the NLL: a row, or an element of sequences.
     """
 
     best: float
@@ -91,7 +98,7 @@ class Published:
 def _uci(
     best: float, fvsbn: float, nade: float, eonade: float, *made: float
 ) -> Published:
-    """The figures of a set in the NADE and MADE papers."""
+    """Return the NLL of a dataset in the NADE and MADE papers."""
     families = {"fvsbn": fvsbn, "nade": nade, "eonade": eonade, "made": min(made)}
     return Published(best, families)
 
@@ -131,12 +138,12 @@ FIGURES = {
     "music_jsb_chorales": Published(5.56, {"rnn": 5.56}, "frame"),
     "tiny_shakespeare": Published(1.47, {"transformer": 1.47}, "character"),
 }
-"""By the name of the data's folder."""
+"""Published NLL by the name of the dataset's directory."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Encoded rows (rows, dim) of one fold of a data set."""
+    """Encoded rows of one fold of a dataset, (rows, dim)."""
 
     variables: tuple[Variable, ...]
     train: NDArray[np.float32]
@@ -146,14 +153,14 @@ class Data:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a configuration.
+    """Result of a configuration.
 
     Attributes:
-        valid: NLL of the valid rows, nats, one network each and of their average.
-        test: NLL of each test row, (rows,), nats; None where it is not asked for.
-        parameters: Of one network.
-        orderings: That a network averages.
-        seconds: Of training, over all networks.
+        valid: NLL of the valid rows in nats, of each network and of their average.
+        test: NLL of each test row in nats, (rows,); None with `--choose`.
+        parameters: Number of parameters of one network.
+        orderings: Number of orderings that a network averages.
+        seconds: Duration of training, all networks together.
     """
 
     valid: tuple[list[float], float]
@@ -164,16 +171,20 @@ class Outcome:
 
 
 def main() -> None:
-    """Trains and evaluates what is named."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Train and evaluate the named configurations."""
+    parser = argument_parser(__doc__)
     known = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
     parser.add_argument("names", nargs="+", metavar="NAME", help=", ".join(known))
-    parser.add_argument("--data", type=Path, required=True, help="folder of the sets")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="directory of datasets"
+    )
     parser.add_argument("--work", type=Path, default=Path(".chainrule/published"))
-    parser.add_argument("--members", type=int, help="networks, for model.ensemble")
-    parser.add_argument("--choose", action="store_true", help="valid rows only")
+    parser.add_argument(
+        "--members", type=int, help="number of networks, instead of model.ensemble"
+    )
+    parser.add_argument(
+        "--choose", action="store_true", help="evaluate valid rows only"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument(
@@ -198,11 +209,11 @@ def main() -> None:
         outcome = run(config, members, given)
         print(summary(name, outcome, given.changes), flush=True)
         if outcome.test is not None:
-            write_row(row(name, config, members, outcome, given))
+            write_row(describe(name, config, members, outcome, given))
 
 
 def run(config: Config, members: int, given: argparse.Namespace) -> Outcome:
-    """Trains and judges the networks of a configuration, over all folds."""
+    """Train and evaluate the networks of a configuration on all folds."""
     outcomes = [
         run_fold(config, members, given, data)
         for data in folds(given.data / data_set(config))
@@ -219,14 +230,14 @@ def run(config: Config, members: int, given: argparse.Namespace) -> Outcome:
 
 
 def data_set(config: Config) -> str:
-    """The name of the data's folder."""
+    """Return the name of the dataset's directory."""
     return Path(config.data.path).name
 
 
 def run_fold(
     config: Config, members: int, given: argparse.Namespace, data: Data
 ) -> Outcome:
-    """Trains and judges the networks of a configuration on one fold."""
+    """Train and evaluate the networks of a configuration on one fold."""
     device = torch.device(given.device)
     valid, test, seconds = [], [], 0.0
     per_place = FIGURES[data_set(config)].per != "row"
@@ -251,7 +262,7 @@ def run_fold(
 
 
 def place_weights(data: Data, x: NDArray[np.float32], per_place: bool) -> Floats:
-    """By what each row counts, so that the mean over rows is that over places."""
+    """Return weights of rows, by which their mean is the mean over elements."""
     if not per_place:
         return np.ones(len(x))
     starts = {v.place: i for i, v in reversed(list(enumerate(data.variables)))}
@@ -261,13 +272,13 @@ def place_weights(data: Data, x: NDArray[np.float32], per_place: bool) -> Floats
 
 
 def average(log_prob: list[Floats]) -> Floats:
-    """The log of the mean density of several networks, (rows,)."""
+    """Return the log of the mean density of several networks, (rows,)."""
     total: Floats = np.logaddexp.reduce(np.stack(log_prob)) - math.log(len(log_prob))
     return total
 
 
 def with_seed(config: Config, member: int) -> Config:
-    """The configuration of network number `member`, from 0."""
+    """Return the configuration of a network, counted from 0."""
     model, train = config.model, config.train
     update: dict[str, Any] = {"seed": train.seed + member}
     changed = {"train": train.model_copy(update=update)}
@@ -278,7 +289,7 @@ def with_seed(config: Config, member: int) -> Config:
 
 
 def folds(folder: Path) -> Iterator[Data]:
-    """The data of a set, or of each of its folds."""
+    """Yield the data of each fold of a dataset, or of its only one."""
     if folder.name in SEQUENCES:
         yield sequences(*SEQUENCES[folder.name](folder))
         return
@@ -288,7 +299,7 @@ def folds(folder: Path) -> Iterator[Data]:
         return
     table = pq.read_table(folder / "all.parquet")
     fold = table["fold"].to_numpy()
-    x = as_array(table.drop_columns(["fold"]))
+    x = to_array(table.drop_columns(["fold"]))
     numbers = np.unique(fold)
     for k, before in zip(numbers, np.roll(numbers, 1), strict=True):
         of_test, of_valid = fold == k, fold == before
@@ -302,14 +313,13 @@ def folds(folder: Path) -> Iterator[Data]:
 def sequences(
     train: pa.Array, valid: pa.Array, test: pa.Array, possible: pa.Array
 ) -> Data:
-    """Sequences, or texts, as a column of lists is encoded.
+    """Encode sequences or texts as a column of lists.
 
     Args:
-        train: The sequences to learn from.
-        valid: Those that settings are chosen by.
-        test: Those that the figure is of.
-        possible: Some that hold elements which are possible though no train row may
-            have them.
+        train: Sequences to learn from.
+        valid: Sequences by which settings are chosen.
+        test: Sequences to evaluate.
+        possible: Sequences of possible elements, which need not occur in `train`.
     """
     data = DataConfig(path="", columns={"x": ColumnConfig(kind="sequence")})
 
@@ -333,9 +343,10 @@ def sequences(
 
 
 def frames(folder: Path) -> list[pa.Array]:
-    """Pieces of music: lists of frames, which are structs of notes.
+    """Read pieces of music as lists of frames, which are structs of notes.
 
-    And a piece in which each note is silent once and once is not.
+    Returns:
+        The splits, and a piece in which each note is silent once and played once.
     """
     arrays = []
     for split in ("train", "valid", "test"):
@@ -350,9 +361,10 @@ def frames(folder: Path) -> list[pa.Array]:
 
 
 def characters(folder: Path) -> list[pa.Array]:
-    """Chunks of text, those of training also from places between.
+    """Read chunks of text; those of training overlap.
 
-    And none besides: all characters occur in training.
+    Returns:
+        The splits, and no further chunk, as all characters occur in training.
     """
     arrays = []
     for split in ("train", "valid", "test"):
@@ -369,30 +381,13 @@ SEQUENCES = {"music_jsb_chorales": frames, "tiny_shakespeare": characters}
 
 
 def read(path: Path) -> NDArray[np.float32]:
-    """The variables of a file, (rows, dim), without a label."""
-    table = pq.read_table(path)
-    if "label" in table.column_names:
-        table = table.drop_columns(["label"])
-    return as_array(table)
-
-
-def as_array(table: pa.Table) -> NDArray[np.float32]:
-    """The columns of a table, (rows, columns)."""
-    columns = [column.to_numpy() for column in table.columns]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-def binary_variables(x: NDArray[np.float32]) -> tuple[Variable, ...]:
-    """What a model is told of binary columns, from the train rows."""
-    ones = (x.sum(axis=0, dtype=np.float64) + 1) / (len(x) + 2)
-    return tuple(
-        Variable(f"x{i}", "binary", i, size=2, frequencies=(1 - share, share))
-        for i, share in enumerate(ones.tolist())
-    )
+    """Read the variables of a file without labels, (rows, dim)."""
+    names = [n for n in pq.read_schema(path).names if n != "label"]
+    return to_array(pq.read_table(path, columns=names))
 
 
 def real_variables(x: NDArray[np.float32]) -> tuple[Variable, ...]:
-    """What a model is told of standardised columns, from the train rows."""
+    """Return real variables with the quantiles of standardised training rows."""
     shares = (np.arange(KNOTS) + 0.5) / KNOTS
     knots = np.quantile(x, shares, axis=0).astype(np.float32)
     return tuple(
@@ -404,9 +399,9 @@ def real_variables(x: NDArray[np.float32]) -> tuple[Variable, ...]:
 def trained(
     config: Config, data: Data, work: Path, device: torch.device
 ) -> tuple[AutoregressiveModel, float]:
-    """A network with its best weights, and the seconds that its training took.
+    """Return a network with its best weights and the duration of its training.
 
-    Found in `work` if it was trained before.
+    A network that was trained before is loaded from `work`.
     """
     family, settings = config.model.family, config.model.settings()
     if family == "pixelcnn":
@@ -432,7 +427,7 @@ def trained(
 
 
 def key(config: Config, data: Data) -> str:
-    """A hash of all that a trained network depends on."""
+    """Return a hash of everything that a trained network depends on."""
     content = config.model_dump(mode="json", include={"model", "train"})
     del content["model"]["ensemble"]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
@@ -444,7 +439,7 @@ def key(config: Config, data: Data) -> str:
 def fit(
     model: AutoregressiveModel, config: Config, data: Data, device: torch.device
 ) -> trainer.Trainer:
-    """Trains as `chainrule train` does, here and without checkpoints."""
+    """Train as `chainrule train` does, in this process and without checkpoints."""
     training = config.train
     with tempfile.TemporaryDirectory() as folder:
         rows = as_rows(Path(folder) / "train", data.train)
@@ -479,7 +474,7 @@ def fit(
 
 
 def as_rows(folder: Path, x: NDArray[np.float32]) -> Rows:
-    """Rows as prepare writes them."""
+    """Write rows as `prepare` does and open them."""
     folder.mkdir()
     values = pa.array(x.ravel(), type=pa.float32())
     table = pa.table({"x": pa.FixedSizeListArray.from_arrays(values, x.shape[1])})
@@ -496,9 +491,9 @@ def log_probs(
     device: torch.device,
     per_place: bool,
 ) -> Floats:
-    """The log-probability of each row, nats, in fp32: (rows, dim) -> (rows,).
+    """Return the log-probability of each row in nats, (rows, dim) -> (rows,).
 
-    Of sequences without that of the length.
+    For sequences, that of the length is left out.
     """
     parts: list[Tensor] = []
     for part in torch.from_numpy(x).split(config.train.batch_size):
@@ -512,7 +507,7 @@ def log_probs(
 
 
 def summary(name: str, outcome: Outcome, changes: list[str]) -> str:
-    """A line about what came out, in nats."""
+    """Return a line with the results in nats."""
     singles, together = outcome.valid
     each = ", ".join(f"{nll:.3f}" for nll in singles)
     line = f"{name} {' '.join(changes)}: valid {together:.4f} (each {each})"
@@ -521,14 +516,14 @@ def summary(name: str, outcome: Outcome, changes: list[str]) -> str:
     return f"{line}, {outcome.seconds:.0f} s"
 
 
-def row(
+def describe(
     name: str,
     config: Config,
     members: int,
     outcome: Outcome,
     given: argparse.Namespace,
 ) -> str:
-    """The row of the table in BENCHMARKS.md."""
+    """Return the row of the table in BENCHMARKS.md."""
     assert outcome.test is not None
     figures = FIGURES[data_set(config)]
     family = config.model.family
@@ -549,11 +544,11 @@ def row(
         machine(given),
         f"{config.train.seed}",
     ]
-    return f"| {' | '.join(cells)} |"
+    return row(*cells)
 
 
 def machine(given: argparse.Namespace) -> str:
-    """What it ran on, in words."""
+    """Return the name of the processor or GPU."""
     if given.device == "cuda":
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")
@@ -563,16 +558,12 @@ def machine(given: argparse.Namespace) -> str:
     return f"{name}, {given.threads} thread" + "s" * (given.threads > 1)
 
 
-def write_row(row: str) -> None:
-    """Puts a row into the table, in the place of the one of the same name."""
-    text = TABLE.read_text()
-    before, rest = text.split(BEGIN)
-    table, after = rest.split(END)
-    rows = {line.split("|")[1]: line for line in table.splitlines()[3:] if line}
-    rows[row.split("|")[1]] = row
-    lines = [HEADER, *(rows[name] for name in sorted(rows))]
-    body = "\n".join(lines)
-    TABLE.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
+def write_row(new: str) -> None:
+    """Add a row to the table, or replace the one of the same name."""
+    lines = [*read_section(TABLE, SECTION).splitlines()[2:], new]
+    rows = {line.split("|")[1]: line for line in lines}
+    table = "\n".join([HEADER, *(rows[name] for name in sorted(rows))])
+    write_section(TABLE, table, SECTION)
 
 
 if __name__ == "__main__":

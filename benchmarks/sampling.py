@@ -1,4 +1,4 @@
-"""How long a draw takes, against one dense forward pass and one pass per variable.
+"""Measure sampling against one dense forward pass and one pass per variable.
 
 Run it on an idle machine:
 
@@ -6,22 +6,21 @@ Run it on an idle machine:
     python benchmarks/sampling.py --families made independent --dims 20 128 784
     python benchmarks/sampling.py --settings '{"hidden": 1024, "residual": false}'
 
-Each line gives medians over interleaved repetitions: seconds of a dense forward pass,
-rows per second, and as ratios to such a pass of the same batch a draw, one pass per
-variable, and a draw from zuko's masked autoregressive flow with hidden layers as wide.
-The last two take a pass per variable, of which some are measured and extrapolated.
-Prints a markdown table.
+Each row has medians over interleaved repetitions: seconds of a dense forward pass, rows
+drawn per second, and, as ratios to the forward pass of the same batch, sampling, one
+pass per variable, and sampling from zuko's masked autoregressive flow with hidden
+layers of the same width. The last two take a pass per variable; some of the passes are
+timed, and the rest extrapolated. The output is a Markdown table.
 """
 
-import argparse
 import copy
 import itertools
 import json
 import statistics
-import time
 from collections.abc import Callable
 
 import torch
+from harness import argument_parser, header, interleaved, row
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 
 from ar_models.families.base import AutoregressiveModel
@@ -30,19 +29,10 @@ from ar_models.layers import masked_linear
 from ar_models.variables import binary_variables
 
 PLAIN_STEPS = 8
-"""So many passes of the samplers that take one per variable are timed."""
+"""Number of timed passes of the samplers that take one per variable."""
 
 HIDDEN = 512
-"""Units of zuko's hidden layers where the settings do not say how many."""
-
-
-def seconds(work: Callable[[], object], device: str) -> float:
-    """Wall-clock seconds of one call."""
-    start = time.perf_counter()
-    work()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+"""Units of zuko's hidden layers unless the settings have a width."""
 
 
 def measure(
@@ -52,14 +42,14 @@ def measure(
     device: str,
     hidden: tuple[int, ...],
 ) -> dict[str, float]:
-    """Median seconds of a forward pass, a draw, and draws with a pass per variable.
+    """Return the median seconds of a forward pass and of each way to sample.
 
     Args:
-        model: What is drawn from.
-        batch: Rows.
-        repetitions: Of each.
-        device: Where.
-        hidden: Widths of the peer's hidden layers.
+        model: Model to sample from.
+        batch: Number of rows.
+        repetitions: Number of runs of each.
+        device: Device of the model.
+        hidden: Widths of zuko's hidden layers.
     """
     noise = torch.rand(batch, model.dim, 2, device=device)
     x = model.draw_unconditional(noise)
@@ -87,12 +77,9 @@ def measure(
         "plain": plain,
         "zuko": lambda: flow().inv(values),
     }
-    times: dict[str, list[float]] = {name: [] for name in works}
-    for work in works.values():
-        seconds(work, device)  # on a GPU the second draw is recorded
-    for _ in range(repetitions):
-        for name, work in works.items():
-            times[name].append(seconds(work, device))
+    # On a GPU the second draw is recorded.
+    interleaved(works, repetitions=1, device=device)
+    times = interleaved(works, repetitions=repetitions, device=device)
     medians = {name: statistics.median(taken) for name, taken in times.items()}
     for name in ("plain", "zuko"):
         medians[name] *= model.dim / steps
@@ -100,8 +87,8 @@ def measure(
 
 
 def main() -> None:
-    """Prints a line for every family and number of variables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Print a row for every family, number of variables and batch."""
+    parser = argument_parser(__doc__)
     parser.add_argument("--families", nargs="+", default=["made"], choices=MODELS)
     parser.add_argument("--dims", nargs="+", type=int, default=[20, 128, 784])
     parser.add_argument("--batches", nargs="+", type=int, default=[256, 4096])
@@ -119,8 +106,11 @@ def main() -> None:
     hidden = (arguments.settings.get("hidden", HIDDEN),)
     hidden *= arguments.settings.get("layers", 2)
     print(
-        "| family | variables | rows | forward pass, s | rows/s | draw / forward | "
-        "a pass per variable / forward | zuko's draw / forward |\n" + "|---" * 8 + "|"
+        header(
+            *("family", "variables", "rows", "forward pass, s", "rows/s"),
+            *("draw / forward", "a pass per variable / forward"),
+            "zuko's draw / forward",
+        )
     )
     for family, dim, batch in itertools.product(
         arguments.families, arguments.dims, arguments.batches
@@ -134,13 +124,11 @@ def main() -> None:
             took = measure(
                 model, batch, arguments.repetitions, arguments.device, hidden
             )
-        ratios = [took[each] / took["forward"] for each in ("draw", "plain", "zuko")]
-        print(
-            f"| `{family}` | {dim} | {batch:,} | {took['forward']:.4f} | "
-            f"{batch / took['draw']:,.0f} | {ratios[0]:.2f} | {ratios[1]:,.0f} | "
-            f"{ratios[2]:,.0f} |",
-            flush=True,
-        )
+        forward = took["forward"]
+        cells = [f"{forward:.4f}", f"{batch / took['draw']:,.0f}"]
+        cells.append(f"{took['draw'] / forward:.2f}")
+        cells += [f"{took[peer] / forward:,.0f}" for peer in ("plain", "zuko")]
+        print(row(f"`{family}`", dim, f"{batch:,}", *cells), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,24 @@
-"""How fast each family trains, as a share of what matrix products reach here.
+"""Measure the training of each family against the speed of matrix products.
 
 Run it on an idle machine:
 
     python benchmarks/training.py nade made --threads 2 --precision fp32
 
 A step is a forward pass, a backward pass and Adam on rows of 784 binary variables. Each
-line gives rows per second (of the fastest step), the floating point operations of the
-matrix products and convolutions that a step executes, masked weights included, per
-second, and their share of a dense 2048 x 2048 product's, timed in turns with the steps.
-With zuko installed there is a last line: the same plain masked network built from its
-`MaskedMLP`, for the ratio to `made-plain`.
+row has the rows per second of the fastest step, the floating point operations per
+second of its matrix products and convolutions, masked weights included, and their ratio
+to those of a dense 2048 x 2048 product, timed in turns with the steps. If zuko is
+installed, the last row is its `MaskedMLP` with the layers of `made-plain`.
 """
 
 import argparse
 import importlib.util
 import math
-import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from harness import argument_parser, header, interleaved, row
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -30,11 +29,11 @@ from ar_models.variables import binary_variables
 DIM = 784
 SIDE = 28
 PRODUCT = 2048
-"""Rows and columns of the dense product."""
+"""Number of rows and columns of the dense product."""
 
 
 class Case(NamedTuple):
-    """What is measured under a name."""
+    """A family, its settings and the number of rows per step."""
 
     family: str
     batch: int
@@ -59,8 +58,8 @@ CASES = {
 
 
 def main() -> None:
-    """Prints a line per case."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print a row per case."""
+    parser = argument_parser(__doc__)
     parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE")
     parser.add_argument("--seconds", type=float, default=5.0, help="for each case")
     parser.add_argument("--threads", type=int, default=1)
@@ -72,8 +71,8 @@ def main() -> None:
         parser.error(f"no case {sorted(unknown)}; there are {', '.join(CASES)}")
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
-    print("| case | parameters | batch | rows/s | GFLOP/s | share of a product |")
-    print("|---|---|---|---|---|---|", flush=True)
+    titles = ("case", "parameters", "batch", "rows/s", "GFLOP/s", "share of a product")
+    print(header(*titles), flush=True)
     for name in given.cases:
         case = CASES[name]
         model = build(case.family, binary_variables(DIM), **case.settings)
@@ -84,7 +83,7 @@ def main() -> None:
 
 
 def peer(case: Case) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-    """A masked network of the sizes of `case` from zuko, and its mean NLL."""
+    """Return zuko's masked network with the layers of a case, and its mean NLL."""
     from zuko.nn import MaskedMLP
 
     hidden = [case.settings["hidden"]] * 2
@@ -105,13 +104,13 @@ def report(
     batch: int,
     given: argparse.Namespace,
 ) -> None:
-    """Measures the steps of a model and prints its line.
+    """Time the steps of a model and print its row.
 
     Args:
-        name: Of the case.
-        model: What learns.
-        loss: Its mean NLL of rows.
-        batch: Rows per step.
+        name: Name of the case.
+        model: Network with the parameters to learn.
+        loss: Returns the mean NLL of rows.
+        batch: Number of rows per step.
         given: Precision, device and seconds.
     """
     device, bf16 = given.device, given.precision == "bf16"
@@ -130,45 +129,18 @@ def report(
     dense = torch.randn(PRODUCT, PRODUCT, device=device, dtype=dtype)
     with FlopCounterMode(display=False, custom_mapping=more_formulas()) as counter:
         step()
-    best, product = fastest(
-        [step, lambda: torch.mm(dense, dense)], device, given.seconds
-    )
+    works = {"step": step, "product": lambda: torch.mm(dense, dense)}
+    times = interleaved(works, budget=given.seconds, device=device)
+    best, product = map(min, times.values())
     rate = counter.get_total_flops() / best
     share = rate / (2 * PRODUCT**3 / product)
     parameters = sum(p.numel() for p in model.parameters())
-    print(
-        f"| {name} | {parameters:,} | {batch} | {batch / best:,.0f} | "
-        f"{rate / 1e9:.1f} | {share:.1%} |",
-        flush=True,
-    )
-
-
-def fastest(
-    works: list[Callable[[], object]], device: str, budget: float
-) -> list[float]:
-    """The least seconds that each of some works took, done in turns.
-
-    Args:
-        works: What to do.
-        device: "cuda" is waited for.
-        budget: Seconds for all together; each is done twice at least.
-    """
-    best = [math.inf] * len(works)
-    end = time.perf_counter() + budget
-    turns = 0
-    while turns < 2 or time.perf_counter() < end:
-        for k, work in enumerate(works):
-            start = time.perf_counter()
-            work()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            best[k] = min(best[k], time.perf_counter() - start)
-        turns += 1
-    return best
+    cells = f"{parameters:,}", batch, f"{batch / best:,.0f}"
+    print(row(name, *cells, f"{rate / 1e9:.1f}", f"{share:.1%}"), flush=True)
 
 
 def more_formulas() -> dict[Any, Callable[..., int]]:  # by torch's operators
-    """Operations of what torch's counter does not know: CPU attention and LSTMs."""
+    """Return the operations of attention and LSTMs on a CPU, by torch's operator."""
     aten = torch.ops.aten
 
     def attention(

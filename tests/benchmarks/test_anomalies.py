@@ -1,7 +1,6 @@
-"""The benchmark of detection: what is fitted, what is scored, what the tables say."""
+"""Tests of the benchmark of anomaly detection."""
 
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,22 +10,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
+from tests.support.scripts import import_script
 
 
 @pytest.fixture(scope="module")
 def anomalies() -> ModuleType:
-    """The script as a module; PyOD is imported only where detectors are made."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    import anomalies
-
-    sys.path.remove(str(ROOT / "benchmarks"))
-    return anomalies
+    """Import the script; PyOD is imported only when detectors are made."""
+    return import_script("anomalies")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two small datasets: two columns that agree, but for the anomalies."""
+    """Write two datasets whose columns agree except for anomalies."""
     folder = tmp_path_factory.mktemp("sets")
     for seed, name in enumerate(("1_a", "2_b")):
         rng = np.random.default_rng(seed)
@@ -81,7 +76,7 @@ def test_our_model_tells_a_broken_relation(
 
 
 def lines(anomalies: ModuleType) -> list[dict[str, object]]:
-    """Results of two methods on three datasets, one of them not complete."""
+    """Return results of two methods on three datasets, one of them incomplete."""
     found = []
     for place, name in enumerate(("1_a", "2_b", "3_c")):
         for method, auroc in ((anomalies.OURS, 0.9), ("KNN", 0.7)):
@@ -112,14 +107,3 @@ def test_what_was_measured_is_not_measured_again(
     known = {anomalies.key_of(one) for one in anomalies.read_results(path)}
     assert ("2_b", "clean", 0, "KNN") in known
     assert ("3_c", "clean", 0, "KNN") not in known
-
-
-def test_tables_replace_those_between_the_marks(
-    anomalies: ModuleType, tmp_path: Path
-) -> None:
-    path = tmp_path / "page.md"
-    path.write_text("before\n<!-- a -->\nold\n<!-- end of a -->\nafter\n")
-    anomalies.write(path, "new", "a")
-    assert path.read_text() == "before\n<!-- a -->\nnew\n<!-- end of a -->\nafter\n"
-    with pytest.raises(ValueError, match="needs the lines '<!-- b -->'"):
-        anomalies.write(path, "new", "b")

@@ -1,4 +1,4 @@
-"""The benchmark of published tables, on small data of its own."""
+"""Tests of the benchmark of published likelihoods, on small datasets."""
 
 import sys
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from tasks.config.load import load
+from tests.support.scripts import import_script
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "examples" / "published").glob("*.yaml"))
@@ -19,18 +20,14 @@ CONFIGS = sorted((ROOT / "examples" / "published").glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def published() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    import published
-
-    sys.path.remove(str(ROOT / "benchmarks"))
-    return published
+    return import_script("published")
 
 
 @pytest.fixture
 def folder(
     tmp_path: Path, published: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """Data of two sets, configurations for them, and an empty table."""
+    """Write two datasets, their configurations and an empty table."""
     rng = np.random.default_rng(0)
     for split in ("train", "valid", "test"):
         bits = rng.integers(0, 2, (200, 4)).astype(np.uint8)
@@ -54,7 +51,7 @@ def folder(
         content = {"name": name, "data": {"path": name}, "model": model, "train": train}
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(content))
     table = tmp_path / "table.md"
-    table.write_text(f"before\n{published.BEGIN}\n{published.END}\nafter\n")
+    table.write_text("before\n<!-- published -->\n<!-- end of published -->\nafter\n")
     monkeypatch.setattr(published, "CONFIGS", tmp_path)
     monkeypatch.setattr(published, "TABLE", table)
     figures = {
@@ -84,7 +81,7 @@ def run(published: ModuleType, folder: Path, *arguments: str) -> None:
 
 
 def rows(folder: Path) -> dict[str, list[str]]:
-    """The cells of the table's rows by configuration."""
+    """Return the cells of the table's rows by configuration."""
     lines = (folder / "table.md").read_text().splitlines()
     assert (lines[0], lines[-1]) == ("before", "after")
     found = [[c.strip() for c in line.split("|")[1:-1]] for line in lines[4:-2]]

@@ -16,7 +16,7 @@ from tests.support.project import Project
 def project(
     server: None, ray: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Project]:
-    """Yield a small project whose commands run in this process; only training is on Ray.
+    """Yield a small project whose commands run here; only training is on Ray.
 
     Loggers are restored.
     """

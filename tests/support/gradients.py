@@ -27,7 +27,7 @@ ROWS, FIRST = 11, 4
 def gradients(
     model: AutoregressiveModel, rows: Tensor, *, rank: int = 0, world: int = 1
 ) -> dict[str, Tensor]:
-    """The gradients after this worker's share of a global batch, by parameter."""
+    """Return the gradients of this worker's share of a global batch by parameter."""
     config = TrainConfig(precision="fp32")
     trainer = Trainer(model, config, steps=1, rank=rank, world=world)
     # What is random in train mode is drawn for each worker anew.
@@ -41,7 +41,7 @@ def gradients(
 
 
 def main(rank: int, meeting: str, output: str) -> None:
-    """Joins the other worker and does this one's part."""
+    """Join the other worker and compute the gradients of all families."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{meeting}", rank=rank, world_size=2

@@ -43,7 +43,7 @@ class ModelPair:
 
 
 def related_table(rows: int, seed: int) -> pa.Table:
-    """Codes, integers with nulls, amounts with zeros, times, bools; all related."""
+    """Return a table of related columns, one of each kind."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, 3, rows)
     count = rng.poisson(4 + 20 * kind)
@@ -64,7 +64,7 @@ def related_table(rows: int, seed: int) -> pa.Table:
 
 
 def build_model_pair(root: Path) -> ModelPair:
-    """Prepares the dataset, trains and evaluates both models below `root`."""
+    """Prepare the dataset below `root`, train and evaluate both models."""
     (root / "raw").mkdir()
     for part in range(2):
         pq.write_table(related_table(1500, seed=part), root / "raw" / f"{part}.parquet")
@@ -90,7 +90,7 @@ def build_model_pair(root: Path) -> ModelPair:
 
 
 def train_made(prepared: str, folder: Path, steps: int) -> str:
-    """The folder of a MADE that learned for so many steps."""
+    """Train a MADE for a number of steps and return its folder."""
     about = storage.read_json(f"{prepared}/_manifest.json")
     encoder = read_encoder(prepared)
     x = baseline.read_training_rows(prepared, about, 10_000)
@@ -122,7 +122,7 @@ def train_made(prepared: str, folder: Path, steps: int) -> str:
 def register_and_gate(
     pair: ModelPair, name: str, model: str, **config: Any
 ) -> Promotion:
-    """Registers one of the models in a run of its own and lets the gate judge it."""
+    """Register one of the models in a run of its own and let the gate judge it."""
     run_id = tracking.start(name, model, {"model": model}, {"dataset": "d"})
     found = registration.register(
         name,

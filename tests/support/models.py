@@ -40,16 +40,16 @@ SMALL: dict[str, dict[str, Any]] = {
 """Arguments with which each family is small enough to test."""
 
 DEAF = {"independent"}
-"""Families whose conditionals see nothing."""
+"""Families whose conditionals do not depend on other variables."""
 
 ONE_ORDERING = {"independent", "pixelcnn", "vae"}
 """Families without orderings."""
 
 IMAGES = {"pixelcnn"}
-"""Families for variables that are alike."""
+"""Families that require variables of one kind and size."""
 
 BOUNDS = {family for family, model in MODELS.items() if model.is_bound}
-"""Families that bound the density of a row, and have no chain rule."""
+"""Families that compute a bound of the density."""
 
 MIXED = (
     Variable("a", "binary", 0, size=2, frequencies=(0.6, 0.4)),
@@ -103,10 +103,12 @@ CASES = [
 
 
 def every(names: str, cases: Iterable[tuple[str, ...]]) -> pytest.MarkDecorator:
-    """Runs a test on the cases, but on those alone that their family can take.
+    """Parametrise a test by the cases that their family supports.
 
-    A case begins with the family and ends with the kind of variables, where the test is
-    for every kind; the others are about rows of a table.
+    Args:
+        names: Names of the arguments.
+        cases: Values of the arguments; the first is the family, and the last one the
+            kind of variables where the test has one.
     """
     return pytest.mark.parametrize(
         names.split(),
@@ -129,7 +131,7 @@ KINDS_OF_CASES = [(*case, kind) for case in CASES for kind in KINDS]
 
 
 def exact(cases: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The cases of families with a chain rule."""
+    """Return the cases of families that compute exact densities."""
     return [case for case in cases if case[0] not in BOUNDS]
 
 
@@ -171,19 +173,19 @@ def random_model(
 
 
 def seeded(seed: int) -> torch.Generator:
-    """A generator of random numbers."""
+    """Return a generator of random numbers."""
     return torch.Generator().manual_seed(seed)
 
 
 def every_vector() -> Tensor:
-    """All values that `DISCRETE` can take, (count, 4)."""
+    """Return all values of `DISCRETE`, (count, 4)."""
     rows = itertools.product(range(2), range(3), [*range(5), math.nan], range(4))
     # `b` is absent exactly where its state is not 0.
     return torch.tensor([row for row in rows if (row[1] != 0) == math.isnan(row[2])])
 
 
 def observations(model: AutoregressiveModel, count: int, seed: int = 0) -> Tensor:
-    """Samples, of which a tenth of the always present values are made absent."""
+    """Return samples in which a tenth of the values are absent."""
     generator = torch.Generator().manual_seed(seed)
     x = model.sample(count, generator=generator)
     return x.masked_fill(torch.rand(x.shape, generator=generator) < 0.1, math.nan)
@@ -191,11 +193,11 @@ def observations(model: AutoregressiveModel, count: int, seed: int = 0) -> Tenso
 
 ENSEMBLE_FAMILIES = ("made", "eonade", "rnn", "independent")
 MEMBERS = 3
-"""Models in a test ensemble."""
+"""Number of models in a test ensemble."""
 
 
 def ensemble(family: str, variables: Any = MIXED) -> Ensemble:
-    """Members with weights drawn at random, all different."""
+    """Return an ensemble of models with different random weights."""
     torch.manual_seed(1)
     members = []
     for seed in range(MEMBERS):
@@ -213,7 +215,7 @@ SMALL_SEQUENCE_MODELS: dict[str, dict[str, Any]] = {
 def sequence(
     places: int, place: tuple[Variable, ...], *, shortest: int = 0
 ) -> tuple[Variable, ...]:
-    """A column `a`, and one of lists: a length, then `place` so many times."""
+    """Return the variables of a list column and of a binary column `a`."""
     length = Variable(
         "s.length", "integer", 0, lower=float(shortest), upper=float(places)
     )

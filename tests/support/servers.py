@@ -1,7 +1,6 @@
-"""Real servers for `make test-stack`: PostgreSQL, S3, MLflow, Prefect and Ray nodes.
+"""Servers for `make test-stack`: PostgreSQL, S3, MLflow, Prefect and Ray nodes.
 
-All stand in one folder, listen on free ports of this machine only, and end by their
-process ids.
+They write below one folder and listen on free ports of the loopback interface.
 """
 
 import contextlib
@@ -32,24 +31,24 @@ ADMIN, READER = "chainrule", "reader"
 PASSWORD = "as-long-as-MLflow-asks-for"
 
 STARTUP = 120.0
-"""Seconds that a server may take to come up, on a busy machine."""
+"""Maximum duration of a server's start on a busy machine, in seconds."""
 
 GRACE = 20.0
-"""Seconds that servers may take to end by themselves."""
+"""Seconds that servers have to end after SIGTERM before they are killed."""
 
 LIMIT = 600.0
-"""Seconds that a flow run or a command may take, on a busy machine."""
+"""Maximum duration of a flow run or a command on a busy machine, in seconds."""
 
 Found = TypeVar("Found")
 
 
 class Stack:
-    """The servers, and the environment that points `chainrule` at them.
+    """Servers and the environment variables that point `chainrule` at them.
 
     Attributes:
-        folder: Of all that they write.
-        environment: What a user of the servers would set, and nothing else.
-        servers: Their processes by name.
+        folder: Directory of all files that the servers write.
+        environment: Environment variables that a user of the servers would set.
+        servers: Processes of the servers by name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,7 +62,7 @@ class Stack:
             (folder / name).mkdir()
 
     def settings(self) -> dict[str, str]:
-        """Environment variables, as infra/README.md names them."""
+        """Return the environment variables that infra/README.md names."""
         key, value = self.marker.split("=")
         kept = {n: v for n, v in os.environ.items() if n in ("PATH", "LANG", "TZ")}
         return {
@@ -89,13 +88,13 @@ class Stack:
         }
 
     def url(self, name: str) -> str:
-        """Where a server listens."""
+        """Return the URL of a server."""
         return f"http://127.0.0.1:{self.ports[name]}"
 
     # --- starting and ending ----------------------------------------------------------
 
     def start(self) -> None:
-        """Starts all servers but the worker and waits until they answer."""
+        """Start all servers except the worker and wait until they answer."""
         self.start_postgres()
         port = str(self.ports["s3"])
         self.launch("s3", [*python("moto.server"), "-H", "127.0.0.1", "-p", port])
@@ -111,7 +110,7 @@ class Stack:
         self.wait("mlflow", f"{self.url('mlflow')}/health")
 
     def end(self) -> None:
-        """Ends all that was started, and what these have started; PostgreSQL last."""
+        """End all processes that were started and their children, PostgreSQL last."""
         database = self.servers.pop("postgres", None)
         for name in reversed(list(self.servers)):
             self.servers[name].send_signal(signal.SIGTERM)
@@ -129,12 +128,12 @@ class Stack:
         assert until(lambda: not self.left(), GRACE, or_not=True), self.left()
 
     def left(self) -> set[int]:
-        """Ids of living processes that this stack has started."""
+        """Return the ids of running processes that this stack has started."""
         variable, value = self.marker.split("=")
         return reaper.marked_processes(value, variable)
 
     def family(self, first: int) -> set[int]:
-        """Ids of a living process and those that it has started."""
+        """Return the ids of a running process and of its descendants."""
         children = psutil.Process(first).children(recursive=True)
         return {first, *(child.pid for child in children)}
 
@@ -145,7 +144,7 @@ class Stack:
         environment: dict[str, str] | None = None,
         user: str | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Starts a server whose output goes to a file of its name."""
+        """Start a server whose output goes to a file of its name."""
         with open(self.folder / f"{name}.log", "ab") as log:
             self.servers[name] = subprocess.Popen(
                 command,
@@ -160,7 +159,7 @@ class Stack:
         return self.servers[name]
 
     def wait(self, name: str, url: str) -> None:
-        """Waits until a server answers."""
+        """Wait until a server answers."""
 
         def answers() -> bool:
             code = self.servers[name].poll()
@@ -173,13 +172,13 @@ class Stack:
         assert until(answers, STARTUP, or_not=True), f"{name}: {self.log(name)}"
 
     def log(self, name: str) -> str:
-        """The end of what a server has said."""
+        """Return the last lines of a server's output."""
         return (self.folder / f"{name}.log").read_text(errors="replace")[-5000:]
 
     # --- the servers ------------------------------------------------------------------
 
     def start_postgres(self) -> None:
-        """PostgreSQL with a database for each server; never as root."""
+        """Start PostgreSQL as another user than root, with a database per server."""
         programs = postgres_programs()
         user = "postgres" if os.getuid() == 0 else pwd.getpwuid(os.getuid()).pw_name
         other = user if os.getuid() == 0 else None
@@ -213,11 +212,11 @@ class Stack:
             subprocess.run(create, check=True)
 
     def database(self, name: str, driver: str = "postgresql") -> str:
-        """The URL of a database."""
+        """Return the URL of a database."""
         return f"{driver}://{ADMIN}@127.0.0.1:{self.ports['postgres']}/{name}"
 
     def make_buckets(self) -> None:
-        """The buckets of infra/compose.yaml, and one with data."""
+        """Create the buckets of infra/compose.yaml and one for data."""
         import pyarrow.fs as pafs
 
         s3 = pafs.S3FileSystem(
@@ -231,7 +230,7 @@ class Stack:
         self.s3 = s3
 
     def start_mlflow(self) -> None:
-        """MLflow with basic auth on PostgreSQL, its artifacts on S3."""
+        """Start MLflow with accounts on PostgreSQL and artifacts on S3."""
         settings = self.folder / "mlflow-auth.ini"
         settings.write_text(
             "[mlflow]\n"
@@ -257,7 +256,7 @@ class Stack:
         self.launch("mlflow", command, secrets)
 
     def start_prefect(self) -> None:
-        """The Prefect server; a second call after a death goes on where it was."""
+        """Start the Prefect server, or start it again after it was killed."""
         place = ["--host", "127.0.0.1", "--port", str(self.ports["prefect"])]
         self.launch(
             "prefect",
@@ -272,7 +271,7 @@ class Stack:
         )
 
     def start_worker(self) -> None:
-        """A process worker of the pool that `chainrule deploy` has made."""
+        """Start a process worker for the pool that `chainrule deploy` has made."""
         self.launch(
             "worker",
             [*python("prefect"), "worker", "start", "--pool", "chainrule"],
@@ -283,7 +282,7 @@ class Stack:
         )
 
     def start_ray(self, name: str, *options: str) -> None:
-        """A Ray node with two processors, processes and a folder of its own."""
+        """Start a Ray node with two CPUs and a folder of its own."""
         folder = self.folder / name
         folder.mkdir()
         started = f"{name}.log"
@@ -306,7 +305,7 @@ class Stack:
 
         assert until(up, STARTUP, or_not=True), self.log(name)
 
-    # --- what tests do with them ------------------------------------------------------
+    # --- requests and flow runs ------------------------------------------------------
 
     def chainrule(
         self,
@@ -314,7 +313,7 @@ class Stack:
         code: int = 0,
         environment: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Runs a command that is to end with `code`; its JSON."""
+        """Run a command that ends with an exit code and return its JSON."""
         done = subprocess.run(
             [*python("flows.cli"), *arguments, "--json"],
             env=self.environment | (environment or {}),
@@ -328,7 +327,7 @@ class Stack:
         return found
 
     def prefect(self, path: str, body: Any = None) -> Any:  # JSON
-        """What the API of Prefect answers; a POST if there is a body."""
+        """Send a request to the API of Prefect, a POST if there is a body."""
         request = urllib.request.Request(
             f"{self.environment['PREFECT_API_URL']}/{path}",
             data=None if body is None else json.dumps(body).encode(),
@@ -338,12 +337,12 @@ class Stack:
             return json.loads(answer.read() or "null")
 
     def deployment(self, full: str) -> dict[str, Any]:
-        """A deployment by its full name."""
+        """Return a deployment by its full name."""
         found: dict[str, Any] = self.prefect(f"deployments/name/{full}")
         return found
 
     def runs(self, full: str) -> list[dict[str, Any]]:
-        """The flow runs of a deployment, the latest start first."""
+        """Return the flow runs of a deployment, the latest start first."""
         there = {"id": {"any_": [self.deployment(full)["id"]]}}
         found: list[dict[str, Any]] = self.prefect(
             "flow_runs/filter", {"deployments": there, "sort": "START_TIME_DESC"}
@@ -351,13 +350,13 @@ class Stack:
         return found
 
     def begin(self, full: str) -> str:
-        """Starts a deployment at once; the id of the flow run."""
+        """Start a deployment now and return the id of the flow run."""
         deployment = self.deployment(full)["id"]
         run = self.prefect(f"deployments/{deployment}/create_flow_run", {})
         return str(run["id"])
 
     def result(self, run: str) -> dict[str, Any]:
-        """The state in which a flow run ends."""
+        """Wait until a flow run has ended and return its final state."""
 
         def ended() -> dict[str, Any] | None:
             state: dict[str, Any] = self.prefect(f"flow_runs/{run}")["state"]
@@ -368,7 +367,7 @@ class Stack:
         return state
 
     def say(self, run: str) -> str:
-        """What a flow run and its tasks have logged, for messages of failed tests."""
+        """Return the log of a flow run and its tasks, for messages of failed tests."""
         lines = self.prefect(
             "logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200}
         )
@@ -379,17 +378,22 @@ FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def python(module: str) -> list[str]:
-    """The command that runs a module's command line."""
+    """Return the command that runs a module as a script."""
     return [sys.executable, "-m", module]
 
 
 def until(
     found: Callable[[], Found], seconds: float, *, or_not: bool = False
 ) -> Found | None:
-    """The first true value of a function that is called again and again.
+    """Call a function until it returns a true value and return that.
+
+    Args:
+        found: The function.
+        seconds: Maximum duration.
+        or_not: Return None instead of raising an error.
 
     Raises:
-        TimeoutError: None came, unless that is allowed.
+        TimeoutError: No call returned a true value.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -403,7 +407,7 @@ def until(
 
 
 def postgres_programs() -> Path:
-    """The folder of PostgreSQL's programs, the newest version."""
+    """Return the directory of the programs of the newest PostgreSQL."""
     there = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if there:
         return there[-1].parent
@@ -418,7 +422,7 @@ def postgres_programs() -> Path:
 
 @contextlib.contextmanager
 def running() -> Iterator[Stack]:
-    """All servers but the worker, ended with the block."""
+    """Run all servers except the worker until the end of the block."""
     # The name is short, since Ray puts Unix sockets below it; PostgreSQL, which runs
     # as another user, has to get there.
     folder = Path(tempfile.mkdtemp(prefix="cs-"))

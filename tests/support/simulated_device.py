@@ -22,7 +22,7 @@ ELSEWHERE = torch.device("meta")
 """Torch has no memory for this device, so its name is free."""
 
 FROM_NUMBERS = {torch.tensor, torch.as_tensor, Tensor.new_tensor}
-"""What makes tensors without an operation."""
+"""Functions that create tensors without an operation."""
 
 aten = torch.ops.aten
 TRANSFERS = {aten._to_copy.default, aten.copy_.default}
@@ -32,7 +32,7 @@ INDEXING = {
     aten.index_put_.default,
     aten._index_put_impl_.default,
 }
-"""Whose indices may lie in the memory of this machine."""
+"""Operations whose indices may be tensors of the CPU."""
 
 WAITING = {
     aten._local_scalar_dense.default,
@@ -44,32 +44,32 @@ WAITING = {
     aten.repeat_interleave.Tensor,
     aten.unique_dim.default,
 }
-"""What depends on values: then a program waits until they are there."""
+"""Operations whose result depends on values, for which a program waits."""
 
 
 @dataclass
 class Seen:
-    """What happened between the two devices.
+    """Operations that involve both devices.
 
     Attributes:
-        waits: The operations at which a program waits for a GPU.
-        transfers: Those that bring values of this machine there.
+        waits: Operations at which a program waits for a GPU.
+        transfers: Operations that copy values from the CPU to the device.
     """
 
     waits: list[str] = field(default_factory=list)
     transfers: list[str] = field(default_factory=list)
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Forget all operations."""
         self.waits.clear()
         self.transfers.clear()
 
 
 class Elsewhere(Tensor):
-    """A tensor of that device.
+    """Tensor of the simulated device.
 
     Attributes:
-        here: Its values.
+        here: Its values, as a tensor of the CPU.
     """
 
     here: Tensor
@@ -101,7 +101,7 @@ class Elsewhere(Tensor):
 
 
 class _Functions(TorchFunctionMode):
-    """What torch does outside of its operations."""
+    """Mode that intercepts functions of torch which are no operations."""
 
     def __init__(self, seen: Seen) -> None:
         super().__init__()
@@ -131,14 +131,14 @@ class _Functions(TorchFunctionMode):
 
 
 def _with_tensors(index: Any) -> Any:
-    """An index with tensors for lists, which torch would make without values."""
+    """Return an index in which tensors replace lists."""
     if isinstance(index, tuple):
         return tuple(_with_tensors(part) for part in index)
     return torch.tensor(index) if isinstance(index, list) else index
 
 
 class _Mode(TorchDispatchMode):
-    """Makes the tensors that are created on that device."""
+    """Mode that intercepts operations and creates tensors of the device."""
 
     def __init__(self, seen: Seen) -> None:
         super().__init__()
@@ -155,24 +155,24 @@ class _Mode(TorchDispatchMode):
 
 
 class _Autocast(autocast):
-    """Of tensors there, too."""
+    """Autocast that supports the simulated device, too."""
 
     def __init__(self, device: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(_known(device), *args, **kwargs)
 
 
 def _known(device: str) -> str:
-    """A type of device for which torch can autocast."""
+    """Return a type of device for which torch supports autocast."""
     return "cpu" if device == ELSEWHERE.type else device
 
 
 def _fused() -> list[str]:
-    """The types of devices for which torch has optimisers that are one operation."""
+    """Return the types of devices for which torch has fused optimisers."""
     return ["cpu", ELSEWHERE.type]
 
 
 def _without_gradients(mode: Any) -> None:
-    """Enters inference mode, which tensors like ours cannot, as far as they can."""
+    """Disable gradients instead of entering inference mode."""
     context = torch.no_grad() if mode.mode else nullcontext()
     mode._inference_mode_context = context
     context.__enter__()
@@ -180,10 +180,10 @@ def _without_gradients(mode: Any) -> None:
 
 @contextmanager
 def elsewhere() -> Iterator[Seen]:
-    """While this lasts, the device exists.
+    """Simulate the device during the block.
 
     Yields:
-        What happens between it and this machine.
+        Operations that wait for the device or transfer values to it.
     """
     seen = Seen()
     enabled, dtype = torch.is_autocast_enabled, torch.get_autocast_dtype
@@ -205,10 +205,10 @@ def run(
     kwargs: dict[str, Any],
     seen: Seen | None = None,
 ) -> Any:
-    """An operation on tensors of either device.
+    """Run an operation on tensors of one of the devices.
 
     Raises:
-        RuntimeError: It takes tensors of both.
+        RuntimeError: The operation takes tensors of both.
     """
     flat, _ = tree_flatten((args, kwargs))
     tensors = [value for value in flat if isinstance(value, Tensor)]

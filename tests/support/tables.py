@@ -11,11 +11,11 @@ from ar_models.tables.real_column import RealColumn
 from ar_models.variables import Variable
 
 TRAINED = 1000
-"""Training rows that `table_encoder` claims: the mass out of support is 1/1002."""
+"""Training rows of `table_encoder`: a value out of support has probability 1/1002."""
 
 
 def small_table(rows: int = 1500, seed: int = 0) -> pa.Table:
-    """A table whose columns depend on each other, with nulls and repeated values."""
+    """Return a table of dependent columns with nulls and repeated values."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, 3, rows)
     paid = np.where(rng.random(rows) < 0.4, 0.0, np.exp(kind + rng.normal(size=rows)))
@@ -36,7 +36,7 @@ def code(name: str, size: int, **options: object) -> Variable:
 
 
 def table_encoder() -> TableEncoder:
-    """Codes, integers with nulls, times, reals with nulls and zeros, a constant."""
+    """Return an encoder of codes, integers, times, reals and a constant."""
     columns = (
         CodeColumn(
             "carrier",

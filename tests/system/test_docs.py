@@ -1,4 +1,4 @@
-"""What the documents say is there, is there."""
+"""Tests of what README.md and ARCHITECTURE.md name."""
 
 import re
 from pathlib import Path

@@ -19,7 +19,7 @@ STEPS = {"FROM", "ENV", "WORKDIR", "COPY", "ARG", "RUN", "USER", "ENTRYPOINT", "
 
 
 def steps(target: str) -> list[tuple[str, str]]:
-    """The instructions of a target of the Dockerfile, those of its base first."""
+    """Return the instructions of a target of the Dockerfile, its base's first."""
     text = (INFRA / "Dockerfile").read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     stages: dict[str, list[tuple[str, str]]] = {}
@@ -87,7 +87,7 @@ def test_the_image_has_what_its_services_run(tmp_path: Path) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """What COPY does."""
+    """Copy a file into a folder, or a folder to a folder."""
     if source.is_dir():
         shutil.copytree(source, target)
     else:
@@ -95,7 +95,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def programs() -> set[str]:
-    """The programs that the services of the image run."""
+    """Return the programs that services run in the image."""
     services = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]
     own = [s for s in services.values() if s["image"].startswith("chainrule:")]
     commands = [" ".join(each["command"]) for each in own]

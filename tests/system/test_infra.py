@@ -1,4 +1,4 @@
-"""The files for servers and clusters: what they name is there and is known."""
+"""Tests of the files for servers and clusters: schemas, names and variables."""
 
 import re
 from importlib import import_module
@@ -33,7 +33,7 @@ KUBERNETES = "1.30"
 
 
 def record(*required: str, **fields: Any) -> dict[str, Any]:  # JSON schemas
-    """The JSON schema of an object with these fields and no others."""
+    """Return the JSON schema of an object with these fields and no others."""
     return {
         "type": "object",
         "properties": fields,
@@ -137,7 +137,7 @@ def code() -> str:
 
 
 def is_known(variable: str) -> bool:
-    """Whether somebody reads an environment variable: this code, or a library."""
+    """Return whether this code or a library reads an environment variable."""
     if variable in OTHERS or variable in re.findall(r"CHAINRULE_[A-Z_]+", code()):
         return True
     if variable.startswith("PREFECT_"):
@@ -149,7 +149,7 @@ def is_known(variable: str) -> bool:
 
 
 def prefect_names(section: Any) -> set[str]:  # a class of settings
-    """The environment variables that Prefect reads."""
+    """Return the environment variables that Prefect reads."""
     found: set[str] = set()
     for name, field in section.model_fields.items():
         kind = field.annotation
@@ -243,7 +243,7 @@ def test_manifests_name_what_there_is(path: Path) -> None:
 
 
 def check_manifest(content: dict[str, Any]) -> None:
-    """Raises where Kubernetes or KubeRay would refuse a manifest."""
+    """Validate a manifest by the schemas of Kubernetes and KubeRay."""
     if content["apiVersion"] != "ray.io/v1":
         kubernetes_validate.validate(content, KUBERNETES, strict=True)
         return

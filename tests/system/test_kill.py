@@ -139,7 +139,7 @@ class Pipeline:
         return reaper.marked_processes(value, variable)
 
     def artifacts(self) -> dict[str, Any]:
-        """Return the content of all results by relative path, without times and paths."""
+        """Return all results by relative path, without times and absolute paths."""
         result = {}
         for path in sorted((self.storage / "small").rglob("*")):
             name = str(path.relative_to(self.storage))

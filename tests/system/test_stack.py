@@ -1,6 +1,6 @@
-"""The loop on real servers, run by a worker with nobody watching: `make test-stack`.
+"""Tests of deployments on PostgreSQL, S3, MLflow, Prefect and Ray: `make test-stack`.
 
-The tests stand in the order of a story: each goes on where the one before it ended.
+They run in order; each one continues where the previous one ended.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from tests.support.tables import small_table
 pytestmark = pytest.mark.stack
 
 ROWS = 600
-"""Rows of a day."""
+"""Number of rows of a day."""
 
 DAY = 24 * 3600
 
@@ -44,13 +44,13 @@ def stack() -> Iterator[Stack]:
 
 
 def a_day(day: int, *, shuffled: bool = False, moved: float = 0.0) -> pa.Table:
-    """The rows of a day of 2026.
+    """Return the rows of a day of 2026.
 
     Args:
-        day: Its number.
-        shuffled: Whether each column is shuffled by itself: nothing depends on anything
-            any more, and every column by itself is as it was.
-        moved: What is added to one column.
+        day: Number of the day.
+        shuffled: Whether each column is shuffled by itself, which keeps its marginal
+            distribution and makes the columns independent.
+        moved: Number to add to the column `count`.
     """
     table = small_table(ROWS, seed=day)
     if shuffled:
@@ -64,19 +64,19 @@ def a_day(day: int, *, shuffled: bool = False, moved: float = 0.0) -> pa.Table:
 
 
 def put(stack: Stack, path: str, table: pa.Table) -> None:
-    """Writes a Parquet file to S3."""
+    """Write a Parquet file to S3."""
     pq.write_table(table, path.removeprefix("s3://"), filesystem=stack.s3)
 
 
 def put_days(stack: Stack, path: str, days: range, **how: Any) -> None:
-    """Writes days as partitions of a dataset on S3."""
+    """Write days as partitions of a dataset on S3."""
     for day in days:
         table = a_day(day, **how)
         put(stack, f"{path}/day=2026-01-{day:02}/part-0.parquet", table)
 
 
 def configure(stack: Stack, name: str, **changes: Any) -> Path:
-    """A file with a configuration; sections are changed key by key."""
+    """Write a configuration and return its path; sections are changed key by key."""
     content: dict[str, Any] = {
         "name": name,
         "data": {
@@ -104,25 +104,25 @@ NEVER = {"cron": "0 0 1 1 *", "active": False}
 
 
 def deploy(stack: Stack, name: str, **changes: Any) -> dict[str, str]:
-    """Deploys a configuration; what has changed, by name."""
+    """Deploy a configuration and return the changes by name."""
     path = configure(stack, name, **changes)
     said = stack.chainrule("deploy", str(path))
     return {each["name"]: each["change"] for each in said["changes"]}
 
 
 def aliases(name: str) -> dict[str, str]:
-    """Which version has which alias."""
+    """Return the versions of a model by alias."""
     found = MlflowClient().get_registered_model(name).aliases
     return {alias: str(version) for alias, version in found.items()}
 
 
 def retrained(stack: Stack, name: str) -> dict[str, Any]:
-    """The state in which a retraining that starts now ends."""
+    """Start a retraining and return its final state."""
     return stack.result(stack.begin(f"scheduled-retrain/{name}"))
 
 
 def gate_metrics(name: str, version: str) -> dict[str, float]:
-    """What the gate has logged to the run of a version."""
+    """Return the metrics that the gate has logged to the run of a version."""
     client = MlflowClient()
     run = client.get_run(client.get_model_version(name, version).run_id)
     return {k: v for k, v in run.data.metrics.items() if k.startswith("gate/")}
@@ -158,14 +158,14 @@ def test_cron_fires_and_two_datasets_get_a_champion_and_scores_at_once(
 
 
 def scored_rows(stack: Stack, name: str, version: str) -> int:
-    """How many rows of all partitions a version has scored."""
+    """Return the number of rows of all partitions that a version has scored."""
     folder = f"chainrule/{name}/partitions/version={version}"
     scored = pq.read_table(folder, filesystem=stack.s3, partitioning=None)
     return int(scored.num_rows)
 
 
 def started(stack: Stack, name: str) -> dict[str, Any] | None:
-    """The first run of a retraining that its schedule has started."""
+    """Return the first run of a retraining that has started."""
     runs = stack.runs(f"scheduled-retrain/{name}")
     return next((run for run in reversed(runs) if run["start_time"]), None)
 
@@ -268,7 +268,7 @@ def test_drift_that_lasts_starts_a_retraining(stack: Stack) -> None:
 
 
 def versions(name: str) -> list[Any]:  # MLflow's
-    """The registered versions of a model."""
+    """Return the registered versions of a model."""
     return list(MlflowClient().search_model_versions(f"name = '{name}'"))
 
 
@@ -302,7 +302,7 @@ def test_a_consumer_without_rights_reads_and_cannot_move_an_alias(
 
 
 def outcome(stack: Stack, path: Path, **environment: str) -> dict[str, Any]:
-    """What came of retraining, scoring and sampling: rows, and files with theirs."""
+    """Retrain, score and sample, and return the files and numbers of rows."""
     done = {
         command: stack.chainrule(command, str(path), environment=environment)
         for command in ("retrain", "score", "sample")
@@ -322,7 +322,7 @@ def manifest_of(folder: str) -> dict[str, Any]:
 
 
 def files_of(folder: str) -> list[tuple[str, int]]:
-    """The files of a folder of results, as they are, and their rows."""
+    """Return the files of a folder of results with their numbers of rows."""
     named = [(each["path"], each["rows"]) for each in manifest_of(folder)["files"]]
     there = [name for name in storage.list_files(folder) if name.endswith(".parquet")]
     assert sorted(name for name, _ in named if name in there) == there
