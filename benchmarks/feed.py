@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from harness import argument_parser, header, row
 
 from tasks.runtime import environment
 
@@ -28,7 +29,7 @@ COLUMNS = 30
 
 def main() -> None:
     """Parse the arguments and run the benchmark in a temporary directory."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "--rows", type=int, default=300_000, help="approximate number of training rows"
     )
@@ -151,14 +152,13 @@ def print_row(
     """Print the medians as a row of a Markdown table."""
     bare, ray, whole = (statistics.median(each) for each in rates)
     cpu = torch.cpu.get_capabilities().get("cpu_name", "unknown processor")
-    print(
-        "| machine | data | precision | bare loop, rows/s | on Ray, rows/s | ratio | "
-        "on Ray with start, validation, calibration |\n"
-        "|---|---|---|---|---|---|---|\n"
-        f"| {threads} cores, {cpu} | {count:,} x {COLUMNS}, MADE [512, 512], "
-        f"batch {args.batch_size} | {args.precision} | {bare:,.0f} | {ray:,.0f} | "
-        f"{ray / bare:.2f} | {whole:,.0f} ({args.epochs} epochs) |"
-    )
+    titles = ("bare loop, rows/s", "on Ray, rows/s", "ratio")
+    last = "on Ray with start, validation, calibration"
+    print(header("machine", "data", "precision", *titles, last))
+    dataset = f"{count:,} x {COLUMNS}, MADE [512, 512], batch {args.batch_size}"
+    rates_of = (f"{bare:,.0f}", f"{ray:,.0f}", f"{ray / bare:.2f}")
+    total = f"{whole:,.0f} ({args.epochs} epochs)"
+    print(row(f"{threads} cores, {cpu}", dataset, args.precision, *rates_of, total))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,13 @@ the peak of a single process. The output is a Markdown table.
 import argparse
 import json
 import platform
+import re
 import statistics
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from harness import argument_parser, header, row, seconds
 from numpy.typing import NDArray
 from ray import cloudpickle
 
@@ -258,13 +259,6 @@ def encode(model: Path, source: Path, folder: Path) -> None:
         np.save(folder / f"{fragment.index}.npy", encoded.x)
 
 
-def seconds(function: Callable[[], None]) -> float:
-    """Return the wall-clock time of a call in seconds."""
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
-
-
 @contextmanager
 def peak_memory(peaks: list[float]) -> Iterator[None]:
     """Append the peak memory of a single actor during the block, in MB, to `peaks`."""
@@ -275,15 +269,11 @@ def peak_memory(peaks: list[float]) -> Iterator[None]:
         nonlocal peak
         while not stopped.wait(POLL_SECONDS):
             for status in Path("/proc").glob("[0-9]*/status"):
-                try:
-                    lines = dict(
-                        line.split(":", 1) for line in status.read_text().splitlines()
-                    )
+                with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
                     command = (status.parent / "cmdline").read_bytes()
-                except (FileNotFoundError, ProcessLookupError):
-                    continue  # the process has just ended
-                if command.startswith(b"ray::Worker") and "VmHWM" in lines:
-                    peak = max(peak, int(lines["VmHWM"].split()[0]))
+                    found = re.search(r"VmHWM:\s*(\d+)", status.read_text())
+                    if command.startswith(b"ray::Worker") and found:
+                        peak = max(peak, int(found[1]))
 
     thread = threading.Thread(target=poll)
     thread.start()
@@ -328,14 +318,12 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
             with peak_memory(held[name]):
                 took[name].append(seconds(runs[name]))
             print(f"{name}: {took[name][-1]:.1f} s", file=sys.stderr, flush=True)
-    print("| scoring | seconds | rows/s | of the floor | MB per process |")
-    print("|---|---|---|---|---|")
+    print(header("scoring", "seconds", "rows/s", "of the floor", "MB per process"))
     floor = statistics.median(took.get("floor", [float("nan")]))
     for name, times in took.items():
         median = statistics.median(times)
-        rate, ratio = args.rows / median, median / floor
-        most = max(held[name])
-        print(f"| {name} | {median:.1f} | {rate:,.0f} | {ratio:.2f} | {most:,.0f} |")
+        cells = f"{median:.1f}", f"{args.rows / median:,.0f}", f"{median / floor:.2f}"
+        print(row(name, *cells, f"{max(held[name]):,.0f}"))
     print(
         f"\n{args.rows:,} rows of 20 mixed columns, MADE {args.settings}, "
         f"{cluster.cpu_count()} processors ({platform.machine()}), "
@@ -345,23 +333,15 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     """Parse the arguments and run the benchmark in a temporary directory."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argument_parser(__doc__)
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--settings",
-        type=json.loads,
-        default={},
-        help="settings of the network, as JSON",
+        "--settings", type=json.loads, default={}, help="of the network, as JSON"
     )
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument(
-        "--only",
-        nargs="+",
-        default=[""],
-        help="run only what has one of these in its name",
+        "--only", nargs="+", default=[""], help="parts of the names of runs"
     )
     with tempfile.TemporaryDirectory() as folder:
         environment.configure(folder)

@@ -1,27 +1,24 @@
-"""Synthetic rows beside those of `mostlyai-engine` (TabularARGN), on one core.
+"""Measure synthetic rows against those of `mostlyai-engine` (TabularARGN) on one CPU.
 
     python benchmarks/synthetic.py DATA --config examples/adult_census.yaml
 
-DATA holds train.parquet and test.parquet; test rows that also stand in train are left
-out. Each model learns from the train rows for at most as long as the others, then draws
-rows, completes given columns, fills empty cells and scores the test rows. It does so in
-a process of its own with one thread, and its seconds are those of the processor, so
-that they mean something on a busy machine, too; only the peer counts its time to learn
-by the wall, so --seconds must leave it enough. The peer runs in an environment of its
-own, which is made with pip where --env does not name one. The table has the measures of
-`tasks.fidelity`, and real train rows in place of synthetic ones for comparison.
+DATA contains train.parquet and test.parquet; test rows that also occur in train are
+left out. Each model learns from the train rows for at most --seconds, then draws rows,
+completes given columns, imputes nulls and scores the test rows, in a process of its own
+with one thread. Durations are CPU seconds, which depend little on other load; only the
+peer limits its training by the wall clock. The peer runs in an environment of its own,
+which is created with pip unless --env names one. The table has the metrics of
+`tasks.evaluation.fidelity`, and those of real train rows for comparison.
 """
 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +26,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from harness import argument_parser, header, row
+from synthetic_peer import clock, run_jobs
 
 from tasks.data.prepared import read_encoder
 
@@ -37,38 +36,46 @@ PEER_PACKAGE = "mostlyai-engine"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 
 EMPTY = 0.2
-"""Share of the cells of test rows that are emptied, for imputation."""
+"""Share of the cells of test rows that are set to null, for imputation."""
 
 FAMILIES = {
     "made": {},
     "eonade": {"orderings": 1},
 }
-"""Families that are compared, with settings besides those of the configuration."""
+"""Families to compare, with settings besides those of the configuration."""
 
-KEPT = ("hidden", "layers", "components", "embedding", "dropout", "seed")
-"""Settings of the configured model that the other family takes over."""
+SHARED = ("hidden", "layers", "components", "embedding", "dropout", "seed")
+"""Settings of the configured model that also apply to the other family."""
 
 Json = dict[str, Any]  # JSON values
 
 
 def main() -> None:
-    """Prepares the tables, runs each model, and prints what came out."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, help="folder of train.parquet, test.parquet")
+    """Prepare the tables, run each model, and print the results."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("data", type=Path, help="directory of the tables")
     parser.add_argument("--config", type=Path, required=True, help="YAML file")
-    parser.add_argument("--target", default="income", help="of the downstream task")
+    parser.add_argument(
+        "--target", default="income", help="column of the downstream task"
+    )
     parser.add_argument("--given", default="age,education,sex", help="known columns")
-    parser.add_argument("--rows", type=int, default=50_000, help="that are drawn")
-    parser.add_argument("--seconds", type=float, default=900, help="to learn, at most")
-    parser.add_argument("--env", type=Path, help="of the peer; a new one if none")
+    parser.add_argument("--rows", type=int, default=50_000, help="rows to draw")
+    parser.add_argument(
+        "--seconds", type=float, default=900, help="maximum training time"
+    )
+    parser.add_argument(
+        "--env", type=Path, help="environment of the peer; a new one if none"
+    )
     parser.add_argument(
         "--pip",
         nargs="*",
         default=["--extra-index-url", CPU_WHEELS],
-        help="more arguments of pip, for the peer's environment",
+        help="further arguments of pip for the environment of the peer",
     )
     parser.add_argument("--only", nargs="*", help="names of models; all if none")
-    parser.add_argument("--work", type=Path, help="folder to keep; a temporary one")
+    parser.add_argument(
+        "--work", type=Path, help="directory to keep; a temporary one if none"
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -89,7 +96,7 @@ def main() -> None:
 
 
 def prepare_tables(arguments: argparse.Namespace, work: Path) -> dict[str, pa.Table]:
-    """The train rows, the test rows that do not stand in train, and two of parts."""
+    """Write the train rows, the new test rows, and parts of these to complete."""
     train = pq.read_table(arguments.data / "train.parquet")
     test = pq.read_table(arguments.data / "test.parquet")
     known = {tuple(row.values()) for row in train.to_pylist()}
@@ -113,7 +120,7 @@ def prepare_tables(arguments: argparse.Namespace, work: Path) -> dict[str, pa.Ta
 
 
 def run(name: str, arguments: argparse.Namespace, work: Path) -> Json:
-    """Learns and draws in a process of its own; what it measured."""
+    """Run a model in a process of its own and return its measurements."""
     (work / name).mkdir(exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     budget = ["--seconds", str(arguments.seconds), "--rows", str(arguments.rows)]
@@ -129,7 +136,7 @@ def run(name: str, arguments: argparse.Namespace, work: Path) -> Json:
 
 
 def peer_python(folder: Path, more: list[str]) -> Path:
-    """The interpreter of an environment with the peer, made where there is none."""
+    """Return the Python of an environment with the peer, created if it is missing."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
@@ -138,11 +145,11 @@ def peer_python(folder: Path, more: list[str]) -> Path:
     return python
 
 
-# --- our models, each in its process --------------------------------------------------
+# --- our models, each in a process of its own -----------------------------------------
 
 
 def learn(arguments: argparse.Namespace) -> None:
-    """Learns from the train rows, draws, completes, fills and scores."""
+    """Learn from the train rows, draw, complete, impute and score."""
     import torch
 
     from ar_models.density.imputer import Imputer
@@ -161,56 +168,33 @@ def learn(arguments: argparse.Namespace) -> None:
     )
     holes = pq.read_table(work / "holes.parquet")
     test = pq.read_table(work / "test.parquet")
-    jobs: dict[str, tuple[int, Callable[[], pa.Table | None]]] = {
-        "sample": (
-            arguments.rows,
-            lambda: Sampler(density).sample(arguments.rows, seed=1),
-        ),
-        "given": (
-            len(given),
-            lambda: Sampler(density).sample(len(given), seed=1, given=given),
-        ),
+    sampler = Sampler(density)
+    jobs = {
+        "sample": (arguments.rows, lambda: sampler.sample(arguments.rows, seed=1)),
+        "given": (len(given), lambda: sampler.sample(len(given), seed=1, given=given)),
         "impute": (len(holes), lambda: Imputer(density).impute(holes, seed=1)),
-        "log_prob": (len(test), lambda: scores(density.log_prob(test))),
+        "log_prob": (
+            len(test),
+            lambda: pa.table({"log_prob": density.log_prob(test)}),
+        ),
     }
-    for job, (rows, work_on) in jobs.items():
-        began = clock()
-        try:
-            table = work_on()
-        except ValueError as error:
-            print(f"{name}: {job}: {error}", file=sys.stderr)
-            continue
-        facts[f"{job}_rows_per_s"] = rows / (clock() - began)
-        pq.write_table(table, work / name / f"{job}.parquet")
-    own = density.log_prob(
-        pq.read_table(work / name / "sample.parquet").slice(0, 10000)
-    )
-    facts["own_log_prob"] = float(own.mean())
-    facts["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    facts |= run_jobs(jobs, work / name, pq.write_table)
+    own = pq.read_table(work / name / "sample.parquet").slice(0, 10_000)
+    facts["own_log_prob"] = float(density.log_prob(own).mean())
     (work / name / "facts.json").write_text(json.dumps(facts))
-
-
-def clock() -> float:
-    """Seconds that the processor spent on this process and its children."""
-    return sum(os.times()[:4])
-
-
-def scores(log_prob: np.ndarray) -> pa.Table:
-    """Log-probabilities as a table."""
-    return pa.table({"log_prob": log_prob})
 
 
 def fit(
     config: Any, family: str, folder: Path, seconds: float, first: list[str]
 ) -> tuple[Any, Json]:
-    """The density learned from the configured rows, and how that went.
+    """Train a density and return it with the duration and the valid NLL.
 
     Args:
-        config: The configuration.
-        family: Of the model.
-        folder: Where what is prepared stands.
-        seconds: To learn, at most.
-        first: Columns that come first where the ordering is fixed.
+        config: Configuration of the dataset and the model.
+        family: Family of the model.
+        folder: Directory for the prepared dataset.
+        seconds: Maximum CPU seconds of preparation and training.
+        first: Columns that come first in a fixed ordering.
     """
     import torch
 
@@ -266,18 +250,18 @@ def fit(
 
 
 def settings_of(config: Any, family: str) -> Json:
-    """Arguments of a family: the configured ones, where it is the configured one."""
+    """Return the settings of a family, shared with those of the configured one."""
     settings: Json = config.model.model_dump(mode="json", exclude={"family"})
     if config.model.family != family:
-        settings = {name: settings[name] for name in KEPT if name in settings}
+        settings = {name: settings[name] for name in SHARED if name in settings}
     return settings | FAMILIES[family]
 
 
-# --- measures -------------------------------------------------------------------------
+# --- metrics --------------------------------------------------------------------------
 
 
 def judge(name: str, tables: dict[str, pa.Table], target: str, work: Path) -> Json:
-    """The measures of what a model drew and filled."""
+    """Return the metrics of the rows that a model drew and imputed."""
     from tasks.evaluation.fidelity.fidelity import compare
     from tasks.evaluation.fidelity.tables import Tables
 
@@ -293,7 +277,7 @@ def judge(name: str, tables: dict[str, pa.Table], target: str, work: Path) -> Js
 
 
 def judge_real(tables: dict[str, pa.Table], target: str) -> Json:
-    """The same measures of the train rows themselves."""
+    """Return the same metrics for the train rows."""
     from tasks.evaluation.fidelity.classifiers import two_sample_auc
     from tasks.evaluation.fidelity.fidelity import compare
     from tasks.evaluation.fidelity.tables import Tables
@@ -305,7 +289,7 @@ def judge_real(tables: dict[str, pa.Table], target: str) -> Json:
 
 
 def as_trained(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of `schema` in its types; the peer's come from pandas."""
+    """Return the columns of a schema in its types; those of the peer differ."""
     arrays = [
         pc.round(table[f.name]).cast(f.type)
         if pa.types.is_integer(f.type) and pa.types.is_floating(table[f.name].type)
@@ -316,7 +300,7 @@ def as_trained(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def flat(found: Json) -> Json:
-    """The figures that are printed."""
+    """Return the metrics to print."""
     return {
         "univariate": found["univariate"]["synthetic"],
         "bivariate": found["bivariate"]["synthetic"],
@@ -327,7 +311,7 @@ def flat(found: Json) -> Json:
 
 
 def filled(table: pa.Table, tables: dict[str, pa.Table]) -> Json:
-    """How near filled cells are to the truth: categories right, numbers by rank."""
+    """Return the share of right categories and the mean error of ranks of numbers."""
     from tasks.reports.column_values import to_numbers, to_strings
 
     test, holes, train = tables["test"], tables["holes"], tables["train"]
@@ -365,22 +349,19 @@ ROWS = (
     ("held-out log-probability, nats", "held_out_log_prob", ".3f"),
     ("samples by their own model, nats", "own_log_prob", ".3f"),
 )
-"""What the table shows: words, key and format."""
+"""Rows of the table: title, key and format."""
 
 
 def text(found: dict[str, Json], real: Json) -> str:
-    """The table in Markdown."""
+    """Return the table in Markdown."""
     columns = {**found, "real train rows": real}
-    lines = [
-        f"| | {' | '.join(columns)} |",
-        f"|---|{'---|' * len(columns)}",
-    ]
+    lines = [header("", *columns)]
     for words, key, form in ROWS:
         cells = [
             format(facts[key], form) if key in facts else "-"
             for facts in columns.values()
         ]
-        lines.append(f"| {words} | {' | '.join(cells)} |")
+        lines.append(row(words, *cells))
     return "\n".join(lines)
 
 
