@@ -143,7 +143,7 @@ class Stack:
         command: Sequence[str],
         environment: dict[str, str] | None = None,
         user: str | None = None,
-    ) -> subprocess.Popen[bytes]:
+    ) -> None:
         """Start a server whose output goes to a file of its name."""
         with open(self.folder / f"{name}.log", "ab") as log:
             self.servers[name] = subprocess.Popen(
@@ -156,20 +156,27 @@ class Stack:
                 start_new_session=True,
                 user=user,
             )
-        return self.servers[name]
 
     def wait(self, name: str, url: str) -> None:
         """Wait until a server answers."""
 
         def answers() -> bool:
-            code = self.servers[name].poll()
-            assert code is None, f"{name} ended with {code}: {self.log(name)}"
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
                 urllib.request.urlopen(url, timeout=5).close()
                 return True
             return False
 
-        assert until(answers, STARTUP, or_not=True), f"{name}: {self.log(name)}"
+        self.wait_until_up(name, answers)
+
+    def wait_until_up(self, name: str, is_up: Callable[[], bool]) -> None:
+        """Wait until a server has started, and fail if it ends."""
+
+        def running_and_up() -> bool:
+            code = self.servers[name].poll()
+            assert code is None, f"{name} ended with {code}: {self.log(name)}"
+            return is_up()
+
+        assert until(running_and_up, STARTUP, or_not=True), f"{name}: {self.log(name)}"
 
     def log(self, name: str) -> str:
         """Return the last lines of a server's output."""
@@ -203,12 +210,11 @@ class Stack:
         options = [f"-c{name}={value}" for name, value in settings.items()]
         command = [f"{programs}/postgres", "-D", str(data), *options]
         self.launch("postgres", command, user=other)
-        ready = [f"{programs}/pg_isready", "-q", "-h", "127.0.0.1"]
-        ready += ["-p", str(self.ports["postgres"])]
-        assert until(lambda: subprocess.run(ready).returncode == 0, STARTUP)
+        where = ["-h", "127.0.0.1", "-p", str(self.ports["postgres"])]
+        ready = [f"{programs}/pg_isready", "-q", *where]
+        self.wait_until_up("postgres", lambda: subprocess.run(ready).returncode == 0)
         for database in ("mlflow", "auth", "prefect"):
-            where = ["-h", "127.0.0.1", "-p", str(self.ports["postgres"]), "-U", ADMIN]
-            create = [f"{programs}/createdb", *where, database]
+            create = [f"{programs}/createdb", *where, "-U", ADMIN, database]
             subprocess.run(create, check=True)
 
     def database(self, name: str, driver: str = "postgresql") -> str:
@@ -285,25 +291,15 @@ class Stack:
         """Start a Ray node with two CPUs and a folder of its own."""
         folder = self.folder / name
         folder.mkdir()
-        started = f"{name}.log"
-        ports = ["--min-worker-port=0", "--max-worker-port=0"]
-        memory = ["--object-store-memory=200000000", "--num-cpus=2"]
-        self.launch(
-            name,
-            [
-                *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
-                *("--node-ip-address=127.0.0.1", f"--temp-dir={folder}"),
-                *("--disable-usage-stats", "--dashboard-agent-listen-port=0"),
-                *(*ports, *memory, *options),
-            ],
-        )
-
-        def up() -> bool:
-            code = self.servers[name].poll()
-            assert code is None, f"{name} ended with {code}: {self.log(name)}"
-            return "Ray runtime started" in (self.folder / started).read_text()
-
-        assert until(up, STARTUP, or_not=True), self.log(name)
+        command = [
+            *(*python("ray.scripts.scripts"), "start", "--block"),
+            *("--node-ip-address=127.0.0.1", f"--temp-dir={folder}"),
+            *("--disable-usage-stats", "--dashboard-agent-listen-port=0"),
+            *("--min-worker-port=0", "--max-worker-port=0", "--num-cpus=2"),
+            "--object-store-memory=200000000",
+        ]
+        self.launch(name, [*command, *options])
+        self.wait_until_up(name, lambda: "Ray runtime started" in self.log(name))
 
     # --- requests and flow runs ------------------------------------------------------
 

@@ -4,13 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 from typer.main import get_command
 
 from ar_models.families.registry import MODELS
 from flows.cli import main
 from flows.cli.execution import ExitCode
-from tasks.config.root import Config
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -40,13 +38,6 @@ def test_every_target_of_the_readme_exists() -> None:
 
 def test_the_readme_names_every_family() -> None:
     assert set(re.findall(r"^\| `(\w+)`", README, re.MULTILINE)) >= set(MODELS)
-
-
-def test_the_configuration_of_the_readme_is_valid() -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        Config.model_validate(yaml.safe_load(block))
 
 
 def test_exit_codes_are_as_the_readme_says() -> None:
