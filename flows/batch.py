@@ -3,6 +3,8 @@
 Each flow takes a version by its number or alias and writes one folder of results.
 """
 
+from typing import Any
+
 from prefect import flow
 
 from flows import steps
@@ -23,7 +25,60 @@ from tasks.inference import export as onnx
 from tasks.inference.source import Source
 from tasks.registry import downloads
 from tasks.registry.aliases import CHAMPION
+from tasks.registry.downloads import ModelInfo
 from tasks.runtime import storage
+
+
+def apply_model(
+    step: Any,  # a Prefect task
+    config: Config,
+    version: str,
+    section: str,
+    folder: str,
+    *source: Source | str,
+    overwrite: bool,
+) -> tuple[ModelInfo, Any]:
+    """Run a step that applies a registered version.
+
+    Args:
+        step: Task that takes a model folder, `source`, an output and a section.
+        config: Configuration of the dataset and the job.
+        version: Number or alias of a registered version.
+        section: Name of the section of the configuration that describes the job.
+        folder: Name of the folder of results of this kind below the storage.
+        *source: Dataset that the step reads, if it reads any.
+        overwrite: Whether the output of another job may be replaced.
+
+    Returns:
+        What identifies the version, and the result of the step.
+    """
+    model = steps.fetch_model(config, version)
+    settings = getattr(config, section)
+    result = step(
+        model.folder,
+        *source,
+        settings.output or output_path(config, folder),
+        settings,
+        config.resources,
+        model_info=model.metadata(),
+        overwrite=overwrite,
+    )
+    return model.info, result
+
+
+def rows_with_ids(
+    config: Config, path: str | None, passthrough: tuple[str, ...]
+) -> Source:
+    """Return the rows to process, grouped if configured, with the columns to copy.
+
+    Args:
+        config: Configuration of the dataset.
+        path: Dataset in place of `data.path`.
+        passthrough: Columns that are copied besides the id columns.
+    """
+    source = steps.input_path(config, path)
+    ids = group.grouped_data(config.data, source).id
+    return Source(source, ids + passthrough, config.data.on_bad_file)
 
 
 @flow(flow_run_name="{config.name}")
@@ -37,22 +92,17 @@ def score(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    model = steps.fetch_model(config, version)
-    source = steps.input_path(config, config.score.input)
-    scored = steps.score_rows(
-        model.folder,
-        Source(
-            source,
-            group.grouped_data(config.data, source).id + config.score.passthrough,
-            config.data.on_bad_file,
-        ),
-        config.score.output or output_path(config, "scored"),
-        config.score,
-        config.resources,
-        model_info=model.metadata(),
+    source = rows_with_ids(config, config.score.input, config.score.passthrough)
+    model, scored = apply_model(
+        steps.score_rows,
+        config,
+        version,
+        "score",
+        "scored",
+        source,
         overwrite=overwrite,
     )
-    return ScoreOutcome(model=model.info, score=scored)
+    return ScoreOutcome(model=model, score=scored)
 
 
 @flow(flow_run_name="{config.name}")
@@ -106,15 +156,14 @@ def monitor(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    model = steps.fetch_model(config, version)
     source = steps.input_path(config, config.monitor.input)
-    monitored = steps.monitor_rows(
-        model.folder,
+    model, monitored = apply_model(
+        steps.monitor_rows,
+        config,
+        version,
+        "monitor",
+        "monitored",
         Source(source, on_bad_file=config.data.on_bad_file),
-        config.monitor.output or output_path(config, "monitored"),
-        config.monitor,
-        config.resources,
-        model_info=model.metadata(),
         overwrite=overwrite,
     )
     run_id = steps.log_job(
@@ -124,11 +173,11 @@ def monitor(
         config.monitor.model_dump(mode="json"),
         monitored.metrics,
         artifacts=[monitored.page],
-        tags={"model_version": model.info.version, "verdict": monitored.verdict},
+        tags={"model_version": model.version, "verdict": monitored.verdict},
     )
     return MonitorOutcome(
         status="drift" if monitored.verdict == "drift" else "done",
-        model=model.info,
+        model=model,
         monitor=monitored,
         run_id=run_id,
     )
@@ -152,14 +201,14 @@ def compare(
         overwrite: Whether the output of another job may be replaced.
     """
     source = input or storage.join(steps.prepared_data(config).path, "test")
-    models = [steps.fetch_model(config, version) for version in (first, second)]
+    one, other = (steps.fetch_model(config, version) for version in (first, second))
     compared = steps.compare_models(
-        (models[0].folder, models[1].folder),
+        (one.folder, other.folder),
         Source(source, on_bad_file=config.data.on_bad_file),
         output_path(config, "compared"),
         config.evaluate,
         config.resources,
-        infos=(models[0].metadata(), models[1].metadata()),
+        infos=(one.metadata(), other.metadata()),
         overwrite=overwrite,
     )
     run_id = steps.log_job(
@@ -169,10 +218,10 @@ def compare(
         config.evaluate.model_dump(mode="json"),
         compared.metrics,
         artifacts=[compared.page],
-        tags={"first": models[0].info.version, "second": models[1].info.version},
+        tags={"first": one.info.version, "second": other.info.version},
     )
     return CompareOutcome(
-        models=(models[0].info, models[1].info), compare=compared, run_id=run_id
+        models=(one.info, other.info), compare=compared, run_id=run_id
     )
 
 
@@ -187,16 +236,10 @@ def sample(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    model = steps.fetch_model(config, version)
-    sampled = steps.sample_rows(
-        model.folder,
-        config.sample.output or output_path(config, "samples"),
-        config.sample,
-        config.resources,
-        model_info=model.metadata(),
-        overwrite=overwrite,
+    model, sampled = apply_model(
+        steps.sample_rows, config, version, "sample", "samples", overwrite=overwrite
     )
-    return SampleOutcome(model=model.info, sample=sampled)
+    return SampleOutcome(model=model, sample=sampled)
 
 
 @flow(flow_run_name="{config.name}")
@@ -210,17 +253,16 @@ def impute(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    model = steps.fetch_model(config, version)
-    imputed = steps.impute_rows(
-        model.folder,
+    model, imputed = apply_model(
+        steps.impute_rows,
+        config,
+        version,
+        "impute",
+        "imputed",
         config.impute.input or config.data.path,
-        config.impute.output or output_path(config, "imputed"),
-        config.impute,
-        config.resources,
-        model_info=model.metadata(),
         overwrite=overwrite,
     )
-    return ImputeOutcome(model=model.info, impute=imputed)
+    return ImputeOutcome(model=model, impute=imputed)
 
 
 @flow(flow_run_name="{config.name}")
@@ -234,22 +276,17 @@ def embed(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    model = steps.fetch_model(config, version)
-    source = steps.input_path(config, config.embed.input)
-    embedded = steps.embed_rows(
-        model.folder,
-        Source(
-            source,
-            group.grouped_data(config.data, source).id + config.embed.passthrough,
-            config.data.on_bad_file,
-        ),
-        config.embed.output or output_path(config, "embedded"),
-        config.embed,
-        config.resources,
-        model_info=model.metadata(),
+    source = rows_with_ids(config, config.embed.input, config.embed.passthrough)
+    model, embedded = apply_model(
+        steps.embed_rows,
+        config,
+        version,
+        "embed",
+        "embedded",
+        source,
         overwrite=overwrite,
     )
-    return EmbedOutcome(model=model.info, embed=embedded)
+    return EmbedOutcome(model=model, embed=embedded)
 
 
 def export(config: Config, output: str, version: str = CHAMPION) -> ExportOutcome:

@@ -126,9 +126,8 @@ def trained_model(
         prepared: Result of preparing the dataset.
         on_metrics: Called with the metrics of every epoch.
         start: Folder of the model to start from; by default, weights are drawn anew.
-
     """
-    trained: TrainResult = steps.train_model(
+    return steps.train_model(
         prepared.path,
         config.model,
         config.train,
@@ -138,21 +137,19 @@ def trained_model(
         checkpoints=storage.join(config.resources.storage, config.name, "training"),
         on_metrics=on_metrics,
     )
-    return trained
 
 
 def evaluated_model(
     config: Config, prepared: PrepareResult, trained: TrainResult
 ) -> EvaluationResult:
     """Evaluate a trained model on the held-out rows of a prepared dataset."""
-    evaluated: EvaluationResult = steps.evaluate_model(
+    return steps.evaluate_model(
         trained.path,
         prepared.path,
         output_path(config, "evaluations"),
         config.evaluate,
         config.resources,
     )
-    return evaluated
 
 
 def compared_samples(
@@ -165,7 +162,7 @@ def compared_samples(
     """
     if config.fidelity.samples is None:
         return None
-    compared: FidelityResult = steps.compare_samples(
+    compared = steps.compare_samples(
         trained.path,
         prepared.path,
         output_path(config, "fidelity"),
@@ -184,7 +181,7 @@ def registered_model(
     run_id: str,
 ) -> Registration:
     """Register a trained model as a new version in MLflow."""
-    registered: Registration = steps.register_model(
+    return steps.register_model(
         config.name,
         trained.path,
         evaluated.path,
@@ -194,7 +191,6 @@ def registered_model(
         source=config.data.path,
         card=config.model_card,
     )
-    return registered
 
 
 def judged_challenger(
@@ -212,7 +208,7 @@ def judged_challenger(
     if incumbent is not None:
         model = steps.download_model(incumbent, config.resources.storage)
         folder = model.folder
-    verdict: GateResult = steps.judge_challenger(
+    verdict = steps.judge_challenger(
         trained.path,
         folder,
         prepared.path,
@@ -243,7 +239,7 @@ def written_report(
     Returns:
         The path of the report.
     """
-    page: str = steps.write_report(
+    return steps.write_report(
         trained.path,
         prepared.path,
         evaluated.path,
@@ -252,4 +248,3 @@ def written_report(
         gate=verdict,
         config=config.score,
     )
-    return page

@@ -7,8 +7,7 @@ nothing.
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
@@ -40,6 +39,9 @@ from tasks.runtime import manifest, storage
 from tasks.training import train, warm_start
 from tasks.training.warm_start import StartingPoint
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 TRANSIENT_S3_ERROR = re.compile(
     r"AWS Error (NETWORK_CONNECTION|REQUEST_TIMEOUT|SLOW_DOWN|SERVICE_UNAVAILABLE"
     r"|INTERNAL_FAILURE|THROTTLING)"
@@ -55,18 +57,34 @@ def is_transient(step: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, OSError) and bool(TRANSIENT_S3_ERROR.search(str(error)))
 
 
-local_step: Callable[..., Any] = partial(
-    task, cache_policy=NO_CACHE, persist_result=False
-)
-"""Make a Prefect task of a function that is not retried."""
+def local_step(function: Callable[P, R], name: str, **options: Any) -> Callable[P, R]:
+    """Make a Prefect task of a function that is not retried.
 
-remote_step: Callable[..., Any] = partial(
-    local_step,
-    retries=3,
-    retry_delay_seconds=[5, 30, 120],
-    retry_condition_fn=is_transient,
-)
-"""Make a Prefect task of a function that reads or writes remote storage or servers."""
+    Args:
+        function: Function of `tasks`.
+        name: Name of the task.
+        **options: Further options of `prefect.task`.
+    """
+    return task(
+        function, name=name, cache_policy=NO_CACHE, persist_result=False, **options
+    )
+
+
+def remote_step(function: Callable[P, R], name: str) -> Callable[P, R]:
+    """Make a Prefect task of a function that reads or writes remote storage or servers.
+
+    Args:
+        function: Function of `tasks`.
+        name: Name of the task.
+    """
+    return local_step(
+        function,
+        name,
+        retries=3,
+        retry_delay_seconds=[5, 30, 120],
+        retry_condition_fn=is_transient,
+    )
+
 
 group_rows = remote_step(group.group, name="group")
 choose_start = local_step(warm_start.choose_start, name="start")
@@ -103,10 +121,7 @@ def fetch_model(config: Config, version: str) -> DownloadedModel:
         config: Configuration with the model's name and the storage.
         version: Number or alias of the version.
     """
-    fetched: DownloadedModel = download_model(
-        model_uri(config, version), config.resources.storage
-    )
-    return fetched
+    return download_model(model_uri(config, version), config.resources.storage)
 
 
 def output_path(config: Config, kind: str) -> str:
@@ -128,7 +143,7 @@ def input_path(config: Config, path: str | None = None) -> str:
     if config.data.sequence is None:
         return source
     grouped = group_rows(config.data, source, output_path(config, "grouped"))
-    return str(grouped.path)
+    return grouped.path
 
 
 def training_data(config: Config) -> DataConfig:
@@ -147,13 +162,12 @@ def prepared_data(config: Config, encoder: TableEncoder | None = None) -> Prepar
     Returns:
         The result of `tasks.data.prepare.prepare`.
     """
-    prepared: PrepareResult = prepare_data(
+    return prepare_data(
         training_data(config),
         output_path(config, "prepared"),
         config.resources,
         encoder=encoder,
     )
-    return prepared
 
 
 def provenance_tags() -> dict[str, str]:
@@ -201,15 +215,9 @@ def mlflow_run(
     """
     settings = config.model_dump(mode="json", include={"model", "train", "evaluate"})
     key = manifest.job_key(
-        job="retrain",
-        prepared=prepared.key,
-        start=start.version,
-        config=settings,
+        job="retrain", prepared=prepared.key, start=start.version, config=settings
     )
-    fingerprints = {
-        "fingerprint": prepared.fingerprint,
-        "encoder": prepared.encoder,
-    }
+    fingerprints = {"fingerprint": prepared.fingerprint, "encoder": prepared.encoder}
     run_id = tracking.start(
         config.name, key, config.model_dump(mode="json"), fingerprints
     )

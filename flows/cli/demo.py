@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -12,7 +11,7 @@ from rich.markup import escape
 
 from flows.cli import flights, formatting
 from flows.cli.console import CommandConsole
-from flows.outcomes import Json, Outcome, RetrainOutcome, SampleOutcome, ScoreOutcome
+from flows.outcomes import Outcome, RetrainOutcome, SampleOutcome, ScoreOutcome
 from flows.process import runs
 from tasks.config.resources import Resources
 from tasks.config.root import Config
@@ -88,7 +87,9 @@ def describe(config: Config, outcome: DemoOutcome) -> str:
             *describe_quality(retrained),
             "",
             "[bold]The most anomalous flights of October to December[/]",
-            *describe_anomalies(outcome.score.score.most_anomalous),
+            *formatting.anomalies(
+                outcome.score.score.most_anomalous, flight_name, LABELS
+            ),
             "",
             "[bold]Speed[/]",
             *(f"  {n:<9} {formatting.pace(s)}" for n, s in steps.items() if s),
@@ -113,18 +114,9 @@ def describe_quality(retrained: RetrainOutcome) -> list[str]:
     ]
 
 
-def describe_anomalies(rows: Sequence[AnomalousRow]) -> list[str]:
-    """Return lines on the most anomalous flights with the columns that explain them."""
-    lines = []
-    for number, row in enumerate(rows, start=1):
-        lines.append(f"  {number}. [bold]{escape(flight_name(row.ids))}[/]")
-        columns = formatting.explanation(row, LABELS)
-        lines += [f"     {text}" for text in columns]
-    return lines
-
-
-def flight_name(ids: Json) -> str:
+def flight_name(row: AnomalousRow) -> str:
     """Return the name of a flight: carrier, number, airports and hour."""
+    ids = row.ids
     hour = str(ids["time_hour"])[:13]
     return (
         f"{ids['carrier']} {ids['flight']} from {ids['origin']} to {ids['dest']}, "

@@ -17,12 +17,12 @@ from tasks.inference.backfill import BackfillResult
 from tasks.inference.embed import EmbedResult
 from tasks.inference.export import ExportResult
 from tasks.inference.impute import ImputeResult
-from tasks.inference.sample import SampleResult
 from tasks.inference.score import AnomalousRow, ScoreResult
 from tasks.monitoring.monitor import MonitorResult
 from tasks.registry.data_validation import ValidationResult
 from tasks.registry.gate.gate import GateResult
 from tasks.registry.promotion import AliasState, Promotion
+from tasks.runtime.job import JobResult
 from tasks.training.train import TrainResult
 
 MAX_REASONS = 8
@@ -36,12 +36,23 @@ INDENT = " " * 11
 
 
 def describe(outcome: Outcome) -> str:
-    """Return a paragraph for each step of a flow that ran."""
+    """Return a paragraph for each step of a flow that ran.
+
+    Its first line ends with the pace of the step, its last line is the path.
+    """
     lines: list[str] = []
     for field in dataclasses.fields(outcome):
         step = getattr(outcome, field.name)
-        if step is not None and field.name in DESCRIPTIONS:
-            lines += DESCRIPTIONS[field.name](step)
+        if step is None or field.name not in DESCRIPTIONS:
+            continue
+        first, *more = DESCRIPTIONS[field.name](step)
+        end = f"; {pace(step)}" if isinstance(step, JobResult | BackfillResult) else ""
+        name = "data" if field.name == "data_validation" else field.name
+        lines += [f"[bold]{name:<10}[/] {first}{end}", *(INDENT + m for m in more)]
+        if end and field.name != "gate":
+            lines.append(INDENT + escape(getattr(step, "page", step.path)))
+        if isinstance(step, ScoreResult):
+            lines += anomalies(step.most_anomalous, row_name, {})
     if isinstance(outcome, RetrainOutcome) and outcome.unchanged:
         lines.append(
             "[green]nothing new[/]: data and configuration are the same as before, so "
@@ -50,42 +61,27 @@ def describe(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
-def head(step: str, text: str) -> str:
-    """Return the first line of a step."""
-    return f"[bold]{step:<10}[/] {text}"
-
-
-def path_line(path: str) -> str:
-    """Return a line with a path."""
-    return INDENT + escape(path)
-
-
 def describe_prepare(step: PrepareResult) -> Iterator[str]:
     """Yield the rows per split, excluded columns and quarantined rows."""
     counts = ", ".join(f"{count:,} {split}" for split, count in step.rows.items())
-    rows = sum(step.rows.values())
-    yield head("prepare", f"{rows:,} rows: {counts}; {pace(step)}")
+    yield f"{sum(step.rows.values()):,} rows: {counts}"
     left_out = [name for name, kind in step.columns.items() if kind == "left out"]
     if left_out:
-        yield f"{INDENT}not modelled: {escape(', '.join(left_out))}"
+        yield f"not modelled: {escape(', '.join(left_out))}"
     if step.rows_quarantined or step.bad_files:
         yield (
-            f"{INDENT}[yellow]in quarantine: {step.rows_quarantined:,} rows, "
+            f"[yellow]in quarantine: {step.rows_quarantined:,} rows, "
             f"{len(step.bad_files)} files[/]"
         )
-    yield path_line(step.path)
 
 
 def describe_validation(step: ValidationResult) -> Iterator[str]:
     """Yield whether the data passed validation, and the checks that failed."""
-    if step.valid:
-        yield head("data", escape(step.reason))
-        return
-    yield head("data", "[yellow]data validation failed[/]")
+    yield escape(step.reason) if step.valid else "[yellow]data validation failed[/]"
     yield from failed_checks(step)
     if not step.passed:
         yield (
-            f"{INDENT}no model was trained; to train in spite of it, use "
+            "no model was trained; to train in spite of it, use "
             "[bold]--set data_validation.on_failure=warn[/]"
         )
 
@@ -94,35 +90,27 @@ def failed_checks(step: Verdict) -> Iterator[str]:
     """Yield a line for each check that failed."""
     for check in step.checks:
         if not check.passed:
-            text = escape(f"{check.name}: {check.remark}")
-            yield f"{INDENT}[yellow]{text}[/]"
+            yield f"[yellow]{escape(f'{check.name}: {check.remark}')}[/]"
 
 
 def describe_train(step: TrainResult) -> Iterator[str]:
     """Yield the number of epochs and the validation NLL."""
-    yield head(
-        "train",
-        f"{step.epochs} epochs, validation NLL {step.valid_nll:.4f} nats per row; "
-        f"{pace(step)}",
-    )
+    yield f"{step.epochs} epochs, validation NLL {step.valid_nll:.4f} nats per row"
     if start := step.warm_start:
         yield (
-            f"{INDENT}started from the champion, on {start.new_rows:,} new rows and "
+            f"started from the champion, on {start.new_rows:,} new rows and "
             f"{start.old_rows:,} of its {start.available_old_rows:,} rows"
         )
-    yield path_line(step.path)
 
 
 def describe_evaluate(step: EvaluationResult) -> Iterator[str]:
     """Yield the test NLL beside that of independent columns."""
     metrics = step.metrics
-    yield head(
-        "evaluate",
+    yield (
         f"test NLL [bold]{metrics['test/nll']:.4f}[/] nats per row, independent "
         f"columns {metrics['test/independent_nll']:.4f}: "
-        f"[bold]{gain(metrics['test/gain'], 4)}[/]; {pace(step)}",
+        f"[bold]{gain(metrics['test/gain'], 4)}[/]"
     )
-    yield path_line(step.path)
 
 
 def describe_fidelity(step: FidelityResult) -> Iterator[str]:
@@ -131,140 +119,101 @@ def describe_fidelity(step: FidelityResult) -> Iterator[str]:
         f"{name.removeprefix('samples/').replace('_', ' ')} {value:.3f}"
         for name, value in step.metrics.items()
     )
-    rows = step.rows.synthetic
-    yield head("fidelity", f"{rows:,} rows: {escape(metrics)}; {pace(step)}")
-    yield path_line(step.page)
+    yield f"{step.rows.synthetic:,} rows: {escape(metrics)}"
 
 
 def describe_gate(step: GateResult) -> Iterator[str]:
     """Yield the number of checks of the gate, and the checks that failed."""
-    checks = len(step.checks)
-    yield head("gate", f"{checks} checks on {step.rows:,} held-out rows; {pace(step)}")
+    yield f"{len(step.checks)} checks on {step.rows:,} held-out rows"
     yield from failed_checks(step)
-
-
-def describe_report(path: str) -> Iterator[str]:
-    """Yield the path of the report."""
-    yield head("report", escape(path))
 
 
 def describe_register(step: Promotion) -> Iterator[str]:
     """Yield the alias of the new version and the reason for it."""
     colour = "green" if step.promoted else "yellow"
     alias = step.alias or "refused"
-    yield head(
-        "register",
-        f"{escape(step.uri)} is [{colour}]{alias}[/]: {escape(step.reason)}",
-    )
+    yield f"{escape(step.uri)} is [{colour}]{alias}[/]: {escape(step.reason)}"
     if step.needs_review:
         _, name, number = step.uri.split("/")
         yield (
-            f"{INDENT}needs manual approval: "
+            "needs manual approval: "
             f"[bold]chainrule promote {escape(name)} {number} --reason ...[/]"
         )
 
 
 def describe_score(step: ScoreResult) -> Iterator[str]:
-    """Yield the number of anomalies, and the most anomalous rows."""
-    yield head(
-        "score",
-        f"{step.rows_out:,} rows, {step.anomalies:,} anomalies "
-        f"({rule(step.rule)}), {step.rows_quarantined:,} in quarantine; "
-        f"{pace(step)}",
+    """Yield the number of anomalies, and the segments without a scale of their own."""
+    yield (
+        f"{step.rows_out:,} rows, {step.anomalies:,} anomalies ({rule(step.rule)}), "
+        f"{step.rows_quarantined:,} in quarantine"
     )
-    yield path_line(step.path)
     small = [segment["value"] for segment in step.segments if not segment["own"]]
     if small:
         yield (
-            f"{INDENT}[yellow]too few calibration rows of their own, so calibrated on "
-            f"all: {escape(listed(small))}[/]"
+            "[yellow]too few calibration rows of their own, so calibrated on all: "
+            f"{escape(listed(small))}[/]"
         )
-    for number, row in enumerate(step.most_anomalous, start=1):
-        yield f"  {number}. {escape(row_name(row))}"
-        for text in explanation(row, {}):
-            yield f"     {text}"
 
 
 def describe_backfill(step: BackfillResult) -> Iterator[str]:
     """Yield the number of partitions that were scored, and their range."""
-    yield head(
-        "backfill",
+    yield (
         f"{len(step.scored)} of {step.partitions} partitions were new: "
         f"{step.rows_out:,} rows, {step.anomalies:,} anomalies, "
-        f"{step.rows_quarantined:,} in quarantine; {pace(step)}",
+        f"{step.rows_quarantined:,} in quarantine"
     )
     if step.scored:
         first, last = escape(step.scored[0]), escape(step.scored[-1])
-        yield INDENT + (first if first == last else f"{first} to {last}")
-    yield path_line(step.path)
+        yield first if first == last else f"{first} to {last}"
 
 
 def describe_monitor(step: MonitorResult) -> Iterator[str]:
     """Yield the verdict on drift, and the reasons for it."""
     colour = {"drift": "red", "stable": "green"}.get(step.verdict, "yellow")
-    yield head(
-        "monitor",
+    yield (
         f"{step.rows_out:,} rows: [{colour}]{step.verdict}[/], "
-        f"{step.rows_quarantined:,} in quarantine; {pace(step)}",
+        f"{step.rows_quarantined:,} in quarantine"
     )
-    for reason in step.reasons[:MAX_REASONS]:
-        yield INDENT + escape(reason)
+    yield from map(escape, step.reasons[:MAX_REASONS])
     if len(step.reasons) > MAX_REASONS:
-        yield f"{INDENT}and {len(step.reasons) - MAX_REASONS} more"
-    for text in (step.remedy, step.caution):
-        if text:
-            yield INDENT + escape(text)
-    yield path_line(step.page)
+        yield f"and {len(step.reasons) - MAX_REASONS} more"
+    yield from (escape(text) for text in (step.remedy, step.caution) if text)
 
 
 def describe_compare(step: ComparisonResult) -> Iterator[str]:
     """Yield the NLL of both models and the interval of the difference."""
     low, high = step.difference_interval
     first, second = step.nll
-    yield head(
-        "compare",
+    yield (
         f"{step.rows_out:,} rows: NLL {first:.4f} and {second:.4f} nats per row; "
         f"the first model is [bold]{gain(step.difference, 4)}[/] ({low:+.4f} to "
-        f"{high:+.4f}); {pace(step)}",
+        f"{high:+.4f})"
     )
-    yield path_line(step.page)
-
-
-def describe_sample(step: SampleResult) -> Iterator[str]:
-    """Yield the number of synthetic rows."""
-    yield head("sample", f"{step.rows_out:,} rows; {pace(step)}")
-    yield path_line(step.path)
 
 
 def describe_embed(step: EmbedResult) -> Iterator[str]:
     """Yield the number of rows and features."""
-    yield head(
-        "embed",
+    yield (
         f"{step.rows_out:,} rows, {step.features:,} features, "
-        f"{step.rows_quarantined:,} in quarantine; {pace(step)}",
+        f"{step.rows_quarantined:,} in quarantine"
     )
-    yield path_line(step.path)
 
 
 def describe_impute(step: ImputeResult) -> Iterator[str]:
     """Yield the number of filled cells per column, and of cells left null."""
-    cells = sum(step.filled.values())
-    yield head(
-        "impute", f"{step.rows_out:,} rows, {cells:,} cells filled; {pace(step)}"
-    )
+    yield f"{step.rows_out:,} rows, {sum(step.filled.values()):,} cells filled"
     for columns, note in ((step.filled, ""), (step.left, " (not modelled, left null)")):
         counts = ", ".join(f"{name} {count:,}" for name, count in columns.items())
         if counts:
-            yield f"{INDENT}{escape(counts)}{note}"
-    yield path_line(step.path)
+            yield f"{escape(counts)}{note}"
 
 
 def describe_export(step: ExportResult) -> Iterator[str]:
     """Yield the size of the ONNX file and how exactly it reproduces the model."""
-    yield head("export", f"{escape(step.path)}, {step.bytes:,} bytes")
+    yield f"{escape(step.path)}, {step.bytes:,} bytes"
     yield (
-        f"{INDENT}log-probabilities of {step.rows} rows by onnxruntime differ by at "
-        f"most {step.max_difference:.1e} nats"
+        f"log-probabilities of {step.rows} rows by onnxruntime differ by at most "
+        f"{step.max_difference:.1e} nats"
     )
 
 
@@ -275,18 +224,19 @@ DESCRIPTIONS: dict[str, Callable[[Any], Iterator[str]]] = {
     "evaluate": describe_evaluate,
     "fidelity": describe_fidelity,
     "gate": describe_gate,
-    "report": describe_report,
+    "report": lambda path: iter([escape(path)]),
     "register": describe_register,
     "score": describe_score,
     "backfill": describe_backfill,
     "monitor": describe_monitor,
     "compare": describe_compare,
-    "sample": describe_sample,
+    "sample": lambda step: iter([f"{step.rows_out:,} rows"]),
     "embed": describe_embed,
     "impute": describe_impute,
     "export": describe_export,
 }
-"""Functions that describe a step, by the field of the outcome that holds its result."""
+"""Functions that yield the lines about a step, without its pace and path, by the field
+of the outcome that holds its result."""
 
 
 def describe_aliases(moved: AliasState) -> str:
@@ -351,15 +301,31 @@ def listed(names: Sequence[str]) -> str:
     return f"{text} and {more} more" if more > 0 else text
 
 
-def pace(step: Any) -> str:  # the result of any task
+def pace(step: JobResult | BackfillResult) -> str:
     """Return how long a step took and its rows per second, or `already done`."""
-    content = vars(step)
-    if content["done"]:
+    if step.done:
         return "[green]already done[/]"
-    seconds = f"{content['seconds']:.1f} s"
-    if "rows_per_s" in content:
-        return f"{seconds}, {content['rows_per_s']:,.0f} rows/s"
-    return seconds
+    rate: float | None = getattr(step, "rows_per_s", None)
+    return f"{step.seconds:.1f} s" + (f", {rate:,.0f} rows/s" if rate else "")
+
+
+def anomalies(
+    rows: Sequence[AnomalousRow],
+    name: Callable[[AnomalousRow], str],
+    labels: Mapping[str, str],
+) -> list[str]:
+    """Return lines on anomalous rows and the columns that explain them.
+
+    Args:
+        rows: The rows.
+        name: Returns the name of a row for readers.
+        labels: Names of columns for readers; others keep their own name.
+    """
+    lines = []
+    for number, row in enumerate(rows, start=1):
+        lines.append(f"  {number}. [bold]{escape(name(row))}[/]")
+        lines += [f"     {text}" for text in explanation(row, labels)]
+    return lines
 
 
 def row_name(row: AnomalousRow) -> str:

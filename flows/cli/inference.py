@@ -1,6 +1,6 @@
 """Commands that apply a registered model to rows."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -8,14 +8,13 @@ import typer
 from flows.cli.execution import read_config, run_flow, run_job
 from flows.cli.options import (
     ConfigFile,
-    Input,
-    Output,
+    Overrides,
     Overwrite,
     RunOptions,
-    SectionOptions,
     VersionOptions,
     command,
 )
+from tasks.config.score import RULES
 
 PANEL = "Use a registered model"
 """Title of the help panel that lists these commands."""
@@ -23,131 +22,15 @@ PANEL = "Use a registered model"
 app = typer.Typer(rich_markup_mode="markdown")
 
 
-@dataclass(frozen=True)
-class ScoreOptions(SectionOptions):
-    """Options for the rows to score and their results."""
-
-    section = "score"
-    input: Input = None
-    output: Output = None
-
-
-@dataclass(frozen=True)
-class AnomalyOptions:
-    """Options that define which rows are anomalies; only one of them may be given."""
-
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            help="Severity from which a row is an anomaly: a percentile of the "
-            "calibration set, such as 99.9."
-        ),
-    ] = None
-    fdr: Annotated[
-        float | None,
-        typer.Option(
-            help="False discovery rate, in place of a threshold: the expected share of "
-            "false alarms among the anomalies."
-        ),
-    ] = None
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="Number of anomalies, in place of a threshold: a count, or a share of "
-            "the rows if below 1.",
-        ),
-    ] = None
-
-    def changes(self) -> list[str]:
-        """Return the rule as values of `--set`, empty if no option is given."""
-        rule = asdict(self)
-        if not any(value is not None for value in rule.values()):
-            return []
-        return [f"score.{k}={'null' if v is None else v}" for k, v in rule.items()]
-
-
-@dataclass(frozen=True)
-class MonitorOptions(SectionOptions):
-    """Options for the rows to monitor and their results."""
-
-    section = "monitor"
-    input: Input = None
-    output: Output = None
-
-
-@dataclass(frozen=True)
-class SampleOptions(SectionOptions):
-    """Options for drawing synthetic rows."""
-
-    section = "sample"
-    rows: Annotated[int | None, typer.Option(min=1, help="Number of rows to draw.")] = (
-        None
-    )
-    seed: Annotated[int | None, typer.Option(help="Random seed.")] = None
-    given: Annotated[
-        str | None,
-        typer.Option(help="Dataset with known columns, whose rows are completed."),
-    ] = None
-    samples_per_row: Annotated[
-        int | None, typer.Option(min=1, help="Number of completions per given row.")
-    ] = None
-    temperature: Annotated[
-        float | None,
-        typer.Option(help="Temperature; below 1, likely values become more likely."),
-    ] = None
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            help="Probability mass of the most likely values to draw from (nucleus "
-            "sampling)."
-        ),
-    ] = None
-    output: Output = None
-
-
-@dataclass(frozen=True)
-class ImputeOptions(SectionOptions):
-    """Options for filling nulls."""
-
-    section = "impute"
-    input: Input = None
-    method: Annotated[
-        str | None,
-        typer.Option(
-            help="Imputation method: draw, median or mean; for median and mean, "
-            "categories use the mode."
-        ),
-    ] = None
-    imputations: Annotated[
-        int | None, typer.Option(min=1, help="Number of imputations per row.")
-    ] = None
-    details: Annotated[
-        bool | None,
-        typer.Option(
-            "--details",
-            help="Write which cells were filled, and the probability or interval of "
-            "their values.",
-        ),
-    ] = None
-    seed: Annotated[int | None, typer.Option(help="Random seed of the draws.")] = None
-    output: Output = None
-
-
-@dataclass(frozen=True)
-class EmbedOptions(SectionOptions):
-    """Options for the rows to embed and their results."""
-
-    section = "embed"
-    input: Input = None
-    output: Output = None
-
-
-@command(app, panel=PANEL, example="chainrule score orders.yaml --budget 100")
+@command(
+    app,
+    *("score.input", "score.output", "score.threshold", "score.fdr", "score.budget"),
+    panel=PANEL,
+    example="chainrule score orders.yaml --budget 100",
+)
 def score(
     file: ConfigFile,
-    options: ScoreOptions,
-    rule: AnomalyOptions,
+    overrides: Overrides,
     version: VersionOptions,
     *,
     incremental: Annotated[
@@ -171,24 +54,26 @@ def score(
             "--overwrite cannot be combined with --incremental, which keeps the "
             "partitions that are already scored"
         )
-    run = rule_applied(run, rule)
-    overrides = options.overrides()
-    if incremental:
-        run_flow("backfill", file, run, overrides, **version.parameters())
-    run_flow("score", file, run, overrides, overwrite=overwrite, **version.parameters())
+    rules = [f"score.{rule}" for rule in RULES]
+    if any(overrides[rule] is not None for rule in rules):
+        unset = [f"{rule}=null" for rule in rules]
+        run = replace(run, changes=[*(run.changes or ()), *unset])
+    parameters: dict[str, Any] = version.parameters()
+    if not incremental:
+        parameters["overwrite"] = overwrite
+    name = "backfill" if incremental else "score"
+    run_flow(name, file, run, overrides, **parameters)
 
 
-def rule_applied(run: RunOptions, rule: AnomalyOptions) -> RunOptions:
-    """Return run options that also set the rule for anomalies, after any `--set`."""
-    values: dict[str, Any] = asdict(run)
-    values["changes"] = [*(run.changes or ()), *rule.changes()]
-    return RunOptions(**values)
-
-
-@command(app, panel=PANEL, example="chainrule backfill orders.yaml --since 2026-01-15")
+@command(
+    app,
+    *("score.input", "score.output"),
+    panel=PANEL,
+    example="chainrule backfill orders.yaml --since 2026-01-15",
+)
 def backfill(
     file: ConfigFile,
-    options: ScoreOptions,
+    overrides: Overrides,
     version: VersionOptions,
     *,
     since: Annotated[
@@ -205,21 +90,19 @@ def backfill(
 
     A partition is a Hive folder such as day=2026-01-15, or a file where there are none.
     """
-    run_flow(
-        "backfill",
-        file,
-        run,
-        options.overrides(),
-        since=since,
-        until=until,
-        **version.parameters(),
-    )
+    limits = {"since": since, "until": until}
+    run_flow("backfill", file, run, overrides, **limits, **version.parameters())
 
 
-@command(app, panel=PANEL, example="chainrule monitor orders.yaml --input data/latest")
+@command(
+    app,
+    *("monitor.input", "monitor.output"),
+    panel=PANEL,
+    example="chainrule monitor orders.yaml --input data/latest",
+)
 def monitor(
     file: ConfigFile,
-    options: MonitorOptions,
+    overrides: Overrides,
     version: VersionOptions,
     *,
     overwrite: Overwrite = False,
@@ -231,20 +114,27 @@ def monitor(
     distribution of each column given those before it. Exit code 3: the rows have
     drifted by more than the section `monitor` of the configuration allows.
     """
-    run_flow(
-        "monitor",
-        file,
-        run,
-        options.overrides(),
-        overwrite=overwrite,
-        **version.parameters(),
-    )
+    choice = version.parameters()
+    run_flow("monitor", file, run, overrides, overwrite=overwrite, **choice)
 
 
-@command(app, panel=PANEL, example="chainrule sample orders.yaml --rows 1000 --seed 1")
+@command(
+    app,
+    *(
+        "sample.rows",
+        "sample.seed",
+        "sample.given",
+        "sample.samples_per_row",
+        "sample.temperature",
+        "sample.top_p",
+        "sample.output",
+    ),
+    panel=PANEL,
+    example="chainrule sample orders.yaml --rows 1000 --seed 1",
+)
 def sample(
     file: ConfigFile,
-    options: SampleOptions,
+    overrides: Overrides,
     version: VersionOptions,
     *,
     overwrite: Overwrite = False,
@@ -256,20 +146,26 @@ def sample(
     it lacks, are drawn given the other values. In the columns that
     `sample.null_is_missing` lists, a null is itself a known value.
     """
-    run_flow(
-        "sample",
-        file,
-        run,
-        options.overrides(),
-        overwrite=overwrite,
-        **version.parameters(),
-    )
+    choice = version.parameters()
+    run_flow("sample", file, run, overrides, overwrite=overwrite, **choice)
 
 
-@command(app, panel=PANEL, example="chainrule impute orders.yaml --imputations 5")
+@command(
+    app,
+    *(
+        "impute.input",
+        "impute.method",
+        "impute.imputations",
+        "impute.details",
+        "impute.seed",
+        "impute.output",
+    ),
+    panel=PANEL,
+    example="chainrule impute orders.yaml --imputations 5",
+)
 def impute(
     file: ConfigFile,
-    options: ImputeOptions,
+    overrides: Overrides,
     version: VersionOptions,
     *,
     overwrite: Overwrite = False,
@@ -280,34 +176,27 @@ def impute(
     The model must be able to condition on any columns: family eonade, or family
     transformer with `order_agnostic: true`.
     """
-    run_flow(
-        "impute",
-        file,
-        run,
-        options.overrides(),
-        overwrite=overwrite,
-        **version.parameters(),
-    )
+    choice = version.parameters()
+    run_flow("impute", file, run, overrides, overwrite=overwrite, **choice)
 
 
-@command(app, panel=PANEL, example="chainrule embed orders.yaml --output features/")
+@command(
+    app,
+    *("embed.input", "embed.output"),
+    panel=PANEL,
+    example="chainrule embed orders.yaml --output features/",
+)
 def embed(
     file: ConfigFile,
-    options: EmbedOptions,
+    overrides: Overrides,
     version: VersionOptions,
     *,
     overwrite: Overwrite = False,
     run: RunOptions,
 ) -> None:
     """Write the model's features of each row, as inputs for other models."""
-    run_flow(
-        "embed",
-        file,
-        run,
-        options.overrides(),
-        overwrite=overwrite,
-        **version.parameters(),
-    )
+    choice = version.parameters()
+    run_flow("embed", file, run, overrides, overwrite=overwrite, **choice)
 
 
 @command(app, panel=PANEL, example="chainrule export orders.yaml --output model.onnx")

@@ -1,7 +1,6 @@
 """Commands for unattended operation, for looking at results, and the demo."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +19,8 @@ from flows.cli.options import (
     CommonOptions,
     ConfigFile,
     DryRun,
+    Overrides,
     RunOptions,
-    SectionOptions,
     command,
 )
 from tasks.config.load import load
@@ -36,31 +35,8 @@ DEMO_CONFIG = Path(__file__).parents[2] / "examples" / "flights.yaml"
 app = typer.Typer(rich_markup_mode="markdown")
 
 
-@dataclass(frozen=True)
-class ReplayOptions(SectionOptions):
-    """Options for replaying the history of a dataset."""
-
-    section = "replay"
-    window: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Number of latest partitions to train on; defaults to all so far.",
-        ),
-    ] = None
-    rows_per_file: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of rows per file; defaults to all."),
-    ] = None
-
-
 @command(app, panel=PANEL, example="chainrule deploy orders.yaml --dry-run")
-def deploy(
-    file: ConfigFile,
-    *,
-    dry_run: DryRun = False,
-    run: RunOptions,
-) -> None:
+def deploy(file: ConfigFile, *, dry_run: DryRun = False, run: RunOptions) -> None:
     """Create or update the Prefect deployments in the section `schedules` of CONFIG.
 
     A worker runs them: `prefect worker start --pool chainrule`.
@@ -96,16 +72,13 @@ def undeploy(
     run_job("undeploy", read_config(file, run, {}), job, run)
 
 
-@command(app, panel=PANEL, example="chainrule replay orders.yaml --window 6")
-def replay(
-    file: ConfigFile,
-    options: ReplayOptions,
-    *,
-    data: Annotated[
-        str | None, typer.Option(help="Dataset in place of `replay.path`.")
-    ] = None,
-    run: RunOptions,
-) -> None:
+@command(
+    app,
+    *("replay.window", "replay.rows_per_file", "replay.path"),
+    panel=PANEL,
+    example="chainrule replay orders.yaml --window 6",
+)
+def replay(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
     """Replay the history of a dataset: retrain and score partition by partition.
 
     Shows what retraining was worth, on rows that no model had seen. The model is
@@ -121,7 +94,6 @@ def replay(
         )
         return outcome, replay_summary.describe(outcome)
 
-    overrides = {"replay.path": data, **options.overrides()}
     run_job("replay", read_config(file, run, overrides), job, run)
 
 
@@ -151,9 +123,7 @@ def status(
 
 
 @command(app, panel=PANEL, example="chainrule ui --storage .chainrule")
-def ui(
-    common: CommonOptions,
-) -> None:
+def ui(common: CommonOptions) -> None:
     """Serve the user interfaces of Prefect and MLflow until Ctrl-C."""
     ensure_supervised()
     from flows.cli import ui
@@ -163,9 +133,7 @@ def ui(
 
 
 @command(app, panel=PANEL, example="chainrule demo --storage /tmp/demo")
-def demo(
-    common: CommonOptions,
-) -> None:
+def demo(common: CommonOptions) -> None:
     """Retrain, score and sample the New York flights of 2013 in one go."""
 
     def job(config: Config, console: CommandConsole) -> Any:  # as execution.Job

@@ -1,17 +1,23 @@
 """Arguments and options that commands share, and the option groups made of them.
 
-A parameter of a command whose type is an option group stands for one option per field.
+A parameter of a command whose type is an option group stands for one option per field,
+and its parameter `overrides` for one option per configuration key that it can replace.
 """
 
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
+
+from tasks.config.root import Config
+
+Overrides = dict[str, Any]
+"""Values of options by the configuration keys that they replace, None if not given."""
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -23,13 +29,6 @@ ConfigFile = Annotated[
         "keys.",
     ),
 ]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        help="Parquet dataset in place of `data.path`: a file, folder, glob pattern or "
-        "s3:// URI."
-    ),
-]
 ModelName = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the registered model.")
 ]
@@ -38,15 +37,6 @@ DryRun = Annotated[
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the output of another job.")
-]
-Input = Annotated[
-    str | None, typer.Option(help="Dataset to read; defaults to `data.path`.")
-]
-Output = Annotated[
-    str | None,
-    typer.Option(
-        help="Directory for the results; defaults to a directory under --storage."
-    ),
 ]
 
 
@@ -87,34 +77,6 @@ class RunOptions(CommonOptions):
 
 
 @dataclass(frozen=True)
-class SectionOptions:
-    """Options that replace keys of one section of the configuration, by their name.
-
-    Attributes:
-        section: Name of the section.
-    """
-
-    section: ClassVar[str]
-
-    def overrides(self) -> dict[str, Any]:
-        """Return the values of the options by configuration key, None if not given."""
-        return {f"{self.section}.{k}": v for k, v in dataclasses.asdict(self).items()}
-
-
-@dataclass(frozen=True)
-class ClusterOptions(SectionOptions):
-    """Options for the resources of training."""
-
-    section = "resources"
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Number of training processes.")
-    ] = None
-    gpus_per_worker: Annotated[
-        int | None, typer.Option(min=0, help="Number of GPUs per training process.")
-    ] = None
-
-
-@dataclass(frozen=True)
 class VersionOptions:
     """Options that choose a registered version."""
 
@@ -139,12 +101,13 @@ class VersionOptions:
 
 
 def command(
-    app: typer.Typer, *, panel: str, example: str
+    app: typer.Typer, *keys: str, panel: str, example: str
 ) -> Callable[[Function], Function]:
     """Register a function as a command whose `--help` ends with an example.
 
     Args:
         app: The application to register the command with.
+        *keys: Configuration keys that options of the command replace.
         panel: Title of the help panel that lists the command.
         example: A command line that shows its use.
     """
@@ -153,20 +116,30 @@ def command(
         decorate = app.command(
             rich_help_panel=panel, epilog=f"**Example:** `{example}`"
         )
-        decorate(expand_groups(function))
+        decorate(expand_groups(function, keys))
         return function
 
     return register
 
 
-def expand_groups(function: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a function so that the fields of its option groups become parameters."""
+def expand_groups(
+    function: Callable[..., None], keys: Iterable[str]
+) -> Callable[..., None]:
+    """Wrap a function so that its option groups become one parameter per option.
+
+    Args:
+        function: Function of a command.
+        keys: Configuration keys that its parameter `overrides` stands for.
+    """
     signature = inspect.signature(function, eval_str=True)
-    groups: dict[str, type] = {}
+    names = {key: option_name(key) for key in keys}
+    groups: dict[str, Any] = {}  # dataclasses
     parameters: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
         group = parameter.annotation
-        if dataclasses.is_dataclass(group) and isinstance(group, type):
+        if parameter.name == "overrides":
+            parameters += key_options(names)
+        elif dataclasses.is_dataclass(group) and isinstance(group, type):
             groups[parameter.name] = group
             parameters += inspect.signature(group).parameters.values()
         else:
@@ -177,8 +150,44 @@ def expand_groups(function: Callable[..., None]) -> Callable[..., None]:
         for name, group in groups.items():
             fields = dataclasses.fields(group)
             values[name] = group(**{f.name: values.pop(f.name) for f in fields})
+        if names:
+            values["overrides"] = {key: values.pop(n) for key, n in names.items()}
         function(**values)
 
     keyword_only = [p.replace(kind=p.KEYWORD_ONLY) for p in parameters]
     call.__signature__ = signature.replace(parameters=keyword_only)  # type: ignore[attr-defined]  # read by typer
     return call
+
+
+def option_name(key: str) -> str:
+    """Return the name of the option that replaces a configuration key."""
+    name = key.rpartition(".")[2]
+    return "data" if name == "path" else name
+
+
+def key_options(names: dict[str, str]) -> Iterator[inspect.Parameter]:
+    """Yield a parameter for each configuration key, with its type and description.
+
+    Args:
+        names: Names of the options by key.
+    """
+    for key, name in names.items():
+        section, _, field_name = key.partition(".")
+        fields: Any = Config.model_fields[section].annotation  # a section
+        field = fields.model_fields[field_name]
+        kind = value_type(field.annotation)
+        flags = [f"--{name.replace('_', '-')}"] if kind is bool else []
+        annotation = Annotated[
+            kind | None, typer.Option(*flags, help=field.description)
+        ]
+        yield inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+        )
+
+
+def value_type(annotation: Any) -> Any:  # a type, a union or a literal
+    """Return the type of the values of an option: bool, int, float or text."""
+    if annotation in (bool, int, float):
+        return annotation
+    found = (value_type(part) for part in get_args(annotation))
+    return next((kind for kind in found if kind is not str), str)

@@ -1,6 +1,5 @@
 """Commands from data to a registered model."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -8,12 +7,10 @@ import typer
 from flows.cli.console import CommandConsole
 from flows.cli.execution import errors_reported, run_flow
 from flows.cli.options import (
-    ClusterOptions,
     ConfigFile,
-    Data,
+    Overrides,
     Overwrite,
     RunOptions,
-    SectionOptions,
     command,
 )
 
@@ -23,25 +20,8 @@ PANEL = "Train a model"
 app = typer.Typer(rich_markup_mode="markdown")
 
 
-@dataclass(frozen=True)
-class FidelityOptions(SectionOptions):
-    """Options for comparing synthetic with real rows."""
-
-    section = "fidelity"
-    samples: Annotated[
-        str | None,
-        typer.Option(
-            help="Dataset of synthetic rows to compare with real ones, or `auto` to "
-            "draw them from the model."
-        ),
-    ] = None
-    target: Annotated[
-        str | None,
-        typer.Option(
-            help="Column to predict by a classifier or regressor that is trained on "
-            "synthetic rows."
-        ),
-    ] = None
+RESOURCES = ("resources.workers", "resources.gpus_per_worker")
+"""Configuration keys of the resources of training."""
 
 
 @command(app, panel=PANEL, example="chainrule init data/ --name orders > orders.yaml")
@@ -69,75 +49,70 @@ def init(
         typer.echo(init.propose(data, name), nl=False)
 
 
-@command(app, panel=PANEL, example="chainrule retrain orders.yaml --workers 2")
-def retrain(
-    file: ConfigFile,
-    cluster: ClusterOptions,
-    *,
-    data: Data = None,
-    run: RunOptions,
-) -> None:
+@command(
+    app,
+    "data.path",
+    *RESOURCES,
+    panel=PANEL,
+    example="chainrule retrain orders.yaml --workers 2",
+)
+def retrain(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
     """Prepare, train, evaluate and register a model; the better one becomes champion.
 
     Steps that are already done are skipped. Exit code 3: data validation failed, or the
     new model did not beat the champion, which stays champion.
     """
-    run_flow("retrain", file, run, {"data.path": data, **cluster.overrides()})
+    run_flow("retrain", file, run, overrides)
 
 
-@command(app, panel=PANEL, example="chainrule prepare orders.yaml --data 'data/*'")
-def prepare(
-    file: ConfigFile,
-    *,
-    data: Data = None,
-    run: RunOptions,
-) -> None:
+@command(
+    app,
+    "data.path",
+    panel=PANEL,
+    example="chainrule prepare orders.yaml --data 'data/*'",
+)
+def prepare(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
     """Read, check, split and encode the dataset."""
-    run_flow("prepare", file, run, {"data.path": data})
+    run_flow("prepare", file, run, overrides)
 
 
-@command(app, panel=PANEL, example="chainrule train orders.yaml --set train.epochs=5")
-def train(
-    file: ConfigFile,
-    cluster: ClusterOptions,
-    *,
-    data: Data = None,
-    run: RunOptions,
-) -> None:
+@command(
+    app,
+    "data.path",
+    *RESOURCES,
+    panel=PANEL,
+    example="chainrule train orders.yaml --set train.epochs=5",
+)
+def train(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
     """Prepare the dataset and train a model, without registering it."""
-    run_flow("train", file, run, {"data.path": data, **cluster.overrides()})
+    run_flow("train", file, run, overrides)
 
 
-@command(app, panel=PANEL, example="chainrule evaluate orders.yaml --samples auto")
-def evaluate(
-    file: ConfigFile,
-    fidelity: FidelityOptions,
-    cluster: ClusterOptions,
-    *,
-    data: Data = None,
-    run: RunOptions,
-) -> None:
+@command(
+    app,
+    *("data.path", "fidelity.samples", "fidelity.target", *RESOURCES),
+    panel=PANEL,
+    example="chainrule evaluate orders.yaml --samples auto",
+)
+def evaluate(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
     """Prepare, train and evaluate a model on held-out rows, without registering it.
 
     With --samples, synthetic rows are also compared with training and test rows.
     """
-    overrides = {
-        "data.path": data,
-        **fidelity.overrides(),
-        **cluster.overrides(),
-    }
     run_flow("evaluate", file, run, overrides)
 
 
-@command(app, panel=PANEL, example="chainrule compare orders.yaml champion 7")
+@command(
+    app, "data.path", panel=PANEL, example="chainrule compare orders.yaml champion 7"
+)
 def compare(
     file: ConfigFile,
     first: Annotated[str, typer.Argument(help="Number or alias of the first version.")],
     second: Annotated[
         str, typer.Argument(help="Number or alias of the second version.")
     ],
+    overrides: Overrides,
     *,
-    data: Data = None,
     input: Annotated[
         str | None,
         typer.Option(
@@ -148,13 +123,7 @@ def compare(
     run: RunOptions,
 ) -> None:
     """Compare two registered versions on the same rows, in total and by segment."""
+    versions = {"first": first, "second": second}
     run_flow(
-        "compare",
-        file,
-        run,
-        {"data.path": data},
-        first=first,
-        second=second,
-        input=input,
-        overwrite=overwrite,
+        "compare", file, run, overrides, **versions, input=input, overwrite=overwrite
     )

@@ -7,7 +7,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 
 from flows.cli.console import CommandConsole
 
@@ -26,25 +25,29 @@ def serve(console: CommandConsole) -> None:
     Raises:
         OSError: A server has ended or does not answer.
     """
+    api, store = os.environ.get("PREFECT_API_URL"), os.environ["MLFLOW_TRACKING_URI"]
+    running = {
+        "Prefect": api and api.removesuffix("/api"),
+        "MLflow": store if store.startswith("http") else None,
+    }
+    commands = {
+        "Prefect": (4200, "/api/health", ["prefect", "server", "start"]),
+        "MLflow": (
+            5000,
+            "/health",
+            ["mlflow", "server", "--workers", "1", "--backend-store-uri", store],
+        ),
+    }
     servers: list[subprocess.Popen[bytes]] = []
-    if url := os.environ.get("PREFECT_API_URL"):
-        console.print_line(f"Prefect  {url.removesuffix('/api')} (already running)")
-    else:
-        port = free_port(4200)
-        address = ["--host", "127.0.0.1", "--port", str(port)]
-        servers.append(start(["prefect", "server", "start", *address]))
-        wait_until_up(f"http://127.0.0.1:{port}/api/health", servers[-1])
-        console.print_line(f"Prefect  http://127.0.0.1:{port}")
-    tracking = os.environ["MLFLOW_TRACKING_URI"]
-    if tracking.startswith("http"):
-        console.print_line(f"MLflow   {tracking} (already running)")
-    else:
-        port = free_port(5000)
-        address = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-        store = ["--backend-store-uri", tracking]
-        servers.append(start(["mlflow", "server", *address, *store]))
-        wait_until_up(f"http://127.0.0.1:{port}/health", servers[-1])
-        console.print_line(f"MLflow   http://127.0.0.1:{port}")
+    for name, (first, health, command) in commands.items():
+        if url := running[name]:
+            console.print_line(f"{name:<8} {url} (already running)")
+            continue
+        port = free_port(first)
+        command += ["--host", "127.0.0.1", "--port", str(port)]
+        servers.append(subprocess.Popen([sys.executable, "-m", *command]))
+        wait_until_up(f"http://127.0.0.1:{port}{health}", servers[-1])
+        console.print_line(f"{name:<8} http://127.0.0.1:{port}")
     if not servers:
         return
     console.print_line("Press Ctrl-C to stop.")
@@ -54,11 +57,6 @@ def serve(console: CommandConsole) -> None:
     except KeyboardInterrupt:
         return
     raise OSError("a server has ended; the log has its output")
-
-
-def start(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start the command line of a Python module in a child process."""
-    return subprocess.Popen([sys.executable, "-m", *arguments])
 
 
 def free_port(first: int) -> int:

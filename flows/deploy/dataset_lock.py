@@ -17,17 +17,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterId,
-    DeploymentFilterTags,
-    FlowRunFilter,
-    FlowRunFilterExpectedStartTime,
-    FlowRunFilterParentFlowRunId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    FlowRunFilterTags,
-)
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.concurrency.sync import concurrency
@@ -154,8 +144,7 @@ def is_taken(client: SyncPrefectClient, name: str) -> bool:
 
 def slot_holders(client: SyncPrefectClient, name: str) -> list[FlowRun]:
     """Return the running flow runs that are tagged as holders of a dataset's slot."""
-    tagged = in_states(StateType.RUNNING)
-    tagged.tags = FlowRunFilterTags(all_=[limit_name(name)])
+    tagged = in_states(StateType.RUNNING, tags={"all_": [limit_name(name)]})
     return client.read_flow_runs(flow_run_filter=tagged)
 
 
@@ -197,9 +186,10 @@ def crash_children(client: SyncPrefectClient, parents: list[FlowRun]) -> None:
     """
     if not parents:
         return
-    children = FlowRunFilter(
-        parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[p.id for p in parents]),
-        state=in_states(StateType.RUNNING, StateType.PENDING).state,
+    children = in_states(
+        StateType.RUNNING,
+        StateType.PENDING,
+        parent_flow_run_id={"any_": [parent.id for parent in parents]},
     )
     for run in client.read_flow_runs(flow_run_filter=children):
         message = "the process of its parent run was killed"
@@ -210,8 +200,8 @@ def collapse_late_runs() -> None:
     """Cancel other late runs of this deployment, which would repeat the current one."""
     if deployment.id is None:
         return
-    due = in_states(StateType.SCHEDULED)
-    due.expected_start_time = FlowRunFilterExpectedStartTime(before_=datetime.now(UTC))
+    before_now = {"before_": datetime.now(UTC)}
+    due = in_states(StateType.SCHEDULED, expected_start_time=before_now)
     with get_client(sync_client=True) as client:
         for late in client.read_flow_runs(
             flow_run_filter=due, deployment_filter=this_deployment()
@@ -228,15 +218,20 @@ def collapse_late_runs() -> None:
 
 def this_deployment() -> DeploymentFilter:
     """Return a filter for the deployment of the current flow run."""
-    return DeploymentFilter(id=DeploymentFilterId(any_=[UUID(str(deployment.id))]))
+    return DeploymentFilter.model_validate({"id": {"any_": [deployment.id]}})
 
 
 def dataset_deployments(name: str) -> DeploymentFilter:
     """Return a filter for all deployments of a dataset."""
-    return DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG, name]))
+    return DeploymentFilter.model_validate({"tags": {"all_": [TAG, name]}})
 
 
-def in_states(*kinds: StateType) -> FlowRunFilter:
-    """Return a filter for flow runs in any of the given states."""
-    kind = FlowRunFilterStateType(any_=list(kinds))
-    return FlowRunFilter(state=FlowRunFilterState(type=kind))
+def in_states(*kinds: StateType, **conditions: Any) -> FlowRunFilter:
+    """Return a filter for flow runs in any of the given states.
+
+    Args:
+        *kinds: Types of the states.
+        **conditions: Further conditions, by the field of Prefect's filter.
+    """
+    states = {"type": {"any_": list(kinds)}}
+    return FlowRunFilter.model_validate({"state": states, **conditions})

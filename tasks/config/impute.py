@@ -19,8 +19,8 @@ class ImputeConfig(Section):
     )
     method: Literal["draw", "median", "mean"] = Field(
         "draw",
-        description="draw samples from the distribution given the known values; "
-        "median and mean summarise it, and categories use the mode.",
+        description="Imputation method: draw samples from the distribution given the "
+        "known values; median and mean summarise it, and categories use the mode.",
     )
     imputations: PositiveInt = Field(
         1, description="Imputations per row; more than 1 needs method draw."

@@ -40,18 +40,18 @@ class ScoreConfig(Section):
     )
     threshold: Annotated[float, Field(gt=0, lt=100)] | None = Field(
         None,
-        description="Flag rows whose severity, the percentile among calibration rows, "
-        "is at least this; default: 99.9 if neither fdr nor budget is set.",
+        description="Severity from which rows are flagged, a percentile among "
+        "calibration rows; default: 99.9 if neither fdr nor budget is set.",
     )
     fdr: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
-        description="Flag rows at this false discovery rate, the expected share of "
-        "ordinary rows among the flagged (Benjamini-Hochberg).",
+        description="False discovery rate at which rows are flagged: the expected "
+        "share of ordinary rows among them (Benjamini-Hochberg).",
     )
     budget: Budget | None = Field(
         None,
-        description="Flag the most anomalous rows: a number of rows, or below 1 a "
-        "share. Ties are broken by p_value, anomaly_score and file order.",
+        description="Number of most anomalous rows to flag, or below 1 their share. "
+        "Ties are broken by p_value, anomaly_score and file order.",
     )
     calibrate_by: str | None = Field(
         None,

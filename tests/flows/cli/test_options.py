@@ -7,34 +7,33 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from flows.cli.options import SectionOptions, VersionOptions, command
+from flows.cli.options import Overrides, VersionOptions, command
 
 
 @dataclass(frozen=True)
-class Group(SectionOptions):
+class Group:
     """A group with one option."""
 
-    section = "part"
     width: Annotated[int | None, typer.Option(help="Width in cells.")] = None
 
 
-def test_fields_of_a_group_are_options_of_the_command() -> None:
+def test_groups_and_keys_become_options_of_the_command() -> None:
     app = typer.Typer(rich_markup_mode="markdown")
     calls = []
 
-    @command(app, panel="Panel", example="draw a --width 3")
-    def draw(name: str, group: Group, *, bold: bool = False) -> None:
+    @command(app, "impute.details", "data.path", panel="P", example="draw a --width 3")
+    def draw(name: str, group: Group, overrides: Overrides) -> None:
         """Draw something."""
-        calls.append((name, group, bold))
+        calls.append((name, group, overrides))
 
-    assert CliRunner().invoke(app, ["a", "--width", "3", "--bold"]).exit_code == 0
+    given = ["a", "--width", "3", "--details", "--data", "p"]
+    assert CliRunner().invoke(app, given).exit_code == 0
     assert CliRunner().invoke(app, ["b"]).exit_code == 0
-    assert calls == [("a", Group(3), True), ("b", Group(), False)]
+    assert calls == [
+        ("a", Group(3), {"impute.details": True, "data.path": "p"}),
+        ("b", Group(), {"impute.details": None, "data.path": None}),
+    ]
     assert "Example: draw a --width 3" in CliRunner().invoke(app, ["--help"]).output
-
-
-def test_a_group_names_the_keys_that_it_replaces() -> None:
-    assert Group(3).overrides() == {"part.width": 3}
 
 
 def test_a_version_is_chosen_by_number_or_alias() -> None:
