@@ -7,7 +7,7 @@ nothing.
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import task
 from prefect.artifacts import create_table_artifact
@@ -65,9 +65,10 @@ def local_step(function: Callable[P, R], name: str, **options: Any) -> Callable[
         name: Name of the task.
         **options: Further options of `prefect.task`.
     """
-    return task(
-        function, name=name, cache_policy=NO_CACHE, persist_result=False, **options
+    decorate: Any = task(  # Prefect's overloads do not keep the types
+        name=name, cache_policy=NO_CACHE, persist_result=False, **options
     )
+    return cast(Callable[P, R], decorate(function))
 
 
 def remote_step(function: Callable[P, R], name: str) -> Callable[P, R]:

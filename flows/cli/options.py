@@ -171,17 +171,19 @@ def key_options(names: dict[str, str]) -> Iterator[inspect.Parameter]:
     Args:
         names: Names of the options by key.
     """
+    annotated: Any = Annotated  # The type is known at run time only.
     for key, name in names.items():
         section, _, field_name = key.partition(".")
         fields: Any = Config.model_fields[section].annotation  # a section
         field = fields.model_fields[field_name]
         kind = value_type(field.annotation)
         flags = [f"--{name.replace('_', '-')}"] if kind is bool else []
-        annotation = Annotated[
-            kind | None, typer.Option(*flags, help=field.description)
-        ]
+        option = typer.Option(*flags, help=field.description)
         yield inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=annotated[kind | None, option],
         )
 
 

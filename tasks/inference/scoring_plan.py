@@ -1,6 +1,6 @@
 """What both passes of a scoring job share: the model, the rows and the settings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pyarrow as pa
@@ -87,17 +87,8 @@ def rule_of(config: ScoreConfig) -> Rule:
 
 def score_options(config: ScoreConfig) -> ScoreOptions:
     """Return the options of a density's scorer."""
-    return ScoreOptions(
-        statistic=config.statistic,
-        rule=rule_of(config),
-        calibrate_by=config.calibrate_by,
-        min_segment_rows=config.min_segment_rows,
-        missing=config.missing,
-        explain=config.explain,
-        explain_columns=config.explain_columns,
-        column_log_prob=config.column_log_prob,
-        precision=config.precision,
-    )
+    names = {field.name for field in fields(ScoreOptions)} - {"rule"}
+    return ScoreOptions(rule=rule_of(config), **config.model_dump(include=names))
 
 
 def read_part(path: str) -> tuple[pa.Table, parts.PartMetadata]:

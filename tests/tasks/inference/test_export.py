@@ -1,6 +1,7 @@
 """Models as ONNX: the same numbers, or nothing is written."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +17,7 @@ from ar_models.families.registry import MODELS, build
 from tasks.data.prepared import read_encoder
 from tasks.inference import export
 
-SMALL = {
+SMALL: dict[str, dict[str, Any]] = {
     "fvsbn": {"orderings": 2, "ordering": "random"},
     "independent": {},
     "made": {"hidden": 16, "layers": 1},
