@@ -35,6 +35,19 @@ class Check:
     needs_review: bool = False
 
 
+def at_most(name: str, value: float, bound: float, remark: str) -> Check:
+    """Check that a value does not exceed a bound."""
+    return Check(name, value, value <= bound, remark, bound=bound)
+
+
+def at_least(
+    name: str, value: float, bound: float, remark: str, *, needs_review: bool = False
+) -> Check:
+    """Check that a value reaches a bound."""
+    passed = value >= bound
+    return Check(name, value, passed, remark, bound=bound, needs_review=needs_review)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """The conclusion of several checks.

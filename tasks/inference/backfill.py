@@ -96,15 +96,9 @@ def backfill(
             f"{until or 'the last'}"
         )
     root = storage.join(output, results_name(config, model_info))
-    score_partition = partial(
-        score,
-        model,
-        config=config,
-        resources=resources,
-        model_info=model_info,
-        overwrite=True,
-    )
-    results = score_partitions(score_partition, source, chosen, root)
+    job: dict[str, Any] = {"config": config, "resources": resources}
+    job |= {"model_info": model_info, "overwrite": True}
+    results = score_partitions(partial(score, model, **job), source, chosen, root)
     new = {name: each for name, each in results.items() if not each.done}
     counts = ("rows_in", "rows_out", "rows_quarantined", "anomalies")
     totals = {k: sum(getattr(each, k) for each in new.values()) for k in counts}

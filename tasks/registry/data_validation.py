@@ -5,7 +5,6 @@ profiles, so that a broken export stops a retraining before the hours of trainin
 """
 
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from mlflow import MlflowClient
 from tasks.config.data_validation import DataValidationConfig
 from tasks.data.profile import MAX_TOP
 from tasks.evaluation import distances
-from tasks.evaluation.checks import Check, Verdict, conclude
-from tasks.registry import aliases, tracking
+from tasks.evaluation.checks import Check, Verdict, at_least, at_most, conclude
+from tasks.registry import aliases
 from tasks.runtime import storage
 
 logger = logging.getLogger(__name__)
@@ -100,13 +99,9 @@ def validate(
 
 def log_description(run_id: str, prepared: str) -> None:
     """Log the profile and schema of a dataset to a run, for later comparisons."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / FOLDER
-        folder.mkdir()
-        for file in FILES:
-            content = storage.read_json(storage.join(prepared, file))
-            storage.write_json(str(folder / file), content)
-        tracking.log_artifact(MlflowClient(), run_id, str(folder))
+    for file in FILES:
+        content = storage.read_json(storage.join(prepared, file))
+        MlflowClient().log_dict(run_id, content, f"{FOLDER}/{file}")
 
 
 def champion_dataset(name: str) -> DatasetDescription | None:
@@ -130,33 +125,20 @@ def champion_dataset(name: str) -> DatasetDescription | None:
             champion.version,
         )
         return None
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = mlflow.artifacts.download_artifacts(
-            run_id=champion.run_id, artifact_path=FOLDER, dst_path=temporary
-        )
-        profile, schema = (storage.read_json(f"{folder}/{file}") for file in FILES)
+    root = f"runs:/{champion.run_id}/{FOLDER}"
+    profile, schema = (mlflow.artifacts.load_dict(f"{root}/{file}") for file in FILES)
     return DatasetDescription(str(champion.version), profile, schema)
 
 
 def check_rows(profile: Json, config: DataValidationConfig) -> Iterator[Check]:
     """Check that there are enough rows, and few of them quarantined."""
     rows = sum(profile["rows"].values())
-    yield Check(
-        "min_rows",
-        rows,
-        rows >= config.min_rows,
-        f"{rows:,} rows, at least {config.min_rows:,} required",
-        bound=config.min_rows,
-    )
+    remark = f"{rows:,} rows, at least {config.min_rows:,} required"
+    yield at_least("min_rows", rows, config.min_rows, remark)
     lost = profile["quarantined"] + sum(f["rows"] for f in profile["bad_files"])
     share = lost / max(1, rows + lost)
-    yield Check(
-        "quarantined",
-        share,
-        share <= config.max_quarantined,
-        f"{lost:,} quarantined rows, {share:.2%} of all",
-        bound=config.max_quarantined,
-    )
+    remark = f"{lost:,} quarantined rows, {share:.2%} of all"
+    yield at_most("quarantined", share, config.max_quarantined, remark)
 
 
 def check_schema(schema: Json, reference: Json, config: DataValidationConfig) -> Check:
@@ -201,14 +183,9 @@ def check_rows_ratio(
         config: The smallest ratio of the numbers of rows.
     """
     ours, theirs = sum(profile["rows"].values()), sum(reference["rows"].values())
+    remark = f"{ours:,} rows, the champion's dataset had {theirs:,}"
     ratio = ours / max(1, theirs)
-    return Check(
-        "rows_ratio",
-        ratio,
-        ratio >= config.min_rows_ratio,
-        f"{ours:,} rows, the champion's dataset had {theirs:,}",
-        bound=config.min_rows_ratio,
-    )
+    return at_least("rows_ratio", ratio, config.min_rows_ratio, remark)
 
 
 def check_columns(
@@ -228,23 +205,18 @@ def check_columns(
         if old is None or old["type"] != column["type"]:
             continue
         ours, theirs = (one["missing"] / max(1, one["rows"]) for one in (column, old))
-        yield Check(
-            f"nulls/{name}",
-            ours - theirs,
-            ours - theirs <= config.max_null_increase,
-            f"column {name}: {ours:.1%} nulls, {theirs:.1%} in the champion's dataset",
-            bound=config.max_null_increase,
+        remark = (
+            f"column {name}: {ours:.1%} nulls, {theirs:.1%} in the champion's dataset"
         )
+        limit = config.max_null_increase
+        yield at_most(f"nulls/{name}", ours - theirs, limit, remark)
         distance = column_distance(column, old)
         if distance is not None:
-            yield Check(
-                f"drift/{name}",
-                distance,
-                distance <= config.max_drift,
+            remark = (
                 f"column {name}: distance {distance:.3f} from its distribution in the "
-                "champion's dataset",
-                bound=config.max_drift,
+                "champion's dataset"
             )
+            yield at_most(f"drift/{name}", distance, config.max_drift, remark)
 
 
 def column_distance(

@@ -1,8 +1,7 @@
-"""The code of a registered model; MLflow stores this file and runs it to load one.
+"""The pyfunc of a registered model; MLflow stores this file and runs it on loading.
 
-It imports only what the model's requirements name, not this project's `tasks`, and the
-models' own code, which travels with each version, under no name that another version
-could share: two versions in one process have nothing in common.
+It imports only packages in the requirements of a version, and the package `ar_models`
+that was logged with the version. Several versions in one process share no code.
 """
 
 import sys
@@ -20,23 +19,23 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 PACKAGE = "ar_models"
-"""What a version brings along in its folder `code`."""
+"""Package that is logged with a version, in its folder `code`."""
 
 OUTPUTS = ("score", "log_prob", "column_log_prob", "sample", "impute", "embed")
+"""Values of the param `output`."""
 
 ROWS = 65_536
-"""Rows that are worked on at a time, so that memory is bounded by what comes out."""
+"""Maximum number of rows that are processed at a time, to bound memory."""
 
 ZONE = r":\d\d.*(Z|[+-]\d\d:?\d\d)$"
-"""How a moment in words ends that names its time zone."""
-
-EXPLANATION = "explanation"
+"""Pattern of the end of an ISO 8601 timestamp that has a time zone."""
 
 LOADING = threading.Lock()
+"""Held while the code of a version is imported."""
 
 
 class DensityModel(PythonModel):
-    """A `TableDensity` that takes and gives DataFrames."""
+    """MLflow model that applies a `TableDensity` to pandas DataFrames."""
 
     def load_context(self, context: PythonModelContext) -> None:
         folder = Path(context.artifacts["model"])
@@ -55,16 +54,13 @@ class DensityModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """What the param `output` asks for.
+        """Return what the param `output` names; for given rows, with their index.
 
-        `score`: the scored columns, a row for each given one; q_value, and a budget,
-        take the given rows for the whole dataset. `log_prob`: that column
-        alone, in nats. `column_log_prob`: the log-probability of each column given
-        those before it, in nats. `embed`: what the network makes of each row, a list of
-        numbers. `impute`: the given columns with their nulls filled, by an
-        order-agnostic family. `sample`: as many new rows as the param `rows` says.
-
-        What tells of given rows has their index.
+        `score`: the scored columns; q-values and budgets refer to the given rows.
+        `log_prob`: the log-probability of each row, in nats. `column_log_prob`: that of
+        each column given those before it. `embed`: the features of each row.
+        `impute`: the columns with their nulls filled, by order-agnostic families.
+        `sample`: new rows, as many as the param `rows`.
         """
         chosen = params or {}
         output = chosen["output"]
@@ -87,13 +83,13 @@ class DensityModel(PythonModel):
         else:
             starts = range(0, max(1, len(model_input)), ROWS)
             found = pd.concat(
-                [self.tell(model_input.iloc[k : k + ROWS], chosen) for k in starts],
+                [self.describe(model_input.iloc[k : k + ROWS], chosen) for k in starts],
                 ignore_index=True,
             )
         return found.set_axis(model_input.index)
 
-    def tell(self, frame: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
-        """What the model says of some rows, each by itself."""
+    def describe(self, frame: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
+        """Return the log-probabilities or features of some rows."""
         table = to_arrow(frame, self.density.encoder)
         if chosen["output"] == "embed":
             return pd.DataFrame({"features": list(self.density.features(table))})
@@ -103,7 +99,7 @@ class DensityModel(PythonModel):
         return pd.DataFrame(values, columns=self.density.columns)
 
     def score(self, given: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
-        """The scored columns of all rows; [] where a row has no explanation."""
+        """Return the scored columns of all rows; [] where there is no explanation."""
         rule = self.conformal.Rule.of(
             chosen["threshold"], chosen["fdr"], chosen["budget"]
         )
@@ -119,20 +115,21 @@ class DensityModel(PythonModel):
         )
         scorer = self.scorer.Scorer(self.density, options)
         scored = scorer.score(to_arrow(given, self.density.encoder))
-        place = scored.schema.get_field_index(EXPLANATION)
-        told = scored.column(place)
-        # Spark's conversion knows no missing list.
-        told = pc.if_else(told.is_valid(), told, pa.scalar([], told.type))
-        scored = scored.set_column(place, EXPLANATION, told)
-        frame: pd.DataFrame = scored.to_pandas()
+        place = scored.schema.get_field_index("explanation")
+        reasons = scored.column(place)
+        # Spark cannot convert a missing list.
+        reasons = pc.if_else(reasons.is_valid(), reasons, pa.scalar([], reasons.type))
+        frame: pd.DataFrame = scored.set_column(
+            place, "explanation", reasons
+        ).to_pandas()
         return frame
 
     def impute(self, frame: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
-        """The rows with their nulls filled."""
+        """Return the rows with their nulls filled."""
         encoder = self.density.encoder
         table = to_arrow(frame, encoder)
         for j, name in enumerate(encoder.names):
-            if pa.types.is_null(table.schema.field(j).type):  # which holds no value
+            if pa.types.is_null(table.schema.field(j).type):  # all values are null
                 values = table.column(j).cast(encoder.type_of(j))
                 table = table.set_column(j, name, values)
         options = self.imputer.ImputeOptions(
@@ -145,35 +142,33 @@ class DensityModel(PythonModel):
 
 @contextmanager
 def own_code(folder: Path) -> Iterator[None]:
-    """Imports of `PACKAGE` in the block take it from `folder`, and leave no trace.
+    """Import `PACKAGE` from a folder within the block, and restore other imports of it.
 
-    What another version, or this process, has imported under that name is put aside
-    and back. The modules live on in what was made of them.
+    Objects of the imported modules keep the modules alive.
     """
     with LOADING:
-        others = take_out()
+        others = remove_modules()
         sys.path.insert(0, str(folder))
         try:
             yield
         finally:
             sys.path.remove(str(folder))
-            take_out()
+            remove_modules()
             sys.modules.update(others)
 
 
-def take_out() -> dict[str, Any]:
-    """Takes the modules of `PACKAGE` out of the imported ones."""
+def remove_modules() -> dict[str, Any]:
+    """Remove the modules of `PACKAGE` from `sys.modules`, and return them."""
     names = [n for n in sys.modules if n.partition(".")[0] == PACKAGE]
     return {name: sys.modules.pop(name) for name in names}
 
 
 def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's own code
-    """The columns of a DataFrame; NaN, NaT and None become nulls.
+    """Convert the columns of a DataFrame to Arrow; NaN, NaT and None become nulls.
 
-    But NaN stays NaN in columns that held NaN and no null in training: pandas has one
-    sign for both. Types need not be those of training: the encoder reads any that hold
-    the same values, such as the doubles that pandas makes of integers with nulls.
-    Moments may be words, as in JSON.
+    In columns that had NaN and no null in training, NaN stays NaN, since pandas does
+    not distinguish them. Types may differ from those of training if the encoder can
+    convert them. Dates and times may be text in ISO 8601, as in JSON.
     """
     columns = encoder.names
     missing = [name for name in columns if name not in frame]
@@ -188,7 +183,7 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
         null = "missing" in seen or "nan" not in seen
         try:
             array = pa.array(frame[name], from_pandas=null)
-            arrays[name] = moments(array, encoder.type_of(j))
+            arrays[name] = parse_times(array, encoder.type_of(j))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ValueError(
                 f"column {name!r}: cannot be read as {column.type}, as it was in "
@@ -197,19 +192,23 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
     return pa.table(arrays)
 
 
-def moments(
+def parse_times(
     array: pa.Array | pa.ChunkedArray, type: pa.DataType
 ) -> pa.Array | pa.ChunkedArray:
-    """Words as the moments of `type`, where that is a type of those; others as given.
+    """Parse text as dates, times or timestamps if the column had such a type.
 
-    ISO 8601, such as 2026-01-31, 2026-01-31T12:30:00 and 2026-01-31 12:30:00.5Z. What
-    names no time zone is UTC where the type has one. Times are 12:30 or 12:30:00.5.
+    Timestamps are ISO 8601, such as 2026-01-31T12:30:00 and 2026-01-31 12:30:00.5Z;
+    without a time zone they are UTC if the type has one. Times are 12:30 or 12:30:00.5.
+
+    Args:
+        array: Values of the column; other than text, they are returned as they are.
+        type: Type of the column in training.
     """
     of = pa.types
-    words = array.type.value_type if of.is_dictionary(array.type) else array.type
-    in_words = of.is_string(words) or of.is_large_string(words)
+    values = array.type.value_type if of.is_dictionary(array.type) else array.type
+    is_text = of.is_string(values) or of.is_large_string(values)
     kinds = of.is_date, of.is_time, of.is_timestamp
-    if not (in_words and any(is_kind(type) for is_kind in kinds)):
+    if not (is_text and any(is_kind(type) for is_kind in kinds)):
         return array
     text = array.cast(pa.string())
     if of.is_time(type):

@@ -62,8 +62,7 @@ def register(
 ) -> Registration:
     """Register a model as a new version; as challenger if there is a champion.
 
-    A model that has a version of this name keeps it, so that a repeated call changes
-    nothing.
+    A model that has a version already keeps it.
 
     Args:
         name: Name of the registered model.
@@ -98,22 +97,16 @@ def register(
         info = log_pyfunc(model, density, prepared, run_id)
         found = _create_version(client, name, info, run_id, all_tags, text)
         # Metrics logged before the model would be linked to it with their first value.
-        mlflow.log_metrics(
-            evaluation_summary.metrics(evaluated), run_id=run_id, model_id=info.model_id
-        )
+        metrics = evaluation_summary.metrics(evaluated)
+        mlflow.log_metrics(metrics, run_id=run_id, model_id=info.model_id)
     version = str(found.version)
     if champion not in (None, version):
         client.set_registered_model_alias(name, CHALLENGER, version)
-    incumbent = champion
-    if champion == version:
-        incumbent = found.tags.get(PREVIOUS_CHAMPION)
+    incumbent = found.tags.get(PREVIOUS_CHAMPION) if champion == version else champion
     if incumbent is not None and not version_exists(client, name, incumbent):
         incumbent = None
-    return Registration(
-        version,
-        version_uri(name, version),
-        None if incumbent is None else version_uri(name, incumbent),
-    )
+    other = None if incumbent is None else version_uri(name, incumbent)
+    return Registration(version, version_uri(name, version), other)
 
 
 def lineage_tags(

@@ -1,4 +1,4 @@
-"""The MLflow run of a flow: one per job, resumed rather than repeated."""
+"""MLflow runs: one per job, resumed when the job is repeated."""
 
 import json
 import os
@@ -20,18 +20,20 @@ from mlflow.entities import Metric, Param, RunTag
 from tasks.runtime import storage
 
 JOB_KEY = "chainrule.job_key"
+"""Tag of a run with the key of its job."""
+
 EPOCH_METRICS = {
     "train_nll": "train/nll",
     "valid_nll": "valid/nll",
     "rows_per_s": "throughput/rows_per_s",
 }
-"""MLflow's names of an epoch's figures; others are put below train/."""
+"""MLflow's names of metrics of an epoch; all others get the prefix `train/`."""
 
 BATCH = 100
-"""Params and metrics per call: MLflow refuses more than 100 params at once."""
+"""Maximum number of params or metrics per call; MLflow takes at most 100 params."""
 
 NAME = re.compile(r"\w[\w. -]*", re.ASCII)
-"""What MLflow takes as the name of a param on every system."""
+"""Names of params that MLflow accepts on every operating system."""
 
 Item = TypeVar("Item")
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -43,17 +45,16 @@ def start(
     config: Mapping[str, Any],  # nested JSON-able values
     fingerprints: Mapping[str, str],
 ) -> str:
-    """The id of the run of the job `key`, now in the state RUNNING.
+    """Start the MLflow run of a job, or resume the run that it has; return its id.
 
-    A job that has a run already gets the same one, whether it was interrupted or is
-    repeated: its key says that its results are the same. A fresh SQLite store is
-    initialised here, so call it in one process before others touch the store.
+    A new SQLite store is initialised here, so call it in one process before others use
+    the store.
 
     Args:
-        name: Name of the experiment, which is the model's.
-        key: Hash of everything that the job's results depend on.
-        config: Becomes params, nested keys joined by dots.
-        fingerprints: Become tags, such as fingerprint.dataset.
+        name: Name of the experiment, the same as that of the model.
+        key: The job key.
+        config: Logged as params, with nested keys joined by dots.
+        fingerprints: Logged as tags, such as `fingerprint.dataset`.
     """
     client = MlflowClient()
     experiment = experiment_id(client, name)
@@ -70,7 +71,7 @@ def start(
     else:
         run = client.create_run(experiment, run_name=key, tags={JOB_KEY: key})
         run_id, logged = str(run.info.run_id), {}
-    # A param cannot change; where the work runs may have, since the first attempt.
+    # A param cannot change, but the resources may have since the first attempt.
     params = {k: v for k, v in flatten(config).items() if k not in logged}
     for part in batches([Param(k, v) for k, v in params.items()]):
         client.log_batch(run_id, params=part)
@@ -80,10 +81,10 @@ def start(
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:
-    """The experiment `name`, made if there is none.
+    """Return the id of an experiment, which is created if it does not exist.
 
-    With an embedded store its artifacts stand beside the database, below the storage,
-    and not in the folder that the command happens to run in.
+    Raises:
+        ValueError: The experiment is deleted.
     """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
@@ -98,7 +99,10 @@ def experiment_id(client: MlflowClient, name: str) -> str:
 
 
 def artifact_location(name: str) -> str | None:
-    """Where the experiment's artifacts go; None leaves it to the MLflow server."""
+    """Return the URI for the artifacts of an experiment; None lets MLflow choose.
+
+    With an SQLite store they are beside the database, not in the current directory.
+    """
     uri = mlflow.get_tracking_uri()
     if not uri.startswith("sqlite:///"):
         return None
@@ -107,11 +111,9 @@ def artifact_location(name: str) -> str | None:
 
 
 def metrics_logger(run_id: str) -> Callable[[Mapping[str, float]], None]:
-    """A function that logs an epoch's metrics to the run.
+    """Return a function that logs the metrics of an epoch to a run.
 
-    It takes a dict with the number of the `epoch` and what was measured in it, as
-    `tasks.train` gives it. An epoch that the run holds already, because training
-    resumed from a checkpoint before it, is not logged again.
+    Epochs that are logged already are skipped: training may resume before them.
     """
     client = MlflowClient()
     history = client.get_metric_history(run_id, "train/nll")
@@ -138,12 +140,12 @@ def log_results(
     *,
     artifacts: Sequence[str] = (),
 ) -> None:
-    """Logs final figures and files to the run.
+    """Log final metrics and artifacts to a run.
 
     Args:
         run_id: The run.
-        metrics: Figures by name, such as test/nll.
-        artifacts: Files or folders, local or S3, which keep their names.
+        metrics: Metrics by name, such as `test/nll`.
+        artifacts: Files or folders, local or S3.
     """
     log_metrics(run_id, metrics)
     for path in artifacts:
@@ -151,10 +153,9 @@ def log_results(
 
 
 def log_metrics(run_id: str, metrics: Mapping[str, float]) -> None:
-    """Logs final figures to the run."""
-    client = MlflowClient()
+    """Log final metrics to a run."""
     for part in batches(metric_entities(metrics, step=0)):
-        client.log_batch(run_id, metrics=part)
+        MlflowClient().log_batch(run_id, metrics=part)
 
 
 def log_job(
@@ -167,16 +168,16 @@ def log_job(
     artifacts: Sequence[str] = (),
     tags: Mapping[str, str | None] = MappingProxyType({}),
 ) -> str:
-    """The id of a finished run of its own with the figures of a job.
+    """Log a finished job as an MLflow run; return the id of the run.
 
     Args:
-        name: Name of the experiment, which is the model's.
-        job: What the job did; the run's tag chainrule.job.
-        key: Its job key: a repeated job goes on with the run it had.
-        config: Becomes params.
-        metrics: Figures by name.
-        artifacts: Files or folders, local or S3, which keep their names.
-        tags: More tags of the run; None is left out.
+        name: Name of the experiment, the same as that of the model.
+        job: Kind of the job, the tag `chainrule.job` of the run.
+        key: The job key.
+        config: Logged as params.
+        metrics: Metrics by name.
+        artifacts: Files or folders, local or S3.
+        tags: Further tags of the run; None is left out.
     """
     run_id = start(name, key, config, {})
     client = MlflowClient()
@@ -189,7 +190,7 @@ def log_job(
 
 
 def log_artifact(client: MlflowClient, run_id: str, path: str) -> None:
-    """Logs a file, or a folder with all that is in it."""
+    """Log a file, or a folder with its content, under its own name."""
     filesystem, inner = storage.resolve(path)
     name = Path(inner).name
     with tempfile.TemporaryDirectory() as temporary:
@@ -202,36 +203,33 @@ def log_artifact(client: MlflowClient, run_id: str, path: str) -> None:
 
 
 def git_sha() -> str | None:
-    """The commit of the working directory, or None where that is no repository.
+    """Return the git commit of the current directory, or None outside of a repository.
 
-    `CHAINRULE_GIT_SHA` says it where the directory cannot, as in a container image.
+    The environment variable `CHAINRULE_GIT_SHA` takes precedence, as in an image.
     """
-    told = os.environ.get("CHAINRULE_GIT_SHA")
-    git = shutil.which("git")
-    if told or git is None:
-        return told
-    asked = subprocess.run(
-        [git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip() or None
+    configured, git = os.environ.get("CHAINRULE_GIT_SHA"), shutil.which("git")
+    if configured or git is None:
+        return configured
+    command = [git, "rev-parse", "HEAD"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    return ended.stdout.strip() or None
 
 
 def finish(run_id: str, status: Status = "FINISHED") -> None:
-    """Ends the run."""
+    """End a run with a status."""
     MlflowClient().set_terminated(run_id, status)
 
 
 def metric_entities(metrics: Mapping[str, float], step: int) -> list[Metric]:
-    """MLflow's form of metrics measured now."""
+    """Convert metrics to entities of MLflow with the current time."""
     milliseconds = int(time.time() * 1000)
     return [Metric(k, float(v), milliseconds, step) for k, v in metrics.items()]
 
 
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested keys joined by dots, values as text: {"a": {"b": 1}} -> {"a.b": "1"}.
+    """Flatten a nested mapping to params: {"a": {"b": 1}} becomes {"a.b": "1"}.
 
-    A mapping with a key that cannot stand in a param's name is a value: patterns and
-    names of columns may hold anything.
+    A mapping with a key that is no valid name of a param becomes a JSON value.
     """
     flat: dict[str, str] = {}
     for key, value in content.items():
@@ -245,5 +243,5 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def batches(items: Sequence[Item]) -> list[Sequence[Item]]:
-    """`items` in parts of at most `BATCH`."""
+    """Divide items into batches of at most `BATCH`."""
     return [items[i : i + BATCH] for i in range(0, len(items), BATCH)]

@@ -71,8 +71,7 @@ def train(
 ) -> TrainResult:
     """Train a model on a prepared dataset and write it to a folder.
 
-    A run that was killed resumes from its last checkpoint and writes the same files as
-    an undisturbed one.
+    A run that was killed resumes from its last checkpoint, to the same files.
 
     Args:
         prepared: Folder of the prepared dataset, local or S3.
@@ -80,45 +79,34 @@ def train(
         training: Configuration of training.
         output: Folder to write; `{key}` in it stands for the job key.
         resources: Workers, their processors, and the number of restarts.
-        start: Folder of a model with the encoder of `prepared`, whose weights training
-            starts from; by default, weights are drawn at random.
-        checkpoints: Folder that every node can reach, for Ray's checkpoints until the
-            model is written; by default, a folder beside `output`.
-        on_metrics: Called with the metrics of every epoch of the run, including epochs
-            before an interruption.
+        start: Folder of a model with the encoder of `prepared` to start from; by
+            default, weights are drawn at random.
+        checkpoints: Folder for Ray's checkpoints, which every node can reach; by
+            default, one beside `output`.
+        on_metrics: Called with the metrics of every epoch, also of earlier calls.
 
     Raises:
         FileNotFoundError: `prepared` is not a finished prepared dataset.
-        ValueError: The cluster has no room for the workers, or the model in `start` is
-            another network than `model`.
+        ValueError: The workers do not fit, or `start` is another network than `model`.
         FloatingPointError: Training diverged.
         RuntimeError: Workers failed more often than `resources` allows.
     """
     content = read_prepared_manifest(prepared)
-    started_from = None
-    if start is not None:
-        started_from = warm_start.describe(start, content, training)
-    depends_on = {
-        "format": FORMAT,
-        "prepared": content["job_key"],
-        "model": model.model_dump(mode="json"),
-        "training": training.model_dump(mode="json"),
-        "start": started_from.fingerprint if started_from else None,
-    }
-    job = Job("train", output, depends_on)
+    started_from = warm_start.describe(start, content, training) if start else None
+    job = Job("train", output, identity(content, model, training, started_from))
     folder = checkpoints or f"{job.path.rstrip('/')}.training"
 
     def work() -> Json:
         run = TrainingRun(
-            key=job.key,
+            job.key,
             # Ray gives its workers a working directory of their own.
-            prepared=prepared if "://" in prepared else os.path.abspath(prepared),
-            model=resolve_model(model.model_dump(mode="json"), prepared, start),
-            training=training,
-            log_abs_det=content["log_abs_det"],
-            start=start,
-            row_steps=started_from.row_steps if started_from else {},
-            checkpoint_seconds=resources.checkpoint_seconds,
+            prepared if "://" in prepared else os.path.abspath(prepared),
+            resolve_model(job.depends_on["model"], prepared, start),
+            training,
+            content["log_abs_det"],
+            start,
+            started_from.row_steps if started_from else {},
+            resources.checkpoint_seconds,
         )
         checkpoint = driver.fit(run, folder, resources, on_metrics or (lambda _: None))
         return write_model(checkpoint, run, content, job.path, started_from)
@@ -130,6 +118,26 @@ def train(
         for metrics in result.history:
             on_metrics(metrics)
     return result
+
+
+def identity(
+    prepared: Json, model: ModelConfig, training: TrainConfig, start: WarmStart | None
+) -> Json:
+    """Return everything that a trained model depends on.
+
+    Args:
+        prepared: Manifest of the prepared dataset.
+        model: Configuration of the network.
+        training: Configuration of training.
+        start: The model that training starts from, if any.
+    """
+    return {
+        "format": FORMAT,
+        "prepared": prepared["job_key"],
+        "model": model.model_dump(mode="json"),
+        "training": training.model_dump(mode="json"),
+        "start": start.fingerprint if start else None,
+    }
 
 
 def resolve_model(model: Json, prepared: str, start: str | None) -> Json:

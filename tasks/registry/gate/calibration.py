@@ -1,11 +1,11 @@
 """Checks of the gate on calibration: distances of p-values and columns from uniform."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tasks.config.gate import GateConfig
 from tasks.evaluation import distances
-from tasks.evaluation.checks import Check
+from tasks.evaluation.checks import Check, at_most
 from tasks.registry.gate.predictions import Predictions
 
 
@@ -21,24 +21,18 @@ def check_calibration(
     """
     rows = len(ours.scores)
     if ours.p_values is not None and theirs.p_values is not None:
-        yield _check_distance(
-            "p_values",
-            "",
-            (
-                distances.ks_from_uniform(ours.p_values),
-                distances.ks_from_uniform(theirs.p_values),
-            ),
-            config.calibration_margin + ks_quantile(rows, 1, config.confidence),
-        )
+        ks = [distances.ks_from_uniform(p) for p in (ours.p_values, theirs.p_values)]
+        margin = config.calibration_margin + ks_quantile(rows, 1, config.confidence)
+        yield _check_distance("p_values", "", ks, margin)
     elif theirs.p_values is not None:
         remark = "the challenger has no calibration rows, so no p-values"
         yield Check("p_values", 1.0, False, remark)
     worst = max(ours.ks, key=lambda name: ours.ks[name] - theirs.ks[name])
+    label = f" of {worst}, the column that lost most"
+    chance = ks_quantile(rows, len(ours.ks), config.confidence)
+    margin = config.calibration_margin + chance
     yield _check_distance(
-        "calibration",
-        f" of {worst}, the column that lost most",
-        (ours.ks[worst], theirs.ks[worst]),
-        config.calibration_margin + ks_quantile(rows, len(ours.ks), config.confidence),
+        "calibration", label, (ours.ks[worst], theirs.ks[worst]), margin
     )
 
 
@@ -56,14 +50,7 @@ def ks_quantile(rows: int, tests: int, confidence: float) -> float:
     return math.sqrt(math.log(2 * tests / (1 - confidence)) / (2 * rows))
 
 
-def _check_distance(
-    name: str, label: str, ks: tuple[float, float], margin: float
-) -> Check:
+def _check_distance(name: str, label: str, ks: Sequence[float], margin: float) -> Check:
     ours, theirs = ks
-    return Check(
-        name,
-        ours,
-        ours <= theirs + margin,
-        f"KS distance from uniform{label}: {ours:.4f}, the champion's {theirs:.4f}",
-        bound=theirs + margin,
-    )
+    remark = f"KS distance from uniform{label}: {ours:.4f}, the champion's {theirs:.4f}"
+    return at_most(name, ours, theirs + margin, remark)

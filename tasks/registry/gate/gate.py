@@ -1,7 +1,7 @@
 """The job that decides whether a challenger may replace the champion."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,7 +10,8 @@ from ar_models.density.table_density import TableDensity
 from tasks.config.gate import GateConfig
 from tasks.evaluation.checks import VERDICT_FILE, Check, Verdict, conclude
 from tasks.evaluation.comparable import Comparable, check_same_columns, comparable
-from tasks.registry.gate import calibration, cost, load_check, quality, rows
+from tasks.registry.gate import calibration, cost, quality, rows
+from tasks.registry.gate.load_check import check_loads
 from tasks.registry.gate.predictions import predict
 from tasks.runtime import manifest, storage
 from tasks.runtime.job import Job, JobResult
@@ -50,9 +51,8 @@ def gate(
 ) -> GateResult:
     """Decide whether a challenger may replace the champion; write gate.json.
 
-    Both models score the newest test rows of the challenger's dataset, without those
-    that the champion was trained on. Without a champion, only the checks that need none
-    are made.
+    Both models score the newest test rows that the champion was not trained on. Without
+    a champion, only the checks that need none are made.
 
     Args:
         challenger: Folder of the new model.
@@ -61,7 +61,7 @@ def gate(
         output: Folder to write; `{key}` in it stands for the job key.
         config: Limits of the checks.
         logged: URI of the challenger as logged to MLflow, for the check that it loads
-            without this project; None, or `config.load_check` none, skips that check.
+            without this project; by default, that check is skipped.
         overwrite: Whether the output of another job is replaced.
 
     Raises:
@@ -81,20 +81,13 @@ def gate(
     job = Job("gate", output, depends_on, overwrite)
 
     def work() -> Json:
-        sizes = [
-            storage.file_size(storage.join(model, WEIGHTS_FILE))
-            for model in (challenger, champion)
-            if model
-        ]
-        # The isolated process loads the model while this one runs the other checks.
+        weights = [f"{model}/{WEIGHTS_FILE}" for model in (challenger, champion)]
+        sizes = [storage.file_size(path) for path in weights[: 2 if old else 1]]
         with ThreadPoolExecutor(1) as executor:
-            loading: Future[Check] | None = None
-            if logged is not None and config.load_check != "none":
-                loading = executor.submit(
-                    load_check.check_loads, new, logged, prepared, about, config
-                )
+            # It waits for another process while this one runs the other checks.
+            loading = executor.submit(check_loads, new, logged, prepared, about, config)
             checks, count = run_checks(new, old, prepared, about, config, sizes)
-            checks += [loading.result()] if loading else []
+            checks += loading.result()
         verdict = asdict(conclude(checks)) | {"rows": count}
         storage.write_json(storage.join(job.path, VERDICT_FILE), verdict)
         return {

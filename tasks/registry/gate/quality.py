@@ -8,7 +8,7 @@ import pyarrow as pa
 from ar_models.density.table_density import TableDensity
 from ar_models.scoring.explanation import text
 from tasks.config.gate import GateConfig
-from tasks.evaluation.checks import Check
+from tasks.evaluation.checks import Check, at_least, at_most
 from tasks.evaluation.intervals import Floats, bootstrap_interval, normal_half_width
 from tasks.registry.gate.predictions import Predictions
 
@@ -28,14 +28,7 @@ def check_rows(
         compared: Whether there is a champion; else one row is enough.
     """
     needed = config.min_rows if compared else 1
-    return Check(
-        "rows",
-        table.num_rows,
-        table.num_rows >= needed,
-        description,
-        bound=needed,
-        needs_review=True,
-    )
+    return at_least("rows", table.num_rows, needed, description, needs_review=True)
 
 
 def check_finite(predictions: Predictions) -> Check:
@@ -43,7 +36,7 @@ def check_finite(predictions: Predictions) -> Check:
     infinite = int((~np.isfinite(predictions.log_prob)).sum())
     rows = len(predictions.log_prob)
     remark = f"{infinite:,} of {rows:,} rows have no finite log-probability"
-    return Check("finite", infinite, infinite == 0, remark, bound=0)
+    return at_most("finite", infinite, 0, remark)
 
 
 def check_diversity(
@@ -64,14 +57,9 @@ def check_diversity(
     for _, encoded in density.batches(table):
         rows |= {row.tobytes() for row in encoded.x}
     scores = len(np.unique(np.round(predictions.scores, 6)))
+    remark = f"{scores:,} different scores of {len(rows):,} different rows"
     ratio = min(1.0, scores / len(rows))
-    return Check(
-        "diversity",
-        ratio,
-        ratio >= config.min_diversity,
-        f"{scores:,} different scores of {len(rows):,} different rows",
-        bound=config.min_diversity,
-    )
+    return at_least("diversity", ratio, config.min_diversity, remark)
 
 
 def check_improvement(gains: Floats, config: GateConfig) -> Check:
@@ -186,12 +174,8 @@ def check_not_worse(
 
 def column_orderings(density: TableDensity) -> list[list[str]]:
     """Return the names of the columns in the order of each ordering of a model."""
-    return [
-        list(
-            dict.fromkeys(
-                density.encoder.column_of(int(i)).name
-                for i in density.model.ordering(which)
-            )
-        )
+    names = [
+        [density.encoder.column_of(int(i)).name for i in density.model.ordering(which)]
         for which in range(density.model.orderings)
     ]
+    return [list(dict.fromkeys(ordering)) for ordering in names]

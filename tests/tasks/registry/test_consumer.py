@@ -115,7 +115,7 @@ def test_the_gate_asks_for_a_clean_environment(
 ) -> None:
     density = load_density(Path(pair.models["strong"]))
     about = storage.read_json(f"{pair.prepared}/_manifest.json")
-    check = load_check.check_loads(
+    (check,) = load_check.check_loads(
         density, URI, pair.prepared, about, GateConfig(load_check="clean")
     )
     assert check.passed, check.remark

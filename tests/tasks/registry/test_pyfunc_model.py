@@ -22,7 +22,7 @@ from tasks.registry import (
     tracking,
 )
 from tasks.registry.promotion import Promotion
-from tasks.registry.pyfunc_model import moments, to_arrow
+from tasks.registry.pyfunc_model import parse_times, to_arrow
 from tests.support.densities import sample_table, score_table
 from tests.support.model_pair import ModelPair
 
@@ -179,7 +179,7 @@ def test_moments_may_be_words(pyfunc: Any, frame: pd.DataFrame) -> None:
 def test_words_are_moments_where_the_column_was_of_moments(
     words: str, type: pa.DataType, expected: pa.DataType
 ) -> None:
-    found = moments(pa.array([words, None]), type)
+    found = parse_times(pa.array([words, None]), type)
     assert found.type == expected
     assert found.null_count == 1
 

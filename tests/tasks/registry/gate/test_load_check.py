@@ -27,6 +27,6 @@ def test_a_version_that_does_not_load_elsewhere_is_refused(
         (broken, "No module named"),
     ):
         monkeypatch.setattr(load_check.isolated_load, "log_prob", program)
-        check = load_check.check_loads(strong, "uri", pair.prepared, about, config)
+        (check,) = load_check.check_loads(strong, "uri", pair.prepared, about, config)
         assert not check.passed
         assert said in check.remark
