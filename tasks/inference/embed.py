@@ -13,10 +13,10 @@ from tasks.config.embed import EmbedConfig
 from tasks.config.resources import Resources
 from tasks.data.fragments import Fragment, read_fragment
 from tasks.inference.quarantine import (
-    QUARANTINE,
     QUARANTINE_COLUMNS,
     quarantine_table,
     unreadable_rows,
+    write_part,
 )
 from tasks.inference.source import (
     Source,
@@ -140,59 +140,32 @@ class Embedder:
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write the part of a fragment and its quarantine; return the metadata."""
-        wanted = {*self.density.encoder.names, *self.carried}
         try:
-            table = read_fragment(fragment, wanted)
+            table = read_fragment(
+                fragment, {*self.density.encoder.names, *self.carried}
+            )
         except pa.ArrowInvalid as error:
             self.source.check_bad_file(error)
-            empty = fragment.schema.empty_table()
+            table = fragment.schema.empty_table()
+            features = self.density.features(table)
             bad = unreadable_rows(fragment, self.carried, str(error))
-            return self.write(fragment, empty, self.density.features(empty), bad)
-        features = self.density.features(table)
-        finite = np.isfinite(features).all(axis=1)
-        rows = np.flatnonzero(~finite)
-        bad = quarantine_table(
-            fragment,
-            table.select(self.carried).filter(pa.array(~finite)),
-            rows,
-            ["the features are not finite numbers"] * len(rows),
-        )
-        return self.write(
-            fragment, table.filter(pa.array(finite)), features[finite], bad
-        )
-
-    def write(
-        self, fragment: Fragment, table: pa.Table, features: np.ndarray, bad: pa.Table
-    ) -> parts.PartMetadata:
-        """Write the part after its quarantine, so that a part is proof of both.
-
-        Args:
-            fragment: Where the rows come from.
-            table: The rows with finite features.
-            features: Their features, (rows, features).
-            bad: Quarantine table of the other rows.
-        """
-        name = parts.file_name(fragment.index)
-        companions = {f"{QUARANTINE}/{name}": bad.num_rows} if bad.num_rows else {}
-        files = [
-            parts.write(self.output, file, bad, self.common) for file in companions
-        ]
-        metadata = {
-            **self.common,
-            "source": fragment.name,
-            "first_row": fragment.first,
-            "features": features.shape[1],
-            "rows_in": fragment.rows,
-            "rows_out": len(features),
-            "rows_quarantined": bad.num_rows,
-            "companions": companions,
-        }
+        else:
+            features = self.density.features(table)
+            finite = np.isfinite(features).all(axis=1)
+            rows = np.flatnonzero(~finite)
+            others = table.select(self.carried).filter(pa.array(~finite))
+            reasons = ["the features are not finite numbers"] * len(rows)
+            bad = quarantine_table(fragment, others, rows, reasons)
+            table, features = table.filter(pa.array(finite)), features[finite]
+        width = features.shape[1]
         values = pa.array(np.ascontiguousarray(features).reshape(-1), pa.float32())
-        column = pa.FixedSizeListArray.from_arrays(values, features.shape[1])
-        fields = [table.schema.field(name) for name in self.carried]
-        written = pa.Table.from_arrays(
-            [*(table[name] for name in self.carried), column],
-            schema=pa.schema([*fields, pa.field(FEATURES, column.type)]),
+        column = pa.FixedSizeListArray.from_arrays(values, width)
+        return write_part(
+            self.output,
+            fragment,
+            table.select(self.carried),
+            pa.table({FEATURES: column}),
+            bad,
+            self.common,
+            features=width,
         )
-        entry = parts.write(self.output, name, written, metadata)
-        return {**metadata, "files": [entry, *files]}

@@ -9,7 +9,11 @@ import pyarrow.compute as pc
 from ar_models.density.scorer import Scorer, replace_column
 from tasks.data.fragments import Fragment
 from tasks.inference import selection
-from tasks.inference.quarantine import QUARANTINE, quarantine_table, unreadable_rows
+from tasks.inference.quarantine import (
+    quarantine_table,
+    unreadable_rows,
+    write_part,
+)
 from tasks.inference.scoring_plan import ScoringPlan, rule_of, score_options
 from tasks.runtime import parts
 from tasks.runtime.model_store import load
@@ -32,23 +36,33 @@ class FirstPass:
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write the scores of a fragment and return the part's metadata."""
+        names = list(self.plan.carried)
         try:
             table = self.plan.read(self.scorer.density, fragment)
         except pa.ArrowInvalid as error:
             self.plan.source.check_bad_file(error)
-            empty = fragment.schema.empty_table()
-            scored = self.scorer.score_rows(empty)
-            bad = unreadable_rows(fragment, self.plan.carried, str(error))
-            return self.write(fragment, empty, scored, bad)
-        scored = self.explain(table, self.scorer.score_rows(table))
-        finite = pc.and_(
-            pc.is_finite(scored["log_prob"]), pc.is_finite(scored["anomaly_score"])
+            table = fragment.schema.empty_table()
+            scored = self.scorer.score_rows(table)
+            bad = unreadable_rows(fragment, names, str(error))
+        else:
+            scored = self.explain(table, self.scorer.score_rows(table))
+            finite = pc.and_(
+                pc.is_finite(scored["log_prob"]), pc.is_finite(scored["anomaly_score"])
+            )
+            bad = not_finite(fragment, table.select(names), scored, finite)
+            if bad.num_rows:
+                table, scored = table.filter(finite), scored.filter(finite)
+        return write_part(
+            self.plan.first_pass,
+            fragment,
+            table.select(names),
+            scored,
+            bad,
+            self.plan.metadata,
+            # Read again soon and deleted: quick to compress matters more than small.
+            compression="lz4",
+            most_anomalous=self.most_anomalous(fragment, table, scored),
         )
-        carried = table.select(list(self.plan.carried))
-        bad = not_finite(fragment, carried, scored, finite)
-        if bad.num_rows:
-            table, scored = table.filter(finite), scored.filter(finite)
-        return self.write(fragment, table, scored, bad)
 
     def explain(self, table: pa.Table, scored: pa.Table) -> pa.Table:
         """Add explanations of the anomalies, where a threshold tells which they are."""
@@ -58,38 +72,6 @@ class FirstPass:
         anomalies = scored["severity"].to_numpy() >= rule.value
         reasons = self.scorer.explain_rows(table, anomalies)
         return replace_column(scored, "explanation", reasons)
-
-    def write(
-        self, fragment: Fragment, table: pa.Table, scored: pa.Table, bad: pa.Table
-    ) -> parts.PartMetadata:
-        """Write the part after its quarantine, so that a part is proof of both.
-
-        Args:
-            fragment: Where the rows come from.
-            table: The rows that were scored.
-            scored: Their scores.
-            bad: Quarantine table of the other rows.
-        """
-        name = parts.file_name(fragment.index)
-        companions = {f"{QUARANTINE}/{name}": bad.num_rows} if bad.num_rows else {}
-        common = self.plan.metadata
-        folder = self.plan.first_pass
-        files = [parts.write(folder, file, bad, common) for file in companions]
-        metadata = {
-            **common,
-            "source": fragment.name,
-            "first_row": fragment.first,
-            "rows_in": fragment.rows,
-            "rows_out": scored.num_rows,
-            "rows_quarantined": bad.num_rows,
-            "most_anomalous": self.most_anomalous(fragment, table, scored),
-            "companions": companions,
-        }
-        for place, column in enumerate(self.plan.carried):
-            scored = scored.add_column(place, table.schema.field(column), table[column])
-        # Read again soon and deleted: quick to compress matters more than small.
-        entry = parts.write(folder, name, scored, metadata, compression="lz4")
-        return {**metadata, "files": [entry, *files]}
 
     def most_anomalous(
         self, fragment: Fragment, table: pa.Table, scored: pa.Table

@@ -1,11 +1,13 @@
-"""Tables of the rows that a job sets aside, with the reason for each."""
+"""Parts of results, and quarantine tables of the rows that a job sets aside."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from tasks.data.fragments import Fragment
+from tasks.runtime import parts
 
 QUARANTINE = "quarantine"
 """Directory of these tables within the results of a job."""
@@ -57,3 +59,47 @@ def unreadable_rows(
         np.arange(fragment.rows),
         [reason] * fragment.rows,
     )
+
+
+def write_part(
+    folder: str,
+    fragment: Fragment,
+    carried: pa.Table,
+    results: pa.Table,
+    bad: pa.Table,
+    common: parts.PartMetadata,
+    *,
+    compression: str = "zstd",
+    **metadata: Any,  # JSON-able
+) -> parts.PartMetadata:
+    """Write the part of a fragment, after its quarantine: a part is proof of both.
+
+    Args:
+        folder: Directory of the parts.
+        fragment: Where the rows come from.
+        carried: Id and partition columns of the rows, which come first.
+        results: Results of the rows.
+        bad: Quarantine table of the other rows.
+        common: Metadata of every file of the job.
+        compression: Codec of the part's columns.
+        **metadata: Further metadata of the part.
+
+    Returns:
+        The metadata of the part.
+    """
+    name = parts.file_name(fragment.index)
+    companions = {f"{QUARANTINE}/{name}": bad.num_rows} if bad.num_rows else {}
+    files = [parts.write(folder, file, bad, common) for file in companions]
+    metadata |= {
+        **common,
+        "source": fragment.name,
+        "first_row": fragment.first,
+        "rows_in": fragment.rows,
+        "rows_out": results.num_rows,
+        "rows_quarantined": bad.num_rows,
+        "companions": companions,
+    }
+    for place, field in enumerate(carried.schema):
+        results = results.add_column(place, field, carried[field.name])
+    entry = parts.write(folder, name, results, metadata, compression=compression)
+    return {**metadata, "files": [entry, *files]}

@@ -140,15 +140,23 @@ class Job:
             pool: The actors to use; new ones if None.
         """
         folder = storage.join(self.path, subdirectory) if subdirectory else self.path
-        return parts.complete(
-            make_writer,
-            units,
-            folder,
-            self.key,
-            resources,
-            what=label or f"{self.kind}: rows",
-            pool=pool,
-        )
+        found = parts.finished(folder, self.key, [unit.index for unit in units])
+        missing = [unit for unit in units if unit.index not in found]
+        rows = sum(unit.rows for unit in missing)
+        if missing:
+            cluster.connect(resources)
+            written = cluster.stream_actors(
+                make_writer,
+                missing,
+                what=label or f"{self.kind}: rows",
+                units=lambda unit: unit.rows,
+                done=sum(unit.rows for unit in units) - rows,
+                gpus=resources.gpus_per_process,
+                pool=pool,
+            )
+            for unit, metadata in zip(missing, written, strict=True):
+                found[unit.index] = metadata
+        return parts.CompletedParts([found[unit.index] for unit in units], rows)
 
     @property
     def elapsed(self) -> float:

@@ -1,16 +1,15 @@
 """Parts of a bulk job: numbered Parquet files with metadata in their footers."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.config.resources import Resources
-from tasks.runtime import cluster, manifest, storage
+from tasks.runtime import manifest, storage
 
 METADATA_KEY = b"chainrule"
 """Key of the footer's metadata that holds the part's metadata as JSON."""
@@ -37,9 +36,6 @@ class WorkUnit(Protocol):
     @property
     def rows(self) -> int:
         """Number of rows to process."""
-
-
-Unit = TypeVar("Unit", bound=WorkUnit)
 
 
 def file_name(index: int) -> str:
@@ -108,47 +104,6 @@ class CompletedParts:
             for part in self.metadata
             for entry in part["files"]
         ]
-
-
-def complete(
-    make_writer: Callable[[], Callable[[Unit], PartMetadata]],
-    units: Sequence[Unit],
-    folder: str,
-    key: str,
-    resources: Resources,
-    *,
-    what: str,
-    pool: cluster.ActorPool | None = None,
-) -> CompletedParts:
-    """Write the parts of a job that are missing, in parallel.
-
-    Args:
-        make_writer: Called once in every actor; returns the function that writes the
-            part of a unit and returns the part's metadata.
-        units: All units of the job.
-        folder: Directory of the parts.
-        key: The job key.
-        resources: Where the job runs.
-        what: Names the rows in progress reports, such as "score: rows".
-        pool: The actors to use; new ones if None.
-    """
-    found = finished(folder, key, [unit.index for unit in units])
-    missing = [unit for unit in units if unit.index not in found]
-    rows = sum(unit.rows for unit in missing)
-    if missing:
-        cluster.connect(resources)
-        written = cluster.stream_actors(
-            make_writer,
-            missing,
-            what=what,
-            units=lambda unit: unit.rows,
-            done=sum(unit.rows for unit in units) - rows,
-            gpus=resources.gpus_per_process,
-            pool=pool,
-        )
-        for unit, metadata in zip(missing, written, strict=True):
-            found[unit.index] = metadata
-    return CompletedParts([found[unit.index] for unit in units], rows)
 
 
 def finished(folder: str, key: str, indices: Iterable[int]) -> dict[int, PartMetadata]:

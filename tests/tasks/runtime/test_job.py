@@ -1,13 +1,17 @@
 """Jobs: one key, one directory, done once and read back as the same typed result."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from tasks.runtime import storage
+from tasks.config.resources import Resources
+from tasks.runtime import parts, storage
 from tasks.runtime.job import Job, JobResult
 
 
@@ -86,3 +90,28 @@ def test_seconds_are_those_of_the_call_unless_the_work_says_otherwise(
     assert 0 <= run(job).seconds < 60
     other = replace(job, output=f"{tmp_path}/other")
     assert run(other, seconds=7.5).seconds == 7.5
+
+
+def test_only_missing_parts_are_written(ray: None, tmp_path: Path) -> None:
+    table = pa.table({"x": [1.5, None, 2.5]})
+    job = Job("copy", str(tmp_path), {"data": "d1"})
+
+    def make() -> Callable[[SimpleNamespace], parts.PartMetadata]:
+        def write(unit: SimpleNamespace) -> parts.PartMetadata:
+            metadata = {"job_key": job.key, "rows_out": unit.rows}
+            name = parts.file_name(unit.index)
+            entry = parts.write(f"{job.path}/rows", name, table, metadata)
+            return {**metadata, "files": [entry]}
+
+        return write
+
+    units = [SimpleNamespace(index=i, rows=3) for i in range(4)]
+    complete = partial(
+        job.complete_parts, make, units, Resources(), subdirectory="rows"
+    )
+    written = complete()
+    assert written.new_rows == written.total("rows_out") == 12
+    assert written.files("rows")[2]["path"] == "rows/part-00002.parquet"
+    (tmp_path / "rows" / parts.file_name(2)).unlink()
+    assert complete() == parts.CompletedParts(written.metadata, new_rows=3)
+    assert complete() == parts.CompletedParts(written.metadata, new_rows=0)

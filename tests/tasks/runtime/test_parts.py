@@ -1,14 +1,11 @@
-"""Parts of a bulk job: the same bytes, found again only if whole, made if missing."""
+"""Parts of a bulk job: the same bytes, found again only if whole."""
 
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.config.resources import Resources
 from tasks.runtime import parts, storage
 
 
@@ -74,25 +71,3 @@ def test_a_truncated_part_is_not_found(folder: str) -> None:
 def test_a_foreign_parquet_file_is_not_found(tmp_path: Path) -> None:
     pq.write_table(TABLE, tmp_path / parts.file_name(0))
     assert parts.finished(str(tmp_path), "k1", range(1)) == {}
-
-
-def test_only_missing_parts_are_made(ray: None, folder: str) -> None:
-    def make() -> Callable[[SimpleNamespace], parts.PartMetadata]:
-        def write(piece: SimpleNamespace) -> parts.PartMetadata:
-            facts = {"job_key": "k1", "rows_out": piece.rows}
-            entry = parts.write(folder, parts.file_name(piece.index), TABLE, facts)
-            return {**facts, "files": [entry]}
-
-        return write
-
-    units = [SimpleNamespace(index=i, rows=3) for i in range(4)]
-
-    def complete() -> parts.CompletedParts:
-        return parts.complete(make, units, folder, "k1", Resources(), what="x: rows")
-
-    written = complete()
-    assert written.new_rows == written.total("rows_out") == 12
-    assert written.files("rows")[2]["path"] == "rows/part-00002.parquet"
-    storage.delete(storage.join(folder, parts.file_name(2)))
-    assert complete() == parts.CompletedParts(written.metadata, new_rows=3)
-    assert complete() == parts.CompletedParts(written.metadata, new_rows=0)
