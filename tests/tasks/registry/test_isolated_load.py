@@ -1,9 +1,5 @@
 """Tests of loading a version without this project."""
 
-import shutil
-from pathlib import Path
-
-import mlflow
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -38,14 +34,3 @@ def test_the_gate_loads_a_version_as_a_consumer_would(
     wrong = rows.drop_columns(["count"])
     with pytest.raises(RuntimeError, match="the columns .'count'. are missing"):
         isolated_load.log_prob("models:/alone/1", wrong, clean=False)
-
-
-def test_a_version_runs_its_own_code_or_none(
-    first: Promotion, pair: ModelPair, tmp_path: Path
-) -> None:
-    folder = tmp_path / "bare"
-    mlflow.artifacts.download_artifacts("models:/alone/1", dst_path=str(folder))
-    shutil.rmtree(folder / "code" / "ar_models")
-    rows = pq.read_table(f"{pair.prepared}/test").slice(0, 2)
-    with pytest.raises(RuntimeError, match=r"No module named|code came from"):
-        isolated_load.log_prob(str(folder), rows, clean=False)

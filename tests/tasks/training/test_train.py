@@ -1,8 +1,6 @@
-"""Training on Ray. Distributed fits cost seconds: tests share those they can."""
+"""Tests of training on Ray. Distributed fits cost seconds, so tests share one."""
 
 import json
-import logging
-import math
 import os
 import signal
 import subprocess
@@ -17,26 +15,17 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
-from ray import train as ray_train
-from ray.exceptions import ActorDiedError
-from ray.train.torch import TorchTrainer
 
 from ar_models.density.saved_form import load_density
 from tasks.config.data import DataConfig
-from tasks.config.model import ModelConfig, model_config
 from tasks.config.resources import Resources
-from tasks.config.train import TrainConfig
 from tasks.data import batches, prepare
-from tasks.data.prepared import read_encoder
 from tasks.runtime import manifest, storage
-from tasks.training import driver, orderings, placement, train, worker
+from tasks.training import driver, train
 from tasks.training.checkpoint import EpochMetrics, read_state
 from tasks.training.train import TrainResult
+from tests.support.training import MODEL, TRAINING, Messages, train_here
 
-MODEL = model_config(
-    hidden=24, layers=1, components=2, dropout=0.1, ordering="dependence"
-)
-TRAINING = TrainConfig(epochs=8, batch_size=100, precision="fp32", ema_decay=0.5)
 FILES = (
     "weights.safetensors",
     "calibration.parquet",
@@ -280,54 +269,13 @@ def history_on_disk(checkpoints: Path) -> list[EpochMetrics]:
     return []
 
 
-class Told(list[tuple[str, Any]]):
-    """Messages of a worker in this process."""
-
-    def put(self, message: tuple[str, Any]) -> None:
-        self.append(message)
-
-    def records(self) -> list[EpochMetrics]:
-        return [content for kind, content in self if kind == "epoch"]
-
-
-class Gone(Told):
-    """Messages that nobody takes any more."""
-
-    def put(self, message: tuple[str, Any]) -> None:
-        super().put(message)
-        raise ActorDiedError
-
-
-def run_here(
-    prepared: str, model: ModelConfig, training: TrainConfig, told: Told
-) -> dict[str, Any]:
-    """What the loop returns when it runs in this process."""
-    run = worker.TrainingRun(
-        key="here",
-        prepared=prepared,
-        model=orderings.resolve(
-            model.model_dump(mode="json"), read_encoder(prepared), prepared
-        ),
-        training=training,
-        log_abs_det=train.read_prepared_manifest(prepared)["log_abs_det"],
-    )
-    config = {"run": run, "threads": 1, "messages": told}
-    trainer = TorchTrainer(
-        worker.train_loop_per_worker,
-        train_loop_config=config,
-        scaling_config=ray_train.ScalingConfig(num_workers=0),
-    )
-    returned: dict[str, Any] = trainer.fit().return_value
-    return returned
-
-
 def test_two_workers_on_s3_learn_what_one_learns(prepared: str, bucket: str) -> None:
     # Dropout is drawn by each rank, so there is none here. The last batch of an epoch
     # is short, and batches are odd.
     model = MODEL.model_copy(update={"dropout": 0.0})
     training = TRAINING.model_copy(update={"epochs": 4, "batch_size": 99})
-    told = Told()
-    run_here(prepared, model, training, told)
+    messages = Messages()
+    train_here(prepared, model, training, messages)
     filesystem, inner = storage.resolve(f"{bucket}/prepared")
     pafs.copy_files(prepared, inner, destination_filesystem=filesystem)
     given = Resources(workers=2, checkpoint_seconds=0.01)
@@ -345,65 +293,11 @@ def test_two_workers_on_s3_learn_what_one_learns(prepared: str, bucket: str) -> 
     result = train.train(source, model, training, output, given)
 
     assert heard == result.history[:2]
-    alone = curve(told.records())
+    alone = curve(messages.records())
     np.testing.assert_allclose(curve(result.history), alone, rtol=1e-4)
     assert storage.list_files(result.path) == sorted([*FILES, manifest.MANIFEST])
     assert not storage.exists(f"{result.path}.training")
     assert not batches.cache_folder(result.key).exists()
-
-
-def test_training_ends_when_its_time_is_up(prepared: str) -> None:
-    training = TRAINING.model_copy(update={"epochs": 10_000, "max_seconds": 0.5})
-
-    told = Told()
-
-    returned = run_here(prepared, MODEL, training, told)
-
-    assert returned == {"stopped": "time"}
-    assert sum(record["seconds"] for record in told.records()) < 10
-
-
-def test_training_ends_when_patience_does(prepared: str) -> None:
-    training = TRAINING.model_copy(
-        update={"epochs": 500, "patience": 2, "learning_rate": 0.05, "ema_decay": 0.0}
-    )
-
-    told = Told()
-
-    returned = run_here(prepared, MODEL, training, told)
-
-    records = told.records()
-    best = min(records, key=lambda record: record["valid_nll"])
-    assert returned == {"stopped": "patience"}
-    assert records[-1]["epoch"] == best["epoch"] + 2
-    assert told[-1][0] == "steps"
-    assert len(set(told[-1][1])) == 1
-
-
-def test_a_diverging_run_fails_with_a_remedy(prepared: str) -> None:
-    training = TRAINING.model_copy(update={"learning_rate": 1e30, "epochs": 100})
-
-    told = Told()
-
-    returned = run_here(prepared, MODEL, training, told)
-
-    assert "lower train.learning_rate (now 1e+30)" in returned["failed"]
-    assert "warning" in {kind for kind, _ in told}
-
-
-def test_few_rows_and_large_batches_train(tmp_path: Path, ray: None) -> None:
-    rng = np.random.default_rng(1)
-    table = pa.table({"a": rng.integers(0, 3, 200), "b": rng.normal(size=200)})
-    pq.write_table(table, tmp_path / "few.parquet")
-    data = DataConfig(path=str(tmp_path / "few.parquet"))
-    made = prepare.prepare(data, str(tmp_path / "prepared"), Resources())
-
-    told = Told()
-
-    returned = run_here(made.path, MODEL, TrainConfig(epochs=3), told)
-
-    assert returned == {"stopped": "epochs"}
-    assert all(math.isfinite(record["valid_nll"]) for record in told.records())
 
 
 def test_a_dataset_that_was_not_prepared_is_named(tmp_path: Path) -> None:
@@ -420,61 +314,3 @@ def test_the_output_of_another_job_is_left_alone(
 
     with pytest.raises(FileExistsError, match="another job"):
         train.train(prepared, MODEL, other, undisturbed.path, resources(root))
-
-
-@pytest.mark.parametrize(
-    ("workers", "wanted", "nodes", "expected"),
-    [(1, None, [8], 8), (2, None, [8, 3], 4), (3, None, [8, 3], 3), (2, 5, [8, 5], 5)],
-)
-def test_workers_get_the_processors_that_find_a_place(
-    workers: int, wanted: int | None, nodes: list[int], expected: int
-) -> None:
-    given = Resources(workers=workers, cpus_per_worker=wanted)
-
-    assert placement.cpus_per_worker(given, nodes) == expected
-
-
-@pytest.mark.parametrize(("workers", "wanted"), [(12, None), (2, 8)])
-def test_too_many_workers_are_refused(workers: int, wanted: int | None) -> None:
-    given = Resources(workers=workers, cpus_per_worker=wanted)
-
-    with pytest.raises(ValueError, match=f"{workers} workers .* lower workers"):
-        placement.cpus_per_worker(given, [8, 3])
-
-
-def test_failures_are_told_in_a_line_for_each_worker() -> None:
-    stack = "Traceback (most recent call last):\n  File x\nValueError: bad rows\n"
-    error = ray_train.WorkerGroupError(
-        "text", {1: RuntimeError("connection reset\nby peer"), 0: RuntimeError(stack)}
-    )
-
-    told = driver.describe_failure(error)
-
-    assert "worker 0: ValueError: bad rows; worker 1: connection reset; if" in told
-
-
-def test_gpus_that_are_not_there_are_refused() -> None:
-    with pytest.raises(ValueError, match="need 4, the cluster has 3"):
-        placement.check_gpus(Resources(workers=2, gpus_per_worker=2), 3)
-
-
-def test_half_written_records_of_ray_start_training_over(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / driver.SNAPSHOT).write_text('{"ray_version": "2.')
-
-    with caplog.at_level(logging.WARNING):
-        driver.discard_unreadable(str(tmp_path / "run"))
-
-    assert "training starts over" in caplog.text
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_worker_stops_when_nobody_listens(prepared: str) -> None:
-    told = Gone()
-
-    returned = run_here(prepared, MODEL, TRAINING, told)
-
-    assert returned == {"stopped": None}
-    assert [kind for kind, _ in told] == ["steps"]
