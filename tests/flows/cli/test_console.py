@@ -54,7 +54,7 @@ def test_stdout_is_for_the_result_and_noise_goes_to_the_log(tmp_path: Path) -> N
 
 
 def records(stream: io.StringIO, *, terminal: bool) -> logging.Logger:
-    """A logger whose records are shown on `stream` alone."""
+    """Return a logger whose records are shown on a stream alone."""
     shown = CommandConsole()
     shown.console = Console(file=stream, force_terminal=terminal, width=100)
     logger = logging.getLogger("tasks.test_terminal")

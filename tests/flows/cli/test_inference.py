@@ -16,7 +16,7 @@ from tests.support.tables import small_table
 
 @pytest.fixture(scope="module")
 def scored(project: Project, retrained: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of scoring the whole dataset."""
+    """Return the JSON of scoring the whole dataset."""
     return project.json("score")
 
 
@@ -28,29 +28,6 @@ def test_every_row_is_scored_with_its_id(
     assert rows["id"].to_pylist() == [f"row-0-{i}" for i in range(1500)]
     assert pa.compute.is_finite(rows["log_prob"]).to_numpy().all()
     assert project.json("score")["score"]["done"]
-
-
-def test_only_what_the_champion_has_not_scored_is_scored(
-    project: Project, retrained: dict[str, Any], tmp_path: Path
-) -> None:
-    for day in ("01", "02"):
-        folder = tmp_path / "days" / f"day=2026-01-{day}"
-        folder.mkdir(parents=True)
-        pq.write_table(small_table(80, seed=int(day)), folder / "part.parquet")
-    paths = ["--input", str(tmp_path / "days"), "--output", str(tmp_path / "out")]
-    one = project.json("backfill", *paths, "--until", "2026-01-01")
-    assert one["backfill"]["scored"] == ["day=2026-01-01"]
-    rest = project.json("score", "--incremental", *paths)
-    assert rest["backfill"]["scored"] == ["day=2026-01-02"]
-    again = project.run("score", "--incremental", *paths, "--alias", "champion")
-    assert "0 of 2 partitions were new" in again.stdout
-    same = project.json("backfill", *paths, "--model-version", "1")
-    assert same["model"]["version"] == "1"
-    assert same["backfill"]["path"] == f"{tmp_path}/out/version=1"
-    assert same["backfill"]["done"]
-    none = project.run("backfill", *paths, "--since", "2027")
-    assert none.exit_code == ExitCode.FAILED
-    assert "no partition lies between 2027" in none.stderr
 
 
 def test_incremental_scoring_refuses_to_overwrite(project: Project) -> None:
@@ -114,33 +91,6 @@ def test_monitor_ends_with_code_3_where_rows_have_drifted(
     assert "already done" in shown
 
 
-def test_samples_have_the_original_columns_and_their_seed(
-    project: Project, retrained: dict[str, Any]
-) -> None:
-    tables = []
-    for options in (["--rows", "400"], ["--rows", "400", "--seed", "1"]):
-        sampled = project.json("sample", *options)["sample"]
-        tables.append(pq.read_table(sampled["path"]))
-    assert tables[0].schema.remove_metadata() == small_table().drop(["id"]).schema
-    assert [table.num_rows for table in tables] == [400, 400]
-    assert tables[0] != tables[1]
-    for options in (["--model-version", "1"], ["--alias", "champion"]):
-        content = project.json("sample", "--rows", "400", *options)
-        assert content["model"]["version"] == "1"
-        assert content["sample"]["done"]  # It is the same version.
-
-
-def test_given_rows_are_completed(
-    project: Project, retrained: dict[str, Any], tmp_path: Path
-) -> None:
-    given = small_table(20, seed=1).select(["kind", "count"])
-    pq.write_table(given, tmp_path / "given.parquet")
-    options = ["--given", str(tmp_path / "given.parquet"), "--samples-per-row", "2"]
-    rows = pq.read_table(project.json("sample", *options)["sample"]["path"])
-    assert len(rows) == 40
-    assert rows["kind"].to_pylist()[::2] == given["kind"].to_pylist()
-
-
 @pytest.mark.parametrize(
     ("command", "options", "code", "message"),
     [
@@ -178,16 +128,6 @@ def test_what_cannot_be_done_is_one_message(
     ended = project.run(command, *options)
     assert ended.exit_code == code
     assert message in on_one_line(ended.stderr)
-
-
-def test_every_row_has_features_with_its_id(
-    project: Project, retrained: dict[str, Any]
-) -> None:
-    embedded = project.json("embed")["embed"]
-    rows = pq.read_table(embedded["path"])
-    assert rows.column_names == ["id", "features"]
-    assert rows["id"].to_pylist() == small_table()["id"].to_pylist()
-    assert len(rows["features"][0]) == embedded["features"] == 32
 
 
 def test_an_output_of_another_job_is_refused_unless_overwritten(

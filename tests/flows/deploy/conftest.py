@@ -14,7 +14,7 @@ from tests.support.schedules import SCHEDULES, with_schedules
 def deployed(
     server: None, request: pytest.FixtureRequest
 ) -> Iterator[tuple[Config, DeployOutcome]]:
-    """A deployed configuration of the test's name; it is deleted afterwards."""
+    """Yield a deployed configuration with the name of the test, and delete it."""
     config = with_schedules(request.node.name.replace("_", "-"), SCHEDULES)
     yield config, deployments.deploy(config)
     deployments.undeploy(config.name)

@@ -24,7 +24,7 @@ from tests.support.schedules import SAMPLED
 
 @contextmanager
 def another_run(config: Config) -> Iterator[Any]:
-    """A run of another deployment of the dataset, which has the slot."""
+    """Yield a run of another deployment of the dataset that has the slot."""
     limit = dataset_lock.limit_name(config.name)
     with get_client(sync_client=True) as client:
         found = client.read_deployment_by_name(f"scheduled-score/{config.name}")
@@ -38,7 +38,7 @@ def another_run(config: Config) -> Iterator[Any]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is done, and nothing is waited for."""
+    """Replace flows and waiting times by shorter ones."""
     monkeypatch.setattr(dataset_lock, "WAIT_SECONDS", 0.5)
     monkeypatch.setattr(dataset_lock, "HEARTBEAT_SECONDS", 0.0)
     monkeypatch.setattr(dataset_lock, "CLAIM_SECONDS", 0.0)
@@ -122,7 +122,7 @@ def test_a_run_that_died_with_its_machine_gives_its_slot_back(
 
 
 def child_of(client: SyncPrefectClient, run: Any) -> Any:
-    """A run within another one, under way."""
+    """Create a running child of a run."""
     place = client.create_task_run(task(lambda: None), run.id, dynamic_key="0")
     flow = runs.FLOWS["sample"]
     return client.create_flow_run(flow, parent_task_run_id=place.id, state=Running())
@@ -160,7 +160,7 @@ def test_late_runs_collapse_into_one(
 
 
 class Runtime:
-    """What Prefect knows of the run under way, or of its deployment."""
+    """Prefect's description of the current run, or of its deployment."""
 
     name = "this run"
 

@@ -14,7 +14,7 @@ from tests.support.schedules import REFUSED, SAMPLED, with_schedules
 
 
 class Noted(NotificationBlock):
-    """Keeps what it was told in a file."""
+    """Notification block that appends messages to a file."""
 
     _block_type_slug = "noted"
     path: str

@@ -1,22 +1,19 @@
 """A scored dataset that the tests of scoring share."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.config.resources import Resources
-from tasks.inference import score
-from tasks.inference.source import Source
-from tests.support.scoring import CONFIG, ROWS, Job
+from tests.support.scoring import ROWS, Job, run_score
 from tests.support.tables import small_table
 
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of 1000 rows, one of which is anomalous."""
+    """Write a file of 1000 rows, one of which is anomalous."""
     table = small_table(ROWS, seed=7)
     count = table["count"].to_pylist()
     count[123] = 500
@@ -28,39 +25,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def job(small_model: str, source: Path, tmp_path: Path) -> Job:
-    """`score` with what the tests have in common."""
-
-    def run(**changes: Any) -> score.ScoreResult:
-        dataset = Source(
-            str(changes.pop("source", source)),
-            changes.pop("id_columns", ("id",)),
-            changes.pop("on_bad_file", "stop"),
-        )
-        arguments = {
-            "model": small_model,
-            "source": dataset,
-            "output": str(tmp_path / "output"),
-            "config": CONFIG,
-            "resources": Resources(),
-            "model_info": {"name": "small", "version": 3, "run_id": "r1"},
-        }
-        return score.score(**{**arguments, **changes})
-
-    return run
+    """Return `score` with default arguments."""
+    return partial(run_score, small_model, source, tmp_path / "output")
 
 
 @pytest.fixture(scope="session")
 def undisturbed(
     small_model: str, source: Path, tmp_path_factory: pytest.TempPathFactory, ray: None
 ) -> Path:
-    """The output of a job that nothing happened to, by two actors; not to change."""
+    """Return the output of an undisturbed job by two actors, which tests must keep."""
     output = tmp_path_factory.mktemp("undisturbed") / "output"
-    score.score(
-        small_model,
-        Source(str(source), ("id",)),
-        str(output),
-        CONFIG,
-        Resources(),
-        model_info={"name": "small", "version": 3, "run_id": "r1"},
-    )
+    run_score(small_model, source, output)
     return output

@@ -1,10 +1,6 @@
 """Incremental scoring: only new and changed partitions, also after a kill."""
 
 import hashlib
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +11,7 @@ from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
 from tasks.inference import backfill
 from tasks.inference.source import Source
+from tests.support.scoring import kill_when, start
 from tests.support.tables import small_table
 
 ABOUT = {"name": "small", "version": "3", "fingerprint": "f"}
@@ -97,23 +94,6 @@ def test_an_empty_range_is_told(small_model: str, days: Path, tmp_path: Path) ->
 
 
 JOB = """
-import sys
-
-import torch
-
-from tasks.inference import backfill
-from tasks.inference.source import Source
-from tasks.runtime import cluster
-from tasks.config.resources import Resources
-from tasks.config.score import ScoreConfig
-
-torch.set_num_threads(1)  # as actors do: the last digits depend on it
-
-def stream(make, items, **_):
-    yield from map(make(), items)
-
-cluster.connect = lambda resources: None
-cluster.stream_actors = stream
 model, days, output = sys.argv[1:]
 backfill.backfill(
     model, Source(days), output, ScoreConfig(explain="none"), Resources(),
@@ -123,7 +103,7 @@ backfill.backfill(
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Of the parts of all partitions, by name."""
+    """Return the hash of every part of all partitions, by name."""
     return {
         str(part.relative_to(folder)): hashlib.sha256(part.read_bytes()).hexdigest()
         for part in folder.rglob("part-*.parquet")
@@ -141,17 +121,9 @@ def test_a_killed_backfill_goes_on_where_it_was(
     whole = run(small_model, days, tmp_path / "whole")
     assert len(whole.scored) == 30
     output = tmp_path / "out"
-    process = subprocess.Popen(
-        [sys.executable, "-c", JOB, small_model, str(days), str(output)]
-    )
     done = "version=3/day=*/_manifest.json"
-    deadline = time.monotonic() + 120
-    while len(list(output.glob(done))) < 3:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(timeout=30) == -signal.SIGKILL
+    process = start(JOB, small_model, days, output)
+    kill_when(lambda: len(list(output.glob(done))) >= 3, process)
     before = {path: path.stat().st_mtime_ns for path in output.glob(done)}
     assert 3 <= len(before) < 30
     rest = run(small_model, days, output)

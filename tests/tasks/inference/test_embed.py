@@ -13,18 +13,17 @@ from ar_models.density.saved_form import load_density
 from tasks.config.embed import EmbedConfig
 from tasks.config.resources import Resources
 from tasks.inference import embed
-from tasks.inference.source import Source
-from tasks.runtime import manifest, storage
+from tests.support.scoring import pop_source, read_entries, read_rows
 from tests.support.tables import small_table
 
 CONFIG = EmbedConfig(rows_per_fragment=40)
 
-Job = Callable[..., dict[str, Any]]
+Job = Callable[..., embed.EmbedResult]
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A file of 100 rows."""
+    """Write a file of 100 rows."""
     path = tmp_path / "rows.parquet"
     pq.write_table(small_table(100, seed=7), path)
     return path
@@ -32,30 +31,19 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def job(small_model: str, source: Path, tmp_path: Path, in_process: None) -> Job:
-    """`embed` with what the tests have in common."""
+    """Return `embed` with default arguments."""
 
     def run(**changes: Any) -> embed.EmbedResult:
-        dataset = Source(
-            str(changes.pop("source", source)),
-            changes.pop("id_columns", ("id",)),
-            changes.pop("on_bad_file", "stop"),
-        )
-        arguments = {
-            "model": small_model,
-            "source": dataset,
+        arguments: dict[str, Any] = {
+            "source": pop_source(changes, source),
             "output": str(tmp_path / "output"),
-            "config": CONFIG,
-            "resources": Resources(),
+            **changes,
         }
-        return embed.embed(**{**arguments, **changes})
+        return embed.embed(
+            small_model, config=CONFIG, resources=Resources(), **arguments
+        )
 
     return run
-
-
-def written(output: str) -> pa.Table:
-    """All parts of a job."""
-    paths = sorted(Path(output).glob("part-*.parquet"))
-    return pa.concat_tables([pq.read_table(path) for path in paths])
 
 
 def test_every_row_has_its_features_in_order(
@@ -65,7 +53,7 @@ def test_every_row_has_its_features_in_order(
 
     rows = pq.read_table(source)
     expected = load_density(Path(small_model)).features(rows)
-    found = written(result.path)
+    found = read_rows(result.path)
     assert found.column_names == ["id", "features"]
     assert found["id"].equals(rows["id"])
     values = found["features"].combine_chunks().flatten().to_numpy()
@@ -76,14 +64,14 @@ def test_every_row_has_its_features_in_order(
 
 def test_a_lost_part_alone_is_made_again(job: Job, tmp_path: Path) -> None:
     job()
-    before = storage.read_json(str(tmp_path / "output" / manifest.MANIFEST))["files"]
+    before = read_entries(tmp_path / "output")
     kept = tmp_path / "output" / "part-00001.parquet"
     time = kept.stat().st_mtime_ns
     (tmp_path / "output" / "part-00000.parquet").unlink()
 
     assert not job().done
 
-    after = storage.read_json(str(tmp_path / "output" / manifest.MANIFEST))["files"]
+    after = read_entries(tmp_path / "output")
     assert after == before
     assert kept.stat().st_mtime_ns == time
     assert job().done
@@ -105,7 +93,7 @@ def test_a_damaged_file_goes_to_quarantine_whole(job: Job, tmp_path: Path) -> No
     result = job(source=str(folder), on_bad_file="quarantine")
 
     assert result.rows_quarantined == 100
-    assert written(result.path).num_rows == 100
+    assert read_rows(result.path).num_rows == 100
 
 
 def test_a_column_named_features_cannot_be_carried(job: Job, tmp_path: Path) -> None:

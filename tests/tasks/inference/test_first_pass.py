@@ -17,7 +17,7 @@ from tests.support.tables import small_table
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Path:
-    """A folder with a good file, one with a damaged page, and one that is none."""
+    """Write a good file and one with a damaged page."""
     folder = tmp_path / "damaged"
     folder.mkdir()
     pq.write_table(small_table(50), folder / "a.parquet")

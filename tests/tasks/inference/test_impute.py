@@ -16,8 +16,8 @@ from ar_models.families.eonade import EoNADE
 from tasks.config.impute import ImputeConfig
 from tasks.config.resources import Resources
 from tasks.inference import impute
-from tasks.runtime import manifest, storage
 from tests.support.densities import sample_table
+from tests.support.scoring import read_entries, read_rows
 from tests.support.tables import table_encoder
 
 NUMBERS = ("delay", "amount")
@@ -42,7 +42,7 @@ def holes(column: pa.ChunkedArray, rng: np.random.Generator) -> pa.Array:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of an order-agnostic model."""
+    """Save an order-agnostic model and return its folder."""
     folder = tmp_path_factory.mktemp("eonade")
     save_density(eonade(), folder)
     return str(folder)
@@ -50,7 +50,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A dataset of two files with empty cells."""
+    """Write a dataset of two files with nulls."""
     folder = tmp_path_factory.mktemp("gaps")
     density = eonade()
     rng = np.random.default_rng(2)
@@ -73,12 +73,6 @@ def run(
     return impute.impute(model, source, str(output), config, Resources())
 
 
-def read(folder: str) -> pa.Table:
-    """All parts of a job, in order."""
-    parts = sorted(Path(folder).glob("part-*.parquet"))
-    return pa.concat_tables([pq.read_table(part) for part in parts])
-
-
 def test_the_job_fills_every_fragment_and_counts(
     model: str, source: str, tmp_path: Path, in_process: None
 ) -> None:
@@ -86,7 +80,7 @@ def test_the_job_fills_every_fragment_and_counts(
 
     result = run(model, source, tmp_path / "out")
 
-    filled = read(result.path)
+    filled = read_rows(result.path)
     assert filled.schema.names == original.schema.names
     assert result.rows_in == result.rows_out == len(filled) == 300
     empty = {name: original[name].null_count for name in NUMBERS}
@@ -97,12 +91,7 @@ def test_the_job_fills_every_fragment_and_counts(
         assert filled[name].filter(known).equals(original[name].filter(known))
     assert run(model, source, tmp_path / "out").done
     again = run(model, source, tmp_path / "again")
-    assert files(again.path) == files(result.path)
-
-
-def files(folder: str) -> Any:
-    """Names, rows, sizes and checksums of all parts."""
-    return storage.read_json(storage.join(folder, manifest.MANIFEST))["files"]
+    assert read_entries(again.path) == read_entries(result.path)
 
 
 def test_several_imputations_are_numbered_and_differ(
@@ -110,7 +99,7 @@ def test_several_imputations_are_numbered_and_differ(
 ) -> None:
     result = run(model, source, tmp_path / "out", imputations=3, details=True)
 
-    rows = read(result.path)
+    rows = read_rows(result.path)
     assert (result.rows_in, result.rows_out) == (300, 900)
     each = [rows.filter(pc.equal(rows["imputation"], k)) for k in range(3)]
     assert [len(table) for table in each] == [300] * 3
@@ -124,13 +113,13 @@ def test_a_lost_part_alone_is_made_again(
     model: str, source: str, tmp_path: Path, in_process: None
 ) -> None:
     result = run(model, source, tmp_path / "out")
-    before = files(result.path)
+    before = read_entries(result.path)
     kept = (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns
     (tmp_path / "out" / "part-00000.parquet").unlink()
 
     assert not run(model, source, tmp_path / "out").done
 
-    assert files(result.path) == before
+    assert read_entries(result.path) == before
     assert (tmp_path / "out" / "part-00001.parquet").stat().st_mtime_ns == kept
 
 

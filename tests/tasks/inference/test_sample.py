@@ -18,6 +18,7 @@ from tasks.config.resources import Resources
 from tasks.config.sample import SampleConfig
 from tasks.inference import sample
 from tasks.runtime import manifest, storage
+from tests.support.scoring import read_entries
 from tests.support.tables import small_table
 
 CONFIG = SampleConfig(rows=250, rows_per_shard=100, seed=5, log_prob=True)
@@ -27,7 +28,7 @@ Job = Callable[..., sample.SampleResult]
 
 @pytest.fixture
 def job(small_model: str, tmp_path: Path) -> Job:
-    """`sample` with what the tests have in common."""
+    """Return `sample` with default arguments."""
 
     def run(config: SampleConfig = CONFIG, **changes: Any) -> sample.SampleResult:
         output = changes.pop("output", str(tmp_path / "output"))
@@ -40,15 +41,10 @@ def job(small_model: str, tmp_path: Path) -> Job:
 def undisturbed(
     small_model: str, tmp_path_factory: pytest.TempPathFactory, ray: None
 ) -> Path:
-    """The output of a job that nothing happened to; not to be changed."""
+    """Return the output of an undisturbed job; tests must not change it."""
     output = tmp_path_factory.mktemp("undisturbed") / "output"
     sample.sample(small_model, str(output), CONFIG, Resources())
     return output
-
-
-def files(output: str | Path) -> Any:
-    """Names, rows, sizes and checksums of all parts."""
-    return storage.read_json(storage.join(str(output), manifest.MANIFEST))["files"]
 
 
 def test_the_rows_are_as_many_and_as_asked_for(undisturbed: Path) -> None:
@@ -93,7 +89,7 @@ def test_a_lost_part_alone_is_drawn_again(
     (output / "part-00000.parquet").unlink()
     result = job()
     assert not result.done and result.rows_out == 250
-    assert files(output) == files(undisturbed)
+    assert read_entries(output) == read_entries(undisturbed)
     assert (output / "part-00001.parquet").stat().st_mtime_ns == kept
     assert job().done
 
@@ -101,7 +97,7 @@ def test_a_lost_part_alone_is_drawn_again(
 def test_s3_gives_the_same_bytes(job: Job, undisturbed: Path, bucket: str) -> None:
     result = job(output=f"{bucket}/sampled")
     assert result.rows_out == 250
-    assert files(f"{bucket}/sampled") == files(undisturbed)
+    assert read_entries(f"{bucket}/sampled") == read_entries(undisturbed)
 
 
 def test_another_jobs_output_is_refused(job: Job, undisturbed: Path) -> None:
@@ -132,7 +128,7 @@ def test_the_bytes_do_not_depend_on_where_the_model_came_from(
 ) -> None:
     result = job(model_info={"name": "other", "version": "7"})
 
-    assert files(result.path) == files(undisturbed)
+    assert read_entries(result.path) == read_entries(undisturbed)
     content = storage.read_json(storage.join(result.path, manifest.MANIFEST))
     assert content["model"]["version"] == "7"
 
@@ -181,7 +177,7 @@ def test_bf16_enters_the_draws_and_the_key_and_changes_little(
 
 
 def log_probs(folder: str | Path) -> Any:
-    """The log-probabilities of all sampled rows."""
+    """Read the log-probabilities of all sampled rows."""
     return pq.read_table(folder)["log_prob"].to_numpy()
 
 
@@ -221,7 +217,7 @@ def test_each_given_row_is_completed_so_many_times(
 
 
 def read_parts(folder: str) -> list[pa.Table]:
-    """The parts of a job."""
+    """Read the parts of a job."""
     return [pq.read_table(path) for path in sorted(Path(folder).glob("part-*"))]
 
 
@@ -229,13 +225,13 @@ def test_a_lost_completion_alone_is_drawn_again(
     job: Job, in_process: None, known: str, tmp_path: Path
 ) -> None:
     config = CONFIG.model_copy(update={"given": known, "samples_per_row": 2})
-    before = files(job(config).path)
+    before = read_entries(job(config).path)
     kept = (tmp_path / "output" / "part-00001.parquet").stat().st_mtime_ns
     (tmp_path / "output" / "part-00000.parquet").unlink()
 
     assert not job(config).done
 
-    assert files(tmp_path / "output") == before
+    assert read_entries(tmp_path / "output") == before
     assert (tmp_path / "output" / "part-00001.parquet").stat().st_mtime_ns == kept
 
 

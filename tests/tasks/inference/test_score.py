@@ -3,10 +3,6 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +17,15 @@ from tasks.data.fragments import Fragment
 from tasks.inference import score
 from tasks.runtime import storage
 from tests.support.densities import score_table
-from tests.support.scoring import CONFIG, ROWS, Job, read_manifest
+from tests.support.scoring import (
+    CONFIG,
+    ROWS,
+    Job,
+    kill_when,
+    read_manifest,
+    read_rows,
+    start,
+)
 from tests.support.tables import small_table
 
 
@@ -65,9 +69,7 @@ def test_the_manifest_counts_and_names_the_most_anomalous_rows(
 ) -> None:
     found = read_manifest(undisturbed)
     assert found["rows_in"] == found["rows_out"] == ROWS
-    scored = pa.concat_tables(
-        [pq.read_table(p) for p in sorted(undisturbed.glob("*.parquet"))]
-    )
+    scored = read_rows(undisturbed)
     assert found["anomalies"] == pc.sum(scored["is_anomaly"]).as_py() > 0
     assert found["rule"] == {"threshold": 99.9} and found["segments"] == []
     scores = [row["anomaly_score"] for row in found["most_anomalous"]]
@@ -108,47 +110,34 @@ def test_a_lost_part_alone_is_made_again(
     assert read_manifest(output) == read_manifest(undisturbed)
 
 
-def test_a_killed_job_is_completed_to_the_same_bytes(
-    job: Job, small_model: str, source: Path, undisturbed: Path, tmp_path: Path
-) -> None:
-    output = tmp_path / "output"
-    program = """
-import sys, time
-from tasks.runtime import parts
-from tasks.inference import score
-from tasks.inference.source import Source
-from tasks.config.resources import Resources
-from tasks.config.score import ScoreConfig
+STALLED = """
 write = parts.write
-def slow(place, file, table, facts, **more):
-    if file != "part-00000.parquet":
-        with parts.storage.publish(f"{place}/{file}") as unfinished:
+def stall(folder, file, *content, **options):
+    if file == "part-00001.parquet" and "_first_pass" not in folder:
+        with storage.publish(f"{folder}/{file}") as unfinished:
             unfinished.write_bytes(b"half")
             time.sleep(600)
-    return write(place, file, table, facts, **more)
-class Slow(score.SecondPass):
-    def __call__(self, fragment):
-        parts.write = slow
-        return super().__call__(fragment)
-score.SecondPass = Slow
+    return write(folder, file, *content, **options)
+
+parts.write = stall
 model, source, output = sys.argv[1:]
 score.score(model, Source(source, ("id",)), output,
             ScoreConfig(rows_per_fragment=400), Resources(),
             model_info={"name": "small", "version": 3, "run_id": "r1"})
 """
-    arguments = [small_model, str(source), str(output)]
-    victim = subprocess.Popen(
-        [sys.executable, "-c", program, *arguments], start_new_session=True
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not half_done(output) and time.monotonic() < deadline:
-            assert victim.poll() is None
-            time.sleep(0.05)
-        assert half_done(output)
-    finally:
-        victim.send_signal(signal.SIGKILL)
-        victim.wait(timeout=10)
+
+
+def test_a_killed_job_is_completed_to_the_same_bytes(
+    job: Job,
+    in_process: None,
+    small_model: str,
+    source: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+) -> None:
+    output = tmp_path / "output"
+    process = start(STALLED, small_model, source, output)
+    kill_when(lambda: any(output.glob(".tmp-*part-00001*")), process)
     whole = (output / "part-00000.parquet").stat().st_mtime_ns
     result = job()
     assert not result.done and result.rows_out == ROWS
@@ -192,13 +181,6 @@ def test_a_job_stopped_anywhere_is_completed_to_the_same_bytes(
     assert result.rows_out == ROWS
     assert sorted(os.listdir(output)) == sorted(os.listdir(undisturbed))
     assert read_manifest(output) == read_manifest(undisturbed)
-
-
-def half_done(output: Path) -> bool:
-    """Whether one part in a folder is whole and another one is being written."""
-    names = os.listdir(output) if output.exists() else []
-    unfinished = any(n.startswith(".tmp-") and "part-" in n for n in names)
-    return unfinished and "part-00000.parquet" in names
 
 
 def test_one_process_gives_the_bytes_of_two(

@@ -12,15 +12,15 @@ from ar_models.density.scorer import ScoreOptions
 from tasks.config.score import ScoreConfig
 from tasks.inference.scoring_plan import score_options
 from tasks.runtime import manifest
-from tests.support.scoring import Job, read_scored
+from tests.support.scoring import Job, read_rows
 
 
 def test_bf16_is_another_job_with_nearly_the_same_scores(
     job: Job, in_process: None, undisturbed: Path, tmp_path: Path
 ) -> None:
-    before = read_scored(undisturbed)
+    before = read_rows(undisturbed)
     job(config=ScoreConfig(rows_per_fragment=400, precision="bf16"))
-    found = read_scored(tmp_path / "output")
+    found = read_rows(tmp_path / "output")
 
     off = np.abs(found["log_prob"].to_numpy() - before["log_prob"].to_numpy())
     assert 0 < np.median(off) < 0.2
@@ -48,7 +48,7 @@ def test_segments_have_a_scale_of_their_own(
     assert {v for v, e in own.items() if not e["own"]} == {
         v for v, n in counts.items() if n < 45
     }
-    found = read_scored(tmp_path / "output")
+    found = read_rows(tmp_path / "output")
     kinds = np.array(pq.read_table(source)["kind"].to_pylist())
     for value, entry in own.items():
         rows = kinds == value

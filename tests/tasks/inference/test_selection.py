@@ -12,12 +12,12 @@ import pytest
 
 from tasks.config.score import ScoreConfig
 from tasks.inference.scoring_plan import FIRST_PASS
-from tests.support.scoring import ROWS, Job, read_manifest, read_scored
+from tests.support.scoring import ROWS, Job, read_manifest, read_rows
 from tests.support.tables import small_table
 
 
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
-    """Adjusted p-values as the textbook has them, by a loop."""
+    """Return adjusted p-values by the loop of the textbook."""
     order = np.argsort(p_values)
     q_values, least = np.empty(len(p_values)), 1.0
     for rank in range(len(p_values), 0, -1):
@@ -28,7 +28,7 @@ def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
 
 
 def test_q_values_are_those_of_the_whole_dataset(undisturbed: Path) -> None:
-    found = read_scored(undisturbed)
+    found = read_rows(undisturbed)
     expected = benjamini_hochberg(found["p_value"].to_numpy())
     np.testing.assert_allclose(found["q_value"], expected, rtol=1e-12)
     most_anomalous = read_manifest(undisturbed)["most_anomalous"][0]
@@ -52,10 +52,10 @@ def test_rules_change_flags_and_explanations_alone(
     rule: dict[str, Any],
     flagged: Callable[[pa.Table], np.ndarray] | None,
 ) -> None:
-    before = read_scored(undisturbed)
+    before = read_rows(undisturbed)
     result = job(config=ScoreConfig(rows_per_fragment=400, **rule))
     assert result.rule == rule
-    found = read_scored(tmp_path / "output")
+    found = read_rows(tmp_path / "output")
     for name in ("log_prob", "anomaly_score", "p_value", "q_value", "severity"):
         assert found[name].equals(before[name])
     flags = found["is_anomaly"].to_numpy()
@@ -83,7 +83,7 @@ def test_ties_do_not_exceed_a_budget(
         pq.write_table(same.slice(0, 30), tmp_path / "same" / f"{part}.parquet")
     result = job(source=str(tmp_path / "same"), config=ScoreConfig(budget=40))
     assert result.anomalies == 40
-    flags = read_scored(tmp_path / "output")["is_anomaly"].to_pylist()
+    flags = read_rows(tmp_path / "output")["is_anomaly"].to_pylist()
     assert flags == [True] * 40 + [False] * 50
 
 
@@ -97,7 +97,7 @@ def test_a_budget_needs_no_calibration_rows(
         job(model=str(bare))
     config = ScoreConfig(rows_per_fragment=400, budget=9)
     assert job(model=str(bare), config=config).anomalies == 9
-    found = read_scored(tmp_path / "output")
+    found = read_rows(tmp_path / "output")
     scores = found["anomaly_score"].to_numpy()
     flags = found["is_anomaly"].to_numpy()
     assert scores[flags].min() > scores[~flags].max()

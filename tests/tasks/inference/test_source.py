@@ -12,7 +12,7 @@ from tests.support.tables import small_table
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A dataset of one hive partition."""
+    """Write a dataset of one hive partition."""
     (tmp_path / "month=2").mkdir()
     pq.write_table(small_table(20), tmp_path / "month=2" / "a.parquet")
     return tmp_path

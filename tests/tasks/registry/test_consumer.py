@@ -60,7 +60,7 @@ def rows(pair: ModelPair) -> pa.Table:
 def flow(
     pair: ModelPair, rows: pa.Table, tmp_path: Path, in_process: None
 ) -> pd.DataFrame:
-    """What the flow's task writes for the rows."""
+    """Return the rows as `score` writes them."""
     pq.write_table(rows, tmp_path / "rows.parquet")
     found = score.score(
         pair.models["strong"],
@@ -85,7 +85,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
 def clean_python(
     version: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, str]:
-    """The Python of a fresh environment with what a version pins; the version."""
+    """Install the requirements of a version; return the Python and the version."""
     home = tmp_path_factory.mktemp("clean")
     model = mlflow.artifacts.download_artifacts(URI, dst_path=str(home / "model"))
     return isolated_load.fresh_environment(home, Path(model)), model
@@ -126,7 +126,7 @@ def test_the_gate_asks_for_a_clean_environment(
 def server(
     version: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The address of `mlflow models serve`."""
+    """Yield the address of `mlflow models serve`."""
     port = free_port()
     log = tmp_path_factory.mktemp("serve") / "log.txt"
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", URI]

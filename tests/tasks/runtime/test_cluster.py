@@ -186,7 +186,7 @@ def test_actors_load_once_and_have_one_thread(tmp_path: Path) -> None:
 
 
 def run(form: str, function: Callable[[int], int], items: range) -> Any:
-    """`function` over `items` as tasks or as actors."""
+    """Call a function on every item in tasks or in actors."""
     if form == "tasks":
         return cluster.stream(function, items, what="run: items")
     return cluster.stream_actors(lambda: function, items, what="run: items")

@@ -15,20 +15,20 @@ from tasks.runtime import manifest, storage
 
 @pytest.fixture(params=["local", "s3"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder that is not there yet, on either kind of storage."""
+    """Return a folder that does not exist, on either kind of storage."""
     if request.param == "local":
         return str(tmp_path / "output")
     return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
 
 
 def write(folder: str, name: str) -> dict[str, object]:
-    """A file in the folder, as a manifest describes it."""
+    """Write a file and return its entry in a manifest."""
     storage.write_json(storage.join(folder, name), name)
     return manifest.file_entry(folder, name, rows=1)
 
 
 def finish(folder: str, key: str) -> dict[str, object]:
-    """The job `key` with two files, done."""
+    """Finish a job with two files and return its manifest."""
     assert manifest.claim(folder, key) is None
     files = [write(folder, "a.json"), write(folder, "deep/b.json")]
     return manifest.finish(folder, key, files=files, rows_out=2)

@@ -11,7 +11,7 @@ from tasks.runtime import parts, storage
 
 @pytest.fixture(params=["local", "s3"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder that is not there yet, on either kind of storage."""
+    """Return a folder that does not exist, on either kind of storage."""
     if request.param == "local":
         return str(tmp_path / "output")
     return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"

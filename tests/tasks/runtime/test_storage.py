@@ -20,7 +20,7 @@ from tasks.runtime import storage
 
 @pytest.fixture(params=["local", "s3"])
 def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder that is not there yet, on either kind of storage."""
+    """Return a folder that does not exist, on either kind of storage."""
     if request.param == "local":
         return str(tmp_path / "root")
     return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
@@ -106,7 +106,7 @@ def test_a_folder_is_fetched(root: str, tmp_path: Path) -> None:
 
 @contextmanager
 def limited_file_size(size: int) -> Iterator[None]:
-    """Files cannot grow over `size` bytes, as on a full disk."""
+    """Limit the size of files in the block, as a full disk does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -129,7 +129,7 @@ def test_no_space_is_one_clear_message_and_leaves_nothing(root: str) -> None:
 
 @pytest.fixture
 def closed_folder() -> Iterator[Path]:
-    """A folder in which nobody may write; the superuser becomes somebody else."""
+    """Yield a folder that is read-only, also for the superuser."""
     # Not below tmp_path, whose parents only the superuser may enter.
     folder = Path(tempfile.mkdtemp())
     folder.chmod(stat.S_IRUSR | stat.S_IXUSR | stat.S_IROTH | stat.S_IXOTH)

@@ -69,7 +69,7 @@ def test_a_seed_fixes_the_noise() -> None:
 
 
 def surprisals(noise: float, x: Tensor, odd: Tensor) -> tuple[float, float]:
-    """Of ordinary rows in the mean, and of odd ones at least, nats."""
+    """Return the mean surprisal of ordinary rows and the least of odd ones, in nats."""
     torch.manual_seed(0)
     variables = [Variable(n, "real", g) for g, n in enumerate("ab")]
     model = MADE(variables, MADE.Settings(hidden=32, layers=1, components=2))

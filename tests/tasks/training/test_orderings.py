@@ -119,7 +119,7 @@ def test_more_orderings_than_columns_are_refused() -> None:
 
 
 def write(folder: Path, x: np.ndarray) -> None:
-    """Encoded rows as prepare leaves them, in two files of several batches."""
+    """Write encoded rows in two files of several batches."""
     folder.mkdir(parents=True)
     for k, part in enumerate(np.array_split(x, 2)):
         values = pa.FixedSizeListArray.from_arrays(part.ravel(), x.shape[1])
@@ -130,7 +130,7 @@ def write(folder: Path, x: np.ndarray) -> None:
 
 
 class Encoder:
-    """The two attributes of an encoder that count here."""
+    """Encoder with the attributes that orderings need."""
 
     def __init__(self, dim: int) -> None:
         self.variables = binary_variables(dim)

@@ -35,7 +35,7 @@ FILES = (
 
 
 def resources(root: Path, **changed: Any) -> Resources:
-    """Ones with which every epoch ends with a checkpoint."""
+    """Return resources with which every epoch ends with a checkpoint."""
     given = {"storage": str(root), "checkpoint_seconds": 0.01} | changed
     return Resources(**given)
 
@@ -47,7 +47,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def prepared(root: Path, ray: None) -> str:
-    """A prepared dataset of 1,000 rows with nulls in two columns."""
+    """Prepare a dataset of 1,000 rows with nulls in two columns."""
     rng = np.random.default_rng(0)
     size = rng.integers(0, 6, 1000)
     price = np.exp(rng.normal(size, 0.3))
@@ -68,13 +68,13 @@ def prepared(root: Path, ray: None) -> str:
 
 @pytest.fixture(scope="module")
 def reported() -> list[EpochMetrics]:
-    """The metrics that the undisturbed training reported."""
+    """Return the list of metrics that the undisturbed training reports."""
     return []
 
 
 @pytest.fixture(scope="module")
 def undisturbed(root: Path, prepared: str, reported: list[EpochMetrics]) -> TrainResult:
-    """The result of one worker that nothing disturbs."""
+    """Return the result of one undisturbed worker."""
     return train.train(
         prepared,
         MODEL,
@@ -156,7 +156,7 @@ def test_a_finished_job_is_not_done_again(
 
 
 def training_pids() -> set[int]:
-    """The training workers below this process."""
+    """Return the ids of the training workers below this process."""
     import psutil  # Ray carries it.
 
     found = set()
@@ -258,7 +258,7 @@ def test_a_killed_driver_goes_on_to_the_same_model(
 
 
 def history_on_disk(checkpoints: Path) -> list[EpochMetrics]:
-    """The history in the last checkpoint below `checkpoints`, [] if there is none."""
+    """Return the history in the last checkpoint, [] if there is none."""
     for path in checkpoints.glob(f"*/{driver.SNAPSHOT}"):
         try:
             latest = json.loads(path.read_text())["latest_checkpoint_result"]

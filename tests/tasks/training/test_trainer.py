@@ -81,7 +81,7 @@ def test_a_row_of_weight_zero_does_not_count() -> None:
 
 
 def trimmed(share: float) -> Trainer:
-    """A learner past its first epoch, without dropout."""
+    """Return a trainer past its first epoch, without dropout."""
     learning = make_trainer(trim=share)
     learning.model.inner.dropout.p = 0.0
     learning.state.epoch, learning.state.step = 1, STEPS // 2
@@ -89,7 +89,7 @@ def trimmed(share: float) -> Trainer:
 
 
 def gradients(learning: Trainer, batch: Batch) -> list[Tensor | None]:
-    """Of the loss of a batch."""
+    """Return the gradients of the loss of a batch."""
     learning.model.zero_grad()
     learning.loss(batch).backward()
     return [p.grad for p in learning.model.parameters()]
@@ -159,7 +159,7 @@ def test_trimmed_training_is_not_led_by_anomalies() -> None:
 
 @pytest.fixture
 def broken() -> Callable[[], Batch]:
-    """Makes batches that give no finite gradient."""
+    """Return a function that makes batches without a finite gradient."""
     x = draw_rows(8, seed=3)
     x[0, 2] = math.inf
     return lambda: Batch(x, 8)

@@ -26,7 +26,7 @@ from tests.support.model_pair import ModelPair
 
 
 def parts(*rows: int) -> dict[str, Any]:
-    """The manifest of a prepared dataset with so many train rows in its files."""
+    """Return the manifest of a dataset with given numbers of train rows."""
     return {
         "files": [
             {"path": f"encoded/train/part-{k:05d}.arrow", "rows": count}
@@ -42,7 +42,7 @@ def parts(*rows: int) -> dict[str, Any]:
 
 @pytest.fixture
 def champion(pair: ModelPair, tmp_path: Path) -> str:
-    """A copy of the strong model that knows the first two of some files."""
+    """Save a copy of the strong model that was trained on two of three files."""
     density = load(pair.models["strong"])
     split_rule = {"contents": ["content 0", "content 1"]}
     info = {**density.info, "split_rule": split_rule}

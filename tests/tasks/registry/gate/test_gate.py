@@ -14,7 +14,7 @@ SETTINGS = GateConfig(load_check="none")
 
 @pytest.fixture(scope="module")
 def verdicts(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What the gate says of either model against the other."""
+    """Return the gate's verdicts on either model against the other."""
     root = tmp_path_factory.mktemp("gates")
     # The strong model has learned the random times by heart, and pays for it.
     config = GateConfig(
