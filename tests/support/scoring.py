@@ -90,7 +90,7 @@ def pop_source(changes: dict[str, Any], path: Path) -> Source:
     )
 
 
-def run_score(model: str, path: Path, output: Path, **changes: Any) -> ScoreResult:
+def run_score(model: str, path: Path, output: Path, /, **changes: Any) -> ScoreResult:
     """Run `score` with some arguments changed."""
     arguments: dict[str, Any] = {
         "model": model,
