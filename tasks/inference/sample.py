@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -133,10 +133,8 @@ def plan_shards(
 
 def divide(rows: int, rows_per_shard: int) -> list[Shard]:
     """Return shards of `rows_per_shard` rows; the last one holds the remainder."""
-    starts = range(0, rows, rows_per_shard)
-    return [
-        Shard(i, min(rows_per_shard, rows - start)) for i, start in enumerate(starts)
-    ]
+    sizes = (min(rows_per_shard, rows - k) for k in range(0, rows, rows_per_shard))
+    return [Shard(index, size) for index, size in enumerate(sizes)]
 
 
 def open_given(density: TableDensity, path: str, config: SampleConfig) -> Dataset:
@@ -190,12 +188,8 @@ class ShardSampler:
 
     def __init__(self, model: str, output: str, config: SampleConfig, key: str) -> None:
         density = model_store.load(model)
-        options = SampleOptions(
-            log_prob=config.log_prob,
-            temperature=config.temperature,
-            top_p=config.top_p,
-            precision=config.precision,
-        )
+        names = {field.name for field in fields(SampleOptions)}
+        options = SampleOptions(**config.model_dump(include=names))
         self.sampler = Sampler(density, options)
         self.output = output
         self.config = config
@@ -236,12 +230,7 @@ class ShardSampler:
             if shard.given is None:
                 raise
             where = f"{shard.given.path}, rows from {shard.given.first} on"
-            times = (
-                f", each {config.samples_per_row} times"
-                if config.samples_per_row > 1
-                else ""
-            )
-            raise ValueError(f"{where}{times}: {error}") from error
+            raise ValueError(f"{where}: {error}") from error
 
 
 def repeat_rows(rows: pa.Table, times: int) -> pa.Table:

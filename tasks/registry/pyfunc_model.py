@@ -24,6 +24,12 @@ PACKAGE = "ar_models"
 OUTPUTS = ("score", "log_prob", "column_log_prob", "sample", "impute", "embed")
 """Values of the param `output`."""
 
+SCORE_PARAMS = (
+    *("statistic", "calibrate_by", "min_segment_rows", "missing"),
+    *("explain", "explain_columns", "column_log_prob"),
+)
+"""Params that are options of scoring, besides the rule that flags anomalies."""
+
 ROWS = 65_536
 """Maximum number of rows that are processed at a time, to bound memory."""
 
@@ -67,11 +73,8 @@ class DensityModel(PythonModel):
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
         if output == "sample":
-            options = self.sampler.SampleOptions(
-                log_prob=chosen["log_prob"],
-                temperature=chosen["temperature"],
-                top_p=chosen["top_p"],
-            )
+            names = ("log_prob", "temperature", "top_p")
+            options = self.sampler.SampleOptions(**{n: chosen[n] for n in names})
             sampler = self.sampler.Sampler(self.density, options)
             drawn = sampler.sample(chosen["rows"], seed=chosen["seed"])
             frame: pd.DataFrame = drawn.to_pandas()
@@ -100,18 +103,9 @@ class DensityModel(PythonModel):
 
     def score(self, given: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
         """Return the scored columns of all rows; [] where there is no explanation."""
-        rule = self.conformal.Rule.of(
-            chosen["threshold"], chosen["fdr"], chosen["budget"]
-        )
+        rule = [chosen[name] for name in ("threshold", "fdr", "budget")]
         options = self.scorer.ScoreOptions(
-            statistic=chosen["statistic"],
-            rule=rule,
-            calibrate_by=chosen["calibrate_by"],
-            min_segment_rows=chosen["min_segment_rows"],
-            missing=chosen["missing"],
-            explain=chosen["explain"],
-            explain_columns=chosen["explain_columns"],
-            column_log_prob=chosen["column_log_prob"],
+            rule=self.conformal.Rule.of(*rule), **{n: chosen[n] for n in SCORE_PARAMS}
         )
         scorer = self.scorer.Scorer(self.density, options)
         scored = scorer.score(to_arrow(given, self.density.encoder))
