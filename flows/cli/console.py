@@ -17,15 +17,7 @@ from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
 PROGRESS_SECONDS = 10.0
 """Minimum seconds between two lines of progress where no bar can be drawn."""
@@ -123,11 +115,9 @@ class CommandConsole:
     def progress_bars(self) -> Progress:
         """Return progress bars on stderr, disabled where that is not a terminal."""
         return Progress(
-            TextColumn("{task.description:<24}"),
-            BarColumn(),
+            *Progress.get_default_columns(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
             console=self.console,
             disable=not self.console.is_terminal,
             redirect_stdout=False,

@@ -1,7 +1,10 @@
 """A first configuration for a dataset, with the kind inferred for each column."""
 
+import math
 import re
 from typing import Any
+
+import yaml
 
 from tasks.data.columns.infer import LEAVE_OUT
 from tasks.data.fit import preview_columns
@@ -74,13 +77,10 @@ def column_comment(entry: Entry) -> str:
 
 def listed(names: list[str]) -> str:
     """Return names as a YAML list in one line."""
-    return "[" + ", ".join(quoted(name) for name in names) + "]"
+    options: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True}
+    return yaml.safe_dump(names, width=math.inf, **options).strip()
 
 
 def quoted(text: str) -> str:
     """Return text as a YAML string, quoted where necessary."""
-    plain = re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./ -]*", text)
-    reserved = text.lower() in {"null", "true", "false", "yes", "no", "on", "off", "~"}
-    if plain and not reserved and text == text.strip():
-        return text
-    return "'" + text.replace("'", "''") + "'"
+    return listed([text])[1:-1]

@@ -87,28 +87,22 @@ async def wait_for(answer: Awaitable[Any]) -> Any:
     return await answer
 
 
-FAILURE_HOOKS: list[Any] = [notify_failure]  # Prefect's type of hooks fits none
-REFUSAL_HOOKS: list[Any] = [notify_refusal]
+OPTIONS: dict[str, Any] = {  # Prefect's type of hooks fits none
+    "flow_run_name": run_name,
+    "on_failure": [notify_failure],
+    "on_crashed": [notify_failure],
+    "on_completion": [notify_refusal],
+}
+"""Options of all deployed flows."""
 
 
-@flow(
-    name="scheduled-retrain",
-    flow_run_name=run_name,
-    on_failure=FAILURE_HOOKS,
-    on_crashed=FAILURE_HOOKS,
-    on_completion=REFUSAL_HOOKS,
-)
+@flow(name="scheduled-retrain", **OPTIONS)
 def retrain(config: Config) -> State[Any]:
     """Prepare, train, evaluate and register a model; the better one is champion."""
     return run("retrain", config)
 
 
-@flow(
-    name="scheduled-score",
-    flow_run_name=run_name,
-    on_failure=FAILURE_HOOKS,
-    on_crashed=FAILURE_HOOKS,
-)
+@flow(name="scheduled-score", **OPTIONS)
 def score(config: Config, incremental: bool = True) -> State[Any]:
     """Score `score.input`.
 
@@ -120,24 +114,13 @@ def score(config: Config, incremental: bool = True) -> State[Any]:
     return run("backfill" if incremental else "score", config)
 
 
-@flow(
-    name="scheduled-sample",
-    flow_run_name=run_name,
-    on_failure=FAILURE_HOOKS,
-    on_crashed=FAILURE_HOOKS,
-)
+@flow(name="scheduled-sample", **OPTIONS)
 def sample(config: Config) -> State[Any]:
     """Draw synthetic rows from the champion."""
     return run("sample", config)
 
 
-@flow(
-    name="scheduled-monitor",
-    flow_run_name=run_name,
-    on_failure=FAILURE_HOOKS,
-    on_crashed=FAILURE_HOOKS,
-    on_completion=REFUSAL_HOOKS,
-)
+@flow(name="scheduled-monitor", **OPTIONS)
 def monitor(config: Config) -> State[Any]:
     """Compare `monitor.input` with the champion's data and emit events of drift."""
     state = run("monitor", config)

@@ -95,11 +95,8 @@ def promote_if_passed(
     elif blocked is not None:
         passed, reason, needs_review = False, f"rolled back before: {blocked}", True
     else:
-        status = "rejected"
-        if passed:
-            status = "passed"
-        elif needs_review:
-            status = "needs manual approval"
+        refused = "needs manual approval" if needs_review else "rejected"
+        status = "passed" if passed else refused
         client.set_model_version_tag(name, version, VALIDATION_STATUS, status)
         client.set_model_version_tag(
             name, version, VALIDATION_REASON, reason[:MAX_TAG_LENGTH]
