@@ -78,7 +78,7 @@ def column_comment(entry: Entry) -> str:
 def listed(names: list[str]) -> str:
     """Return names as a YAML list in one line."""
     options: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True}
-    return yaml.safe_dump(names, width=math.inf, **options).strip()
+    return str(yaml.safe_dump(names, width=math.inf, **options)).strip()
 
 
 def quoted(text: str) -> str:
