@@ -55,7 +55,7 @@ def test_options_of_score_replace_the_rule_of_the_file(
     [
         (["--set", "score.fdr=0.2", "--set", "score.threshold=99"], "only one of"),
         (["--fdr", "2"], "score.fdr"),
-        (["--budget", "many"], "score.budget"),
+        (["--budget", "many"], "--budget"),
         (["--alias", "champion", "--model-version", "1"], "exclude each other"),
     ],
 )
