@@ -74,12 +74,12 @@ def configuration() -> Iterator[str]:
 
 def section_page(title: str, section: type[BaseModel], prefix: str) -> Iterator[str]:
     """Yield the keys of a section as a table, then the sections that it contains."""
-    yield f"\n## {title}\n\n{(section.__doc__ or '').strip()}\n"
+    yield f"\n## {title}\n\n{documentation(section)}\n"
     fields = section.model_fields.items()
     rows = [
         (
             f"`{prefix}{name}`",
-            config_reference.type_of(field),
+            config_reference.type_of(field).replace("{", "\\{"),
             f"`{config_reference.default_of(field)}`",
             field.description or "",
         )
