@@ -2,10 +2,13 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import PositiveInt, model_validator
 
 from tasks.config.paths import DatasetPath
 from tasks.config.section import Section, Share
+
+OnBadFile = Literal["stop", "quarantine"]
+"""Whether a file that cannot be read stops a job or is set aside."""
 
 
 class ColumnConfig(Section):
@@ -19,10 +22,9 @@ class ColumnConfig(Section):
         "timestamp",
         "sequence",
         "leave_out",
-    ] = Field(
-        description="How the column is modelled: a text column of kind sequence "
-        "letter by letter; a column of kind leave_out not at all.",
-    )
+    ]
+    """How the column is modelled: a text column of kind sequence letter by letter; a
+    column of kind leave_out not at all."""
 
 
 class ImageConfig(Section):
@@ -31,16 +33,18 @@ class ImageConfig(Section):
     The values of an image stand row by row; the channels of a pixel follow each other.
     """
 
-    height: PositiveInt = Field(description="Height of an image in pixels.")
-    width: PositiveInt = Field(description="Width of an image in pixels.")
-    channels: PositiveInt = Field(
-        1, description="Values per pixel: 1 for grey images, 3 for RGB."
-    )
-    pixels: Literal["auto", "binary", "softmax", "mixture"] = Field(
-        "auto",
-        description="Distribution of a pixel: Bernoulli for two values, a softmax over "
-        "all values, or a mixture of discretised logistics; auto chooses by value.",
-    )
+    height: PositiveInt
+    """Height of an image in pixels."""
+
+    width: PositiveInt
+    """Width of an image in pixels."""
+
+    channels: PositiveInt = 1
+    """Values per pixel: 1 for grey images, 3 for RGB."""
+
+    pixels: Literal["auto", "binary", "softmax", "mixture"] = "auto"
+    """Distribution of a pixel: Bernoulli for two values, a softmax over all values, or
+    a mixture of discretised logistics; auto chooses by value."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -56,21 +60,24 @@ class ImageConfig(Section):
 class SplitConfig(Section):
     """How rows are split into train, valid, calibration and test."""
 
-    by: Literal["hash", "time"] = Field(
-        "hash",
-        description="hash assigns each row by a hash of its values, so that a row "
-        "stays in its split when the data grows; time puts the latest rows into test.",
-    )
-    column: str | None = Field(None, description="Time column; required by `by: time`.")
-    valid: Share = Field(0.1, description="Share of rows for early stopping.")
-    calibration: Share = Field(
-        0.1, description="Share of rows that p-values are calibrated with."
-    )
-    test: Share = Field(
-        0.1,
-        description="Share of rows for the evaluation and the gate. The rest is train.",
-    )
-    seed: int = Field(0, description="Seed of the hash.")
+    by: Literal["hash", "time"] = "hash"
+    """hash assigns each row by a hash of its values, so that a row stays in its split
+    when the data grows; time puts the latest rows into test."""
+
+    column: str | None = None
+    """Time column; required by `by: time`."""
+
+    valid: Share = 0.1
+    """Share of rows for early stopping."""
+
+    calibration: Share = 0.1
+    """Share of rows that p-values are calibrated with."""
+
+    test: Share = 0.1
+    """Share of rows for the evaluation and the gate. The rest is train."""
+
+    seed: int = 0
+    """Seed of the hash."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -87,50 +94,44 @@ class SplitConfig(Section):
 class SequenceConfig(Section):
     """How rows are grouped into sequences, one per value of a key column."""
 
-    key: str = Field(description="Column whose equal values make up one sequence.")
-    order_by: str | None = Field(
-        None, description="Column that sorts a sequence; default: file order."
-    )
+    key: str
+    """Column whose equal values make up one sequence."""
+
+    order_by: str | None = None
+    """Column that sorts a sequence; default: file order."""
 
 
 class DataConfig(Section):
     """Dataset to learn from, and how its columns are read."""
 
-    path: DatasetPath = Field(
-        description="Parquet file, directory, glob pattern or hive-partitioned "
-        "dataset, local or s3://."
-    )
-    id: tuple[str, ...] = Field(
-        (),
-        description="Columns copied to every output and not modelled, such as a "
-        "primary key. They also distinguish equal rows when rows are split.",
-    )
-    exclude: tuple[str, ...] = Field(
-        (), description="Columns that are neither modelled nor copied to outputs."
-    )
-    columns: dict[str, ColumnConfig] = Field(
-        {}, description="Kinds of columns whose inferred kind is wrong."
-    )
-    images: dict[str, ImageConfig] = Field(
-        {},
-        description="Images by column name, or by a pattern such as x* where every "
-        "pixel is a column.",
-    )
-    sequence: SequenceConfig | None = Field(
-        None, description="Group rows into sequences; default: each row stands alone."
-    )
+    path: DatasetPath
+    """Parquet file, directory, glob pattern or hive-partitioned dataset, local or
+    s3://."""
+
+    id: tuple[str, ...] = ()
+    """Columns copied to every output and not modelled, such as a primary key. They also
+    distinguish equal rows when rows are split."""
+
+    exclude: tuple[str, ...] = ()
+    """Columns that are neither modelled nor copied to outputs."""
+
+    columns: dict[str, ColumnConfig] = {}
+    """Kinds of columns whose inferred kind is wrong."""
+
+    images: dict[str, ImageConfig] = {}
+    """Images by column name, or by a pattern such as x* where every pixel is a
+    column."""
+
+    sequence: SequenceConfig | None = None
+    """Group rows into sequences; default: each row stands alone."""
+
     split: SplitConfig = SplitConfig()
-    on_bad_file: Literal["stop", "quarantine"] = Field(
-        "stop",
-        description="Whether a corrupt file stops the job or is set aside and named in "
-        "the result.",
-    )
-    max_categories: PositiveInt = Field(
-        10_000,
-        description="Text columns with more distinct values are left out of the model.",
-    )
-    min_category_count: PositiveInt = Field(
-        2,
-        description="Categories with fewer train rows share one code, which unseen "
-        "categories get as well.",
-    )
+    on_bad_file: OnBadFile = "stop"
+    """Whether a corrupt file stops the job or is set aside and named in the result."""
+
+    max_categories: PositiveInt = 10_000
+    """Text columns with more distinct values are left out of the model."""
+
+    min_category_count: PositiveInt = 2
+    """Categories with fewer train rows share one code, which unseen categories get as
+    well."""

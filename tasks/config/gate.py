@@ -10,60 +10,51 @@ from tasks.config.section import Confidence, Section
 class GateConfig(Section):
     """Requirements on a challenger, compared with the champion on the same rows."""
 
-    confidence: Confidence = Field(
-        0.95, description="Level of confidence intervals of differences."
-    )
-    min_improvement: float = Field(
-        0.0,
-        description="Lower limit of the confidence interval of the gain in "
-        "log-likelihood, in nats per row.",
-    )
-    rows: PositiveInt = Field(
-        50_000, description="Maximum number of held-out rows to compare, newest first."
-    )
-    min_rows: PositiveInt = Field(
-        100,
-        description="Minimum number of held-out rows; with fewer the version needs "
-        "manual approval.",
-    )
-    order_by: str | None = Field(
-        None,
-        description="Column whose largest values are the newest rows; default: "
-        "data.split.column, or else file order.",
-    )
-    segments: tuple[str, ...] = Field(
-        (),
-        description="Columns for each of whose values the challenger must not be "
-        "worse than segment_margin.",
-    )
-    min_segment_rows: PositiveInt = Field(
-        200, description="Values of segments with fewer rows are not checked."
-    )
-    segment_margin: PositiveFloat = Field(
-        0.5, description="Loss of a segment that is tolerated, in nats per row."
-    )
-    column_margin: PositiveFloat = Field(
-        0.5, description="Loss of a column that is tolerated, in nats per row."
-    )
-    calibration_margin: NonNegativeFloat = Field(
-        0.05,
-        description="Tolerated increase of the Kolmogorov-Smirnov distance between "
-        "p-values and the uniform distribution.",
-    )
-    min_diversity: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.1,
-        description="Minimum number of distinct scores per distinct row; fewer mean "
-        "that the model has collapsed.",
-    )
-    max_latency_ratio: PositiveFloat = Field(
-        3.0, description="Maximum scoring time per row, relative to the champion."
-    )
-    max_size_ratio: PositiveFloat = Field(
-        4.0, description="Maximum size of the weights, relative to the champion."
-    )
-    load_check: Literal["none", "process", "clean"] = Field(
-        "process",
-        description="Load the registered version as a consumer would: in a process "
-        "without this project, or in a clean environment with the version's "
-        "requirements only, which takes minutes.",
-    )
+    confidence: Confidence = 0.95
+    """Level of confidence intervals of differences."""
+
+    min_improvement: float = 0.0
+    """Lower limit of the confidence interval of the gain in log-likelihood, in nats per
+    row."""
+
+    rows: PositiveInt = 50_000
+    """Maximum number of held-out rows to compare, newest first."""
+
+    min_rows: PositiveInt = 100
+    """Minimum number of held-out rows; with fewer the version needs manual approval."""
+
+    order_by: str | None = None
+    """Column whose largest values are the newest rows; default: data.split.column, or
+    else file order."""
+
+    segments: tuple[str, ...] = ()
+    """Columns for each of whose values the challenger must not be worse than
+    segment_margin."""
+
+    min_segment_rows: PositiveInt = 200
+    """Values of segments with fewer rows are not checked."""
+
+    segment_margin: PositiveFloat = 0.5
+    """Loss of a segment that is tolerated, in nats per row."""
+
+    column_margin: PositiveFloat = 0.5
+    """Loss of a column that is tolerated, in nats per row."""
+
+    calibration_margin: NonNegativeFloat = 0.05
+    """Tolerated increase of the Kolmogorov-Smirnov distance between p-values and the
+    uniform distribution."""
+
+    min_diversity: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Minimum number of distinct scores per distinct row; fewer mean that the model has
+    collapsed."""
+
+    max_latency_ratio: PositiveFloat = 3.0
+    """Maximum scoring time per row, relative to the champion."""
+
+    max_size_ratio: PositiveFloat = 4.0
+    """Maximum size of the weights, relative to the champion."""
+
+    load_check: Literal["none", "process", "clean"] = "process"
+    """Load the registered version as a consumer would: in a process without this
+    project, or in a clean environment with the version's requirements only, which takes
+    minutes."""

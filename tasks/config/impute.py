@@ -1,44 +1,39 @@
 """Configuration of the imputation of missing values."""
 
-from typing import Literal, Self
+from typing import Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import PositiveInt, model_validator
 
-from tasks.config.paths import DatasetPath, OutputPath
-from tasks.config.section import Confidence, Section
+from ar_models.scoring.choices import ImputationMethod
+from tasks.config.paths import DatasetPath, ResultPath
+from tasks.config.section import Confidence, FragmentRows, Section
 
 
 class ImputeConfig(Section):
     """How nulls are replaced by values."""
 
-    input: DatasetPath | None = Field(
-        None, description="Dataset whose nulls are filled; default: data.path."
-    )
-    output: OutputPath | None = Field(
-        None, description="Directory for the results; default: under the storage."
-    )
-    method: Literal["draw", "median", "mean"] = Field(
-        "draw",
-        description="Imputation method: draw samples from the distribution given the "
-        "known values; median and mean summarise it, and categories use the mode.",
-    )
-    imputations: PositiveInt = Field(
-        1, description="Imputations per row; more than 1 needs method draw."
-    )
-    details: bool = Field(
-        False,
-        description="Also write which values were imputed, their probabilities and "
-        "intervals.",
-    )
-    confidence: Confidence = Field(
-        0.9,
-        description="Level of the central intervals that details writes for medians "
-        "and means.",
-    )
-    seed: int = Field(0, description="Random seed of method draw.")
-    rows_per_fragment: PositiveInt = Field(
-        100_000, description="Maximum number of rows per output file."
-    )
+    input: DatasetPath | None = None
+    """Dataset whose nulls are filled; default: data.path."""
+
+    output: ResultPath = None
+
+    method: ImputationMethod = "draw"
+    """Imputation method: draw samples from the distribution given the known values;
+    median and mean summarise it, and categories use the mode."""
+
+    imputations: PositiveInt = 1
+    """Imputations per row; more than 1 needs method draw."""
+
+    details: bool = False
+    """Also write which values were imputed, their probabilities and intervals."""
+
+    confidence: Confidence = 0.9
+    """Level of the central intervals that details writes for medians and means."""
+
+    seed: int = 0
+    """Random seed of method draw."""
+
+    rows_per_fragment: FragmentRows = 100_000
 
     @model_validator(mode="after")
     def _check(self) -> Self:

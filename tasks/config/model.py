@@ -21,11 +21,9 @@ class ModelConfig(Section):
     """Settings of one model family; which keys there are depends on `family`."""
 
     family: str
-    ensemble: PositiveInt = Field(
-        1,
-        description="networks that are trained side by side and averaged; more give "
-        "better densities at a multiple of the cost",
-    )
+    ensemble: PositiveInt = 1
+    """networks that are trained side by side and averaged; more give better densities
+    at a multiple of the cost"""
 
     def settings(self) -> dict[str, Any]:  # JSON values of several types
         """Return the settings of the family by name, without family and ensemble."""

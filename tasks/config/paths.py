@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
+from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from tasks.config.section import Section
@@ -22,6 +23,12 @@ DatasetPath = Annotated[str, PathMarker("dataset")]
 
 OutputPath = Annotated[str, PathMarker("output")]
 """A directory to write results to, local or a URI; may contain `{key}`."""
+
+ResultPath = Annotated[
+    OutputPath | None,
+    Field(description="Directory for the results; default: under the storage."),
+]
+"""The directory of a task's results."""
 
 SomeSection = TypeVar("SomeSection", bound=Section)
 

@@ -1,6 +1,6 @@
 """Configuration of the replay of a dataset's history."""
 
-from pydantic import Field, PositiveInt
+from pydantic import PositiveInt
 
 from tasks.config.paths import DatasetPath
 from tasks.config.section import Section
@@ -9,13 +9,11 @@ from tasks.config.section import Section
 class ReplayConfig(Section):
     """How the partitions of a dataset are replayed as if they had just arrived."""
 
-    path: DatasetPath | None = Field(
-        None, description="Partitioned dataset to replay; default: data.path."
-    )
-    window: PositiveInt | None = Field(
-        None,
-        description="Number of most recent partitions to train on; default: all.",
-    )
-    rows_per_file: PositiveInt | None = Field(
-        None, description="Rows to use of each file, evenly spaced; default: all."
-    )
+    path: DatasetPath | None = None
+    """Partitioned dataset to replay; default: data.path."""
+
+    window: PositiveInt | None = None
+    """Number of most recent partitions to train on; default: all."""
+
+    rows_per_file: PositiveInt | None = None
+    """Rows to use of each file, evenly spaced; default: all."""

@@ -21,30 +21,26 @@ class Resources(Section):
     Results do not depend on these keys, and job keys do not contain them.
     """
 
-    storage: OutputPath = Field(
-        ".chainrule", description="Root directory of all results, local or s3://."
-    )
-    workers: PositiveInt = Field(1, description="Number of training processes.")
-    gpus_per_worker: NonNegativeInt = Field(
-        0, description="GPUs per training process; 0 trains on CPUs."
-    )
+    storage: OutputPath = ".chainrule"
+    """Root directory of all results, local or s3://."""
+
+    workers: PositiveInt = 1
+    """Number of training processes."""
+
+    gpus_per_worker: NonNegativeInt = 0
+    """GPUs per training process; 0 trains on CPUs."""
+
     gpus_per_process: Annotated[
         float, Field(ge=0, le=1), AfterValidator(_check_gpu_share)
-    ] = Field(
-        0.0,
-        description="Share of a GPU for each process that scores, samples or "
-        "evaluates; 0 uses CPUs, 0.25 puts four processes on a GPU.",
-    )
-    cpus_per_worker: PositiveInt | None = Field(
-        None,
-        description="Threads per training process; default: all CPUs, divided among "
-        "the workers.",
-    )
-    max_failures: NonNegativeInt = Field(
-        3, description="Number of times that training restarts after a worker died."
-    )
-    checkpoint_seconds: PositiveFloat = Field(
-        60.0,
-        description="Seconds between checkpoints of training, which is what a crash "
-        "costs at most.",
-    )
+    ] = 0.0
+    """Share of a GPU for each process that scores, samples or evaluates; 0 uses CPUs,
+    0.25 puts four processes on a GPU."""
+
+    cpus_per_worker: PositiveInt | None = None
+    """Threads per training process; default: all CPUs, divided among the workers."""
+
+    max_failures: NonNegativeInt = 3
+    """Number of times that training restarts after a worker died."""
+
+    checkpoint_seconds: PositiveFloat = 60.0
+    """Seconds between checkpoints of training, which is what a crash costs at most."""

@@ -30,9 +30,9 @@ class Config(Section):
     when and where work runs and never enter a job key.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = Field(
-        description="Name of the registered model and of the directory of results."
-    )
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    """Name of the registered model and of the directory of results."""
+
     data: DataConfig
     data_validation: DataValidationConfig = DataValidationConfig()
     model: AnyModelConfig = model_config()

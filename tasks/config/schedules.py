@@ -3,7 +3,7 @@
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 
 from tasks.config.section import Section
 
@@ -11,24 +11,23 @@ from tasks.config.section import Section
 class Schedule(Section):
     """When a deployment runs: a cron expression, an interval or an RRULE."""
 
-    cron: str | None = Field(None, description="Cron expression, such as 0 3 * * *.")
-    interval: PositiveFloat | None = Field(
-        None, description="Seconds between runs, counted from 2020-01-01 00:00."
-    )
-    rrule: str | None = Field(
-        None,
-        description="Recurrence rule (RFC 5545), such as FREQ=MONTHLY;BYMONTHDAY=1.",
-    )
-    timezone: str = Field(
-        "UTC", description="Time zone of the schedule, such as Europe/Berlin."
-    )
-    active: bool = Field(
-        True, description="Whether runs are scheduled; false: manual runs only."
-    )
-    timeout_seconds: PositiveFloat | None = Field(
-        None,
-        description="Seconds after which a run is stopped and fails; default: never.",
-    )
+    cron: str | None = None
+    """Cron expression, such as 0 3 * * *."""
+
+    interval: PositiveFloat | None = None
+    """Seconds between runs, counted from 2020-01-01 00:00."""
+
+    rrule: str | None = None
+    """Recurrence rule (RFC 5545), such as FREQ=MONTHLY;BYMONTHDAY=1."""
+
+    timezone: str = "UTC"
+    """Time zone of the schedule, such as Europe/Berlin."""
+
+    active: bool = True
+    """Whether runs are scheduled; false: manual runs only."""
+
+    timeout_seconds: PositiveFloat | None = None
+    """Seconds after which a run is stopped and fails; default: never."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -51,42 +50,38 @@ class Schedule(Section):
 class SchedulesConfig(Section):
     """Prefect deployments that `chainrule deploy` creates, and how they run."""
 
-    retrain: Schedule | None = Field(
-        None, description="When to retrain; default: no deployment."
-    )
-    score: Schedule | None = Field(
-        None, description="When to score new partitions; default: no deployment."
-    )
-    monitor: Schedule | None = Field(
-        None, description="When to check for drift; default: no deployment."
-    )
-    sample: Schedule | None = Field(
-        None, description="When to draw synthetic rows; default: no deployment."
-    )
-    work_pool: str = Field(
-        "chainrule", description="Prefect work pool; created if it does not exist."
-    )
-    work_pool_type: Literal["process", "kubernetes"] = Field(
-        "process", description="Type of the work pool, if it is created."
-    )
-    job_variables: dict[str, str] = Field(
-        {}, description="Job variables of the work pool, such as a container image."
-    )
-    on_overlap: Literal["cancel", "queue"] = Field(
-        "cancel",
-        description="Whether a run that starts while another run works on the dataset "
-        "is cancelled or waits.",
-    )
-    retrain_after_drift: PositiveInt | None = Field(
-        None,
-        description="Number of consecutive monitored batches with drift that starts a "
-        "retraining; default: drift starts none.",
-    )
-    notify: tuple[str, ...] = Field(
-        (),
-        description="Prefect blocks that are notified of failures and refusals, such "
-        "as slack-webhook/team or webhook/pager.",
-    )
+    retrain: Schedule | None = None
+    """When to retrain; default: no deployment."""
+
+    score: Schedule | None = None
+    """When to score new partitions; default: no deployment."""
+
+    monitor: Schedule | None = None
+    """When to check for drift; default: no deployment."""
+
+    sample: Schedule | None = None
+    """When to draw synthetic rows; default: no deployment."""
+
+    work_pool: str = "chainrule"
+    """Prefect work pool; created if it does not exist."""
+
+    work_pool_type: Literal["process", "kubernetes"] = "process"
+    """Type of the work pool, if it is created."""
+
+    job_variables: dict[str, str] = {}
+    """Job variables of the work pool, such as a container image."""
+
+    on_overlap: Literal["cancel", "queue"] = "cancel"
+    """Whether a run that starts while another run works on the dataset is cancelled or
+    waits."""
+
+    retrain_after_drift: PositiveInt | None = None
+    """Number of consecutive monitored batches with drift that starts a retraining;
+    default: drift starts none."""
+
+    notify: tuple[str, ...] = ()
+    """Prefect blocks that are notified of failures and refusals, such as
+    slack-webhook/team or webhook/pager."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

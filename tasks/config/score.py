@@ -4,8 +4,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from tasks.config.paths import DatasetPath, OutputPath
-from tasks.config.section import Budget, Section
+from ar_models.scoring.choices import (
+    DEFAULT_STATISTIC,
+    Explain,
+    MissingPolicy,
+    Precision,
+    Statistic,
+)
+from tasks.config.paths import DatasetPath, ResultPath
+from tasks.config.section import Budget, FragmentRows, Section
 
 RULES = ("threshold", "fdr", "budget")
 """Keys of `score` that flag anomalies; at most one of them may be set."""
@@ -14,89 +21,62 @@ RULES = ("threshold", "fdr", "budget")
 class ScoreConfig(Section):
     """What is written for each scored row, and which rows are flagged as anomalies."""
 
-    input: DatasetPath | None = Field(
-        None, description="Dataset to score; default: data.path."
-    )
-    output: OutputPath | None = Field(
-        None, description="Directory for the results; default: under the storage."
-    )
-    passthrough: tuple[str, ...] = Field(
-        (), description="Columns to copy to the output besides data.id, for reading."
-    )
-    statistic: Literal[
-        "combined",
-        "density",
-        "surplus",
-        "excess",
-        "surprisal",
-        "tail",
-        "leave_one_out",
-        "ratio",
-        "marginal_tail",
-    ] = Field(
-        "combined",
-        description="Statistic that the anomaly score is made of; the choice needs no "
-        "new training.",
-    )
-    threshold: Annotated[float, Field(gt=0, lt=100)] | None = Field(
-        None,
-        description="Severity from which rows are flagged, a percentile among "
-        "calibration rows; default: 99.9 if neither fdr nor budget is set.",
-    )
-    fdr: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None,
-        description="False discovery rate at which rows are flagged: the expected "
-        "share of ordinary rows among them (Benjamini-Hochberg).",
-    )
-    budget: Budget | None = Field(
-        None,
-        description="Number of most anomalous rows to flag, or below 1 their share. "
-        "Ties are broken by p_value, anomaly_score and file order.",
-    )
-    calibrate_by: str | None = Field(
-        None,
-        description="Binary or categorical column: p-values compare a row with the "
-        "calibration rows of the same value; default: with all.",
-    )
-    min_segment_rows: PositiveInt = Field(
-        1000,
-        description="Calibration rows that a value of calibrate_by needs; rows with "
-        "rarer values are compared with all.",
-    )
-    missing: Literal["model", "marginalise"] = Field(
-        "model",
-        description="Whether a null is an observation, whose probability is modelled, "
-        "or an unknown value, which is marginalised.",
-    )
-    explain: Literal["all", "flagged", "none"] = Field(
-        "flagged", description="Rows whose scores are explained by columns."
-    )
-    explain_columns: PositiveInt = Field(
-        3, description="Maximum number of columns per explanation."
-    )
-    column_log_prob: bool = Field(
-        False,
-        description="Write the log-probability of each column, and of each place of a "
-        "sequence.",
-    )
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32",
-        description="Precision of the network's matrix products; bf16 is faster and "
-        "changes log-probabilities by some hundredths of a nat.",
-    )
-    rows_per_fragment: PositiveInt = Field(
-        100_000, description="Maximum number of rows per output file."
-    )
-    versions: Literal["side_by_side", "replace"] = Field(
-        "side_by_side",
-        description="Whether scores of a partition by other model versions are kept "
-        "or replaced, with --incremental and backfill.",
-    )
-    after_retrain: bool = Field(
-        False,
-        description="After a retraining, score the partitions that the champion has "
-        "not scored yet.",
-    )
+    input: DatasetPath | None = None
+    """Dataset to score; default: data.path."""
+
+    output: ResultPath = None
+
+    passthrough: tuple[str, ...] = ()
+    """Columns to copy to the output besides data.id, for reading."""
+
+    statistic: Statistic = DEFAULT_STATISTIC
+    """Statistic that the anomaly score is made of; the choice needs no new training."""
+
+    threshold: Annotated[float, Field(gt=0, lt=100)] | None = None
+    """Severity from which rows are flagged, a percentile among calibration rows;
+    default: 99.9 if neither fdr nor budget is set."""
+
+    fdr: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """False discovery rate at which rows are flagged: the expected share of ordinary
+    rows among them (Benjamini-Hochberg)."""
+
+    budget: Budget | None = None
+    """Number of most anomalous rows to flag, or below 1 their share. Ties are broken by
+    p_value, anomaly_score and file order."""
+
+    calibrate_by: str | None = None
+    """Binary or categorical column: p-values compare a row with the calibration rows of
+    the same value; default: with all."""
+
+    min_segment_rows: PositiveInt = 1000
+    """Calibration rows that a value of calibrate_by needs; rows with rarer values are
+    compared with all."""
+
+    missing: MissingPolicy = "model"
+    """Whether a null is an observation, whose probability is modelled, or an unknown
+    value, which is marginalised."""
+
+    explain: Explain = "flagged"
+    """Rows whose scores are explained by columns."""
+
+    explain_columns: PositiveInt = 3
+    """Maximum number of columns per explanation."""
+
+    column_log_prob: bool = False
+    """Write the log-probability of each column, and of each place of a sequence."""
+
+    precision: Precision = "fp32"
+    """Precision of the network's matrix products; bf16 is faster and changes
+    log-probabilities by some hundredths of a nat."""
+
+    rows_per_fragment: FragmentRows = 100_000
+
+    versions: Literal["side_by_side", "replace"] = "side_by_side"
+    """Whether scores of a partition by other model versions are kept or replaced, with
+    --incremental and backfill."""
+
+    after_retrain: bool = False
+    """After a retraining, score the partitions that the champion has not scored yet."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 """A share of rows, values or steps: at least 0 and below 1."""
@@ -21,7 +21,24 @@ Budget = Annotated[float, Field(gt=0), AfterValidator(_share_or_count)]
 """A number of rows, or below 1 a share of all rows."""
 
 
-class Section(BaseModel):
-    """A part of the configuration: immutable, and unknown keys are errors."""
+FragmentRows = Annotated[
+    PositiveInt, Field(description="Maximum number of rows per output file.")
+]
+"""The size of the units in which a task reads and writes rows."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and unknown keys are errors.
+
+    The docstring of a field is the description of the key.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
+        for field in cls.model_fields.values():
+            if field.description:
+                field.description = " ".join(field.description.split())

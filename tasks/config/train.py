@@ -10,74 +10,66 @@ from tasks.config.section import Section, Share
 class TrainConfig(Section):
     """Optimisation, regularisation and early stopping."""
 
-    init_from: Literal["scratch", "champion"] = Field(
-        "scratch",
-        description="Initial weights. champion continues from the champion's weights "
-        "and encoder, if the columns are the same.",
-    )
-    replay_ratio: PositiveFloat | None = Field(
-        None,
-        description="With init_from: champion, maximum number of rows that the "
-        "champion has already learned from, per new row; default: all.",
-    )
-    epochs: PositiveInt = Field(30, description="Maximum number of epochs.")
-    batch_size: PositiveInt = Field(
-        1024, description="Rows per optimisation step, over all workers together."
-    )
-    learning_rate: PositiveFloat = Field(
-        2e-3, description="Peak learning rate of AdamW."
-    )
-    schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="Learning-rate schedule after the warm-up."
-    )
-    warmup_ratio: Share = Field(
-        0.02, description="Share of all steps with a linearly increasing learning rate."
-    )
-    weight_decay: NonNegativeFloat = Field(
-        1e-4, description="Decoupled weight decay of AdamW."
-    )
-    l1: NonNegativeFloat = Field(
-        0.0,
-        description="L1 penalty in nats per row and unit of absolute weight. It "
-        "removes uninformative inputs: useful with many columns and few rows.",
-    )
-    max_grad_norm: PositiveFloat = Field(
-        1.0, description="Norm that gradients are clipped to."
-    )
-    trim: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        0.0,
-        description="Share of each batch, the least likely rows, that is ignored after "
-        "the first epoch. For train data that contains anomalies.",
-    )
-    noise: NonNegativeFloat = Field(
-        0.0,
-        description="Standard deviation of the Gaussian noise added to numbers in "
-        "train, in units of each column's spread. Smooths the density, so that nearly "
-        "deterministic columns do not dominate it.",
-    )
-    swap_noise: Share = Field(
-        0.0,
-        description="Share of values in train that are replaced by those of another "
-        "row, as regularisation.",
-    )
-    ema_decay: Share = Field(
-        0.0,
-        description="Decay of the exponential moving average of the weights, which is "
-        "what is saved; 0: no averaging.",
-    )
-    patience: PositiveInt = Field(
-        5,
-        description="Epochs without a lower NLL on the valid rows after which training "
-        "stops.",
-    )
-    max_seconds: PositiveFloat | None = Field(
-        None,
-        description="Time limit in seconds; a run that reaches it is not reproducible. "
-        "Default: none.",
-    )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto",
-        description="Precision of matrix products; auto uses bf16 where the hardware "
-        "has units for it.",
-    )
-    seed: int = Field(0, description="Random seed of weights, batches and noise.")
+    init_from: Literal["scratch", "champion"] = "scratch"
+    """Initial weights. champion continues from the champion's weights and encoder, if
+    the columns are the same."""
+
+    replay_ratio: PositiveFloat | None = None
+    """With init_from: champion, maximum number of rows that the champion has already
+    learned from, per new row; default: all."""
+
+    epochs: PositiveInt = 30
+    """Maximum number of epochs."""
+
+    batch_size: PositiveInt = 1024
+    """Rows per optimisation step, over all workers together."""
+
+    learning_rate: PositiveFloat = 2e-3
+    """Peak learning rate of AdamW."""
+
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning-rate schedule after the warm-up."""
+
+    warmup_ratio: Share = 0.02
+    """Share of all steps with a linearly increasing learning rate."""
+
+    weight_decay: NonNegativeFloat = 1e-4
+    """Decoupled weight decay of AdamW."""
+
+    l1: NonNegativeFloat = 0.0
+    """L1 penalty in nats per row and unit of absolute weight. It removes uninformative
+    inputs: useful with many columns and few rows."""
+
+    max_grad_norm: PositiveFloat = 1.0
+    """Norm that gradients are clipped to."""
+
+    trim: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of each batch, the least likely rows, that is ignored after the first
+    epoch. For train data that contains anomalies."""
+
+    noise: NonNegativeFloat = 0.0
+    """Standard deviation of the Gaussian noise added to numbers in train, in units of
+    each column's spread. Smooths the density, so that nearly deterministic columns do
+    not dominate it."""
+
+    swap_noise: Share = 0.0
+    """Share of values in train that are replaced by those of another row, as
+    regularisation."""
+
+    ema_decay: Share = 0.0
+    """Decay of the exponential moving average of the weights, which is what is saved;
+    0: no averaging."""
+
+    patience: PositiveInt = 5
+    """Epochs without a lower NLL on the valid rows after which training stops."""
+
+    max_seconds: PositiveFloat | None = None
+    """Time limit in seconds; a run that reaches it is not reproducible. Default:
+    none."""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Precision of matrix products; auto uses bf16 where the hardware has units for
+    it."""
+
+    seed: int = 0
+    """Random seed of weights, batches and noise."""

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.config.data import OnBadFile
 from tasks.data.files import content_hash, find_files, read_footer
 from tasks.data.fragments import Fragment, divide_files
 from tasks.data.schema import common_schema
@@ -17,9 +17,6 @@ from tasks.runtime import storage
 
 READERS = 8
 """Number of threads that read footers and hash files."""
-
-OnBadFile = Literal["stop", "quarantine"]
-"""Whether a file that cannot be read stops a job or is set aside."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ar_models.density.table_density import TableDensity
-from tasks.data.datasets import Dataset, OnBadFile, open_dataset
+from tasks.config.data import OnBadFile
+from tasks.data.datasets import Dataset, open_dataset
 from tasks.data.schema import check_columns
 from tasks.runtime.model_store import check_readable
 
