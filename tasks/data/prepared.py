@@ -1,6 +1,7 @@
 """Files of a prepared dataset, and how they are read."""
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +34,23 @@ def read_schema(prepared: str) -> Json:
     """Read the description of the schema of a prepared dataset."""
     schema: Json = storage.read_json(storage.join(prepared, SCHEMA))
     return schema
+
+
+def list_files(about: Mapping[str, Any], prefix: str) -> list[tuple[str, int]]:
+    """List the files of a prepared dataset that are not empty, sorted by path.
+
+    Args:
+        about: Manifest of the dataset.
+        prefix: Prefix of their relative paths, such as `encoded/train/`.
+
+    Returns:
+        The relative path and the number of rows of each file.
+    """
+    return sorted(
+        (entry["path"], entry["rows"])
+        for entry in about["files"]
+        if entry["path"].startswith(prefix) and entry["rows"]
+    )
 
 
 def describe_schema(schema: pa.Schema) -> Json:

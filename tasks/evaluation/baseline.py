@@ -14,6 +14,7 @@ from torch import Tensor
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.families.independent import Independent
 from ar_models.variables import Variable
+from tasks.data.prepared import list_files
 from tasks.runtime import storage
 
 FILES = 64
@@ -37,11 +38,7 @@ def read_training_rows(prepared: str, about: Mapping[str, Any], count: int) -> T
         about: Its manifest.
         count: Maximum number of rows.
     """
-    files = sorted(
-        (entry["path"], entry["rows"])
-        for entry in about["files"]
-        if entry["path"].startswith("encoded/train/") and entry["rows"]
-    )
+    files = list_files(about, "encoded/train/")
     files = files[:: math.ceil(len(files) / FILES)]
     every = max(1, math.ceil(sum(rows for _, rows in files) / count))
     return torch.cat(

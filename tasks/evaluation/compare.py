@@ -12,6 +12,7 @@ import pyarrow as pa
 from ar_models.density.table_density import TableDensity
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
+from tasks.data.datasets import Dataset
 from tasks.data.fragments import Fragment, read_fragment
 from tasks.evaluation import compare_page, held_out, segments
 from tasks.evaluation.comparable import check_same_columns, comparable
@@ -19,7 +20,7 @@ from tasks.evaluation.intervals import bootstrap_interval
 from tasks.evaluation.metric_names import metric_name
 from tasks.inference.source import Source, UnreadableFile, unreadable_files
 from tasks.reports import pages
-from tasks.runtime import manifest, model_store, parts, storage
+from tasks.runtime import model_store, parts, storage
 from tasks.runtime.job import Job, JobResult
 
 FORMAT = 3
@@ -29,6 +30,9 @@ ROWS = "rows"
 """Directory, within the results, of both log-probabilities of each row."""
 
 RESULT, PAGE = "comparison.json", "comparison.html"
+
+USED_KEYS = {"confidence", "resamples", "segments"}
+"""Keys of the section `evaluate` that the results depend on."""
 
 FRAGMENT_ROWS = 100_000
 """Maximum number of rows that a process holds at once."""
@@ -88,13 +92,12 @@ def compare(
 ) -> ComparisonResult:
     """Compare the log-probabilities that two models give to the same rows.
 
-    Writes comparison.json, comparison.html and both log-probabilities of each row. A
-    call that was killed is completed by the same call.
+    Writes comparison.json, comparison.html and both log-probabilities of each row.
 
     Args:
         models: Directories of two saved densities, local or S3.
         source: The dataset.
-        output: Directory for the results; `{key}` in it stands for the job key.
+        output: Directory for the results, as for `Job`.
         config: Intervals and segments.
         resources: Where the job runs.
         infos: What the results record about each model: name, version, run id.
@@ -105,54 +108,55 @@ def compare(
     """
     began = time.monotonic()
     dataset = source.open(FRAGMENT_ROWS)
-    pair = model_store.load(models[0]), model_store.load(models[1])
-    same = check_same_columns(*pair, names=models)
-    if not same.passed:
-        raise ValueError(same.remark)
-    for density in pair:
-        model_store.check_readable(density, source.path, dataset.schema)
+    pair = load_pair(models, source, dataset)
     segments.check(dataset.schema, config.segments, None)
-    about = [model_store.describe(*each) for each in zip(pair, infos, strict=True)]
+    described = [model_store.describe(*each) for each in zip(pair, infos, strict=True)]
+    about = {"input": source.path, "models": described}
     depends_on = {
         "format": FORMAT,
-        "models": [model["fingerprint"] for model in about],
+        "models": [model["fingerprint"] for model in described],
         "data": dataset.fingerprint,
-        "config": config.model_dump(
-            mode="json", include={"confidence", "resamples", "segments"}
-        ),
+        "config": config.model_dump(mode="json", include=USED_KEYS),
     }
     job = Job("compare", output, depends_on, overwrite, began)
 
     def work() -> Json:
         folder = storage.join(job.path, ROWS)
         make = partial(PairScorer, models, source, folder, config.segments, job.key)
-        completed = job.complete_parts(
-            make, dataset.fragments, resources, subdirectory=ROWS
-        )
-        result = {
-            "input": source.path,
-            "models": about,
-            **summarize(pair[0], completed.metadata, read_rows(folder), config),
-        }
-        storage.write_json(storage.join(job.path, RESULT), result)
-        pages.write(storage.join(job.path, PAGE), compare_page.render(job.key, result))
-        rows_in = completed.total("rows_in")
+        made = job.complete_parts(make, dataset.fragments, resources, subdirectory=ROWS)
+        rows = held_out.read_folder(folder)
+        result = about | summarize(pair[0], made.metadata, rows, config)
+        page = compare_page.render(job.key, result)
+        files = pages.publish(job.path, RESULT, result, PAGE, page)
         return {
-            "input": source.path,
             **depends_on,
-            "models": about,
-            "rows_in": rows_in,
-            "rows_out": result["rows"],
-            "rows_quarantined": rows_in - result["rows"],
+            **about,
+            "rows_in": made.total("rows_in"),
+            "rows_out": len(rows),
+            "rows_quarantined": made.total("rows_in") - len(rows),
             "bad_files": unreadable_files(dataset),
-            "rows_per_s": job.rows_per_s(completed.new_rows),
-            "files": [
-                *completed.files(ROWS),
-                *(manifest.file_entry(job.path, name, 0) for name in (RESULT, PAGE)),
-            ],
+            "rows_per_s": job.rows_per_s(made.new_rows),
+            "files": [*made.files(ROWS), *files],
         }
 
     return job.run(work, ComparisonResult)
+
+
+def load_pair(
+    models: tuple[str, str], source: Source, dataset: Dataset
+) -> tuple[TableDensity, TableDensity]:
+    """Load two models and check that they can be compared on a dataset.
+
+    Raises:
+        ValueError: The models differ in their columns, or cannot read the rows.
+    """
+    pair = model_store.load(models[0]), model_store.load(models[1])
+    same = check_same_columns(*pair, names=models)
+    if not same.passed:
+        raise ValueError(same.remark)
+    for density in pair:
+        model_store.check_readable(density, source.path, dataset.schema)
+    return pair
 
 
 class PairScorer:
@@ -175,10 +179,8 @@ class PairScorer:
         key: str,
     ) -> None:
         self.views = comparable(*map(model_store.load, models))
-        self.source = source
-        self.folder = folder
-        self.columns = columns
-        self.key = key
+        self.source, self.folder = source, folder
+        self.columns, self.key = columns, key
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write both log-probabilities of a fragment's rows; return the metadata."""
@@ -209,17 +211,9 @@ class PairScorer:
         part = pa.table(
             {"first": mine.sum(axis=1), "second": theirs.sum(axis=1), **carried}
         )
-        file = parts.file_name(fragment.index)
-        entry = parts.write(self.folder, file, part, metadata)
+        name = parts.file_name(fragment.index)
+        entry = parts.write(self.folder, name, part, metadata)
         return {**metadata, "files": [entry]}
-
-
-def read_rows(folder: str) -> pa.Table:
-    """Read both log-probabilities and the segments of all rows, in their order."""
-    files = storage.list_files(folder)
-    return pa.concat_tables(
-        [held_out.read(storage.join(folder, file)) for file in files]
-    )
 
 
 def summarize(

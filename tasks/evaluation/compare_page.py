@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from tasks.reports import figures, pages
+from tasks.reports.pages import Tile
 
 LABEL = "nats per row by which the first model is better"
 
@@ -54,21 +55,17 @@ def conclude(result: Json) -> str:
     return f"{model_name(better)} is better"
 
 
-def tiles(result: Json, names: list[str]) -> list[Json]:
+def tiles(result: Json, names: list[str]) -> list[Tile]:
     """Return the key figures of a comparison with their explanation."""
     low, high = result["difference_interval"]
-    difference = {
-        "name": "Difference",
-        "value": f"{result['difference']:+.3f} nats",
-        "remark": f"per row, positive where {names[0]} is better; "
+    difference = Tile(
+        "Difference",
+        f"{result['difference']:+.3f} nats",
+        f"per row, positive where {names[0]} is better; "
         f"{100 * result['confidence']:g} % interval {low:+.3f} to {high:+.3f}",
-    }
+    )
     nlls = [
-        {
-            "name": f"NLL of {name}",
-            "value": f"{pages.format_nats(nll)} nats",
-            "remark": "per row",
-        }
+        Tile(f"NLL of {name}", f"{pages.format_nats(nll)} nats", "per row")
         for name, nll in zip(names, result["nll"], strict=True)
     ]
     return [difference, *nlls]

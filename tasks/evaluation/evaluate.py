@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ar_models.density.saved_form import save_density
 from ar_models.density.table_density import TableDensity
@@ -21,7 +20,7 @@ from tasks.evaluation.row_evaluator import BASELINE, ROWS, RowEvaluator
 from tasks.reports import evaluation_figures, figures
 from tasks.runtime import manifest, storage
 from tasks.runtime.job import Job, JobResult
-from tasks.runtime.model_store import fingerprint, load
+from tasks.runtime.model_store import describe, fingerprint, load
 
 FORMAT = 5
 """Version of the results, part of the job key."""
@@ -62,15 +61,12 @@ def evaluate(
 ) -> EvaluationResult:
     """Evaluate a model on the test rows of a prepared dataset.
 
-    Writes evaluation.json, the log-probabilities, anomaly score and p-value of each row
-    (rows/part-*.parquet, in the order of the test rows), the baseline of independent
-    columns, and figures. A call that was killed is completed by the same call, with the
-    same results.
+    Writes evaluation.json, results by row (see `read_rows`), a baseline and figures.
 
     Args:
         model: Directory of a trained model.
         prepared: Directory of the prepared dataset.
-        output: Directory for the results; `{key}` in it stands for the job key.
+        output: Directory for the results, as for `Job`.
         config: Intervals, segments and labels.
         resources: Where the job runs.
         overwrite: Whether the results of another job may be replaced.
@@ -92,7 +88,8 @@ def evaluate(
 
     def work() -> Json:
         files = held_out.list_test_files(prepared, about)
-        segments.check(_read_schema(files[0].path), config.segments, config.label)
+        schema = held_out.read_schema(files[0].path)
+        segments.check(schema, config.segments, config.label)
         _fit_baseline(density, prepared, about, config.baseline_rows, job.path)
         make = partial(RowEvaluator, model, config, job.path, job.key)
         completed = job.complete_parts(make, files, resources, subdirectory=ROWS)
@@ -100,21 +97,16 @@ def evaluate(
         evaluation = summarize(density, completed.metadata, rows, config)
         storage.write_json(storage.join(job.path, EVALUATION), evaluation)
         _draw_figures(job.path, evaluation, rows)
+        summary = manifest.file_entry(job.path, EVALUATION, 0)
         return {
             "inputs": {"prepared": about["job_key"]},
-            "model": {
-                "name": density.info.get("name"),
-                "fingerprint": fingerprint(density),
-            },
+            "model": describe(density, {"name": density.info.get("name")}),
             "config": depends_on["config"],
             "rows_in": len(rows),
             "rows_out": len(rows),
             "rows_quarantined": 0,
             "rows_per_s": job.rows_per_s(len(rows)),
-            "files": [
-                *completed.files(ROWS),
-                manifest.file_entry(job.path, EVALUATION, 0),
-            ],
+            "files": [*completed.files(ROWS), summary],
         }
 
     return job.run(work, EvaluationResult)
@@ -130,11 +122,7 @@ def read_rows(folder: str) -> pa.Table:
         log_prob, independent_log_prob, anomaly_score (nats) and p_value and, if
         configured, the segments and the label.
     """
-    directory = storage.join(folder, ROWS)
-    files = storage.list_files(directory)
-    return pa.concat_tables(
-        [held_out.read(storage.join(directory, file)) for file in files]
-    )
+    return held_out.read_folder(storage.join(folder, ROWS))
 
 
 def _calibration_key(density: TableDensity) -> str:
@@ -142,12 +130,6 @@ def _calibration_key(density: TableDensity) -> str:
     return manifest.job_key(
         **{name: float(scores.sum()) for name, scores in density.calibration.items()}
     )
-
-
-def _read_schema(path: str) -> pa.Schema:
-    filesystem, inner = storage.resolve(path)
-    with filesystem.open_input_file(inner) as source:
-        return pq.read_schema(source)
 
 
 def _fit_baseline(

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.data.prepared import list_files
 from tasks.runtime import storage
 
 READ_ROWS = 16_384
@@ -38,11 +39,7 @@ def list_test_files(prepared: str, about: Mapping[str, Any]) -> list[HeldOutFile
     Raises:
         ValueError: The dataset has no test rows.
     """
-    files = sorted(
-        (entry["path"], entry["rows"])
-        for entry in about["files"]
-        if entry["path"].startswith("test/") and entry["rows"]
-    )
+    files = list_files(about, "test/")
     if not files:
         raise ValueError(
             f"{prepared}: has no test rows to evaluate a model on; give "
@@ -67,3 +64,15 @@ def read(path: str, columns: Sequence[str] | None = None) -> pa.Table:
     filesystem, inner = storage.resolve(path)
     with filesystem.open_input_file(inner) as source:
         return pq.read_table(source, columns=columns)
+
+
+def read_schema(path: str) -> pa.Schema:
+    """Read the schema of a Parquet file, local or S3."""
+    filesystem, inner = storage.resolve(path)
+    return pq.read_schema(inner, filesystem=filesystem)
+
+
+def read_folder(folder: str) -> pa.Table:
+    """Read all Parquet files in a directory, local or S3, in the order of names."""
+    files = storage.list_files(folder)
+    return pa.concat_tables([read(storage.join(folder, file)) for file in files])

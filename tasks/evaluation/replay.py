@@ -116,8 +116,7 @@ def draw(folder: str, months: Sequence[Json]) -> str:
 
 def draw_nll(months: Sequence[Json]) -> Figure:
     """Draw the NLL of each month's held-out rows under each of the compared models."""
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = figures.draw_axes(8, 3.6)
     places = range(len(months))
     for name, style in LINES.items():
         known = [k for k in places if months[k][name] is not None]

@@ -7,10 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ar_models.scoring.conformal import SEGMENT_PREFIX
 from ar_models.tables import arrow
-
-PREFIX = "segment:"
-"""Prefix of a segment column's name in the results for each row."""
 
 LABEL = "label"
 """Name of the label column in the results for each row."""
@@ -65,7 +63,7 @@ def carry(
 ) -> dict[str, pa.ChunkedArray]:
     """Return the segments of rows, as strings, and their label, as a boolean."""
     carried = {
-        PREFIX + name: pc.fill_null(_to_strings(table[name]), MISSING)
+        SEGMENT_PREFIX + name: pc.fill_null(_to_strings(table[name]), MISSING)
         for name in segments
     }
     if label:
@@ -92,7 +90,7 @@ def split(rows: pa.Table, column: str) -> Iterator[tuple[str, NDArray[np.int64]]
     Raises:
         ValueError: The column has more than `MAX_VALUES` distinct values.
     """
-    coded = rows[PREFIX + column].combine_chunks().dictionary_encode()
+    coded = rows[SEGMENT_PREFIX + column].combine_chunks().dictionary_encode()
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.combine_chunks()
     names = coded.dictionary.to_pylist()

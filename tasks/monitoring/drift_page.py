@@ -13,6 +13,7 @@ from tasks.monitoring.histograms import UNIT, Floats, Histogram, Scale
 from tasks.monitoring.reference import Reference
 from tasks.reports import figures, pages
 from tasks.reports.figures import BLUE, GREY, INK, ORANGE
+from tasks.reports.pages import Tile
 
 HEADINGS = {
     "drift": "drift detected",
@@ -77,30 +78,25 @@ def render(
     )
 
 
-def tiles(result: Json) -> list[Json]:
+def tiles(result: Json) -> list[Tile]:
     """Return the key figures of a drift report with their explanation."""
     before, after = (
         "–" if mean is None else f"{mean:.2f}" for mean in result["log_prob"]["means"]
     )
     shown = [
-        {
-            "name": "Log-probability",
-            "value": pages.format_effect_size(result["log_prob"]["ks"]),
-            "remark": f"KS distance; mean {before} nats per calibration row, {after} "
-            "per new row",
-        }
+        Tile(
+            "Log-probability",
+            pages.format_effect_size(result["log_prob"]["ks"]),
+            f"KS distance; mean {before} nats per calibration row, {after} per new row",
+        )
     ]
     for kind in ("marginal", "conditional"):
         counted = [c for c in result["columns"] if c["monitored"] and c[kind]["ks"]]
         if counted:
-            largest = max(counted, key=lambda c: c[kind]["ks"]["value"])
-            shown.append(
-                {
-                    "name": f"Largest {kind} drift",
-                    "value": pages.format_effect_size(largest[kind]["ks"]),
-                    "remark": f"KS distance of {largest['name']}",
-                }
-            )
+            largest = max(counted, key=lambda c: ks_value(c, kind))
+            size = pages.format_effect_size(largest[kind]["ks"])
+            remark = f"KS distance of {largest['name']}"
+            shown.append(Tile(f"Largest {kind} drift", size, remark))
     return shown
 
 
@@ -150,8 +146,7 @@ def draw_effects(columns: Sequence[Json], limit: float | None) -> Figure:
 
 def draw_log_prob(scale: Scale, pair: Pair) -> Figure:
     """Draw the distributions of the log-probability of rows."""
-    figure = Figure(figsize=(7, 2.6), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = figures.draw_axes(7, 2.6)
     _draw_densities(axes, scale, pair)
     axes.set_xlabel("log-probability, nats per row")
     return figure
@@ -218,8 +213,4 @@ def _draw_categories(axes: Axes, scale: Scale, pair: Pair) -> None:
     either = np.maximum(old, new)
     top = np.argsort(-either, kind="stable")[:MAX_CATEGORIES]
     top = top[either[top] > 0]
-    places = np.arange(len(top))
-    axes.bar(places - 0.2, old[top], width=0.4, color=GREY)
-    axes.bar(places + 0.2, new[top], width=0.4, color=BLUE)
-    labels = [figures.shorten(scale.labels[k], 7) for k in top]
-    axes.set_xticks(places, labels, fontsize=6.5, rotation=30, ha="right")
+    figures.draw_shares(axes, [scale.labels[k] for k in top], old[top], new[top])

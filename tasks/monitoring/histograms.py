@@ -1,14 +1,22 @@
 """Histograms of values in bins that the reference data fixed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import PlainSerializer, PlainValidator
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+TO_LIST = PlainSerializer(np.ndarray.tolist)
+"""Serialises an array as a list of numbers."""
+
+Floats = Annotated[
+    NDArray[np.float64], PlainValidator(partial(np.asarray, dtype=np.float64)), TO_LIST
+]
+Integers = Annotated[
+    NDArray[np.int64], PlainValidator(partial(np.asarray, dtype=np.int64)), TO_LIST
+]
 
 MAX_SPREADS = 10.0
 """Distance from the reference values, in spreads, to which outliers are clipped."""
@@ -92,13 +100,3 @@ class Histogram:
 
     def __add__(self, other: "Histogram") -> "Histogram":
         return Histogram(self.counts + other.counts, self.sums + other.sums)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict that `from_dict` reads."""
-        return {"counts": self.counts.tolist(), "sums": self.sums.tolist()}
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Histogram":
-        """Return the histogram that `to_dict` described."""
-        counts = np.asarray(fields["counts"], np.int64)
-        return cls(counts, np.asarray(fields["sums"], np.float64))

@@ -1,4 +1,10 @@
-"""Drift detection: new rows compared with the calibration rows of a model."""
+"""Drift detection: new rows compared with the calibration rows of a model.
+
+Compared are the log-probability of rows, the marginal distribution of each column and
+the conditional distribution of each column given those before it: the latter by its
+probability integral transform, whose distribution changes where the relation of the
+column to the others does.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +18,7 @@ import pyarrow as pa
 from ar_models.tables.encoder import TableEncoder
 from tasks.config.monitor import MonitorConfig
 from tasks.config.resources import Resources
+from tasks.data.datasets import Dataset
 from tasks.data.fragments import Fragment, iter_tables
 from tasks.evaluation import held_out
 from tasks.inference.source import Source, UnreadableFile, unreadable_files
@@ -19,7 +26,7 @@ from tasks.monitoring import drift_page, drift_report, reference
 from tasks.monitoring.histograms import Histogram
 from tasks.monitoring.reference import Reference
 from tasks.reports import pages
-from tasks.runtime import manifest, model_store, parts, storage
+from tasks.runtime import model_store, parts, storage
 from tasks.runtime.job import Job, JobResult
 
 FORMAT = 3
@@ -85,16 +92,12 @@ def monitor(
 ) -> MonitorResult:
     """Detect drift of a dataset from the calibration rows of a model.
 
-    Compared are the log-probability of rows, the marginal distribution of each column
-    and the conditional distribution of each column given those before it: the latter by
-    its probability integral transform, whose distribution changes where the relation of
-    the column to the others does. Writes drift.json and drift.html. A call that was
-    killed is completed by the same call.
+    Writes drift.json and drift.html.
 
     Args:
         model: Directory of a saved density with a reference, local or S3.
         source: The dataset of new rows.
-        output: Directory for the results; `{key}` in it stands for the job key.
+        output: Directory for the results, as for `Job`.
         config: Limits and intervals; its `input` and `output` are ignored.
         resources: Where the job runs.
         model_info: What the results record about the model: name, version, run id.
@@ -103,18 +106,17 @@ def monitor(
     Raises:
         FileNotFoundError: There is no such model or dataset, or no reference.
         ValueError: The model cannot read the dataset.
-        FileExistsError: The directory holds other results.
     """
     began = time.monotonic()
     dataset = source.open(config.rows_per_fragment)
-    density = model_store.load(model)
-    known = reference.read(model)
+    density, known = model_store.load(model), reference.read(model)
     model_store.check_readable(density, source.path, dataset.schema)
     check_ignored(density.encoder, config)
-    about = model_store.describe(density, model_info)
+    model_info = model_store.describe(density, model_info)
+    about = {"input": source.path, "model": model_info}
     depends_on = {
         "format": FORMAT,
-        "model": about["fingerprint"],
+        "model": model_info["fingerprint"],
         "reference": storage.checksum(storage.join(model, reference.FILE)),
         "data": dataset.fingerprint,
         "config": config.model_dump(mode="json", exclude={"input", "output"}),
@@ -122,37 +124,32 @@ def monitor(
     job = Job("monitor", output, depends_on, overwrite, began)
 
     def work() -> Json:
-        counts = storage.join(job.path, COUNTS)
-        make = partial(FragmentCounter, model, source, counts, job.key)
-        completed = job.complete_parts(
-            make, dataset.fragments, resources, subdirectory=COUNTS
-        )
-        batch = merge_parts(known, counts, len(completed.metadata))
-        result = {
-            "input": source.path,
-            "model": about,
-            **drift_report.summarize(density.encoder, known, batch, config),
-        }
-        storage.write_json(storage.join(job.path, RESULT), result)
-        page = drift_page.render(job.key, result, known, batch)
-        pages.write(storage.join(job.path, PAGE), page)
-        totals = ("rows_in", "rows_out", "rows_quarantined")
+        make = partial(FragmentCounter, model, source, job.path, job.key)
+        units = dataset.fragments
+        completed = job.complete_parts(make, units, resources, subdirectory=COUNTS)
+        batch = merge_parts(known, job.path, len(units))
+        drift = drift_report.summarize(density.encoder, known, batch, config)
+        page = drift_page.render(job.key, about | drift, known, batch)
+        files = pages.publish(job.path, RESULT, about | drift, PAGE, page)
         return {
-            "input": source.path,
+            **_describe(job, dataset, completed),
             **depends_on,
-            "model": about,
-            "verdict": result["verdict"],
-            "reasons": result["reasons"],
-            **{name: completed.total(name) for name in totals},
-            "bad_files": unreadable_files(dataset),
-            "rows_per_s": job.rows_per_s(completed.new_rows),
-            "files": [
-                *completed.files(COUNTS),
-                *(manifest.file_entry(job.path, name, 0) for name in (RESULT, PAGE)),
-            ],
+            **about,
+            **{name: drift[name] for name in ("verdict", "reasons")},
+            "files": [*completed.files(COUNTS), *files],
         }
 
     return job.run(work, MonitorResult)
+
+
+def _describe(job: Job, dataset: Dataset, completed: parts.CompletedParts) -> Json:
+    """Return what the manifest says about the rows that were read."""
+    totals = ("rows_in", "rows_out", "rows_quarantined")
+    return {
+        **{name: completed.total(name) for name in totals},
+        "bad_files": unreadable_files(dataset),
+        "rows_per_s": job.rows_per_s(completed.new_rows),
+    }
 
 
 def check_ignored(encoder: TableEncoder, config: MonitorConfig) -> None:
@@ -171,16 +168,15 @@ class FragmentCounter:
     Args:
         model: Directory of the model.
         source: The dataset.
-        folder: Directory of the parts.
+        folder: Directory of the results.
         key: The job key.
     """
 
     def __init__(self, model: str, source: Source, folder: str, key: str) -> None:
         self.density = model_store.load(model)
         self.reference = reference.read(model)
-        self.source = source
-        self.folder = folder
-        self.key = key
+        self.source, self.key = source, key
+        self.folder = storage.join(folder, COUNTS)
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write the histograms of a fragment; return the metadata."""
@@ -218,12 +214,11 @@ def merge_parts(known: Reference, folder: str, count: int) -> Sequence[Histogram
 
     Args:
         known: The reference, which knows the bins.
-        folder: Directory of the parts.
+        folder: Directory of the results.
         count: Number of parts.
     """
-    tables = (
-        held_out.read(storage.join(folder, parts.file_name(k))) for k in range(count)
-    )
+    paths = (storage.join(folder, COUNTS, parts.file_name(k)) for k in range(count))
+    tables = map(held_out.read, paths)
     ends = np.cumsum([scale.size for scale in known.all_scales])[:-1]
     counts, sums = reduce(
         lambda total, part: (total[0] + part[0], total[1] + part[1]),

@@ -1,16 +1,18 @@
-"""What a model's calibration rows looked like, in bins, kept beside the model.
+"""Histograms of a model's calibration rows, with which new rows are compared.
 
-So a batch can be compared with them when they are long gone: the distribution of the
-log-probability, of each column by itself, and of each column given those before it.
+They are stored beside the model, so that the rows themselves are no longer needed: the
+distributions of the log-probability, of each column, and of each column given those
+before it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from ar_models.density.table_density import TableDensity
 from ar_models.scoring.conformal import SEGMENT_PREFIX
@@ -21,45 +23,50 @@ from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.columns import IN_SUPPORT, MISSING
 from ar_models.tables.encoder import Encoded, TableEncoder
 from ar_models.tables.list_column import ListColumn
-from tasks.data.cells import Representation, representation_of
+from tasks.data.cells import representation_of, to_cells
 from tasks.data.sketches import NumberSketch, sketch_numbers
 from tasks.evaluation import transforms
 from tasks.monitoring.histograms import UNIT, Floats, Histogram, Integers, Scale
 from tasks.runtime import storage
 
 FILE = "reference.json"
-"""Its name in a model's folder."""
+"""Name of the file in the directory of a model."""
 
 FORMAT = 1
 """Version of the file, and the only one that is read."""
 
 BINS = 100
-"""Bins of a number, of about equal weight in the calibration rows."""
+"""Number of bins of a column of numbers, each with about as many calibration rows."""
 
 CODES = 40
-"""Codes of a column with bins of their own: the most frequent ones."""
+"""Number of the most frequent codes of a column that have a bin of their own."""
 
 EXACT = 1 << 14
-"""Distinct numbers of a column that are counted exactly where bins are chosen."""
+"""Number of distinct values of a column that are counted exactly to choose its bins,
+and of rows that are counted at a time."""
 
 SPECIALS = ("missing", "nan", "+inf", "-inf", "unreadable")
+"""Labels of cells of a column of numbers that are no finite number."""
+
 OTHERS, NEW = "(others)", "(new)"
+"""Labels of codes without a bin of their own, and of cells out of support."""
 
 Json = dict[str, Any]  # JSON-able values
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Scales, and the calibration rows counted in them.
+    """The histograms of a model's calibration rows, and their bins.
 
-    Histograms stand in one order everywhere: the log-probability, then each column by
-    itself, then each column's transform given those before it.
+    The order of histograms is the same everywhere: that of the log-probability, those
+    of the columns, and those of the columns' probability integral transforms given the
+    columns before them.
 
     Attributes:
         rows: Number of calibration rows.
-        scales: Of the log-probability and of each column, (1 + columns).
-        codes: Of each column of codes the bin of each code, () of other columns.
-        histograms: (1 + 2 * columns).
+        scales: Bins of the log-probability and of each column, (1 + columns).
+        codes: Bin of each code, by column; () for columns without codes.
+        histograms: The histograms, (1 + 2 * columns).
     """
 
     rows: int
@@ -73,40 +80,26 @@ class Reference:
         return [*self.scales, *[UNIT] * (len(self.scales) - 1)]
 
     def to_dict(self) -> Json:
-        """A JSON-able dict from which `from_dict` makes an equal one."""
-        return {
-            "format": FORMAT,
-            "rows": self.rows,
-            "scales": [asdict(scale) for scale in self.scales],
-            "codes": self.codes,
-            "histograms": [h.to_dict() for h in self.histograms],
-        }
+        """Return the content of reference.json."""
+        return {"format": FORMAT, **ADAPTER.dump_python(self, mode="json")}
 
-    @classmethod
-    def from_dict(cls, fields: Json) -> "Reference":
-        """The reference that `to_dict` described."""
-        return cls(
-            fields["rows"],
-            tuple(
-                Scale(tuple(s["edges"]), tuple(s["labels"]), s["spread"])
-                for s in fields["scales"]
-            ),
-            tuple(tuple(codes) for codes in fields["codes"]),
-            tuple(Histogram.from_dict(h) for h in fields["histograms"]),
-        )
+
+ADAPTER = TypeAdapter(Reference)
+"""Converts references to and from JSON values."""
 
 
 def build(density: TableDensity, tables: Callable[[], Iterable[pa.Table]]) -> Reference:
-    """The reference of a calibrated density.
+    """Build the reference of a calibrated density.
 
     Args:
-        density: With the scores of its calibration rows.
-        tables: A function that gives these rows again, a bounded number at a time; it
-            is called twice.
+        density: The model, with the scores of its calibration rows.
+        tables: Function that returns these rows in tables of bounded size; it is
+            called twice.
     """
     sketches = merged_sketches(density.encoder, tables())
     log_prob = density.calibration["log_prob"].astype(np.float64)
-    scales = [number_scale(*profile_points(log_prob), labels=SPECIALS)]
+    finite = np.unique(log_prob[np.isfinite(log_prob)], return_counts=True)
+    scales = [number_scale(*finite, labels=SPECIALS)]
     codes: list[tuple[int, ...]] = []
     for j, column in enumerate(density.encoder.columns):
         if isinstance(column, CodeColumn):
@@ -120,8 +113,7 @@ def build(density: TableDensity, tables: Callable[[], Iterable[pa.Table]]) -> Re
         codes.append(bins)
     empty = Reference(0, tuple(scales), tuple(codes), ())
     rng = np.random.default_rng(0)
-    counted = (count(density, empty, table, rng) for table in tables())
-    histograms = reduce(add, counted)
+    histograms = reduce(add, (count(density, empty, t, rng) for t in tables()))
     rows = int(histograms[0].counts.sum())
     return Reference(rows, empty.scales, empty.codes, tuple(histograms))
 
@@ -129,57 +121,43 @@ def build(density: TableDensity, tables: Callable[[], Iterable[pa.Table]]) -> Re
 def merged_sketches(
     encoder: TableEncoder, tables: Iterable[pa.Table]
 ) -> dict[int, NumberSketch]:
-    """A sketch of each column of numbers, by the column's place."""
+    """Sketch the columns of numbers, and the lengths of lists, by column index."""
     sketches: dict[int, NumberSketch] = {}
     for table in tables:
         for j, column in enumerate(encoder.columns):
             if isinstance(column, CodeColumn):
                 continue
-            cell = number_cells(encoder, j, table.column(column.name))
-            found = sketch_numbers(cell, type_of(encoder, j), EXACT)
+            cells, type = number_cells(encoder, j, table.column(column.name))
+            found = sketch_numbers(cells, type, EXACT)
             if j in sketches:
                 found = sketches[j].merge(found, EXACT)
             sketches[j] = found
     return sketches
 
 
-def type_of(encoder: TableEncoder, j: int) -> pa.DataType:
-    """The type of what is looked at in a column: of lists and texts, their length."""
-    if isinstance(encoder.columns[j], ListColumn):
-        return pa.int64()
-    return encoder.type_of(j)
-
-
-def base_of(encoder: TableEncoder, j: int) -> Representation:
-    """As what the values of a column of numbers are seen: integers or reals."""
-    real = encoder.columns[j].kind == "real"
-    return representation_of(type_of(encoder, j), "real" if real else None)
-
-
-def number_cells(encoder: TableEncoder, j: int, array: pa.ChunkedArray) -> arrow.Cells:
-    """A column as numbers; of lists and texts, their length."""
-    if isinstance(encoder.columns[j], ListColumn):
-        found = list_cells.lists(array)
-        return arrow.Cells(found.lengths, found.missing)
-    if base_of(encoder, j) == "reals":
-        return arrow.reals(array)
-    return arrow.integers(array, encoder.type_of(j))
-
-
-def profile_points(values: Floats) -> tuple[Floats, Integers]:
-    """The finite ones among numbers, distinct and ascending, and how often each is."""
-    return np.unique(values[np.isfinite(values)], return_counts=True)
+def number_cells(
+    encoder: TableEncoder, j: int, array: pa.ChunkedArray
+) -> tuple[arrow.Cells, pa.DataType]:
+    """Return column `j` as numbers, and their type; of lists and text the lengths."""
+    column, type = encoder.columns[j], encoder.type_of(j)
+    if isinstance(column, ListColumn):
+        lists = list_cells.lists(array)
+        return arrow.Cells(lists.lengths, lists.missing), pa.int64()
+    kind = "real" if column.kind == "real" else None
+    cells = to_cells(array, type, representation_of(type, kind))
+    assert isinstance(cells, arrow.Cells)
+    return cells, type
 
 
 def number_scale(
     values: Floats, counts: Floats | Integers, labels: tuple[str, ...]
 ) -> Scale:
-    """Bins of about equal weight, and one on either side of all values.
+    """Return bins with about as many rows each, and one on either side of all values.
 
     Args:
-        values: Distinct and ascending, (n,).
-        counts: How often each occurs.
-        labels: Of what is no number.
+        values: Distinct values, ascending, (n,).
+        counts: Number of rows of each value, (n,).
+        labels: Labels of cells that are no numbers.
     """
     if not len(values):
         return Scale((0.0,), labels)
@@ -199,7 +177,7 @@ def number_scale(
 
 
 def code_scale(labels: Sequence[str], seen: Integers) -> tuple[Scale, tuple[int, ...]]:
-    """Bins of codes, and the bin of each code.
+    """Return the bins of codes, and the bin of each code.
 
     Args:
         labels: Names of the codes.
@@ -229,13 +207,13 @@ def count(
     table: pa.Table,
     rng: np.random.Generator,
 ) -> list[Histogram]:
-    """The histograms of the rows of a table, in the reference's order.
+    """Return the histograms of the rows of a table, in the order of the reference.
 
     Args:
         density: The model.
-        reference: Its scales.
-        table: Any number of rows.
-        rng: Divides the probability of what is discrete.
+        reference: The bins.
+        table: Rows, any number.
+        rng: Source of the noise of probability integral transforms.
     """
     total = empty(reference)
     for rows, encoded in density.batches(table):
@@ -267,7 +245,7 @@ def column_values(
     encoded: Encoded,
     j: int,
 ) -> tuple[Floats, Integers]:
-    """Numbers of column `j`, and places of what is none among its scale's labels."""
+    """Return the numbers of column `j`, and the label index of other cells, else -1."""
     column, labels = encoder.columns[j], reference.scales[1 + j].labels
     if isinstance(column, CodeColumn):
         codes = encoder.codes(encoded, column.name)
@@ -277,7 +255,7 @@ def column_values(
         places = np.where(why == IN_SUPPORT, places, labels.index(NEW))
         places = np.where(why == MISSING, labels.index("missing"), places)
         return np.zeros(len(codes)), places
-    cell = number_cells(encoder, j, rows.column(column.name))
+    cell, _ = number_cells(encoder, j, rows.column(column.name))
     values = np.asarray(cell.values, dtype=np.float64)
     other = np.full(len(values), -1)
     for name, holds in (
@@ -293,41 +271,38 @@ def column_values(
 
 
 def empty(reference: Reference) -> list[Histogram]:
-    """Histograms without rows."""
-    return [
-        Histogram(np.zeros(scale.size, np.int64), np.zeros(scale.size))
-        for scale in reference.all_scales
-    ]
+    """Return histograms without rows, in the order of the reference."""
+    return [scale.empty() for scale in reference.all_scales]
 
 
 def add(a: Sequence[Histogram], b: Sequence[Histogram]) -> list[Histogram]:
-    """The histograms of the rows of both."""
+    """Add up two lists of histograms of the same bins."""
     return [x + y for x, y in zip(a, b, strict=True)]
 
 
 def is_moment(encoder: TableEncoder, j: int) -> bool:
-    """Whether a column holds dates or timestamps, which move on by nature."""
+    """Return whether a column holds dates or timestamps, which always drift."""
     return arrow.family(encoder.type_of(j)) in MOMENTS
 
 
 def read(model: str) -> Reference:
-    """The reference in a model's folder, local or S3.
+    """Read the reference in the directory of a model, local or S3.
 
     Raises:
-        FileNotFoundError: There is none.
-        ValueError: It has another format.
+        FileNotFoundError: The model has no reference.
+        ValueError: The reference has another format.
     """
     path = storage.join(model, FILE)
     if not storage.exists(path):
         raise FileNotFoundError(
-            f"{model}: holds no {FILE}, so there is nothing to compare with: an "
-            "earlier version trained the model, or it has no calibration rows; train "
-            "it anew with data.split.calibration above 0"
+            f"{model}: holds no {FILE}: the model was trained by an earlier version "
+            "or without calibration rows; train it again with "
+            "data.split.calibration above 0"
         )
     content = storage.read_json(path)
     if content["format"] != FORMAT:
         raise ValueError(
             f"{path}: has format {content['format']!r}, this version reads {FORMAT}; "
-            "train the model anew"
+            "train the model again"
         )
-    return Reference.from_dict(content)
+    return ADAPTER.validate_python(content)

@@ -16,6 +16,7 @@ from tasks.reports.figures import (
     MAX_COLUMNS,
     ORANGE,
     Floats,
+    draw_axes,
     draw_differences,
     draw_panels,
     shorten,
@@ -68,8 +69,7 @@ def draw_scores(
         threshold: Score from which a row is flagged as an anomaly, if any row is.
         rule: The rule that gives the threshold, as a label.
     """
-    figure = Figure(figsize=(7, 2.6), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = draw_axes(7, 2.6)
     axes.hist(scores, bins=80, color=BLUE, log=True)
     axes.set_xlabel("anomaly score, nats")
     axes.set_ylabel("number of test rows")
@@ -89,8 +89,7 @@ def draw_scores(
 
 def draw_p_values(p_values: Floats) -> Figure:
     """Draw the distribution of the test rows' p-values, (n,), beside uniform."""
-    figure = Figure(figsize=(7, 2.4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = draw_axes(7, 2.4)
     counts, edges = np.histogram(p_values, bins=BARS, range=(0, 1))
     density = counts / len(p_values) * BARS
     axes.stairs(density, edges, fill=True, color=BLUE, alpha=0.85)
@@ -137,8 +136,7 @@ def draw_learning_curve(history: Sequence[Json]) -> Figure:
     Args:
         history: `epoch`, `train_nll` and `valid_nll` (nats per row) of each epoch.
     """
-    figure = Figure(figsize=(7, 2.8), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = draw_axes(7, 2.8)
     epochs = [record["epoch"] for record in history]
     train = [record["train_nll"] for record in history]
     valid = [record["valid_nll"] for record in history]

@@ -72,6 +72,35 @@ def _write_png(figure: Figure, file: BinaryIO) -> None:
     canvas.print_png(file, metadata={"Software": None})
 
 
+def draw_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Create a figure with one chart; width and height are in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def draw_shares(
+    axes: Axes,
+    names: Sequence[str],
+    known: Floats,
+    new: Floats,
+    labels: tuple[str, str] | tuple[None, None] = (None, None),
+) -> None:
+    """Draw two shares of each category side by side.
+
+    Args:
+        axes: Where to draw.
+        names: Names of the categories.
+        known: Shares of the categories in the rows to compare with, drawn in grey.
+        new: Their shares in the other rows, drawn in blue.
+        labels: Names of both kinds of rows in the legend.
+    """
+    places = np.arange(len(names))
+    axes.bar(places - 0.2, known, width=0.4, color=GREY, label=labels[0])
+    axes.bar(places + 0.2, new, width=0.4, color=BLUE, label=labels[1])
+    ticks = [shorten(name, 7) for name in names]
+    axes.set_xticks(places, ticks, fontsize=6.5, rotation=30, ha="right")
+
+
 def draw_rows(
     names: Sequence[str], label: str, *, row_height: float = 0.26
 ) -> tuple[Figure, Axes, NDArray[np.int64]]:
@@ -85,9 +114,7 @@ def draw_rows(
     Returns:
         The figure, its axes and the vertical position of each row.
     """
-    height = 1.0 + row_height * len(names)
-    figure = Figure(figsize=(7, height), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = draw_axes(7, 1.0 + row_height * len(names))
     places = np.arange(len(names))
     axes.set_yticks(places, list(names))
     axes.set_ylim(len(names) - 0.5, -0.5)

@@ -18,6 +18,7 @@ from tasks.reports.figures import (
     MAX_COLUMNS,
     Floats,
     draw_panels,
+    draw_shares,
     shorten,
 )
 from tasks.reports.list_columns import flatten_lists
@@ -107,13 +108,9 @@ def _draw_categories(
     """Draw the shares of the most frequent real categories side by side."""
     real_counts, counts = _count_categories(real), _count_categories(synthetic)
     top = sorted(real_counts, key=lambda name: (-real_counts[name], name))[:CATEGORIES]
-    shares = [real_counts[name] / len(real) for name in top]
-    others = [counts.get(name, 0) / len(synthetic) for name in top]
-    places = np.arange(len(top))
-    axes.bar(places - 0.2, shares, width=0.4, color=GREY, label=REAL["label"])
-    axes.bar(places + 0.2, others, width=0.4, color=BLUE, label=SYNTHETIC["label"])
-    labels = [shorten(name, 7) for name in top]
-    axes.set_xticks(places, labels, fontsize=6.5, rotation=30, ha="right")
+    shares = np.array([real_counts[name] for name in top]) / len(real)
+    others = np.array([counts.get(name, 0) for name in top]) / len(synthetic)
+    draw_shares(axes, top, shares, others, (REAL["label"], SYNTHETIC["label"]))
 
 
 def _count_categories(array: pa.ChunkedArray) -> dict[str, int]:

@@ -5,13 +5,28 @@ A page is one file without scripts or links. Every value is escaped.
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 
-from tasks.runtime import storage
+from tasks.runtime import manifest, storage
 
 Json = dict[str, Any]  # JSON values
+
+
+class Tile(NamedTuple):
+    """A key figure at the top of a page.
+
+    Attributes:
+        name: What is measured.
+        value: The measured value with its unit, formatted.
+        remark: Explanation of the value in a phrase.
+    """
+
+    name: str
+    value: str
+    remark: str
+
 
 JOB_START, JOB_END = "<!-- job ", " -->"
 """What surrounds the job key in the second line of a page."""
@@ -32,6 +47,23 @@ def write(path: str, page: str) -> None:
     """Write a page to a local or S3 path."""
     with storage.publish(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
+
+
+def publish(
+    folder: str, result_file: str, result: Json, page_file: str, page: str
+) -> list[Json]:
+    """Write a result as JSON, and its page, and return their manifest entries.
+
+    Args:
+        folder: Directory for both files, local or S3.
+        result_file: Name of the JSON file.
+        result: Its content.
+        page_file: Name of the HTML file.
+        page: The rendered page.
+    """
+    storage.write_json(storage.join(folder, result_file), result)
+    write(storage.join(folder, page_file), page)
+    return [manifest.file_entry(folder, name, 0) for name in (result_file, page_file)]
 
 
 def read_job_key(path: str) -> str | None:

@@ -7,57 +7,48 @@ from typing import Any
 from ar_models.density.table_density import TableDensity
 from ar_models.scoring.explanation import short
 from tasks.reports.images import pixel_blocks
-from tasks.reports.pages import format_nats
+from tasks.reports.pages import Tile, format_nats
 
 Json = dict[str, Any]  # JSON values
 
 
-def tiles(evaluation: Json) -> list[Json]:
+def tiles(evaluation: Json) -> list[Tile]:
     """Return the key figures of an evaluation with their explanation."""
     low, high = map(format_nats, evaluation["nll_interval"])
     gain_low, gain_high = map(format_nats, evaluation["gain_interval"])
     confidence = f"{evaluation['confidence']:.0%}"
     limit = "at most " if evaluation["is_bound"] else ""
     shown = [
-        {
-            "name": "Test NLL",
-            "value": f"{limit}{format_nats(evaluation['nll'])} nats",
-            "remark": f"per row; {confidence} interval {low} to {high}",
-        },
-        {
-            "name": "Gain",
-            "value": f"{format_nats(evaluation['gain'])} nats",
-            "remark": "per row over independent columns; "
+        Tile(
+            "Test NLL",
+            f"{limit}{format_nats(evaluation['nll'])} nats",
+            f"per row; {confidence} interval {low} to {high}",
+        ),
+        Tile(
+            "Gain",
+            f"{format_nats(evaluation['gain'])} nats",
+            "per row over independent columns; "
             f"{confidence} interval {gain_low} to {gain_high}",
-        },
-        {
-            "name": "Bits per dimension",
-            "value": f"{evaluation['bits_per_dim']:.3f}",
-            "remark": f"{evaluation['dim']:.0f} dimensions per row: columns, pixels "
-            "and elements of sequences",
-        },
+        ),
+        Tile(
+            "Bits per dimension",
+            f"{evaluation['bits_per_dim']:.3f}",
+            f"{evaluation['dim']:.0f} dimensions per row: columns, pixels and elements "
+            "of sequences",
+        ),
     ]
     if evaluation["p_value_ks"] is not None:
-        shown.append(
-            {
-                "name": "p-values",
-                "value": f"{evaluation['p_value_ks']:.3f}",
-                "remark": "KS distance from uniform; "
-                f"{evaluation['calibration_rows']} calibration rows",
-            }
-        )
+        rows = f"{evaluation['calibration_rows']} calibration rows"
+        remark = f"KS distance from uniform; {rows}"
+        shown.append(Tile("p-values", f"{evaluation['p_value_ks']:.3f}", remark))
     detection = evaluation["detection"]
     if detection and detection["auroc"] is not None:
         low, high = (f"{end:.3f}" for end in detection["auroc_interval"])
-        shown.append(
-            {
-                "name": "AUROC",
-                "value": f"{detection['auroc']:.3f}",
-                "remark": f"{confidence} interval {low} to {high}; "
-                f"{detection['positives']} labelled anomalies in {detection['rows']} "
-                "rows",
-            }
+        remark = (
+            f"{confidence} interval {low} to {high}; {detection['positives']} labelled "
+            f"anomalies in {detection['rows']} rows"
         )
+        shown.append(Tile("AUROC", f"{detection['auroc']:.3f}", remark))
     return shown
 
 

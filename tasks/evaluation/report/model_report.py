@@ -1,6 +1,7 @@
 """The report of a model, written as one HTML page."""
 
 from dataclasses import asdict
+from typing import Any
 
 from ar_models.scoring import choices
 from ar_models.scoring.conformal import Rule
@@ -19,6 +20,10 @@ FORMAT = 5
 REPORT = "report.html"
 
 DEFAULT = ScoreConfig()
+
+Json = dict[str, Any]  # JSON values
+Folders = dict[str, str]
+"""Directories of what a report is about, by kind."""
 
 
 def write_report(
@@ -63,35 +68,44 @@ def write_report(
     path = storage.join(output, REPORT)
     if storage.exists(path) and pages.read_job_key(path) == key:
         return path
-    density = load(model)
-    evaluated = Evaluated(
-        density,
-        storage.read_json(storage.join(evaluation, evaluate.EVALUATION)),
-        evaluate.read_rows(evaluation),
-        manifests["model"].get("history") or [],
-        rule,
-    )
-    anomalous = anomalous_rows.most_anomalous(
-        manifests["prepared"], prepared, evaluation
-    )
-    page = pages.render(
+    page = _render(key, name, folders, manifests, rule)
+    pages.write(path, page)
+    return path
+
+
+def _render(
+    key: str, name: str | None, folders: Folders, manifests: Json, rule: Rule
+) -> str:
+    """Render the report.
+
+    Args:
+        key: The job key.
+        name: Name in the heading; that of the model if None.
+        folders: Directories of the `model`, the `prepared` dataset, the `evaluation`
+            and, if there is one, the verdict of the `gate`.
+        manifests: Their manifests.
+        rule: The rule that flags rows as anomalies.
+    """
+    density, about = load(folders["model"]), manifests["prepared"]
+    prepared, evaluation = folders["prepared"], folders["evaluation"]
+    result = storage.read_json(storage.join(evaluation, evaluate.EVALUATION))
+    rows = evaluate.read_rows(evaluation)
+    history = manifests["model"].get("history") or []
+    real = report_figures.sample_test_rows(density, prepared, about)
+    anomalous = anomalous_rows.most_anomalous(about, prepared, evaluation)
+    evaluated = Evaluated(density, result, rows, history, rule)
+    return pages.render(
         "report.html.j2",
         key=key,
         name=name or density.info.get("name") or "the model",
-        prepared=manifests["prepared"],
-        result=evaluated.evaluation,
-        tiles=content.tiles(evaluated.evaluation),
-        columns=content.column_table(density, evaluated.evaluation),
+        prepared=about,
+        result=result,
+        tiles=content.tiles(result),
+        columns=content.column_table(density, result),
         left_out=density.encoder.left_out,
-        figures=report_figures.draw(
-            evaluated,
-            report_figures.sample_test_rows(density, prepared, manifests["prepared"]),
-            anomalous,
-        ),
-        checks=[] if gate is None else to_table(read_checks(gate)),
+        figures=report_figures.draw(evaluated, real, anomalous),
+        checks=to_table(read_checks(folders["gate"])) if "gate" in folders else [],
         anomalous_rows=anomalous_rows.explain(density, anomalous),
         provenance=content.provenance(density, manifests),
         statistic=choices.DEFAULT_STATISTIC,
     )
-    pages.write(path, page)
-    return path
