@@ -1,5 +1,6 @@
 """Configuration of the dataset and of how its columns are read."""
 
+from collections.abc import Iterable
 from typing import Literal, Self
 
 from pydantic import PositiveInt, model_validator
@@ -100,6 +101,11 @@ class SequenceConfig(Section):
     order_by: str | None = None
     """Column that sorts a sequence; default: file order."""
 
+    @property
+    def columns(self) -> list[str]:
+        """The key, and the column that sorts a sequence if there is one."""
+        return [self.key, *([self.order_by] if self.order_by else [])]
+
 
 class DataConfig(Section):
     """Dataset to learn from, and how its columns are read."""
@@ -135,3 +141,12 @@ class DataConfig(Section):
     min_category_count: PositiveInt = 2
     """Categories with fewer train rows share one code, which unseen categories get as
     well."""
+
+    def kind_of(self, column: str) -> str | None:
+        """Return the configured kind of a column, or None if it is inferred."""
+        override = self.columns.get(column)
+        return override.kind if override else None
+
+    def modelled(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return the names of columns that are neither excluded nor ids."""
+        return tuple(n for n in names if n not in {*self.exclude, *self.id})

@@ -33,9 +33,18 @@ def representation_of(type: pa.DataType, kind: str | None) -> Representation:
 
 
 def to_cells(
-    array: pa.ChunkedArray, type: pa.DataType, representation: Representation
+    array: pa.ChunkedArray,
+    type: pa.DataType,
+    representation: Representation | None = None,
 ) -> Cells:
-    """Convert an Arrow column to its representation in numpy."""
+    """Convert an Arrow column to its representation in numpy.
+
+    Args:
+        array: The column.
+        type: Its type in the dataset.
+        representation: The representation; defaults to that of the type.
+    """
+    representation = representation or representation_of(type, None)
     if representation == "lists":
         return list_cells.lists(array)
     if representation == "words":

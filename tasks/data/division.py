@@ -38,14 +38,12 @@ class PreparePlan:
     @classmethod
     def of(cls, dataset: Dataset, data: DataConfig) -> "PreparePlan":
         """Return the plan for a dataset, without boundaries of splits by time."""
-        carried = tuple(n for n in dataset.schema.names if n not in data.exclude)
-        modelled = tuple(n for n in carried if n not in data.id)
-        representations = {}
-        for name in modelled:
-            override = data.columns.get(name)
-            kind = override.kind if override else None
-            type = dataset.schema.field(name).type
-            representations[name] = representation_of(type, kind)
+        names, field = dataset.schema.names, dataset.schema.field
+        carried = tuple(n for n in names if n not in data.exclude)
+        modelled = data.modelled(names)
+        representations = {
+            n: representation_of(field(n).type, data.kind_of(n)) for n in modelled
+        }
         return cls(data, carried, modelled, representations)
 
 
@@ -142,6 +140,6 @@ def _split_by_time(
     column = plan.data.split.column
     assert column is not None
     type = fragment.schema.field(column).type
-    moments = to_cells(table.column(column), type, representation_of(type, None))
+    moments = to_cells(table.column(column), type)
     assert not isinstance(moments, Lists)  # which hold no time
     return splits.split_by_time(moments, plan.boundaries)

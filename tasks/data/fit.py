@@ -10,10 +10,10 @@ import pyarrow as pa
 from ar_models.tables import arrow
 from ar_models.tables.columns import Column
 from ar_models.tables.encoder import Image, TableEncoder
-from ar_models.tables.left_out import LeftOut
+from ar_models.tables.left_out import LeftOut, constant
 from ar_models.tables.list_cells import is_nested
 from tasks.config.data import DataConfig
-from tasks.data.columns.infer import constant_column, infer_column
+from tasks.data.columns.infer import infer_column
 from tasks.data.columns.pixels import pixel_column
 from tasks.data.datasets import open_dataset
 from tasks.data.division import PreparePlan
@@ -70,12 +70,10 @@ def _outcome(
 ) -> Column | LeftOut:
     """Return the column that fits the training rows, or why it is left out."""
     constancy = survey.constancies[name]
-    if constancy.is_constant:
-        override = plan.data.columns.get(name)
-        kind = override.kind if override else None
-        constant = constant_column(name, constancy.first, kind)
-        if constant is not None:
-            return constant
+    # A constant column whose kind is configured is modelled nevertheless.
+    if constancy.is_constant and plan.data.kind_of(name) is None:
+        reason = "all null" if constancy.first.null_count else "constant"
+        return constant(name, constancy.first, reason)
     return infer_column(name, type, survey.sketches[name], plan.data)
 
 

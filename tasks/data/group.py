@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ar_models.tables.list_cells import element_types
-from tasks.config.data import DataConfig
-from tasks.data.cells import representation_of, to_cells
+from tasks.config.data import DataConfig, SequenceConfig
+from tasks.data.cells import to_cells
 from tasks.data.columns.infer import LEAVE_OUT
 from tasks.data.datasets import BadFile, Dataset, open_dataset
 from tasks.data.fragments import read_fragment
@@ -93,20 +93,21 @@ def group(
         ValueError: A column does not exist, or a row has a null as its key or place.
     """
     began = time.monotonic()
-    assert data.sequence is not None
+    sequence = data.sequence
+    assert sequence is not None
     dataset = open_dataset(
         source, rows_per_fragment=FRAGMENT_ROWS, on_bad_file=data.on_bad_file
     )
     names = _fields(data, dataset.schema)
     depends_on = {
         "dataset": dataset.fingerprint,
-        "sequence": data.sequence.model_dump(mode="json"),
+        "sequence": sequence.model_dump(mode="json"),
         "fields": names,
     }
     job = Job("group", output, depends_on, overwrite, began)
 
     def work() -> Json:
-        files = list(_write_sequences(data, dataset, names, job.path))
+        files = list(_write_sequences(sequence, dataset, names, job.path))
         return {
             "inputs": {"dataset": dataset.fingerprint},
             "rows_in": dataset.rows,
@@ -142,12 +143,12 @@ def _fields(data: DataConfig, schema: pa.Schema) -> list[str]:
         ValueError: A column does not exist, none is left, or one is nested.
     """
     assert data.sequence is not None
-    key, order = data.sequence.key, data.sequence.order_by
+    key, *order = data.sequence.columns
     check_columns(
         schema,
         {
             "data.sequence.key": (key,),
-            "data.sequence.order_by": (order,) if order else (),
+            "data.sequence.order_by": order,
             "data.exclude": data.exclude,
             "data.columns": tuple(data.columns),
         },
@@ -158,7 +159,7 @@ def _fields(data: DataConfig, schema: pa.Schema) -> list[str]:
             "rename the key column"
         )
     left_out = {n for n, c in data.columns.items() if c.kind == LEAVE_OUT}
-    gone = {key, order, *data.exclude, *data.id, *left_out}
+    gone = {key, *order, *data.exclude, *data.id, *left_out}
     names = [name for name in schema.names if name not in gone]
     types = pa.struct([schema.field(name) for name in names])
     if not names or element_types(pa.list_(types)) is None:
@@ -170,17 +171,17 @@ def _fields(data: DataConfig, schema: pa.Schema) -> list[str]:
 
 
 def _write_sequences(
-    data: DataConfig, dataset: Dataset, names: list[str], folder: str
+    sequence: SequenceConfig, dataset: Dataset, names: list[str], folder: str
 ) -> Iterator[dict[str, Any]]:
     """Write all sequences and yield the manifest entries of the files."""
     buckets = max(1, dataset.rows // BUCKET_ROWS)
     with tempfile.TemporaryDirectory() as temporary:
-        _partition(data, dataset, names, Path(temporary), buckets)
+        _partition(sequence, dataset, names, Path(temporary), buckets)
         number = 0
         for path in sorted(Path(temporary).iterdir()):
             with pa.memory_map(str(path)) as source:
                 table = pa.ipc.open_file(source).read_all()
-                sequences = _nest(data, table, names)
+                sequences = _nest(sequence, table, names)
             name = f"part-{number:05d}.parquet"
             with storage.publish(storage.join(folder, name)) as unfinished:
                 pq.write_table(sequences, unfinished, compression="zstd")
@@ -189,24 +190,26 @@ def _write_sequences(
 
 
 def _partition(
-    data: DataConfig, dataset: Dataset, names: list[str], folder: Path, buckets: int
+    sequence: SequenceConfig,
+    dataset: Dataset,
+    names: list[str],
+    folder: Path,
+    buckets: int,
 ) -> None:
     """Write each row to the temporary file of its key's bucket."""
-    assert data.sequence is not None
-    key, order = data.sequence.key, data.sequence.order_by
-    wanted = [key, *([order] if order else []), *names]
+    wanted = [*sequence.columns, *names]
     with ExitStack() as stack:
         writers: dict[int, pa.RecordBatchFileWriter] = {}
         for fragment in dataset.fragments:
             table = read_fragment(fragment, wanted).select(wanted)
-            for name in wanted[: 2 if order else 1]:
+            for name in sequence.columns:
                 if table[name].null_count:
                     raise ValueError(
                         f"{fragment.path}: column {name!r} contains nulls, so that "
                         "rows belong to no sequence or have no place in it; remove "
                         "these rows"
                     )
-            for bucket, rows in _by_bucket(table, key, buckets):
+            for bucket, rows in _by_bucket(table, sequence.key, buckets):
                 if bucket not in writers:
                     path = str(folder / f"{bucket:08d}.arrow")
                     new = pa.ipc.new_file(path, table.schema)
@@ -222,19 +225,17 @@ def _by_bucket(
         yield 0, table
         return
     type = table.schema.field(key).type
-    cell = to_cells(table[key], type, representation_of(type, None))
-    bucket = cell_hashes(cell) % np.uint64(buckets)
+    bucket = cell_hashes(to_cells(table[key], type)) % np.uint64(buckets)
     for number in np.unique(bucket).tolist():
         yield number, table.filter(pa.array(bucket == number))
 
 
-def _nest(data: DataConfig, table: pa.Table, names: list[str]) -> pa.Table:
+def _nest(sequence: SequenceConfig, table: pa.Table, names: list[str]) -> pa.Table:
     """Return one row for each key: the key, and the list of its rows."""
-    assert data.sequence is not None
-    key, order = data.sequence.key, data.sequence.order_by
+    key = sequence.key
     # The last key keeps rows of one place as they came: Arrow's sort is not stable.
     table = table.append_column("", pa.array(np.arange(len(table))))
-    by = [key, *([order] if order else []), ""]
+    by = [*sequence.columns, ""]
     places = pc.sort_indices(table, [(name, "ascending") for name in by])
     table = table.take(places).combine_chunks()
     keys = table[key].combine_chunks()

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ar_models.tables.list_cells import Lists
-from tasks.data.cells import Cells, representation_of, to_cells
+from tasks.data.cells import Cells, to_cells
 
 HASH_OF_NULL = np.uint64(0x6A09E667F3BCC909)
 SIPHASH_KEY = "chainrule-splits"
@@ -72,8 +72,7 @@ def _list_hashes(cells: Lists) -> np.ndarray:
     places = mix(cells.places.view(np.uint64))
     starts = np.concatenate([[0], np.cumsum(cells.lengths)])
     for name, array in cells.fields.items():
-        representation = representation_of(array.type, None)
-        inner = to_cells(pa.chunked_array([array]), array.type, representation)
+        inner = to_cells(pa.chunked_array([array]), array.type)
         hashes = mix(cell_hashes(inner) ^ places ^ _hash_of_name(name))
         sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(hashes)])
         total = mix(total + sums[starts[1:]] - sums[starts[:-1]])

@@ -9,7 +9,7 @@ from tasks.data.cells import representation_of, to_cells
 from tasks.data.datasets import BadFile, Dataset
 from tasks.data.division import PreparePlan
 from tasks.data.fragments import Fragment, read_fragment
-from tasks.data.quarantine import file_fault, group_by_file
+from tasks.data.quarantine import file_fault, readable_results
 from tasks.data.sketches import NumberSketch, max_exact, sketch_column
 from tasks.runtime import cluster
 
@@ -34,11 +34,8 @@ def find_boundaries(
     max_distinct = max_exact(plan.data, 1, "integers")
     total: NumberSketch | None = None
     bad: list[BadFile] = []
-    for parts, fault in group_by_file(dataset.fragments, sketches):
-        if fault is not None:
-            bad.append(fault)
-        for part in parts:
-            total = part if total is None else total.merge(part, max_distinct)
+    for part in readable_results(dataset.fragments, sketches, bad):
+        total = part if total is None else total.merge(part, max_distinct)
     if total is None or total.low is None:
         raise ValueError(
             f"data.split.column: {plan.data.split.column!r} holds no time; use another "
@@ -57,10 +54,8 @@ def sketch_moments(plan: PreparePlan, fragment: Fragment) -> NumberSketch | str:
     except pa.ArrowInvalid as error:
         return file_fault(plan.data, error)
     type = fragment.schema.field(column).type
-    representation = representation_of(type, None)
-    cells = to_cells(table.column(column), type, representation)
-    max_distinct = max_exact(plan.data, 1, representation)
-    sketch = sketch_column(cells, type, max_distinct)
+    max_distinct = max_exact(plan.data, 1, representation_of(type, None))
+    sketch = sketch_column(to_cells(table.column(column), type), type, max_distinct)
     if not isinstance(sketch, NumberSketch):
         raise ValueError(
             f"data.split.column: {column!r} has type {type}, which is no time; use "

@@ -33,32 +33,31 @@ def file_fault(data: DataConfig, error: pa.ArrowInvalid) -> str:
     return str(error).partition(": ")[2]
 
 
-def group_by_file(
-    fragments: Iterable[Fragment], results: Iterable[Result | str]
-) -> Iterator[tuple[list[Result], BadFile | None]]:
-    """Yield the results of the fragments of each file.
+def readable_results(
+    fragments: Iterable[Fragment], results: Iterable[Result | str], bad: list[BadFile]
+) -> Iterator[Result]:
+    """Yield the results of the fragments of all files that can be read.
+
+    A file can be read if all of its fragments can.
 
     Args:
         fragments: Fragments in order of their files.
         results: The result of each, or why its file is set aside.
-
-    Yields:
-        The results of all fragments of a file and None, or an empty list and the bad
-        file if any of its fragments cannot be read.
+        bad: List to which the other files are appended.
     """
     pairs = zip(fragments, results, strict=True)
     for name, members in groupby(pairs, key=lambda pair: pair[0].name):
-        parts, rows, reason = [], 0, None
+        good, faults, rows = [], [], 0
         for fragment, result in members:
             rows += fragment.rows
             if isinstance(result, str):
-                reason = reason or result
+                faults.append(result)
             else:
-                parts.append(result)
-        if reason is None:
-            yield parts, None
+                good.append(result)
+        if faults:
+            bad.append(BadFile(name, faults[0], rows))
         else:
-            yield [], BadFile(name, reason, rows)
+            yield from good
 
 
 def write_quarantined_rows(

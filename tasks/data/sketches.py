@@ -12,7 +12,7 @@ from ar_models.tables import arrow
 from ar_models.tables.columns import SPECIALS
 from ar_models.tables.list_cells import Lists, element_types
 from tasks.config.data import DataConfig
-from tasks.data.cells import Cells, Representation, representation_of, to_cells
+from tasks.data.cells import Cells, Representation, to_cells
 from tasks.data.counts import ApproximateCounts, EmpiricalDistribution, ExactCounts
 
 EXACT_CELLS = 1 << 22
@@ -254,8 +254,7 @@ def _sketch_lists(cells: Lists, type: pa.DataType, max_distinct: int) -> ListSke
     assert types is not None
     fields = {}
     for name, array in cells.fields.items():
-        representation = representation_of(types[name], None)
-        inner = to_cells(pa.chunked_array([array]), types[name], representation)
+        inner = to_cells(pa.chunked_array([array]), types[name])
         fields[name] = sketch_column(inner, types[name], max_distinct)
     return ListSketch(
         len(cells.lengths),

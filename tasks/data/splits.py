@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from ar_models.tables import arrow
 from tasks.config.data import SplitConfig
-from tasks.data.cells import Cells, representation_of, to_cells
+from tasks.data.cells import Cells, to_cells
 from tasks.data.counts import EmpiricalDistribution
 
 FORMAT = 2
@@ -23,7 +23,7 @@ def id_cells(table: pa.Table, ids: Sequence[str]) -> dict[str, Cells]:
     """
     types = {name: table.schema.field(name).type for name in ids}
     return {
-        name: to_cells(table.column(name), type, representation_of(type, None))
+        name: to_cells(table.column(name), type)
         for name, type in types.items()
         if arrow.family(type) is not None
     }

@@ -14,7 +14,7 @@ from tasks.data.datasets import BadFile
 from tasks.data.division import PreparePlan, divide_fragment
 from tasks.data.fragments import Fragment
 from tasks.data.hashing import cell_hashes
-from tasks.data.quarantine import file_fault, group_by_file
+from tasks.data.quarantine import file_fault, readable_results
 from tasks.data.sketches import Sketch, max_exact, merge, sketch_column
 from tasks.data.splits import SPLITS
 from tasks.runtime import cluster
@@ -122,12 +122,9 @@ def merge_surveys(
     fragments: list[Fragment], surveys: Iterable[Survey | str], plan: PreparePlan
 ) -> tuple[Survey, list[BadFile]]:
     """Merge the surveys of fragments; the files with faults are set aside."""
-    total, bad = Survey(), []
-    for parts, fault in group_by_file(fragments, surveys):
-        if fault is not None:
-            bad.append(fault)
-        for part in parts:
-            total.add(part, plan)
+    total, bad = Survey(), list[BadFile]()
+    for survey in readable_results(fragments, surveys, bad):
+        total.add(survey, plan)
     return total, bad
 
 

@@ -39,21 +39,14 @@ def open_training_data(data: DataConfig) -> Dataset:
     )
     schema = dataset.schema
     moment = [data.split.column] if data.split.column else []
-    check_columns(
-        schema,
-        {
-            "data.id": data.id,
-            "data.exclude": data.exclude,
-            "data.split.column": moment,
-        },
-    )
+    named = {"data.id": data.id, "data.exclude": data.exclude}
+    check_columns(schema, {**named, "data.split.column": moment})
     check_columns(_with_fields(schema), {"data.columns": tuple(data.columns)})
-    modelled = [n for n in schema.names if n not in {*data.exclude, *data.id}]
-    check_types(schema, modelled + moment)
+    modelled = data.modelled(schema.names)
+    check_types(schema, [*modelled, *moment])
     for name in modelled:
-        override = data.columns.get(name)
-        if override and override.kind != LEAVE_OUT:
-            check_kind(name, schema.field(name).type, override.kind)
+        if data.kind_of(name) != LEAVE_OUT:
+            check_kind(name, schema.field(name).type, data.kind_of(name))
     image_columns(data, schema)
     if not modelled:
         raise ValueError(
@@ -87,14 +80,14 @@ def image_columns(data: DataConfig, schema: pa.Schema) -> dict[str, list[str]]:
         ValueError: They are neither one column of lists nor as many columns as an
             image has values.
     """
-    carried = [n for n in schema.names if n not in {*data.exclude, *data.id}]
+    carried = data.modelled(schema.names)
     found: dict[str, list[str]] = {}
     for pattern, image in data.images.items():
         names = [name for name in carried if fnmatchcase(name, pattern)]
         if not names:
             raise ValueError(
                 f"data.images: no modelled column matches {pattern!r}; the first "
-                f"columns are {carried[:10]!r}"
+                f"columns are {list(carried[:10])!r}"
             )
         nested = [name for name in names if is_nested(schema.field(name).type)]
         if nested and len(names) > 1 or not nested and len(names) != image.size:

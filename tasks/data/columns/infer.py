@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from ar_models.tables import arrow
 from ar_models.tables.columns import Column
-from ar_models.tables.left_out import LeftOut, constant
+from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_cells import SYMBOL
 from tasks.config.data import DataConfig
 from tasks.data.columns.codes import UNIQUE_ROWS, number_code_column, word_column
@@ -43,8 +43,7 @@ def infer_column(
     Raises:
         ValueError: The configured kind does not fit the values.
     """
-    override = data.columns.get(name)
-    kind = override.kind if override else None
+    kind = data.kind_of(name)
     if kind == LEAVE_OUT:
         return LeftOut(name, str(type), "left out by the configuration")
     check_kind(name, type, kind)
@@ -53,17 +52,6 @@ def infer_column(
     if isinstance(sketch, WordSketch):
         return word_column(name, type, sketch, data, kind)
     return _infer_number(name, type, sketch, data, kind)
-
-
-def constant_column(name: str, value: pa.Array, kind: str | None) -> LeftOut | None:
-    """Return the column as left out because all rows hold `value`.
-
-    A column for which a kind is configured is modelled nevertheless: then None.
-    """
-    if kind is not None:
-        return None
-    reason = "all null" if value.null_count else "constant"
-    return constant(name, value, reason)
 
 
 def check_kind(name: str, type: pa.DataType, kind: str | None) -> None:

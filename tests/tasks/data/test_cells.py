@@ -2,7 +2,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.data.cells import representation_of, select_cells, to_cells
+from tasks.data.cells import representation_of, select_cells
+from tests.support.sketching import cells_of
 
 
 @pytest.mark.parametrize(
@@ -31,16 +32,7 @@ def test_a_type_and_a_kind_have_a_representation(
 )
 def test_selected_cells_are_those_of_the_selected_rows(array: pa.Array) -> None:
     chosen = np.array([False, True, True])
-    representation = representation_of(array.type, None)
-    both = [
-        select_cells(
-            to_cells(pa.chunked_array([array]), array.type, representation), chosen
-        ),
-        to_cells(
-            pa.chunked_array([array.filter(pa.array(chosen))]),
-            array.type,
-            representation,
-        ),
-    ]
+    selected = cells_of(array.filter(pa.array(chosen)))
+    both = [select_cells(cells_of(array), chosen), selected]
     missing = [cells.missing.tolist() for cells in both if cells.missing is not None]
     assert missing == [[True, False]] * 2

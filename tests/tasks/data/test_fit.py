@@ -3,12 +3,11 @@ from pathlib import Path
 import numpy as np
 
 from tasks.config.data import DataConfig
-from tasks.data.cells import representation_of, to_cells
 from tasks.data.columns.infer import infer_column
 from tasks.data.prepared import read_encoder
-from tasks.data.sketches import sketch_column
 from tasks.runtime import storage
 from tests.support.preparing import example_table, read_split, run_prepare, write_files
+from tests.support.sketching import sketched
 
 
 def test_the_encoder_sees_training_rows_only(tmp_path: Path) -> None:
@@ -17,11 +16,8 @@ def test_the_encoder_sees_training_rows_only(tmp_path: Path) -> None:
     train = read_split(tmp_path / "out", "train")
     data = DataConfig(path="")
     for column in encoder.columns:
-        type = train.schema.field(column.name).type
-        base = representation_of(type, None)
-        cells = to_cells(train.column(column.name), type, base)
-        part = sketch_column(cells, type, 1 << 16)
-        assert infer_column(column.name, type, part, data) == column
+        part = sketched(train[column.name], 1 << 16)
+        assert infer_column(column.name, train[column.name].type, part, data) == column
 
 
 def test_the_profile_says_what_each_column_is_and_why(tmp_path: Path) -> None:
@@ -37,10 +33,5 @@ def test_the_profile_says_what_each_column_is_and_why(tmp_path: Path) -> None:
     assert {word for word, _ in columns["city"]["top"]} == {"Oslo", "Rome", "Kyiv"}
     assert columns["day"]["quantiles"]["0"].startswith("2019-")
     encoder = read_encoder(str(tmp_path / "out"))
-    assert encoder.decode(np.zeros((1, encoder.dim), np.float32)).column_names == [
-        "city",
-        "age",
-        "amount",
-        "day",
-        "unit",
-    ]
+    decoded = encoder.decode(np.zeros((1, encoder.dim), np.float32))
+    assert decoded.column_names == ["city", "age", "amount", "day", "unit"]

@@ -1,20 +1,19 @@
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from tasks.config.data import DataConfig
-from tasks.data.cells import representation_of, to_cells
 from tasks.data.columns.infer import infer_column
 from tasks.data.counts import EmpiricalDistribution
 from tasks.data.profile import SHARES, cumulative_shares, describe_column
-from tasks.data.sketches import sketch_column
+from tests.support.sketching import sketched
 
 
-def described(array: pa.Array) -> dict[str, object]:
+def described(array: pa.Array) -> dict[str, Any]:
     """Return the profile of a column `a`."""
-    representation = representation_of(array.type, None)
-    cells = to_cells(pa.chunked_array([array]), array.type, representation)
-    sketch = sketch_column(cells, array.type, 1 << 14)
+    sketch = sketched(array)
     column = infer_column("a", array.type, sketch, DataConfig(path=""))
     return describe_column(sketch, column, array.type)
 
@@ -36,17 +35,12 @@ def test_a_profile_gives_the_reason_for_a_kind(array: pa.Array, reason: str) -> 
 
 
 def test_frequent_words_are_listed_with_their_counts() -> None:
-    assert described(pa.array(["x", "y", "y", "z"] * 9))["top"] == [
-        ["y", 18],
-        ["x", 9],
-        ["z", 9],
-    ]
+    top = described(pa.array(["x", "y", "y", "z"] * 9))["top"]
+    assert top == [["y", 18], ["x", 9], ["z", 9]]
 
 
 def test_quantiles_are_in_the_unit_of_the_column() -> None:
-    entry = described(pa.array([0, 1, 31], pa.date32()))
-    quantiles = entry["quantiles"]
-    assert isinstance(quantiles, dict)
+    quantiles = described(pa.array([0, 1, 31], pa.date32()))["quantiles"]
     assert (quantiles["0"], quantiles["1"]) == ("1970-01-01", "1970-02-01")
 
 

@@ -5,13 +5,13 @@ import pytest
 
 from ar_models.tables.encoder import TableEncoder
 from tasks.reports.list_columns import flatten_lists
-from tests.ar_models.tables.test_lists import fit
+from tests.support.sketching import fit
 
 NOTE = pa.struct([("on", pa.bool_()), ("name", pa.string())])
 
 
 def table() -> pa.Table:
-    """Texts, lists of structs and of numbers, images and a plain column, with nulls."""
+    """Return text, lists of structs and numbers, images and a plain column."""
     notes = [[(True, "a"), (False, "b")], [], None, [(True, "a")]]
     rows = [
         None if row is None else [{"on": o, "name": n} for o, n in row] for row in notes
@@ -29,7 +29,7 @@ def table() -> pa.Table:
 
 @pytest.fixture(scope="module")
 def encoder() -> TableEncoder:
-    """Of the table, many times over."""
+    """Return the encoder of many copies of the table."""
     return fit(
         pa.concat_tables([table()] * 20),
         columns={"text": {"kind": "sequence"}},

@@ -7,26 +7,22 @@ import pytest
 
 from ar_models.tables.columns import Column
 from tasks.config.data import DataConfig
-from tasks.data.cells import representation_of, to_cells
 from tasks.data.columns.infer import infer_column
 from tasks.data.prepared import read_encoder
-from tasks.data.sketches import sketch_column
 from tests.support.preparing import example_table, read_split, run_prepare, write_files
+from tests.support.sketching import sketched
 
 
 def kind_of(values: pa.Array, name: str = "a", **settings: Any) -> str:
-    """The kind inferred from values, or why they are left out."""
+    """Return the kind inferred from values, or why they are left out."""
     data = DataConfig.model_validate({"path": "", **settings})
-    base = representation_of(values.type, None)
-    cells = to_cells(pa.chunked_array([values]), values.type, base)
-    part = sketch_column(cells, values.type, 1 << 16)
-    found = infer_column(name, values.type, part, data)
+    found = infer_column(name, values.type, sketched(values), data)
     return found.kind if isinstance(found, Column) else found.reason
 
 
 NOISE = np.random.default_rng(0).normal(size=300)
-
-
+UNIQUE = "a unique id: all values differ"
+RARE = "no value occurs 2 times (data.min_category_count)"
 WIDE = np.random.default_rng(0).permutation(10**6)[:300]
 
 
@@ -43,25 +39,17 @@ WIDE = np.random.default_rng(0).permutation(10**6)[:300]
         (pa.array([0.25, 0.5, 0.75] * 40), "a", "categorical"),
         (pa.array(["x", "y"] * 9), "a", "binary"),
         (pa.array(["x", "y", "z"] * 9), "a", "categorical"),
-        (
-            pa.array([f"n{i}" for i in range(300)]),
-            "a",
-            "a unique id: all values differ",
-        ),
-        (pa.array(range(300)), "a", "a unique id: all values differ"),
+        (pa.array([f"n{i}" for i in range(300)]), "a", UNIQUE),
+        (pa.array(range(300)), "a", UNIQUE),
         (pa.array(WIDE), "amount", "integer"),
-        (pa.array(WIDE), "order_id", "a unique id: all values differ"),
-        (pa.array(WIDE), "customerID", "a unique id: all values differ"),
+        (pa.array(WIDE), "order_id", UNIQUE),
+        (pa.array(WIDE), "customerID", UNIQUE),
         (pa.array(WIDE), "humid", "integer"),
         (pa.array([1, 2, 3], pa.timestamp("s")), "a", "timestamp"),
         (pa.array([1, 2, 3], pa.date32()), "a", "integer"),
         (pa.array([1, 2, 3], pa.duration("s")), "a", "integer"),
         (pa.array([f"n{i}" for i in range(30)] * 2), "a", "categorical"),
-        (
-            pa.array([f"n{i}" for i in range(10)]),
-            "a",
-            "no value occurs 2 times (data.min_category_count)",
-        ),
+        (pa.array(list("abcdefghij")), "a", RARE),
     ],
 )
 def test_kinds_are_inferred_from_the_values(

@@ -4,18 +4,15 @@ import pytest
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_column import ListColumn
 from tasks.config.data import DataConfig
-from tasks.data.cells import to_cells
 from tasks.data.columns import lists
 from tasks.data.columns.infer import infer_column
-from tasks.data.sketches import sketch_column
+from tests.support.sketching import sketched
 
 
 def inferred(array: pa.Array, **settings: object) -> ListColumn | LeftOut:
     """Return the column `a` that fits some lists."""
     data = DataConfig.model_validate({"path": "", **settings})
-    cells = to_cells(pa.chunked_array([array]), array.type, "lists")
-    sketch = sketch_column(cells, array.type, 1 << 14)
-    column = infer_column("a", array.type, sketch, data)
+    column = infer_column("a", array.type, sketched(array), data)
     assert isinstance(column, ListColumn | LeftOut)
     return column
 

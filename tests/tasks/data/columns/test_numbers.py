@@ -2,18 +2,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.data.cells import to_cells
 from tasks.data.columns.numbers import integer_variable, number_column, robust_spread
 from tasks.data.counts import EmpiricalDistribution
-from tasks.data.sketches import NumberSketch, sketch_column
-
-
-def sketched(array: pa.Array) -> NumberSketch:
-    """Return the sketch of integers, dates or times."""
-    cells = to_cells(pa.chunked_array([array]), array.type, "integers")
-    sketch = sketch_column(cells, array.type, 1 << 14)
-    assert isinstance(sketch, NumberSketch)
-    return sketch
+from tests.support.sketching import sketched
 
 
 @pytest.mark.parametrize(

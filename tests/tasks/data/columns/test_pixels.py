@@ -3,16 +3,8 @@ import pyarrow as pa
 import pytest
 
 from tasks.config.data import ImageConfig
-from tasks.data.cells import representation_of, to_cells
 from tasks.data.columns.pixels import pixel_column
-from tasks.data.sketches import Sketch, sketch_column
-
-
-def sketched(array: pa.Array) -> Sketch:
-    """Return the sketch of pixels."""
-    representation = representation_of(array.type, None)
-    cells = to_cells(pa.chunked_array([array]), array.type, representation)
-    return sketch_column(cells, array.type, 1 << 14)
+from tests.support.sketching import sketched
 
 
 def kind_of(array: pa.Array, pixels: str = "auto") -> str:

@@ -1,31 +1,22 @@
 import numpy as np
 import pyarrow as pa
 
-from tasks.data.cells import to_cells
 from tasks.data.columns.reals import normal_scores, real_column
 from tasks.data.counts import EmpiricalDistribution
-from tasks.data.sketches import NumberSketch, sketch_column
-
-
-def sketched(values: np.ndarray) -> NumberSketch:
-    """Return the sketch of real values."""
-    cells = to_cells(pa.chunked_array([values]), pa.float64(), "reals")
-    sketch = sketch_column(cells, pa.float64(), 1 << 14)
-    assert isinstance(sketch, NumberSketch)
-    return sketch
+from tests.support.sketching import sketched
 
 
 def test_a_frequent_value_is_an_atom_with_a_state() -> None:
     values = np.random.default_rng(0).normal(size=4000)
     values[::4] = 0.0
-    column = real_column("a", pa.float64(), sketched(values))
+    column = real_column("a", pa.float64(), sketched(pa.array(values)))
     assert column.atoms == (0.0,)
     assert [v.name for v in column.variables] == ["a.state", "a"]
 
 
 def test_values_on_a_coarse_scale_are_no_atoms() -> None:
     values = np.random.default_rng(0).normal(size=4000).round(1)
-    column = real_column("a", pa.float64(), sketched(values))
+    column = real_column("a", pa.float64(), sketched(pa.array(values)))
     assert column.atoms == ()
     assert [v.name for v in column.variables] == ["a"]
 

@@ -1,17 +1,8 @@
 import pyarrow as pa
 import pytest
 
-from tasks.data.cells import to_cells
 from tasks.data.columns.states import smoothed_shares, state_variable
-from tasks.data.sketches import NumberSketch, sketch_column
-
-
-def sketched(array: pa.Array) -> NumberSketch:
-    """Return the sketch of reals."""
-    cells = to_cells(pa.chunked_array([array]), pa.float64(), "reals")
-    sketch = sketch_column(cells, pa.float64(), 99)
-    assert isinstance(sketch, NumberSketch)
-    return sketch
+from tests.support.sketching import sketched
 
 
 def test_shares_are_never_zero_and_sum_to_one() -> None:
