@@ -19,6 +19,13 @@ def write_parquet(path: Path, table: pa.Table | None = None, **options: object) 
     return path
 
 
+def damage_page(path: Path) -> None:
+    """Overwrite the first data page of a Parquet file; its footer stays readable."""
+    content = bytearray(path.read_bytes())
+    content[4:60] = b"\xff" * 56
+    path.write_bytes(content)
+
+
 def read_rows(dataset: Dataset) -> pa.Table:
     """Read all rows of a dataset, fragment by fragment."""
     return pa.concat_tables([read_fragment(f) for f in dataset.fragments])

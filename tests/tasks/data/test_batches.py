@@ -13,7 +13,7 @@ DIM = 3
 
 
 def write_rows(folder: Path, *parts: np.ndarray) -> Rows:
-    """Writes arrays (rows, dim) as prepare does, a file for each."""
+    """Write arrays (rows, dim) as prepare does, a file for each."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, x in enumerate(parts):
         values = pa.array(x.ravel(), type=pa.float32())
@@ -27,7 +27,7 @@ def write_rows(folder: Path, *parts: np.ndarray) -> Rows:
 
 @pytest.fixture
 def x() -> np.ndarray:
-    """Rows that carry their number in the first column, with absent variables."""
+    """Return rows whose first variable is their number, some variables absent."""
     x = np.arange(5000, dtype=np.float32)[:, None] + np.array([0.0, 0.1, 0.2])
     x[::7, 1] = np.nan
     return x.astype(np.float32)
@@ -39,13 +39,13 @@ def rows(tmp_path: Path, x: np.ndarray) -> Rows:
 
 
 def small_pools(rows: Rows, *, batch_size: int = 64, seed: int = 0) -> Order:
-    """An order with several pools, chunks that straddle them and a short last batch."""
+    """Return an order with several pools and a short last batch."""
     pool_bytes = 4 * DIM * 1200
     return Order.of(rows, batch_size=batch_size, seed=seed, pool_bytes=pool_bytes)
 
 
 def numbers(some: Iterable[Batch]) -> list[int]:
-    """The numbers of the rows in batches, in order."""
+    """Return the numbers of the rows in batches, in order."""
     return torch.cat([b.x[:, 0] for b in some if b.weight]).long().tolist()
 
 

@@ -40,7 +40,7 @@ def test_hidden_and_unfinished_names_do_not_count(tmp_path: Path) -> None:
 
 
 def cut(path: Path, keep: float) -> None:
-    """Keeps the first part of a file."""
+    """Truncate a file to a share of its bytes."""
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * keep)])
 

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.data.datasets import open_dataset
 from tasks.data.fragments import DICTIONARY, iter_tables, read_fragment
-from tests.support.parquet import read_rows, write_parquet
+from tests.support.parquet import damage_page, read_rows, write_parquet
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,6 @@ def test_strings_may_be_read_as_dictionaries(tmp_path: Path) -> None:
     table = read_fragment(fragment, dictionaries=True)
     assert table.schema.field("b").type == DICTIONARY
     assert table.to_pydict() == pq.read_table(path).to_pydict()
-
-
-def damage_page(path: Path) -> None:
-    """Overwrites data behind the first bytes, so that the footer stays good."""
-    content = bytearray(path.read_bytes())
-    content[4:60] = b"\xff" * 56
-    path.write_bytes(content)
 
 
 def test_damage_in_the_data_shows_when_it_is_read(tmp_path: Path) -> None:

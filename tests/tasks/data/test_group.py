@@ -1,4 +1,4 @@
-"""Rows of one key become one row with a list."""
+"""Tests of grouping rows into sequences."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tasks.data import group
 
 
 def rows(count: int = 200) -> pa.Table:
-    """Rows of sequences that lie mixed."""
+    """Return the rows of several sequences in random order."""
     rng = np.random.default_rng(0)
     return pa.table(
         {

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.runtime import manifest, storage
+from tests.support.parquet import damage_page
 from tests.support.preparing import example_table, read_split, run_prepare, write_files
 
 
@@ -27,13 +28,6 @@ def test_rows_that_cannot_be_read_are_listed_with_their_reason(tmp_path: Path) -
         {"file": "0.parquet", "row": 7, "reason": "column 'day': no time to split by"},
         {"file": "1.parquet", "row": 60, "reason": "column 'city': not valid UTF-8"},
     ]
-
-
-def damage_page(path: Path) -> None:
-    """Overwrites data behind the first bytes, so that the footer stays good."""
-    spoilt = bytearray(path.read_bytes())
-    spoilt[4:200] = b"\xff" * 196
-    path.write_bytes(spoilt)
 
 
 @pytest.mark.parametrize("by", ["hash", "time"])

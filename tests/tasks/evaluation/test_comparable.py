@@ -1,4 +1,4 @@
-"""What makes likelihoods comparable where two models know different values."""
+"""Tests of log-probabilities of models that know different values."""
 
 import math
 from dataclasses import replace
@@ -21,11 +21,11 @@ from tests.support.model_pair import ModelPair
 from tests.support.tables import TRAINED, code
 
 SHARES = {"a": 0.5, "b": 0.25, "c": 0.15, "d": 0.1}
-"""Of the words in the rows that both models learned from."""
+"""Shares of the words in the training rows of both models."""
 
 
 def words(*known: str, spare: tuple[str, ...] = ()) -> CodeColumn:
-    """A column of words that knows some and calls the others of `SHARES` rare."""
+    """Return a column that knows some words; the others of `SHARES` are rare."""
     rare = tuple(word for word in SHARES if word not in known)
     shares = [SHARES.get(word, 0.0) for word in known]
     specials = spare + (("rare",) if rare else ())
@@ -45,7 +45,7 @@ def words(*known: str, spare: tuple[str, ...] = ()) -> CodeColumn:
 
 
 def amounts(*atoms: float) -> RealColumn:
-    """A column of amounts between 1 and 100; atoms have a tenth of the rows each."""
+    """Return a column from 1 to 100 with atoms of a tenth of the rows each."""
     codes = 2 + len(atoms)
     shares = (1 - 0.1 * len(atoms) - 1e-6, 1e-6, *[0.1] * len(atoms))
     return RealColumn(
@@ -65,7 +65,7 @@ def amounts(*atoms: float) -> RealColumn:
 
 
 def density(*columns: CodeColumn | RealColumn, family: str = "") -> TableDensity:
-    """A model of the columns; without a family one that conditions on nothing."""
+    """Return a model of the columns, of independent columns if there is no family."""
     torch.manual_seed(0)
     types = {"string": pa.string(), "double": pa.float64()}
     schema = pa.schema([(column.name, types[column.type]) for column in columns])

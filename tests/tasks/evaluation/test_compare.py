@@ -19,7 +19,7 @@ CONFIG = EvaluateConfig(resamples=100, segments=("kind <b>", "large"), label="la
 def compared(
     pair: ModelPair, tmp_path_factory: pytest.TempPathFactory
 ) -> ComparisonResult:
-    """The strong model beside the weak one on the test rows."""
+    """Return the comparison of the strong model with the weak one on test rows."""
     return compare.compare(
         (pair.models["strong"], pair.models["weak"]),
         Source(f"{pair.prepared}/test"),

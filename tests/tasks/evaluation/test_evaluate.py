@@ -11,7 +11,7 @@ import pytest
 
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
-from tasks.evaluation import evaluate, held_out
+from tasks.evaluation import evaluate
 from tasks.runtime.model_store import load
 from tests.support.model_pair import ModelPair
 
@@ -137,11 +137,6 @@ def test_another_jobs_folder_is_refused(pair: ModelPair) -> None:
             CONFIG,
             Resources(),
         )
-
-
-def test_without_test_rows_there_is_nothing_to_judge() -> None:
-    with pytest.raises(ValueError, match="data.split.test"):
-        held_out.list_test_files("prepared", {"files": [{"path": "test/a", "rows": 0}]})
 
 
 def test_figures_are_images_of_some_size(pair: ModelPair) -> None:

@@ -21,7 +21,7 @@ CONFIG = EvaluateConfig(resamples=100, segments=("kind <b>", "large"), label="la
 
 @pytest.fixture(scope="module")
 def found(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The evaluation of the strong model, by segment and label."""
+    """Return the evaluation of the strong model, by segment and label."""
     done = evaluate.evaluate(
         pair.models["strong"],
         pair.prepared,

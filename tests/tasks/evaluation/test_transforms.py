@@ -11,7 +11,7 @@ from tasks.evaluation import distances, transforms
 
 
 def mixed_model() -> AutoregressiveModel:
-    """A column of each kind and one of a state, an integer and a digit."""
+    """Return a model of a column of each kind, one of them of three variables."""
     torch.manual_seed(0)
     variables = (
         Variable("code", "categorical", group=0, size=3),

@@ -1,7 +1,6 @@
-"""Monitoring jobs: what has changed is found, by itself or in its relations."""
+"""Tests of drift detection: changes of columns and of their relations."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ar_models.density.saved_form import load_density, save_density
 from tasks.config.monitor import MonitorConfig
 from tasks.config.resources import Resources
 from tasks.inference.source import Source
-from tasks.monitoring import drift_report, monitor, reference
+from tasks.monitoring import monitor, reference
 from tasks.monitoring.monitor import MonitorResult
 from tests.support.tables import small_table
 
@@ -26,7 +25,7 @@ Job = Callable[..., MonitorResult]
 
 @pytest.fixture(scope="module")
 def model(small_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The small model with many calibration rows, that it remembers."""
+    """Return the small model with a reference of many calibration rows."""
     folder = tmp_path_factory.mktemp("remembering") / "model"
     rows = small_table(3000, seed=11)
     density = load_density(Path(small_model))
@@ -41,7 +40,7 @@ def model(small_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def job(model: str, in_process: None, tmp_path: Path) -> Job:
-    """`monitor` on a table, with what the tests have in common."""
+    """Return a function that runs `monitor` on a table with common settings."""
 
     def run(table: pa.Table, name: str = "batch", **changes: Any) -> MonitorResult:
         pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=500)
@@ -59,7 +58,7 @@ def job(model: str, in_process: None, tmp_path: Path) -> Job:
 
 
 def columns(result: MonitorResult) -> dict[str, Any]:
-    """The entries of drift.json by column."""
+    """Return the entries of drift.json by column."""
     content = json.loads(Path(result.path, monitor.RESULT).read_text())
     return {column["name"]: column for column in content["columns"]}
 
@@ -135,40 +134,6 @@ def test_columns_may_be_allowed_to_drift(job: Job) -> None:
     assert not any("late" in reason for reason in result.reasons)
     with pytest.raises(ValueError, match="monitor.ignore: the model has no column 'x'"):
         job(table, config=CONFIG.model_copy(update={"ignore": ("x",)}))
-
-
-def test_a_few_rows_are_no_drift(job: Job) -> None:
-    result = job(with_column(small_table(60), "kind", ["a"] * 60))
-    assert result.verdict == "unclear"
-    assert result.reasons == [
-        "60 rows are too few to detect drift; at least 100 are needed"
-    ]
-
-
-@pytest.mark.parametrize("rows", [60, 150])
-def test_few_calibration_rows_are_named(
-    job: Job, model: str, tmp_path: Path, rows: int
-) -> None:
-    forgetful = tmp_path / "forgetful"
-    shutil.copytree(model, forgetful)
-    density = load_density(forgetful)
-    few = small_table(rows, seed=11)
-    density.calibration = density.reference_scores(few)
-    known = reference.build(density, lambda: [few])
-    (forgetful / reference.FILE).write_text(json.dumps(known.to_dict()))
-
-    result = job(small_table(3000, seed=5), model=str(forgetful))
-
-    if rows < drift_report.MIN_ROWS:
-        assert result.verdict == "unclear"
-        assert "60 calibration rows of the model are too few" in result.reasons[0]
-        assert "data.split.calibration" in result.reasons[0]
-    else:
-        assert (result.verdict, result.reasons) == ("stable", [])
-        assert "150 calibration rows, chance alone" in result.caution
-        assert "until there are more calibration rows" in result.caution
-        page = Path(result.page).read_text()
-        assert result.caution in page
 
 
 def test_a_repeated_job_finds_the_same(job: Job, tmp_path: Path) -> None:

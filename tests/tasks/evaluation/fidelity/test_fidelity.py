@@ -19,7 +19,7 @@ from tests.support.tables import small_table
 def compared(
     small_model: str, prepared: str, tmp_path_factory: pytest.TempPathFactory
 ) -> fidelity.FidelityResult:
-    """What the job says of rows that the model draws."""
+    """Return the result for rows that the model draws."""
     config = FidelityConfig(samples="auto", target="late", rows=600)
     output = str(tmp_path_factory.mktemp("fidelity") / "{key}")
     return fidelity.measure_fidelity(small_model, prepared, output, config)

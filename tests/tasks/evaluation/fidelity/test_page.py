@@ -35,6 +35,6 @@ def test_a_block_of_pixels_is_a_row_and_a_picture() -> None:
 
 
 def coded(name: str) -> CodeColumn:
-    """A column of noughts and ones."""
+    """Return a binary column."""
     variable = Variable(name, "binary", 0, size=2)
     return CodeColumn(name, "binary", "int64", 10, (variable,), (0, 1))
