@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -37,8 +36,6 @@ POOL_BYTES = 256 * 2**20
 WINDOW = 32
 """Number of batches among which rows are sorted by length."""
 
-NO_STEPS: Mapping[str, int] = MappingProxyType({})
-
 Ranges = list[tuple[int, int]]
 """Half-open ranges of row numbers."""
 
@@ -52,7 +49,7 @@ class Rows:
         starts: Number of the first row of each part, followed by the number of rows.
     """
 
-    def __init__(self, folder: Path, every: Mapping[str, int] = NO_STEPS) -> None:
+    def __init__(self, folder: Path, every: Mapping[str, int] | None = None) -> None:
         """Map the files of a directory.
 
         Args:
@@ -66,8 +63,9 @@ class Rows:
                 f"{folder}: no encoded rows (part-*.arrow); run prepare first, on a "
                 "storage that every node can read"
             )
+        steps = every or {}
         self.parts = [
-            part[:: every.get(path.stem, 1)] for path in paths for part in _map(path)
+            part[:: steps.get(path.stem, 1)] for path in paths for part in _map(path)
         ]
         dims = {part.shape[1] for part in self.parts}
         if len(dims) > 1:

@@ -4,8 +4,7 @@ An interval comes from resampling the rows of both histograms with replacement, 
 one multinomial draw of each histogram's counts.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -19,9 +18,6 @@ from tasks.monitoring.histograms import Floats, Histogram, Integers, Scale
 PSI_GROUPS = 10
 """Number of groups, of about equal weight, into which bins of numbers are merged for a
 population stability index."""
-
-Effect = Literal["ks", "wasserstein", "psi"]
-EFFECTS: tuple[Effect, ...] = ("ks", "wasserstein", "psi")
 
 
 @dataclass(frozen=True)
@@ -55,6 +51,10 @@ class Effects:
     ks: EffectSize | None = None
     wasserstein: EffectSize | None = None
     psi: EffectSize | None = None
+
+
+EFFECTS = tuple(field.name for field in fields(Effects))
+"""Names of the effect sizes."""
 
 
 def measure_effects(

@@ -143,11 +143,7 @@ def _list(names: Sequence[str]) -> str:
 
 def _limits(config: MonitorConfig) -> dict[str, float]:
     """Return the effect sizes above which there is drift, as far as they are set."""
-    limits = {
-        "ks": config.max_ks,
-        "wasserstein": config.max_wasserstein,
-        "psi": config.max_psi,
-    }
+    limits = {name: getattr(config, f"max_{name}") for name in EFFECTS}
     return {name: value for name, value in limits.items() if value is not None}
 
 

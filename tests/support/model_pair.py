@@ -1,6 +1,6 @@
 """A small dataset of related columns, and a weak and a strong model of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,17 @@ class ModelPair:
 
     prepared: str
     models: dict[str, str]
-    evaluations: dict[str, EvaluationResult]
+    evaluations: dict[str, EvaluationResult] = field(default_factory=dict)
+
+    def evaluate(
+        self, name: str, output: Path | str, **config: Any
+    ) -> EvaluationResult:
+        """Evaluate a model; the settings are keys of the section `evaluate`."""
+        settings = EvaluateConfig.model_validate({"resamples": 200, **config})
+        model = self.models[name]
+        return evaluate.evaluate(
+            model, self.prepared, str(output), settings, Resources()
+        )
 
 
 def related_table(rows: int, seed: int) -> pa.Table:
@@ -76,17 +86,10 @@ def build_model_pair(root: Path) -> ModelPair:
         name: train_made(prepared, root / name, steps)
         for name, steps in (("weak", 3), ("strong", 150))
     }
-    evaluations = {
-        name: evaluate.evaluate(
-            folder,
-            prepared,
-            str(root / f"evaluation-{name}"),
-            EvaluateConfig(resamples=200),
-            resources,
-        )
-        for name, folder in models.items()
-    }
-    return ModelPair(prepared, models, evaluations)
+    pair = ModelPair(prepared, models)
+    for name in models:
+        pair.evaluations[name] = pair.evaluate(name, root / f"evaluation-{name}")
+    return pair
 
 
 def train_made(prepared: str, folder: Path, steps: int) -> str:

@@ -9,13 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.config.evaluate import EvaluateConfig
-from tasks.config.resources import Resources
 from tasks.evaluation import evaluate
 from tasks.runtime.model_store import load
 from tests.support.model_pair import ModelPair
-
-CONFIG = EvaluateConfig(resamples=200)
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +75,6 @@ def test_p_values_of_test_rows_are_nearly_uniform(found: dict[str, Any]) -> None
     assert found["p_value_ks"] < 0.11
 
 
-def evaluated_again(pair: ModelPair, folder: Path) -> dict[str, Any]:
-    return evaluate.evaluate(
-        pair.models["strong"],
-        pair.prepared,
-        str(folder),
-        CONFIG,
-        Resources(),
-    )
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -103,7 +89,7 @@ def test_a_finished_evaluation_is_not_done_again(
     folder = tmp_path / "evaluation"
     shutil.copytree(pair.evaluations["strong"].path, folder)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    again = evaluated_again(pair, folder)
+    again = pair.evaluate("strong", folder)
     assert again.done
     assert again.metrics == pair.evaluations["strong"].metrics
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
@@ -123,20 +109,14 @@ def test_a_killed_evaluation_is_completed_to_the_same_files(
     for name in ("_manifest.json", "evaluation.json", "rows/part-00001.parquet"):
         (folder / name).unlink()
     kept = (folder / "rows" / "part-00000.parquet").stat().st_mtime_ns
-    assert not evaluated_again(pair, folder).done
+    assert not pair.evaluate("strong", folder).done
     assert contents(folder) == whole
     assert (folder / "rows" / "part-00000.parquet").stat().st_mtime_ns == kept
 
 
 def test_another_jobs_folder_is_refused(pair: ModelPair) -> None:
     with pytest.raises(FileExistsError, match="holds the output of another job"):
-        evaluate.evaluate(
-            pair.models["weak"],
-            pair.prepared,
-            pair.evaluations["strong"].path,
-            CONFIG,
-            Resources(),
-        )
+        pair.evaluate("weak", pair.evaluations["strong"].path)
 
 
 def test_figures_are_images_of_some_size(pair: ModelPair) -> None:

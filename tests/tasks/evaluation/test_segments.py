@@ -6,31 +6,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from tasks.config.evaluate import EvaluateConfig
-from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
 from tasks.evaluation import evaluate, segments
 from tasks.evaluation.report import model_report
 from tests.support.model_pair import ModelPair
 
-CONFIG = EvaluateConfig(resamples=100, segments=("kind <b>", "large"), label="large")
+KEYS = {"resamples": 100, "segments": ("kind <b>", "large"), "label": "large"}
 
 
 @pytest.fixture(scope="module")
 def found(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Return the evaluation of the strong model, by segment and label."""
-    done = evaluate.evaluate(
-        pair.models["strong"],
-        pair.prepared,
-        str(tmp_path_factory.mktemp("evaluation")),
-        CONFIG,
-        Resources(),
-    )
+    done = pair.evaluate("strong", tmp_path_factory.mktemp("evaluation"), **KEYS)
     content: dict[str, Any] = json.loads(Path(done.path, "evaluation.json").read_text())
-    return content | {"metrics": done.metrics}
+    return content | {"metrics": done.metrics, "path": done.path}
 
 
 def test_segments_add_up_to_the_whole(found: dict[str, Any]) -> None:
@@ -73,14 +64,8 @@ def test_small_segments_are_merged() -> None:
     ("change", "message"),
     [
         ({"segments": ("knd",)}, "evaluate.segments: the rows have no column 'knd'"),
-        (
-            {"segments": ("amount",)},
-            "column 'amount' of type double cannot",
-        ),
-        (
-            {"label": "kind <b>"},
-            "column 'kind <b>' of type string cannot mark",
-        ),
+        ({"segments": ("amount",)}, "column 'amount' of type double cannot"),
+        ({"label": "kind <b>"}, "column 'kind <b>' of type string cannot mark"),
         ({"label": "none"}, "evaluate.label: the rows have no column 'none'"),
     ],
 )
@@ -88,33 +73,18 @@ def test_columns_that_cannot_serve_are_named(
     pair: ModelPair, tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        evaluate.evaluate(
-            pair.models["strong"],
-            pair.prepared,
-            str(tmp_path / "output"),
-            EvaluateConfig(**change),
-            Resources(),
-        )
+        pair.evaluate("strong", tmp_path / "output", **change)
 
 
-def test_the_report_shows_segments_and_labels(pair: ModelPair, tmp_path: Path) -> None:
-    done = evaluate.evaluate(
-        pair.models["weak"],
-        pair.prepared,
-        str(tmp_path / "evaluation"),
-        CONFIG,
-        Resources(),
-    )
+def test_the_report_shows_segments_and_labels(
+    pair: ModelPair, found: dict[str, Any], tmp_path: Path
+) -> None:
+    model, rule = pair.models["strong"], ScoreConfig(budget=0.02)
     page = model_report.write_report(
-        pair.models["weak"],
-        pair.prepared,
-        done.path,
-        str(tmp_path),
-        config=ScoreConfig(budget=0.02),
+        model, pair.prepared, found["path"], str(tmp_path), config=rule
     )
     text = Path(page).read_text()
     assert "Segments by kind &lt;b&gt;" in text
     assert "Detection of labelled anomalies" in text
     assert text.count("<img") == 9
-    rows = pq.read_table(f"{done.path}/rows")
-    assert "label" in rows.column_names
+    assert "label" in evaluate.read_rows(found["path"]).column_names
