@@ -26,9 +26,8 @@ def test_large_files_are_prepared_in_pieces(
     pieces = run_prepare(source, tmp_path / "pieces")
     assert len(storage.list_files(str(tmp_path / "pieces" / "train"))) == 5
     assert pieces.encoder == whole.encoder
-    assert read_split(tmp_path / "pieces", "test").equals(
-        read_split(tmp_path / "whole", "test")
-    )
+    found, expected = (read_split(tmp_path / n, "test") for n in ("pieces", "whole"))
+    assert found.equals(expected)
 
 
 def test_lists_texts_and_images_are_encoded(tmp_path: Path) -> None:
@@ -53,12 +52,8 @@ def test_lists_texts_and_images_are_encoded(tmp_path: Path) -> None:
         },
     )
 
-    assert result.columns == {
-        "image": "image",
-        "word": "sequence",
-        "p0": "integer",
-        "p1": "integer",
-    }
+    kinds = ["image", "sequence", "integer", "integer"]
+    assert result.columns == dict(zip(table.column_names, kinds, strict=True))
     encoder = read_encoder(str(tmp_path / "out"))
     assert encoder.dim == 6 + (1 + 7) + 2
     rows = read_split(tmp_path / "out", "train")
