@@ -85,10 +85,8 @@ def test_a_column_that_changed_by_itself_is_named(job: Job) -> None:
     kinds[rng.random(3000) < 0.3] = "new kind"
     result = job(with_column(table, "kind", kinds))
     assert result.verdict == "drift"
-    assert any(
-        reason.startswith("marginal distribution of kind: ks ")
-        for reason in result.reasons
-    )
+    start = "marginal distribution of kind: ks "
+    assert any(reason.startswith(start) for reason in result.reasons)
     assert "weighted calibration" in result.remedy
     found = columns(result)
     assert found["kind"]["out_of_support"][0] == 0.0
@@ -107,12 +105,9 @@ def test_a_broken_relation_is_conditional_drift_alone(job: Job) -> None:
     assert found["conditional"]["ks"]["low"] > 0.1
     assert found["marginal"]["ks"]["value"] < 0.1
     assert result.verdict == "drift"
-    assert all(
-        "marginal distribution of late" not in reason for reason in result.reasons
-    )
-    assert any(
-        "conditional distribution of late" in reason for reason in result.reasons
-    )
+    reasons = "; ".join(result.reasons)
+    assert "marginal distribution of late" not in reasons
+    assert "conditional distribution of late" in reasons
 
 
 def test_nulls_that_became_frequent_are_told(job: Job) -> None:
@@ -125,15 +120,9 @@ def test_nulls_that_became_frequent_are_told(job: Job) -> None:
     assert result.verdict == "drift"
 
 
-def test_columns_may_be_allowed_to_drift(job: Job) -> None:
-    table = small_table(3000, seed=5)
-    shuffled = table["late"].take(np.random.default_rng(0).permutation(3000))
-    table = with_column(table, "late", shuffled.to_pylist())
-    loose = CONFIG.model_copy(update={"ignore": ("late",), "max_psi": None})
-    result = job(table, config=loose)
-    assert not any("late" in reason for reason in result.reasons)
+def test_an_unknown_column_cannot_be_ignored(job: Job) -> None:
     with pytest.raises(ValueError, match="monitor.ignore: the model has no column 'x'"):
-        job(table, config=CONFIG.model_copy(update={"ignore": ("x",)}))
+        job(small_table(100), config=CONFIG.model_copy(update={"ignore": ("x",)}))
 
 
 def test_a_repeated_job_finds_the_same(job: Job, tmp_path: Path) -> None:
@@ -153,16 +142,10 @@ def test_a_repeated_job_finds_the_same(job: Job, tmp_path: Path) -> None:
 
 def test_the_cut_into_fragments_does_not_matter_to_columns(job: Job) -> None:
     table = small_table(2000, seed=7)
-    found = [
-        columns(
-            job(
-                table,
-                name,
-                config=CONFIG.model_copy(update={"rows_per_fragment": rows}),
-            )
-        )
-        for name, rows in (("one", 5000), ("four", 500))
-    ]
+    found = []
+    for name, rows in (("one", 5000), ("four", 500)):
+        config = CONFIG.model_copy(update={"rows_per_fragment": rows})
+        found.append(columns(job(table, name, config=config)))
     for name, column in found[0].items():
         # But for sums of floats, whose order the fragments decide.
         for effect in ("ks", "psi"):
