@@ -62,20 +62,10 @@ def divide_files(
     fragments: list[Fragment] = []
     for name, footer in footers.items():
         sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
-        for groups, start, rows, first in _divide_row_groups(sizes, max_rows):
-            fragments.append(
-                Fragment(
-                    len(fragments),
-                    storage.join(root, name),
-                    name,
-                    groups,
-                    start,
-                    rows,
-                    first,
-                    partitions[name],
-                    schema,
-                )
-            )
+        path, partition = storage.join(root, name), partitions[name]
+        for place in _divide_row_groups(sizes, max_rows):
+            index = len(fragments)
+            fragments.append(Fragment(index, path, name, *place, partition, schema))
     return tuple(fragments)
 
 

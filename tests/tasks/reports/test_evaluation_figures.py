@@ -16,7 +16,7 @@ def test_a_threshold_is_drawn_with_its_rule() -> None:
     scores = np.arange(10.0)
     (plain,) = drawing.draw_scores(scores).axes
     (marked,) = drawing.draw_scores(scores, 7.5, "budget 3").axes
-    assert plain.texts == [] and plain.lines[:] == []
+    assert len(plain.texts) == len(plain.lines) == 0
     assert marked.texts[0].get_text() == "budget 3"
     assert marked.lines[0].get_xdata()[0] == 7.5
 
