@@ -10,7 +10,6 @@ from tasks.data.training_data import open_training_data
 from tasks.runtime import manifest
 from tests.support.preparing import example_table, run_prepare, write_files
 
-
 NAMES = example_table(1).column_names
 
 
