@@ -39,7 +39,7 @@ def model(small_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture
-def job(model: str, in_process: None, tmp_path: Path) -> Job:
+def job(model: str, tmp_path: Path) -> Job:
     """Return a function that runs `monitor` on a table with common settings."""
 
     def run(table: pa.Table, name: str = "batch", **changes: Any) -> MonitorResult:
