@@ -73,6 +73,7 @@ LIGHT = {
     **{
         f"tasks/config/{path.name}": {
             "ar_models.families.settings",
+            "ar_models.scoring.choices",
             "pydantic",
             "tasks.config",
             "yaml",
