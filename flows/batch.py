@@ -3,6 +3,7 @@
 Each flow takes a version by its number or alias and writes one folder of results.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from prefect import flow
@@ -28,32 +29,33 @@ from tasks.registry.aliases import CHAMPION
 from tasks.registry.downloads import ModelInfo
 from tasks.runtime import storage
 
+STEPS: dict[str, tuple[Callable[..., Any], str]] = {
+    "score": (steps.score_rows, "scored"),
+    "monitor": (steps.monitor_rows, "monitored"),
+    "sample": (steps.sample_rows, "samples"),
+    "impute": (steps.impute_rows, "imputed"),
+    "embed": (steps.embed_rows, "embedded"),
+}
+"""The step of each flow, and the folder of its results below the storage."""
+
 
 def apply_model(
-    step: Any,  # a Prefect task
-    config: Config,
-    version: str,
-    section: str,
-    folder: str,
-    *source: Source | str,
-    overwrite: bool,
+    name: str, config: Config, version: str, *source: Source | str, overwrite: bool
 ) -> tuple[ModelInfo, Any]:
-    """Run a step that applies a registered version.
+    """Run the step of a flow with a registered version.
 
     Args:
-        step: Task that takes a model folder, `source`, an output and a section.
+        name: Name of the flow and of its section of the configuration.
         config: Configuration of the dataset and the job.
         version: Number or alias of a registered version.
-        section: Name of the section of the configuration that describes the job.
-        folder: Name of the folder of results of this kind below the storage.
         *source: Dataset that the step reads, if it reads any.
         overwrite: Whether the output of another job may be replaced.
 
     Returns:
         What identifies the version, and the result of the step.
     """
-    model = steps.fetch_model(config, version)
-    settings = getattr(config, section)
+    step, folder = STEPS[name]
+    model, settings = steps.fetch_model(config, version), getattr(config, name)
     result = step(
         model.folder,
         *source,
@@ -93,15 +95,7 @@ def score(
         version: Number or alias of a registered version.
     """
     source = rows_with_ids(config, config.score.input, config.score.passthrough)
-    model, scored = apply_model(
-        steps.score_rows,
-        config,
-        version,
-        "score",
-        "scored",
-        source,
-        overwrite=overwrite,
-    )
+    model, scored = apply_model("score", config, version, source, overwrite=overwrite)
     return ScoreOutcome(model=model, score=scored)
 
 
@@ -156,15 +150,10 @@ def monitor(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    source = steps.input_path(config, config.monitor.input)
+    path = steps.input_path(config, config.monitor.input)
+    source = Source(path, on_bad_file=config.data.on_bad_file)
     model, monitored = apply_model(
-        steps.monitor_rows,
-        config,
-        version,
-        "monitor",
-        "monitored",
-        Source(source, on_bad_file=config.data.on_bad_file),
-        overwrite=overwrite,
+        "monitor", config, version, source, overwrite=overwrite
     )
     run_id = steps.log_job(
         config.name,
@@ -236,9 +225,7 @@ def sample(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    model, sampled = apply_model(
-        steps.sample_rows, config, version, "sample", "samples", overwrite=overwrite
-    )
+    model, sampled = apply_model("sample", config, version, overwrite=overwrite)
     return SampleOutcome(model=model, sample=sampled)
 
 
@@ -253,15 +240,8 @@ def impute(
         overwrite: Whether the output of another job may be replaced.
         version: Number or alias of a registered version.
     """
-    model, imputed = apply_model(
-        steps.impute_rows,
-        config,
-        version,
-        "impute",
-        "imputed",
-        config.impute.input or config.data.path,
-        overwrite=overwrite,
-    )
+    source = config.impute.input or config.data.path
+    model, imputed = apply_model("impute", config, version, source, overwrite=overwrite)
     return ImputeOutcome(model=model, impute=imputed)
 
 
@@ -277,15 +257,7 @@ def embed(
         version: Number or alias of a registered version.
     """
     source = rows_with_ids(config, config.embed.input, config.embed.passthrough)
-    model, embedded = apply_model(
-        steps.embed_rows,
-        config,
-        version,
-        "embed",
-        "embedded",
-        source,
-        overwrite=overwrite,
-    )
+    model, embedded = apply_model("embed", config, version, source, overwrite=overwrite)
     return EmbedOutcome(model=model, embed=embedded)
 
 

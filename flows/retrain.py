@@ -87,7 +87,16 @@ def retrain(config: Config) -> RetrainOutcome:
         evaluated = evaluated_model(config, prepared, trained)
         tracking.log_metrics(run_id, evaluated.metrics)
         fidelity = compared_samples(config, prepared, trained, run_id)
-        registered = registered_model(config, prepared, trained, evaluated, run_id)
+        registered = steps.register_model(
+            config.name,
+            trained.path,
+            evaluated.path,
+            prepared.path,
+            run_id,
+            tags=steps.provenance_tags(),
+            source=config.data.path,
+            card=config.model_card,
+        )
         verdict = judged_challenger(config, prepared, trained, registered)
         page = written_report(config, prepared, trained, evaluated, verdict.path)
         figures = storage.join(evaluated.path, "figures")
@@ -171,26 +180,6 @@ def compared_samples(
     )
     tracking.log_results(run_id, compared.metrics, artifacts=[compared.page])
     return compared
-
-
-def registered_model(
-    config: Config,
-    prepared: PrepareResult,
-    trained: TrainResult,
-    evaluated: EvaluationResult,
-    run_id: str,
-) -> Registration:
-    """Register a trained model as a new version in MLflow."""
-    return steps.register_model(
-        config.name,
-        trained.path,
-        evaluated.path,
-        prepared.path,
-        run_id,
-        tags=steps.provenance_tags(),
-        source=config.data.path,
-        card=config.model_card,
-    )
 
 
 def judged_challenger(

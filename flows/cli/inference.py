@@ -8,8 +8,8 @@ import typer
 from flows.cli.execution import read_config, run_flow, run_job
 from flows.cli.options import (
     ConfigFile,
+    ModelJobOptions,
     Overrides,
-    Overwrite,
     RunOptions,
     VersionOptions,
     command,
@@ -31,7 +31,7 @@ app = typer.Typer(rich_markup_mode="markdown")
 def score(
     file: ConfigFile,
     overrides: Overrides,
-    version: VersionOptions,
+    job: ModelJobOptions,
     *,
     incremental: Annotated[
         bool,
@@ -41,7 +41,6 @@ def score(
             "the version or have changed.",
         ),
     ] = False,
-    overwrite: Overwrite = False,
     run: RunOptions,
 ) -> None:
     """Write each row's log-probability, p-value, severity and explanation.
@@ -49,7 +48,7 @@ def score(
     One of --threshold, --fdr and --budget defines which rows are anomalies, in place of
     the rule in the configuration; the model stays the same.
     """
-    if incremental and overwrite:
+    if incremental and job.overwrite:
         raise typer.BadParameter(
             "--overwrite cannot be combined with --incremental, which keeps the "
             "partitions that are already scored"
@@ -58,9 +57,9 @@ def score(
     if any(overrides[rule] is not None for rule in rules):
         unset = [f"{rule}=null" for rule in rules]
         run = replace(run, changes=[*(run.changes or ()), *unset])
-    parameters: dict[str, Any] = version.parameters()
-    if not incremental:
-        parameters["overwrite"] = overwrite
+    parameters = job.parameters()
+    if incremental:
+        del parameters["overwrite"]
     name = "backfill" if incremental else "score"
     run_flow(name, file, run, overrides, **parameters)
 
@@ -101,12 +100,7 @@ def backfill(
     example="chainrule monitor orders.yaml --input data/latest",
 )
 def monitor(
-    file: ConfigFile,
-    overrides: Overrides,
-    version: VersionOptions,
-    *,
-    overwrite: Overwrite = False,
-    run: RunOptions,
+    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: RunOptions
 ) -> None:
     """Test whether new rows have drifted from the reference data of the model.
 
@@ -114,8 +108,7 @@ def monitor(
     distribution of each column given those before it. Exit code 3: the rows have
     drifted by more than the section `monitor` of the configuration allows.
     """
-    choice = version.parameters()
-    run_flow("monitor", file, run, overrides, overwrite=overwrite, **choice)
+    run_flow("monitor", file, run, overrides, **job.parameters())
 
 
 @command(
@@ -133,12 +126,7 @@ def monitor(
     example="chainrule sample orders.yaml --rows 1000 --seed 1",
 )
 def sample(
-    file: ConfigFile,
-    overrides: Overrides,
-    version: VersionOptions,
-    *,
-    overwrite: Overwrite = False,
-    run: RunOptions,
+    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: RunOptions
 ) -> None:
     """Write synthetic rows with the original columns and types.
 
@@ -146,8 +134,7 @@ def sample(
     it lacks, are drawn given the other values. In the columns that
     `sample.null_is_missing` lists, a null is itself a known value.
     """
-    choice = version.parameters()
-    run_flow("sample", file, run, overrides, overwrite=overwrite, **choice)
+    run_flow("sample", file, run, overrides, **job.parameters())
 
 
 @command(
@@ -164,20 +151,14 @@ def sample(
     example="chainrule impute orders.yaml --imputations 5",
 )
 def impute(
-    file: ConfigFile,
-    overrides: Overrides,
-    version: VersionOptions,
-    *,
-    overwrite: Overwrite = False,
-    run: RunOptions,
+    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: RunOptions
 ) -> None:
     """Fill the nulls of a dataset, given the other values of each row.
 
     The model must be able to condition on any columns: family eonade, or family
     transformer with `order_agnostic: true`.
     """
-    choice = version.parameters()
-    run_flow("impute", file, run, overrides, overwrite=overwrite, **choice)
+    run_flow("impute", file, run, overrides, **job.parameters())
 
 
 @command(
@@ -187,16 +168,10 @@ def impute(
     example="chainrule embed orders.yaml --output features/",
 )
 def embed(
-    file: ConfigFile,
-    overrides: Overrides,
-    version: VersionOptions,
-    *,
-    overwrite: Overwrite = False,
-    run: RunOptions,
+    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: RunOptions
 ) -> None:
     """Write the model's features of each row, as inputs for other models."""
-    choice = version.parameters()
-    run_flow("embed", file, run, overrides, overwrite=overwrite, **choice)
+    run_flow("embed", file, run, overrides, **job.parameters())
 
 
 @command(app, panel=PANEL, example="chainrule export orders.yaml --output model.onnx")

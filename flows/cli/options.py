@@ -88,7 +88,7 @@ class VersionOptions:
         typer.Option(help="Alias of the registered version; defaults to champion."),
     ] = None
 
-    def parameters(self) -> dict[str, str]:
+    def parameters(self) -> dict[str, Any]:
         """Return the chosen version as a parameter of a flow, empty for the default.
 
         Raises:
@@ -98,6 +98,16 @@ class VersionOptions:
             raise typer.BadParameter("--model-version and --alias exclude each other")
         version = self.alias if self.model_version is None else str(self.model_version)
         return {} if version is None else {"version": version}
+
+
+@dataclass(frozen=True)
+class ModelJobOptions(VersionOptions):
+    """Options of commands that apply a registered version to rows."""
+
+    overwrite: Overwrite = False
+
+    def parameters(self) -> dict[str, Any]:
+        return {**super().parameters(), "overwrite": self.overwrite}
 
 
 def command(
