@@ -1,8 +1,7 @@
 """Imputation of the missing cells of a dataset, fragment by fragment."""
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -94,8 +93,8 @@ def impute(
             "config": settings,
             "rows_in": dataset.rows,
             "rows_out": completed.total("rows_out"),
-            "filled": sum_counts(part["filled"] for part in completed.metadata),
-            "left": sum_counts(part["left"] for part in completed.metadata),
+            "filled": completed.counts("filled"),
+            "left": completed.counts("left"),
             "files": completed.files(),
             "rows_per_s": job.rows_per_s(completed.new_rows),
         }
@@ -182,11 +181,3 @@ class FragmentImputer:
             return self.imputer.impute(table, seed=config.seed, stream=stream)
         except ValueError as error:
             raise ValueError(f"{fragment.path}: {error}") from error
-
-
-def sum_counts(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Return the sums of counts by column name."""
-    total: Counter[str] = Counter()
-    for each in counts:
-        total.update(each)
-    return dict(total)

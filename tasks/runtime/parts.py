@@ -1,6 +1,7 @@
 """Parts of a bulk job: numbered Parquet files with metadata in their footers."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -91,6 +92,10 @@ class CompletedParts:
     def total(self, name: str) -> int:
         """Return the sum of one entry of the metadata over all parts."""
         return sum(part[name] for part in self.metadata)
+
+    def counts(self, name: str) -> dict[str, int]:
+        """Return the sums of the counts in one entry of the metadata, by key."""
+        return dict(sum((Counter(part[name]) for part in self.metadata), Counter()))
 
     def files(self, subdirectory: str = "") -> list[dict[str, Any]]:
         """Return the manifest's entries for the files of all parts.

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ar_models.density.table_density import TableDensity
 from ar_models.tables import arrow
@@ -64,7 +63,7 @@ def select_rows(
     chosen = newest_rows(files, order_by, config.rows)
     table = pa.concat_tables(
         [
-            _read(file.path).take(pa.array(rows))
+            held_out.read(file.path).take(pa.array(rows))
             for file, rows in zip(files, chosen, strict=True)
             if len(rows)
         ]
@@ -99,9 +98,8 @@ def newest_rows(
     file_index = np.repeat(np.arange(len(sizes)), sizes)
     order = np.arange(len(position))
     if order_by is not None:
-        values = pa.chunked_array(
-            [c for f in files for c in _read(f.path, [order_by])[order_by].chunks]
-        )
+        tables = [held_out.read(file.path, [order_by]) for file in files]
+        values = pa.concat_tables(tables)[order_by]
         # Nulls count as the oldest: nothing says that they are new.
         order = pc.array_sort_indices(values, null_placement="at_start").to_numpy()
     newest = order[-limit:]
@@ -153,9 +151,3 @@ def _hashed_to_training(
         columns[name] = to_cells(table[name], type, base)
     codes = split_by_hash(row_hashes(columns, split.seed), split)
     return np.asarray(codes < 2)
-
-
-def _read(path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    filesystem, inner = storage.resolve(path)
-    with filesystem.open_input_file(inner) as source:
-        return pq.read_table(source, columns=columns)
