@@ -2,12 +2,14 @@
 
 import os
 import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tasks.runtime import locks
+from tests.support.processes import start
 
 HOLDER = """
 import sys, time
@@ -18,15 +20,12 @@ time.sleep(float(sys.argv[2]))
 """
 
 
-def hold(path: Path, seconds: float) -> subprocess.Popen[str]:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path), str(seconds)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    return holder
+@contextmanager
+def hold(path: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    with start(HOLDER, str(path), str(seconds)) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield holder
 
 
 @pytest.mark.parametrize("name", ["file.lock", "."])

@@ -2,23 +2,12 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tasks.runtime import manifest, storage
-
-
-@pytest.fixture(params=["local", "s3"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return a folder that does not exist, on either kind of storage."""
-    if request.param == "local":
-        return str(tmp_path / "output")
-    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
+from tests.support.processes import start
 
 
 def write(folder: str, name: str) -> dict[str, object]:
@@ -165,19 +154,16 @@ def test_two_processes_cannot_work_on_one_folder(tmp_path: Path) -> None:
 import sys, time
 from tasks.runtime import manifest
 manifest.claim(sys.argv[1], "k1")
+print("claimed", flush=True)
 time.sleep(60)
 """
-    other = subprocess.Popen([sys.executable, "-c", program, str(folder)])
-    try:
-        deadline = time.monotonic() + 30
-        while not (folder / "_job.json").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+    with start(program, str(folder)) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "claimed\n"
         for key, overwrite in [("k1", False), ("k2", True)]:
             with pytest.raises(FileExistsError, match="another process is writing"):
                 manifest.claim(str(folder), key, overwrite=overwrite)
-    finally:
-        other.send_signal(signal.SIGKILL)
-        other.wait(timeout=10)
+        other.kill()
     assert manifest.claim(str(folder), "k1") is None
 
 

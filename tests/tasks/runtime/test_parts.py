@@ -8,15 +8,6 @@ import pytest
 
 from tasks.runtime import parts, storage
 
-
-@pytest.fixture(params=["local", "s3"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return a folder that does not exist, on either kind of storage."""
-    if request.param == "local":
-        return str(tmp_path / "output")
-    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
-
-
 TABLE = pa.table({"x": [1.5, None, 2.5], "who": ["a", "b", None]})
 
 

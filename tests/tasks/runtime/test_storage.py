@@ -18,54 +18,46 @@ import pytest
 from tasks.runtime import storage
 
 
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return a folder that does not exist, on either kind of storage."""
-    if request.param == "local":
-        return str(tmp_path / "root")
-    return f"{request.getfixturevalue('bucket')}/{tmp_path.name}"
-
-
-def test_a_published_file_is_read_back(root: str) -> None:
-    path = storage.join(root, "deep", "file.json")
+def test_a_published_file_is_read_back(folder: str) -> None:
+    path = storage.join(folder, "deep", "file.json")
     storage.write_json(path, {"rows": [1, 2]})
     assert storage.read_json(path) == {"rows": [1, 2]}
-    assert storage.exists(path) and storage.exists(root)
-    assert storage.list_entries(root) == ["deep"] and storage.list_files(root) == []
-    assert storage.file_sizes(root) == {"deep/file.json": storage.file_size(path)}
+    assert storage.exists(path) and storage.exists(folder)
+    assert storage.list_entries(folder) == ["deep"] and storage.list_files(folder) == []
+    assert storage.file_sizes(folder) == {"deep/file.json": storage.file_size(path)}
     # printf '{\n  "rows": [\n    1,\n    2\n  ]\n}\n' | sha256sum
     assert storage.checksum(path).startswith("4d5d7a2b")
 
 
-def test_an_error_in_the_block_publishes_nothing(root: str) -> None:
-    path = storage.join(root, "file.txt")
+def test_an_error_in_the_block_publishes_nothing(folder: str) -> None:
+    path = storage.join(folder, "file.txt")
     storage.write_json(path, "before")
     with pytest.raises(ZeroDivisionError):
         with storage.publish(path) as unfinished:
             unfinished.write_text("half")
             1 / 0  # noqa: B018
     assert storage.read_json(path) == "before"
-    assert storage.list_entries(root) == ["file.txt"]
+    assert storage.list_entries(folder) == ["file.txt"]
     assert not unfinished.exists()
 
 
-def test_a_file_is_not_seen_before_it_is_whole(root: str) -> None:
-    path = storage.join(root, "file.txt")
+def test_a_file_is_not_seen_before_it_is_whole(folder: str) -> None:
+    path = storage.join(folder, "file.txt")
     with storage.publish(path) as unfinished:
         unfinished.write_text("whole")
         assert not storage.exists(path)
-        assert storage.list_files(root) == []
-    assert storage.list_files(root) == ["file.txt"]
+        assert storage.list_files(folder) == []
+    assert storage.list_files(folder) == ["file.txt"]
 
 
-def test_deleting_takes_files_and_folders_and_nothing(root: str) -> None:
-    storage.write_json(storage.join(root, "a", "b.json"), 1)
-    storage.write_json(storage.join(root, "c.json"), 1)
-    storage.delete(storage.join(root, "c.json"))
-    assert storage.list_files(root) == []
-    storage.delete(root)
-    storage.delete(root)
-    assert storage.file_sizes(root) == {}
+def test_deleting_takes_files_and_folders_and_nothing(folder: str) -> None:
+    storage.write_json(storage.join(folder, "a", "b.json"), 1)
+    storage.write_json(storage.join(folder, "c.json"), 1)
+    storage.delete(storage.join(folder, "c.json"))
+    assert storage.list_files(folder) == []
+    storage.delete(folder)
+    storage.delete(folder)
+    assert storage.file_sizes(folder) == {}
 
 
 def test_what_killed_writers_left_is_deleted(tmp_path: Path) -> None:
@@ -85,8 +77,8 @@ with storage.publish(sys.argv[1]) as unfinished:
     assert os.listdir(path.parent) == ["part-1.txt"]
 
 
-def test_a_damaged_file_is_named(root: str) -> None:
-    path = storage.join(root, "file.json")
+def test_a_damaged_file_is_named(folder: str) -> None:
+    path = storage.join(folder, "file.json")
     with storage.publish(path) as unfinished:
         unfinished.write_text('{"rows":')
     with pytest.raises(ValueError, match=f"^{path}: damaged, not JSON"):
@@ -98,9 +90,9 @@ def test_a_missing_bucket_is_named(bucket: str) -> None:
         storage.write_json("s3://nowhere/file.json", 1)
 
 
-def test_a_folder_is_fetched(root: str, tmp_path: Path) -> None:
-    storage.write_json(storage.join(root, "model", "a.json"), 7)
-    local = storage.fetch(storage.join(root, "model"), tmp_path / "copy")
+def test_a_folder_is_fetched(folder: str, tmp_path: Path) -> None:
+    storage.write_json(storage.join(folder, "model", "a.json"), 7)
+    local = storage.fetch(storage.join(folder, "model"), tmp_path / "copy")
     assert (local / "a.json").read_text() == "7\n"
 
 
@@ -115,15 +107,15 @@ def limited_file_size(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_no_space_is_one_clear_message_and_leaves_nothing(root: str) -> None:
-    path = storage.join(root, "part-00000.parquet")
+def test_no_space_is_one_clear_message_and_leaves_nothing(folder: str) -> None:
+    path = storage.join(folder, "part-00000.parquet")
     table = pa.table({"x": [os.urandom(8) for _ in range(10_000)]})
     with pytest.raises(OSError) as caught, limited_file_size(10_000):
         with storage.publish(path) as unfinished:
             pq.write_table(table, unfinished)
     assert str(caught.value).startswith(f"{path}: no space left in /")
     assert "free some and run again" in str(caught.value)
-    assert storage.file_sizes(root) == {}
+    assert storage.file_sizes(folder) == {}
     assert not unfinished.exists()
 
 
