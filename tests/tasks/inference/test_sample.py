@@ -30,9 +30,10 @@ Job = Callable[..., sample.SampleResult]
 def job(small_model: str, tmp_path: Path) -> Job:
     """Return `sample` with default arguments."""
 
-    def run(config: SampleConfig = CONFIG, **changes: Any) -> sample.SampleResult:
-        output = changes.pop("output", str(tmp_path / "output"))
-        return sample.sample(small_model, output, config, Resources(), **changes)
+    def run(name: str = "output", **settings: Any) -> sample.SampleResult:
+        output = name if "/" in name else str(tmp_path / name)
+        config = CONFIG.model_copy(update=settings)
+        return sample.sample(small_model, output, config, Resources())
 
     return run
 
@@ -74,7 +75,7 @@ def test_a_shard_is_the_same_bytes_wherever_it_is_drawn(
 def test_another_seed_gives_other_rows(
     job: Job, in_process: None, undisturbed: Path
 ) -> None:
-    result = job(CONFIG.model_copy(update={"seed": 6, "rows": 100}))
+    result = job(seed=6, rows=100)
     name = "part-00000.parquet"
     other = pq.read_table(Path(result.path) / name)
     assert not other.equals(pq.read_table(undisturbed / name))
@@ -95,7 +96,7 @@ def test_a_lost_part_alone_is_drawn_again(
 
 
 def test_s3_gives_the_same_bytes(job: Job, undisturbed: Path, bucket: str) -> None:
-    result = job(output=f"{bucket}/sampled")
+    result = job(f"{bucket}/sampled")
     assert result.rows_out == 250
     assert read_entries(f"{bucket}/sampled") == read_entries(undisturbed)
 
@@ -103,7 +104,7 @@ def test_s3_gives_the_same_bytes(job: Job, undisturbed: Path, bucket: str) -> No
 def test_another_jobs_output_is_refused(job: Job, undisturbed: Path) -> None:
     before = sorted(os.listdir(undisturbed))
     with pytest.raises(FileExistsError, match="another job"):
-        job(CONFIG.model_copy(update={"rows": 251}), output=str(undisturbed))
+        job(str(undisturbed), rows=251)
     assert sorted(os.listdir(undisturbed)) == before
 
 
@@ -124,28 +125,24 @@ def test_shards_add_up(rows: int, sizes: list[int]) -> None:
 
 
 def test_the_bytes_do_not_depend_on_where_the_model_came_from(
-    job: Job, in_process: None, undisturbed: Path
+    small_model: str, in_process: None, undisturbed: Path, tmp_path: Path
 ) -> None:
-    result = job(model_info={"name": "other", "version": "7"})
-
-    assert read_entries(result.path) == read_entries(undisturbed)
-    content = storage.read_json(storage.join(result.path, manifest.MANIFEST))
+    info = {"name": "other", "version": "7"}
+    output = str(tmp_path / "output")
+    sample.sample(small_model, output, CONFIG, Resources(), model_info=info)
+    assert read_entries(output) == read_entries(undisturbed)
+    content = storage.read_json(storage.join(output, manifest.MANIFEST))
     assert content["model"]["version"] == "7"
 
 
 def test_temperature_and_top_p_enter_the_rows_and_the_key(
-    job: Job, in_process: None, undisturbed: Path, tmp_path: Path
+    job: Job, in_process: None, undisturbed: Path
 ) -> None:
-    plain = storage.read_json(str(undisturbed / manifest.MANIFEST))
-    cold = job(
-        CONFIG.model_copy(update={"temperature": 0.3}), output=f"{tmp_path}/cold"
-    )
-    narrow = job(CONFIG.model_copy(update={"top_p": 0.5}), output=f"{tmp_path}/narrow")
-
+    key = storage.read_json(str(undisturbed / manifest.MANIFEST))["job_key"]
+    cold, narrow = job("cold", temperature=0.3), job("narrow", top_p=0.5)
     usual = log_probs(undisturbed)
     for result in (cold, narrow):
-        content = storage.read_json(storage.join(result.path, manifest.MANIFEST))
-        assert content["job_key"] != plain["job_key"]
+        assert result.key != key
         assert not np.array_equal(log_probs(result.path), usual)
     assert log_probs(cold.path).mean() > usual.mean() + 0.1
 
@@ -154,7 +151,6 @@ def test_bf16_enters_the_draws_and_the_key_and_changes_little(
     job: Job,
     in_process: None,
     undisturbed: Path,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     draw = AutoregressiveModel.draw_unconditional
@@ -166,11 +162,10 @@ def test_bf16_enters_the_draws_and_the_key_and_changes_little(
         return draw(model, *arguments)
 
     monkeypatch.setattr(AutoregressiveModel, "draw_unconditional", watched)
-    rough = job(CONFIG.model_copy(update={"precision": "bf16"}), output=f"{tmp_path}/b")
+    rough = job(precision="bf16")
 
-    content = storage.read_json(storage.join(rough.path, manifest.MANIFEST))
     plain = storage.read_json(str(undisturbed / manifest.MANIFEST))
-    assert content["job_key"] != plain["job_key"]
+    assert rough.key != plain["job_key"]
     usual, found = log_probs(undisturbed), log_probs(rough.path)
     assert set(types) == {torch.bfloat16}
     assert found.mean() == pytest.approx(usual.mean(), abs=0.1)
@@ -198,10 +193,9 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_each_given_row_is_completed_so_many_times(
     job: Job, in_process: None, known: str
 ) -> None:
-    config = CONFIG.model_copy(update={"given": known, "samples_per_row": 3})
     given = pq.read_table(known)
 
-    result = job(config)
+    result = job(given=known, samples_per_row=3)
 
     rows = pq.read_table(result.path)
     assert result.rows_out == len(rows) == 360
@@ -213,7 +207,7 @@ def test_each_given_row_is_completed_so_many_times(
     assert rows["count"].filter(counts.is_valid()).equals(counts.drop_null())
     assert set(rows["paid"].to_pylist()[:3]) != {rows["paid"][0].as_py()}
     assert max(part.num_rows for part in read_parts(result.path)) <= 100
-    assert job(config).done
+    assert job(given=known, samples_per_row=3).done
 
 
 def read_parts(folder: str) -> list[pa.Table]:
@@ -224,12 +218,12 @@ def read_parts(folder: str) -> list[pa.Table]:
 def test_a_lost_completion_alone_is_drawn_again(
     job: Job, in_process: None, known: str, tmp_path: Path
 ) -> None:
-    config = CONFIG.model_copy(update={"given": known, "samples_per_row": 2})
-    before = read_entries(job(config).path)
+    settings = {"given": known, "samples_per_row": 2}
+    before = read_entries(job(**settings).path)
     kept = (tmp_path / "output" / "part-00001.parquet").stat().st_mtime_ns
     (tmp_path / "output" / "part-00000.parquet").unlink()
 
-    assert not job(config).done
+    assert not job(**settings).done
 
     assert read_entries(tmp_path / "output") == before
     assert (tmp_path / "output" / "part-00001.parquet").stat().st_mtime_ns == kept
@@ -238,8 +232,7 @@ def test_a_lost_completion_alone_is_drawn_again(
 def test_nulls_are_missing_in_the_columns_that_say_so(
     job: Job, in_process: None, known: str
 ) -> None:
-    update = {"given": known, "null_is_missing": ("count",)}
-    rows = pq.read_table(job(CONFIG.model_copy(update=update)).path)
+    rows = pq.read_table(job(given=known, null_is_missing=("count",)).path)
     assert rows["count"].equals(pq.read_table(known)["count"])
 
 
@@ -271,6 +264,5 @@ def test_what_cannot_be_completed_is_named(
     message: str,
 ) -> None:
     pq.write_table(pa.table(columns), tmp_path / "given.parquet")
-    update = {"given": str(tmp_path / "given.parquet"), **settings}
     with pytest.raises(ValueError, match=message):
-        job(CONFIG.model_copy(update=update))
+        job(given=str(tmp_path / "given.parquet"), **settings)
