@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +11,9 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
+from sklearn.inspection import permutation_importance
 from sklearn.metrics import r2_score, roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_validate
 
 from ar_models.density.table_density import TableDensity
 from ar_models.tables.list_column import ListColumn
@@ -25,6 +26,21 @@ MAX_CATEGORIES = 254
 
 FOLDS = 3
 """Number of folds of the cross-validated two-sample test."""
+
+REPEATS = 2
+"""Number of permutations of each column in each fold."""
+
+PERMUTED_CELLS = 400_000
+"""Number of cells of a fold, from which the number of permuted rows follows."""
+
+PERMUTED_ROWS = (500, 5000)
+"""Minimum and maximum number of rows of a fold in which columns are permuted."""
+
+MIN_IMPORTANCE = 0.002
+"""Smallest reported importance of a column, in AUC."""
+
+MAX_COLUMNS = 10
+"""Maximum number of columns that are reported to distinguish two tables."""
 
 Floats = NDArray[np.float64]
 Json = dict[str, Any]  # JSON values
@@ -63,24 +79,90 @@ def encode_features(tables: Sequence[pa.Table], columns: Sequence[str]) -> Featu
     return Features([np.stack(columns, axis=1) for columns in values], categorical)
 
 
-def two_sample_auc(real: pa.Table, other: pa.Table) -> float:
-    """Return the AUROC of gradient boosting that distinguishes two tables.
+@dataclass(frozen=True, kw_only=True)
+class ColumnImportance:
+    """How much a column contributes to distinguishing synthetic from real rows.
 
-    0.5 means that they cannot be distinguished. Both are cut to equally many rows and
-    predicted by cross-validation.
+    Attributes:
+        column: Name of the column.
+        importance: Mean decrease of the AUC when the column is permuted.
     """
-    count = min(len(real), len(other))
-    rng = np.random.default_rng(0)
-    tables = [take_random(table, count, rng) for table in (real, other)]
-    features = encode_features(tables, real.column_names)
-    x = np.concatenate(features.values)
-    y = np.repeat([0, 1], count)
-    model = HistGradientBoostingClassifier(
-        categorical_features=features.categorical, random_state=0
-    )
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    predicted = cross_val_predict(model, x, y, cv=folds, method="predict_proba")
-    return float(roc_auc_score(y, predicted[:, 1]))
+
+    column: str
+    importance: float
+
+
+@dataclass(frozen=True)
+class TwoSampleTest:
+    """Gradient boosting, fitted to distinguish two tables.
+
+    Attributes:
+        auc: Mean AUC over the held-out folds; 0.5 means indistinguishable.
+        columns: Names of the columns.
+        x: Encoded rows of both tables, (rows, columns).
+        y: Which rows are of the second table, (rows,).
+        folds: The fitted classifier of each fold, and its held-out rows.
+    """
+
+    auc: float
+    columns: list[str]
+    x: Floats
+    y: NDArray[np.int64]
+    folds: list[tuple[HistGradientBoostingClassifier, NDArray[np.int64]]]
+
+    @classmethod
+    def fit(cls, real: pa.Table, other: pa.Table) -> Self:
+        """Fit classifiers to equally many rows of two tables by cross-validation."""
+        count = min(len(real), len(other))
+        rng = np.random.default_rng(0)
+        tables = [take_random(table, count, rng) for table in (real, other)]
+        features = encode_features(tables, real.column_names)
+        x, y = np.concatenate(features.values), np.repeat([0, 1], count)
+        model = HistGradientBoostingClassifier(
+            categorical_features=features.categorical, random_state=0
+        )
+        found = cross_validate(
+            model,
+            x,
+            y,
+            scoring="roc_auc",
+            cv=StratifiedKFold(FOLDS, shuffle=True, random_state=0),
+            return_estimator=True,
+            return_indices=True,
+        )
+        folds = list(zip(found["estimator"], found["indices"]["test"], strict=True))
+        return cls(float(found["test_score"].mean()), real.column_names, x, y, folds)
+
+    def importances(self) -> list[ColumnImportance]:
+        """Return the columns by which the tables are distinguished, by importance.
+
+        The importance is the mean over held-out folds; a column is left out if it is
+        less than two standard errors above 0.
+        """
+        cells = PERMUTED_CELLS // max(len(self.columns), 1)
+        rows = int(np.clip(cells, *PERMUTED_ROWS))
+        drops = np.concatenate(
+            [
+                permutation_importance(
+                    model,
+                    self.x[held_out],
+                    self.y[held_out],
+                    scoring="roc_auc",
+                    n_repeats=REPEATS,
+                    random_state=0,
+                    max_samples=min(rows, len(held_out)),
+                ).importances
+                for model, held_out in self.folds
+            ],
+            axis=1,
+        )
+        mean = drops.mean(axis=1)
+        least = 2 * drops.std(axis=1, ddof=1) / np.sqrt(drops.shape[1])
+        return [
+            ColumnImportance(column=self.columns[j], importance=float(mean[j]))
+            for j in np.argsort(-mean)[:MAX_COLUMNS]
+            if mean[j] > max(MIN_IMPORTANCE, least[j])
+        ]
 
 
 def check_target(density: TableDensity, target: str | None) -> None:

@@ -5,13 +5,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.reports.column_values import decode, to_numbers, to_strings
+from tasks.reports.column_values import to_numbers, to_strings
 
 BINS = 10
 """Number of quantile bins of a number, and of categories with codes of their own."""
-
-DISTINCT = 64
-"""Maximum number of distinct values of a column that `encode_values` codes."""
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -52,23 +49,6 @@ def encode_categories(
     ranked = sorted(counts, key=lambda entry: (-entry["counts"], entry["values"]))
     known = pa.array([entry["values"] for entry in ranked[:limit]], pa.string())
     return _index_in(left, known, limit, -1), _index_in(right, known, limit, -1)
-
-
-def encode_values(reference: pa.ChunkedArray, other: pa.ChunkedArray) -> Codes:
-    """Encode the values of a column by the distinct values of the reference.
-
-    Args:
-        reference: A column of at most `DISTINCT` distinct values.
-        other: The column to encode.
-
-    Returns:
-        Codes: `DISTINCT` for values that the reference lacks, `DISTINCT` + 1 for null.
-    """
-    known = pc.unique(decode(reference).drop_null())
-    values = decode(other)
-    if values.type != known.type:
-        values = values.cast(known.type)
-    return _index_in(values, known, DISTINCT, DISTINCT + 1)
 
 
 def _to_bins(values: Floats, edges: Floats) -> Codes:

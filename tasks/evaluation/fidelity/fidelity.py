@@ -7,21 +7,25 @@ this is the best value that can be expected.
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ar_models.density.sampler import Sampler
 from ar_models.density.table_density import TableDensity
 from tasks.config.fidelity import FidelityConfig
+from tasks.data.datasets import Dataset
 from tasks.evaluation.fidelity import page, tables
 from tasks.evaluation.fidelity.classifiers import (
+    ColumnImportance,
+    TwoSampleTest,
     check_target,
     compare_downstream,
-    two_sample_auc,
 )
 from tasks.evaluation.fidelity.closest_record import compare_closest
+from tasks.evaluation.fidelity.findings import Finding
 from tasks.evaluation.fidelity.marginals import compare_marginals
-from tasks.evaluation.fidelity.support import compare_support, find_dependences
+from tasks.evaluation.fidelity.plausibility import compare_plausibility
+from tasks.evaluation.fidelity.support import compare_support
 from tasks.evaluation.fidelity.tables import Tables
 from tasks.evaluation.intervals import bootstrap_interval
 from tasks.reports import pages
@@ -32,7 +36,7 @@ from tasks.runtime.model_store import fingerprint, load
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Version of the results, part of the job key."""
 
 FIDELITY, PAGE = "fidelity.json", "fidelity.html"
@@ -69,11 +73,17 @@ class FidelityResult(JobResult):
         page: Path of the page.
         metrics: The main measures by MLflow's names.
         rows: Numbers of the compared rows.
+        findings: The rules of real rows that synthetic rows violate, the most violated
+            first.
+        separating_columns: The columns by which synthetic rows are told from held-out
+            rows, by importance.
     """
 
     page: str
     metrics: dict[str, float]
     rows: RowCounts
+    findings: tuple[Finding, ...]
+    separating_columns: tuple[ColumnImportance, ...]
 
     @classmethod
     def derived_fields(cls, path: str, content: Json) -> Mapping[str, Any]:
@@ -82,6 +92,8 @@ class FidelityResult(JobResult):
             "page": storage.join(path, PAGE),
             "metrics": metrics(result),
             "rows": result["rows"],
+            "findings": result["plausibility"]["findings"],
+            "separating_columns": result["two_sample_auc"]["columns"],
         }
 
 
@@ -128,23 +140,8 @@ def measure_fidelity(
     job = Job("fidelity", output, depends_on, overwrite, began)
 
     def work() -> Json:
-        train, held_out = (
-            tables.sample_split(prepared, about, split, density.columns, config.rows)
-            for split in ("train", "test")
-        )
-        synthetic = (
-            Sampler(density)
-            .sample(len(train), seed=config.seed)
-            .select(density.columns)
-            if samples is None
-            else tables.sample_dataset(samples, density.columns, config.rows)
-        )
-        result = measure(Tables(train, held_out, synthetic), density, config)
-        storage.write_json(storage.join(job.path, FIDELITY), result)
-        html = page.render(
-            job.key, name or "the model", density, (held_out, synthetic), result
-        )
-        pages.write(storage.join(job.path, PAGE), html)
+        rows = _read_rows(prepared, about, density, samples, config)
+        _write(job, name or "the model", density, rows, config)
         return {
             "inputs": {"prepared": about["job_key"], "samples": config.samples or AUTO},
             "model": {"fingerprint": fingerprint(density)},
@@ -155,6 +152,35 @@ def measure_fidelity(
         }
 
     return job.run(work, FidelityResult)
+
+
+def _read_rows(
+    prepared: str,
+    about: Json,
+    density: TableDensity,
+    samples: Dataset | None,
+    config: FidelityConfig,
+) -> Tables:
+    """Read the compared rows, or sample the synthetic ones if there is no dataset."""
+    train, held_out = (
+        tables.sample_split(prepared, about, split, density.columns, config.rows)
+        for split in ("train", "test")
+    )
+    if samples is None:
+        drawn = Sampler(density).sample(len(train), seed=config.seed)
+        return Tables(train, held_out, drawn.select(density.columns))
+    synthetic = tables.sample_dataset(samples, density.columns, config.rows)
+    return Tables(train, held_out, synthetic)
+
+
+def _write(
+    job: Job, name: str, density: TableDensity, rows: Tables, config: FidelityConfig
+) -> None:
+    """Write fidelity.json and fidelity.html to the job's directory."""
+    result = measure(rows, density, config)
+    storage.write_json(storage.join(job.path, FIDELITY), result)
+    html = page.render(job.key, name, density, (rows.held_out, rows.synthetic), result)
+    pages.write(storage.join(job.path, PAGE), html)
 
 
 def measure(rows: Tables, density: TableDensity, config: FidelityConfig) -> Json:
@@ -171,10 +197,7 @@ def measure(rows: Tables, density: TableDensity, config: FidelityConfig) -> Json
     flat = Tables(train, held_out, synthetic)
     measures = compare(flat, config.target)
     support = compare_support(
-        rows,
-        density.columns,
-        density.encoder.out_of_support(rows.synthetic),
-        find_dependences(flat),
+        rows, density.columns, density.encoder.out_of_support(rows.synthetic)
     )
     logger.info("fidelity: measured %d synthetic rows", len(rows.synthetic))
     return {
@@ -193,12 +216,15 @@ def measure(rows: Tables, density: TableDensity, config: FidelityConfig) -> Json
 
 def compare(rows: Tables, target: str | None = None) -> Json:
     """Compute the measures of synthetic rows that need no model."""
+    test = TwoSampleTest.fit(rows.held_out, rows.synthetic)
     return {
         **compare_marginals(rows),
         "two_sample_auc": {
-            "synthetic": two_sample_auc(rows.train, rows.synthetic),
-            "held_out": two_sample_auc(rows.train, rows.held_out),
+            "synthetic": test.auc,
+            "train": TwoSampleTest.fit(rows.held_out, rows.train).auc,
+            "columns": [asdict(column) for column in test.importances()],
         },
+        "plausibility": compare_plausibility(rows),
         "downstream": compare_downstream(rows, target) if target else None,
         "closest": compare_closest(rows),
     }
@@ -224,13 +250,15 @@ def compare_log_prob(rows: Tables, density: TableDensity, confidence: float) -> 
 
 def metrics(found: Json) -> dict[str, float]:
     """Return the main measures, the content of fidelity.json, as MLflow metrics."""
+    implausible = found["plausibility"]
     shown = {
         "samples/univariate_accuracy": found["univariate"]["synthetic"],
         "samples/bivariate_accuracy": found["bivariate"]["synthetic"],
         "samples/two_sample_auc": found["two_sample_auc"]["synthetic"],
         "samples/closest_record_share": found["closest"]["share"],
         "samples/wrong_rows": found["support"]["wrong_rows"],
-        "samples/wrong_combinations": found["support"]["wrong_combinations"],
+        "samples/implausible_rows": implausible["rows"]["synthetic"],
+        "samples/wrong_combinations": implausible["combinations"]["synthetic"],
         "samples/log_prob_gap": found["log_prob"]["gap"],
     }
     if found["downstream"]:

@@ -1,6 +1,5 @@
 """Accuracy of the distributions of single columns and of pairs of columns."""
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,10 +8,7 @@ import pyarrow as pa
 
 from tasks.evaluation.distances import shares, total_variation
 from tasks.evaluation.fidelity.codes import BINS, Codes, encode_bins
-from tasks.evaluation.fidelity.tables import Tables
-
-MAX_PAIRS = 5000
-"""Maximum number of pairs of columns; of more, so many are drawn at random."""
+from tasks.evaluation.fidelity.tables import Tables, column_pairs
 
 WORST_PAIRS = 5
 """Number of pairs with the lowest accuracy that are reported."""
@@ -56,14 +52,10 @@ def accuracies(
         The accuracy by column, and by pair of columns.
     """
     names = reference.column_names
-    pairs = list(itertools.combinations(names, 2))
-    if len(pairs) > MAX_PAIRS:
-        rng = np.random.default_rng(0)
-        pairs = [pairs[k] for k in sorted(rng.permutation(len(pairs))[:MAX_PAIRS])]
     codes = {name: encode_bins(reference[name], other[name]) for name in names}
     width = BINS + 2
     by_pair = {}
-    for a, b in pairs:
+    for a, b in column_pairs(names):
         left, right = (codes[a][k] * width + codes[b][k] for k in (0, 1))
         by_pair[a, b] = _accuracy(left, right, width**2)
     return {name: _accuracy(*codes[name], width) for name in names}, by_pair

@@ -44,7 +44,7 @@ def render(
 def tiles(result: Json) -> list[Json]:
     """Return the key figures of the fidelity of synthetic rows."""
     columns, pairs = result["univariate"], result["bivariate"]
-    auc = result["two_sample_auc"]
+    auc, implausible = result["two_sample_auc"], result["plausibility"]["rows"]
     shown = [
         (
             "Univariate accuracy",
@@ -59,8 +59,14 @@ def tiles(result: Json) -> list[Json]:
         (
             "Two-sample AUC",
             auc["synthetic"],
-            "against training rows, 0.5 is indistinguishable; held-out rows "
-            f"{auc['held_out']:.3f}",
+            "against held-out rows, 0.5 is indistinguishable; training rows "
+            f"{auc['train']:.3f}",
+        ),
+        (
+            "Implausible rows",
+            implausible["synthetic"],
+            "share of synthetic rows that violate a rule of real rows; held-out rows "
+            f"{implausible['held_out']:.3f}",
         ),
         (
             "Closest record",

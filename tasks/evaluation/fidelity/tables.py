@@ -1,5 +1,6 @@
 """Samples of training, held-out and synthetic rows that fidelity compares."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from tasks.data.fragments import read_fragment
 from tasks.evaluation import held_out
 from tasks.runtime import storage
 from tasks.runtime.model_store import check_readable
+
+MAX_PAIRS = 5000
+"""Maximum number of pairs of columns; of more, so many are drawn at random."""
 
 Json = dict[str, Any]  # JSON values
 
@@ -94,6 +98,15 @@ def take_random(
     """Take `count` random rows of a table, in random order unless `ordered`."""
     chosen = rng.permutation(len(table))[:count]
     return table.take(pa.array(np.sort(chosen) if ordered else chosen))
+
+
+def column_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return all pairs of columns, or `MAX_PAIRS` random ones of more."""
+    pairs = list(itertools.combinations(names, 2))
+    if len(pairs) > MAX_PAIRS:
+        rng = np.random.default_rng(0)
+        pairs = [pairs[k] for k in sorted(rng.permutation(len(pairs))[:MAX_PAIRS])]
+    return pairs
 
 
 def _sample(table: pa.Table, share: float, seed: int) -> pa.Table:

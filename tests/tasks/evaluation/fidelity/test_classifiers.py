@@ -1,7 +1,8 @@
-"""Two-sample tests and downstream predictions."""
+"""Tests of two-sample tests and downstream predictions."""
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from tasks.evaluation.fidelity import classifiers
@@ -11,10 +12,22 @@ from tests.support.dependent_columns import dependent_columns
 
 def test_rows_of_one_source_cannot_be_distinguished() -> None:
     # The AUC of 2,000 against 2,000 rows has a standard error of about 0.009.
-    auc = classifiers.two_sample_auc(
+    test = classifiers.TwoSampleTest.fit(
         dependent_columns(2000, 0), dependent_columns(2500, 1)
     )
-    assert 0.45 < auc < 0.55
+    assert 0.45 < test.auc < 0.55
+    assert all(column.importance < 0.05 for column in test.importances())
+
+
+def test_the_columns_that_distinguish_rows_are_named() -> None:
+    real, other = dependent_columns(2000, 0), dependent_columns(2000, 1)
+    size = pc.multiply(other["size"], 1.7)
+    test = classifiers.TwoSampleTest.fit(real, other.set_column(2, "size", size))
+    first, *others = test.importances()
+    assert test.auc > 0.6
+    assert first.column == "size"
+    assert 0.1 < first.importance < test.auc
+    assert all(column.importance < first.importance / 3 for column in others)
 
 
 def test_the_target_is_learned_from_synthetic_rows() -> None:

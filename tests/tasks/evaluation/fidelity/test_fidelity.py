@@ -1,5 +1,6 @@
 """The job that measures synthetic rows."""
 
+import html
 import math
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def test_the_job_measures_rows_drawn_now(compared: fidelity.FidelityResult) -> N
         "samples/two_sample_auc",
         "samples/closest_record_share",
         "samples/wrong_rows",
+        "samples/implausible_rows",
         "samples/wrong_combinations",
         "samples/log_prob_gap",
         "samples/downstream_auc",
@@ -46,6 +48,18 @@ def test_the_job_measures_rows_drawn_now(compared: fidelity.FidelityResult) -> N
     low, high = found["log_prob"]["held_out_interval"]
     assert low < found["log_prob"]["held_out"] < high
     assert not compared.done
+
+
+def test_findings_are_typed_and_shown(compared: fidelity.FidelityResult) -> None:
+    page = Path(compared.page).read_text()
+
+    # The model was hardly trained: it draws `late` without regard to `count`.
+    assert compared.findings and compared.separating_columns
+    for finding in compared.findings:
+        assert finding.synthetic > finding.held_out
+        assert finding.examples and finding.rule in html.unescape(page)
+    assert compared.separating_columns[0].importance > 0
+    assert "Violated rules" in page and compared.separating_columns[0].column in page
 
 
 def test_the_page_needs_nothing_else(compared: fidelity.FidelityResult) -> None:

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.evaluation.fidelity import marginals
-from tasks.evaluation.fidelity.classifiers import two_sample_auc
+from tasks.evaluation.fidelity.classifiers import TwoSampleTest
 from tests.support.dependent_columns import dependent_columns
 
 
@@ -54,4 +54,4 @@ def test_shuffled_columns_keep_marginals_and_lose_pairs() -> None:
 
     assert min(one.values()) == pytest.approx(1)
     assert two["kind", "code"] == pytest.approx(1 / 3, abs=0.03)
-    assert two_sample_auc(real, shuffled) > 0.8
+    assert TwoSampleTest.fit(real, shuffled).auc > 0.8

@@ -1,24 +1,22 @@
-"""Functional dependences of training rows."""
+"""Tests of synthetic cells out of support."""
 
 import numpy as np
-import pyarrow as pa
-import pytest
 
-from tasks.evaluation.fidelity import support
+from ar_models.tables.columns import OUT_OF_RANGE, UNSEEN
+from tasks.evaluation.fidelity.support import compare_support
 from tasks.evaluation.fidelity.tables import Tables
 from tests.support.dependent_columns import dependent_columns
 
 
-def test_violated_dependences_are_found() -> None:
-    train, held_out = dependent_columns(900, 0), dependent_columns(900, 1)
-    kinds = np.array(dependent_columns(1000, 2)["kind"].to_pylist(), object)
-    kinds[:100] = np.where(kinds[:100] == "a", "b", "a")
-    synthetic = dependent_columns(1000, 2, kind=pa.array(kinds))
+def test_cells_out_of_support_are_counted_by_reason() -> None:
+    real = dependent_columns(4, 0)
+    codes = np.array([[0, 0], [UNSEEN, 0], [UNSEEN, OUT_OF_RANGE], [0, 0]], np.int8)
 
-    found = support.find_dependences(Tables(train, held_out, synthetic))
+    found = compare_support(Tables(real, real, real), ["kind", "code"], codes)
 
-    pairs = {(d["column"], d["determines"]): d for d in found}
-    assert set(pairs) == {("kind", "code"), ("code", "kind")}
-    for each in pairs.values():
-        assert each["held_out"] == 0
-        assert each["synthetic"] == pytest.approx(0.1)
+    assert found["wrong_rows"] == 0.5
+    assert found["wrong_cells"] == {
+        "kind": {"missing": 0, "unseen": 2, "outside": 0},
+        "code": {"missing": 0, "unseen": 0, "outside": 1},
+    }
+    assert found["other_types"] == {}
