@@ -31,6 +31,9 @@ MAX_REASONS = 8
 MAX_NAMES = 5
 """Maximum number of names in a list that are shown."""
 
+MAX_FINDINGS = 3
+"""Maximum number of violated rules that are shown; the HTML page has more."""
+
 INDENT = " " * 11
 """Indentation of the lines below the first line of a step."""
 
@@ -114,12 +117,18 @@ def describe_evaluate(step: EvaluationResult) -> Iterator[str]:
 
 
 def describe_fidelity(step: FidelityResult) -> Iterator[str]:
-    """Yield the metrics of synthetic rows."""
+    """Yield the metrics of synthetic rows, and the rules most often violated."""
     metrics = ", ".join(
         f"{name.removeprefix('samples/').replace('_', ' ')} {value:.3f}"
         for name, value in step.metrics.items()
     )
     yield f"{step.rows.synthetic:,} rows: {escape(metrics)}"
+    for finding in step.findings[:MAX_FINDINGS]:
+        yield escape(
+            f"{', '.join(finding.columns)}: {100 * finding.synthetic:.1f} % of the "
+            f"synthetic rows violate {finding.rule!r}, for example "
+            f"{finding.examples[0]}"
+        )
 
 
 def describe_gate(step: GateResult) -> Iterator[str]:

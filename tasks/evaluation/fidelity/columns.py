@@ -153,7 +153,8 @@ def find_step(units: Units, train: slice) -> int:
     values = values[values != 0][:SCREENED]
     if len(values) < MIN_CELLS:
         return 1
-    return next(step for step in STEPS if (values % step != 0).mean() <= RARE)
+    steps = (step for step in STEPS if (values % step != 0).mean() <= RARE)
+    return next(steps, 1)
 
 
 def _has_digits(units: Units, train: slice) -> bool:
