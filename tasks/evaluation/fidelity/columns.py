@@ -33,6 +33,9 @@ STEPS = sorted(
 )
 """Steps of grids, in units of the last decimal place, the largest first."""
 
+MAX_NUMBER = 1e15
+"""Number whose absolute value is too large for decimal places."""
+
 MAX_ROUNDING = 0.05
 """Largest rounding error at which the last decimal place is known, in its units."""
 
@@ -128,7 +131,7 @@ def to_units(column: pa.ChunkedArray, train: slice) -> Units | None:
     numbers = to_numbers(column)
     if numbers is None or pa.types.is_temporal(column.type):
         return None
-    finite = np.isfinite(numbers)
+    finite = np.abs(numbers) < MAX_NUMBER
     if pa.types.is_floating(column.type):
         epsilon = float(np.finfo(column.type.to_pandas_dtype()).eps)
     else:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -81,12 +80,6 @@ class StackedRows:
         slices = [slice(*pair) for pair in zip(ends, ends[1:], strict=False)]
         return cls(pa.table(columns, names=names), *slices)
 
-    @cached_property
-    def strings(self) -> dict[str, pa.ChunkedArray]:
-        """The synthetic rows as strings, by column."""
-        rows = self.table.slice(self.synthetic.start)
-        return {name: to_strings(rows[name]) for name in rows.column_names}
-
     def violation(
         self, check: str, columns: Sequence[str], rule: str, wrong: Mask
     ) -> Finding | None:
@@ -112,8 +105,9 @@ class StackedRows:
 
     def _examples(self, columns: Sequence[str], wrong: Mask) -> tuple[str, ...]:
         """Return the most frequent values of columns in wrong synthetic rows."""
-        places = pa.array(np.flatnonzero(wrong)[:EXAMPLE_ROWS])
-        cells = [self.strings[name].take(places).to_pylist() for name in columns]
+        places = self.synthetic.start + np.flatnonzero(wrong)[:EXAMPLE_ROWS]
+        rows = self.table.select(list(columns)).take(pa.array(places))
+        cells = [to_strings(column).to_pylist() for column in rows.columns]
         frequent = Counter(zip(*cells, strict=True)).most_common(EXAMPLES)
         shown = [["null" if v is None else v for v in values] for values, _ in frequent]
         if len(columns) == 1:

@@ -8,7 +8,10 @@ import numpy as np
 from tasks.evaluation.fidelity.columns import check_column
 from tasks.evaluation.fidelity.findings import StackedRows
 from tasks.evaluation.fidelity.relations import check_relations
-from tasks.evaluation.fidelity.tables import Tables
+from tasks.evaluation.fidelity.tables import Tables, take_random
+
+MAX_CELLS = 5_000_000
+"""Maximum number of cells of each table that are compared; fewer rows of wide ones."""
 
 MAX_FINDINGS = 50
 """Maximum number of findings that are listed, those with the largest shares first."""
@@ -30,7 +33,10 @@ def compare_plausibility(tables: Tables) -> Json:
         column, by column), `total` (number of findings), and `findings`, by the
         difference of the shares.
     """
-    rows = StackedRows.stack(tables)
+    size = MAX_CELLS // max(tables.train.num_columns, 1)
+    rng = np.random.default_rng(0)
+    parts = (tables.train, tables.held_out, tables.synthetic)
+    rows = StackedRows.stack(Tables(*(take_random(part, size, rng) for part in parts)))
     anywhere, pairs = np.zeros((2, len(rows.table)), bool)
     cells: dict[str, float] = {}
     findings = []
