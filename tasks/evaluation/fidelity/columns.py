@@ -21,6 +21,9 @@ UNUSUAL = 0.0002
 MIN_CELLS = 100
 """Minimum number of training cells, and of their distinct values, to check digits."""
 
+MIN_DISTINCT = 10
+"""Minimum number of distinct training values among which a step is sought."""
+
 SCREENED = 5000
 """Maximum number of training cells among which a step is sought."""
 
@@ -154,7 +157,7 @@ def find_step(units: Units, train: slice) -> int:
     """Return the largest step of which nearly all training cells are multiples."""
     values = units.values[train]
     values = values[values != 0][:SCREENED]
-    if len(values) < MIN_CELLS:
+    if len(values) < MIN_CELLS or len(np.unique(values)) < MIN_DISTINCT:
         return 1
     steps = (step for step in STEPS if (values % step != 0).mean() <= RARE)
     return next(steps, 1)
