@@ -21,13 +21,21 @@ STATE = Path(tempfile.mkdtemp(prefix="cr-"))
 os.environ.setdefault("RAY_TMPDIR", str(STATE))
 (STATE / "storage").mkdir()
 environment.configure(str(STATE / "storage"))
+# Several processes of tests share few CPUs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The S3 of the tests; set before Ray starts, whose workers inherit it.
 os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{free_port()}"
 os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "test"
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
-SHARED = {"project": "flows", "server": "flows", "pair": "pair", "ray": "ray"}
+SHARED = {
+    "project": "flows",
+    "server": "flows",
+    "pair": "pair",
+    "ray": "ray",
+    "bucket": "bucket",
+}
 """Groups of test files by a fixture that is costly to make; the first one counts."""
 
 LONGEST = ("flows", "pair", "ray")
