@@ -38,7 +38,7 @@ SHARED = {
 }
 """Groups of test files by a fixture that is costly to make; the first one counts."""
 
-LONGEST = ("flows", "pair", "ray")
+LONGEST = ("ray", "pair", "flows", "tests/system/test_kill.py")
 """Groups and files that workers take first."""
 
 
