@@ -53,7 +53,7 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     from tasks.config.data import DataConfig
     from tasks.config.model import model_config
     from tasks.config.resources import Resources
-    from tasks.config.train import TrainConfig
+    from tasks.config.train import ResolvedTrainConfig
     from tasks.data import prepare
     from tasks.data.batches import Rows
     from tasks.runtime import cluster
@@ -64,15 +64,17 @@ def compare(args: argparse.Namespace, folder: Path) -> None:
     pq.write_table(make_table(args.rows), folder / "table.parquet")
     data = DataConfig(path=str(folder / "table.parquet"))
     prepared = prepare.prepare(data, str(folder / "prepared"), resources).path
-    model = model_config(hidden=512, layers=2, residual=False)
+    model = model_config(hidden=512, dropout=0.0, residual=False)
     rows = Rows(Path(prepared) / "encoded/train")
     x = rows.read([(0, len(rows))], torch.device("cpu"))
     threads = placement.cpus_per_worker(resources, placement.cluster_cpus())
     bare, ray, whole = [], [], []
     for number in range(args.rounds):
-        training = TrainConfig(
+        training = ResolvedTrainConfig(
             epochs=args.epochs,
             batch_size=args.batch_size,
+            ema_decay=0.0,
+            patience=args.epochs,
             precision=args.precision,
             seed=number,
         )
@@ -114,7 +116,7 @@ def make_table(rows: int) -> pa.Table:
 def bare_rates(
     model: torch.nn.Module,
     x: torch.Tensor,
-    training: "TrainConfig",  # noqa: F821
+    training: "ResolvedTrainConfig",  # noqa: F821
     threads: int,
 ) -> list[float]:
     """Return the rows per second of each epoch of the simplest training loop.

@@ -29,7 +29,7 @@ from torch import Tensor
 from ar_models.families import registry
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.independent import Independent
-from tasks.config.train import TrainConfig
+from tasks.config.train import ResolvedTrainConfig
 from tasks.data.batches import Batch
 from tasks.training.trainer import Trainer, train_epoch
 
@@ -66,7 +66,9 @@ def learn(family: str, x: Tensor, steps: int) -> AutoregressiveModel:
         family, binary_variables(x.numpy(), prior=0.5), **MODELS[family]
     )
     size = 32 if family == "pixelcnn" else 128
-    config = TrainConfig(epochs=1, batch_size=size, learning_rate=3e-3, ema_decay=0.99)
+    config = ResolvedTrainConfig(
+        epochs=1, batch_size=size, learning_rate=3e-3, ema_decay=0.99, patience=1
+    )
     trainer = Trainer(model, config, steps=steps)
     order = torch.randint(len(x), (steps, size))
     train_epoch(trainer, (Batch(x[rows], size) for rows in order), lambda: False)

@@ -60,7 +60,7 @@ from tasks.data.cells import to_cells
 from tasks.data.columns.infer import infer_column
 from tasks.data.sketches import ListSketch, sketch_column
 from tasks.evaluation.intervals import bootstrap_interval
-from tasks.training import trainer
+from tasks.training import defaults, trainer
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "examples" / "published"
@@ -241,6 +241,10 @@ def run_fold(
     device = torch.device(given.device)
     valid, test, seconds = [], [], 0.0
     per_place = FIGURES[data_set(config)].per != "row"
+    rows, columns = data.train.shape
+    sections = defaults.resolve(config.model, config.train, rows, columns)
+    update = dict(zip(("model", "train"), sections, strict=True))
+    config = config.model_copy(update=update)
     for member in range(members):
         model, spent = trained(with_seed(config, member), data, given.work, device)
         seconds += spent

@@ -204,7 +204,7 @@ def fit(
     from tasks.data import batches, prepare
     from tasks.data.batches import Batches, Order, Rows
     from tasks.runtime import manifest, storage
-    from tasks.training import trainer
+    from tasks.training import train, trainer
 
     share = {"valid": 0.08, "calibration": 0.01, "test": 0.01}
     split = config.data.split.model_copy(update=share)
@@ -217,7 +217,10 @@ def fit(
     deadline = began + seconds - preparing
     rows = Rows(folder / "prepared" / "encoded" / "train")
     valid = Rows(folder / "prepared" / "encoded" / "valid")
-    training = config.train
+    model_section, training = train.resolve_settings(
+        prepared, config.model, config.train
+    )
+    config = config.model_copy(update={"model": model_section})
     encoder = read_encoder(prepared)
     settings = settings_of(config, family)
     if "ordering" in settings:

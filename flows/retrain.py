@@ -44,6 +44,7 @@ def evaluate(config: Config) -> EvaluateOutcome:
     Where the section fidelity asks for it, synthetic rows are compared with real ones.
     """
     prepared = steps.prepared_data(config)
+    config = steps.resolved_config(config, prepared)
     trained = trained_model(config, prepared)
     evaluated = evaluated_model(config, prepared, trained)
     page = written_report(config, prepared, trained, evaluated)
@@ -79,6 +80,7 @@ def retrain(config: Config) -> RetrainOutcome:
             prepare=prepared,
             data_validation=validation,
         )
+    config = steps.resolved_config(config, prepared, start)
     with steps.mlflow_run(config, prepared, start) as run_id:
         log_description(run_id, prepared.path)
         trained = trained_model(

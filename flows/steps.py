@@ -171,6 +171,23 @@ def prepared_data(config: Config, encoder: TableEncoder | None = None) -> Prepar
     )
 
 
+def resolved_config(
+    config: Config, prepared: PrepareResult, start: StartingPoint | None = None
+) -> Config:
+    """Replace every `auto` in a configuration by the number that training uses.
+
+    Args:
+        config: The configuration.
+        prepared: Result of preparing the dataset.
+        start: Result of choosing the model to start from, if any.
+    """
+    folder = start.folder if start else None
+    model, training = train.resolve_settings(
+        prepared.path, config.model, config.train, folder
+    )
+    return config.model_copy(update={"model": model, "train": training})
+
+
 def provenance_tags() -> dict[str, str]:
     """Return the tags of a model version that name its flow run and git commit."""
     tags = {"flow_run_id": flow_run.id, "git_sha": tracking.git_sha()}

@@ -6,8 +6,10 @@ from typing import Any
 
 import yaml
 
+from tasks.config.data import SplitConfig
 from tasks.data.columns.infer import LEAVE_OUT
 from tasks.data.fit import preview_columns
+from tasks.training import defaults
 
 MAX_ROWS = 100_000
 """Maximum number of rows that kinds are inferred from."""
@@ -29,7 +31,7 @@ def propose(path: str, name: str | None) -> str:
     Raises:
         ValueError: The dataset cannot be read, or no column of it can be modelled.
     """
-    entries = preview_columns(path, MAX_ROWS)
+    rows, entries = preview_columns(path, MAX_ROWS)
     ids = [e["name"] for e in entries if e["reason"].startswith(UNIQUE_ID)]
     excluded = [e["name"] for e in entries if e["kind"] == "exclude"]
     return "\n".join(
@@ -49,11 +51,33 @@ def propose(path: str, name: str | None) -> str:
             f"  # or {LEAVE_OUT}.",
             "  columns: {}",
             *(column_comment(entry) for entry in entries),
-            "train:",
-            "  epochs: 30",
+            *automatic_settings(rows, entries),
             "",
         ]
     )
+
+
+def automatic_settings(rows: int, entries: list[Entry]) -> list[str]:
+    """Return the sections model and train, with what `auto` means for a dataset.
+
+    Args:
+        rows: Number of rows of the dataset.
+        entries: Its columns.
+    """
+    split = SplitConfig()
+    learned = round(rows * (1 - split.valid - split.calibration - split.test))
+    modelled = [e for e in entries if e["kind"] not in ("exclude", "left out")]
+    lines = [
+        f"# auto is chosen when training starts; for about {learned:,} training rows "
+        f"and {len(modelled)} columns:"
+    ]
+    section = ""
+    for key, choice in defaults.choose(learned, len(modelled)).items():
+        new, name = key.split(".")
+        lines += [f"{new}:"] if new != section else []
+        lines.append(f"  {name}: auto  # {choice.value:g} {choice.reason}")
+        section = new
+    return lines
 
 
 def model_name(path: str) -> str:

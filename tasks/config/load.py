@@ -1,5 +1,6 @@
 """Reading and validation of configuration files."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -112,4 +113,5 @@ def _dotted_key(location: tuple[int | str, ...]) -> str:
     """Return the key as the user wrote it, without the tags of pydantic's unions."""
     if len(location) > 1 and location[0] == "model":
         location = location[:1] + location[2:]
-    return ".".join(str(part) for part in location if "[" not in str(part))
+    parts = [str(part) for part in location]
+    return ".".join(p for p in parts if not re.search(r"\[|^constrained-", p))

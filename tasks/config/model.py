@@ -5,8 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import Discriminator, Field, PositiveInt, Tag, TypeAdapter, create_model
 
-from ar_models.families.settings import SETTINGS, FamilySettings
-from tasks.config.section import Section
+from ar_models.families.settings import (
+    SETTINGS,
+    FamilySettings,
+    FeedForwardSettings,
+    NADESettings,
+)
+from tasks.config.section import AUTO, Auto, Section
 
 OrderingName = (
     Literal["natural", "random", "dependence", "raster", "column", "spiral"]
@@ -15,6 +20,12 @@ OrderingName = (
 """An ordering of columns: as in the data, shuffled, along the dependences in the train
 rows, or starting with the named columns. For the pixels of images also row by row,
 column by column, or from the rim to the middle."""
+
+AUTOMATIC = ("hidden", "dropout")
+"""Settings of the families in `DENSE` that are `auto` by default."""
+
+DENSE = (FeedForwardSettings, NADESettings)
+"""Settings of the families whose size `auto` can choose."""
 
 
 class ModelConfig(Section):
@@ -46,6 +57,10 @@ def section_class(family: str, settings: type[FamilySettings]) -> type[ModelConf
             continue
         default = ... if each.default is MISSING else each.default
         kind = OrderingName if each.name == "ordering" else each.type
+        if each.name in AUTOMATIC and issubclass(settings, DENSE):
+            description = f"{metadata.pop('description')}; auto: by rows and columns"
+            kind = Annotated[kind, Field(**metadata)] | Auto
+            default, metadata = AUTO, {"description": description}
         keys[each.name] = (kind, Field(default, **metadata))
     name = settings.__name__.replace("Settings", "Config")
     return create_model(name, __base__=ModelConfig, __doc__=settings.__doc__, **keys)

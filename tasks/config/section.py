@@ -1,11 +1,17 @@
 """The base class of all sections of the configuration, and shared field types."""
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 """A share of rows, values or steps: at least 0 and below 1."""
+
+AUTO: Final = "auto"
+"""Value of a setting that `tasks.training.defaults` chooses when training starts."""
+
+Auto = Literal["auto"]
+"""The type of `AUTO`."""
 
 Confidence = Annotated[float, Field(gt=0, lt=1)]
 """The level of an interval or a test, such as 0.95."""

@@ -4,11 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from tasks.config.section import Section, Share
+from tasks.config.section import AUTO, Auto, Section, Share
 
 
 class TrainConfig(Section):
-    """Optimisation, regularisation and early stopping."""
+    """Optimisation, regularisation and early stopping.
+
+    What is `auto` is chosen by the number of training rows when training starts.
+    """
 
     init_from: Literal["scratch", "champion"] = "scratch"
     """Initial weights. champion continues from the champion's weights and encoder, if
@@ -18,11 +21,13 @@ class TrainConfig(Section):
     """With init_from: champion, maximum number of rows that the champion has already
     learned from, per new row; default: all."""
 
-    epochs: PositiveInt = 30
-    """Maximum number of epochs."""
+    epochs: PositiveInt | Auto = AUTO
+    """Maximum number of epochs; auto plans about 800 n^(1/6) steps for n training
+    rows."""
 
-    batch_size: PositiveInt = 1024
-    """Rows per optimisation step, over all workers together."""
+    batch_size: PositiveInt | Auto = AUTO
+    """Rows per optimisation step, over all workers together; auto: about 2.4 n^(1/2),
+    from 32 to 4,096."""
 
     learning_rate: PositiveFloat = 2e-3
     """Peak learning rate of AdamW."""
@@ -56,12 +61,13 @@ class TrainConfig(Section):
     """Share of values in train that are replaced by those of another row, as
     regularisation."""
 
-    ema_decay: Share = 0.0
+    ema_decay: Share | Auto = AUTO
     """Decay of the exponential moving average of the weights, which is what is saved;
-    0: no averaging."""
+    0: no averaging; auto averages over a twelfth of the steps."""
 
-    patience: PositiveInt = 5
-    """Epochs without a lower NLL on the valid rows after which training stops."""
+    patience: PositiveInt | Auto = AUTO
+    """Epochs without a lower NLL on the valid rows after which training stops; auto: a
+    quarter of the epochs, at least 5."""
 
     max_seconds: PositiveFloat | None = None
     """Time limit in seconds; a run that reaches it is not reproducible. Default:
@@ -73,3 +79,12 @@ class TrainConfig(Section):
 
     seed: int = 0
     """Random seed of weights, batches and noise."""
+
+
+class ResolvedTrainConfig(TrainConfig):
+    """Configuration of training without `auto`."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    ema_decay: Share
+    patience: PositiveInt

@@ -105,7 +105,7 @@ def _pixel_columns(
     return found
 
 
-def preview_columns(path: str, rows: int) -> list[Json]:
+def preview_columns(path: str, rows: int) -> tuple[int, list[Json]]:
     """Return what would be inferred of each column, from some rows of a dataset.
 
     Args:
@@ -113,8 +113,8 @@ def preview_columns(path: str, rows: int) -> list[Json]:
         rows: Maximum number of rows to read, from all over the dataset.
 
     Returns:
-        An entry per column, as in the profile. The kind `exclude` means that the type
-        cannot be modelled.
+        The number of all rows, and an entry per column as in the profile. The kind
+        `exclude` means that the type cannot be modelled.
     """
     dataset = open_dataset(path, rows_per_fragment=max(1, rows // PREVIEWED_FRAGMENTS))
     step = max(1, len(dataset.fragments) // PREVIEWED_FRAGMENTS)
@@ -138,4 +138,4 @@ def preview_columns(path: str, rows: int) -> list[Json]:
         }
         for field in unknown
     }
-    return [by_name[name] for name in dataset.schema.names]
+    return dataset.rows, [by_name[name] for name in dataset.schema.names]

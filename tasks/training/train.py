@@ -9,11 +9,11 @@ import numpy as np
 
 from tasks.config.model import ModelConfig
 from tasks.config.resources import Resources
-from tasks.config.train import TrainConfig
+from tasks.config.train import ResolvedTrainConfig, TrainConfig
 from tasks.data.prepared import read_encoder
 from tasks.runtime import manifest, storage
 from tasks.runtime.job import Job, JobResult
-from tasks.training import driver, orderings, warm_start
+from tasks.training import defaults, driver, orderings, warm_start
 from tasks.training.checkpoint import EpochMetrics
 from tasks.training.driver import OnMetrics
 from tasks.training.model_folder import write_model
@@ -93,6 +93,7 @@ def train(
     """
     content = read_prepared_manifest(prepared)
     started_from = warm_start.describe(start, content, training) if start else None
+    model, training = resolve_settings(prepared, model, training, start)
     job = Job("train", output, identity(content, model, training, started_from))
     folder = checkpoints or f"{job.path.rstrip('/')}.training"
 
@@ -138,6 +139,30 @@ def identity(
         "training": training.model_dump(mode="json"),
         "start": start.fingerprint if start else None,
     }
+
+
+def resolve_settings(
+    prepared: str, model: ModelConfig, training: TrainConfig, start: str | None = None
+) -> tuple[ModelConfig, ResolvedTrainConfig]:
+    """Replace every `auto` in the configuration of a network and its training.
+
+    Args:
+        prepared: Folder of the prepared dataset.
+        model: Configuration of the network.
+        training: Configuration of training.
+        start: Folder of the model that training starts from, if any.
+
+    Raises:
+        FileNotFoundError: `prepared` is not a finished prepared dataset.
+    """
+    content = read_prepared_manifest(prepared)
+    rows = content["rows"]["train"]
+    if start is not None:
+        model = warm_start.with_champions_width(model, start)
+        found = warm_start.describe(start, content, training)
+        rows = found.old_rows + found.new_rows
+    columns = [kind for kind in content["columns"].values() if kind != "left out"]
+    return defaults.resolve(model, training, rows, len(columns))
 
 
 def resolve_model(model: Json, prepared: str, start: str | None) -> Json:

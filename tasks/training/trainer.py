@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from ar_models.families.base import AutoregressiveModel
-from tasks.config.train import TrainConfig
+from tasks.config.train import ResolvedTrainConfig
 from tasks.data.batches import Batch
 from tasks.training import checkpoint
 from tasks.training.augmentation import Augmentation
@@ -59,7 +59,7 @@ class Trainer:
     def __init__(
         self,
         model: AutoregressiveModel,
-        config: TrainConfig,
+        config: ResolvedTrainConfig,
         *,
         steps: int,
         device: torch.device | None = None,

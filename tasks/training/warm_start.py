@@ -17,7 +17,9 @@ from mlflow import MlflowClient
 from ar_models.families.registry import family_name
 from ar_models.tables.encoder import TableEncoder
 from tasks.config.data import DataConfig
+from tasks.config.model import ModelConfig
 from tasks.config.root import Config
+from tasks.config.section import AUTO
 from tasks.config.train import TrainConfig
 from tasks.data.training_data import open_training_data
 from tasks.registry import aliases, downloads
@@ -182,6 +184,19 @@ def describe(folder: str, prepared: Json, training: TrainConfig) -> WarmStart:
         new_rows=new,
         row_steps=dict.fromkeys(old, step) if step > 1 else {},
     )
+
+
+def with_champions_width(model: ModelConfig, folder: str) -> ModelConfig:
+    """Replace a number of hidden units that is `auto` by the champion's.
+
+    Args:
+        model: Configuration of the network in the configuration file.
+        folder: Folder of the champion.
+    """
+    width = load(folder).model.config().get("hidden")
+    if width is None or model.settings().get("hidden") != AUTO:
+        return model
+    return model.model_copy(update={"hidden": width})
 
 
 def network_config(model: Json, folder: str) -> Json:

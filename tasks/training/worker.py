@@ -18,7 +18,7 @@ from ar_models.density.saved_form import WEIGHTS_FILE
 from ar_models.families import registry
 from ar_models.families.base import AutoregressiveModel
 from ar_models.variables import Variable
-from tasks.config.train import TrainConfig
+from tasks.config.train import ResolvedTrainConfig
 from tasks.data import batches
 from tasks.data.batches import Batches, Order, Rows
 from tasks.data.prepared import read_encoder
@@ -40,7 +40,7 @@ class TrainingRun:
         key: The job key.
         prepared: Folder of the prepared dataset, which every node can reach.
         model: Configuration of the network, complete.
-        training: Configuration of training.
+        training: Configuration of training, without `auto`.
         log_abs_det: Mean log absolute determinant of the encoder's transforms on train
             and valid rows, in nats, by split.
         start: Folder of the model that training starts from, or None.
@@ -52,7 +52,7 @@ class TrainingRun:
     key: str
     prepared: str
     model: dict[str, Any]  # JSON values
-    training: TrainConfig
+    training: ResolvedTrainConfig
     log_abs_det: dict[str, float]
     start: str | None = None
     row_steps: dict[str, int] = field(default_factory=dict)

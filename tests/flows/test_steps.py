@@ -1,5 +1,6 @@
 """Tests of what all flows share: names, retries, MLflow runs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from prefect.states import Failed
 
 from flows import steps
 from tasks.config.root import Config
+from tasks.runtime import manifest, storage
+from tasks.training import defaults
 from tasks.training.warm_start import StartingPoint
 from tests.support.schedules import REFUSED
 
@@ -77,3 +80,20 @@ def test_the_mlflow_run_ends_as_the_block_does(
             pass
     assert ids[0] == ids[1]
     assert MlflowClient().get_run(ids[0]).info.status == status
+
+
+def test_the_mlflow_run_has_numbers_in_place_of_auto(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    prepared = replace(REFUSED.prepare, path=str(tmp_path))
+    content = {"rows": prepared.rows, "columns": prepared.columns}
+    storage.write_json(str(tmp_path / manifest.MANIFEST), content)
+    config = steps.resolved_config(configured(train={"patience": 7}), prepared)
+    start = StartingPoint(None, None, "there is no champion")
+    with steps.mlflow_run(config, prepared, start) as run_id:
+        params = MlflowClient().get_run(run_id).data.params
+    chosen = defaults.choose(90, 1)
+    assert params["train.epochs"] == str(chosen["train.epochs"].value)
+    assert params["model.dropout"] == str(chosen["model.dropout"].value)
+    assert params["train.patience"] == "7"

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ar_models.families.base import AutoregressiveModel
-from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training.trainer import Trainer
 from tests.support.models import KINDS, LEARNED, observations, random_model
+from tests.support.training import train_config
 
 ROWS, FIRST = 11, 4
 """Rows of the global batch, and how many of them the first of two workers gets."""
@@ -28,7 +28,7 @@ def gradients(
     model: AutoregressiveModel, rows: Tensor, *, rank: int = 0, world: int = 1
 ) -> dict[str, Tensor]:
     """Return the gradients of this worker's share of a global batch by parameter."""
-    config = TrainConfig(precision="fp32")
+    config = train_config(precision="fp32")
     trainer = Trainer(model, config, steps=1, rank=rank, world=world)
     # What is random in train mode is drawn for each worker anew.
     trainer.model.eval()

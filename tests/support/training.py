@@ -11,7 +11,7 @@ from torch import Tensor
 from ar_models.families.made import MADE
 from ar_models.variables import Variable
 from tasks.config.model import ModelConfig, model_config
-from tasks.config.train import TrainConfig
+from tasks.config.train import ResolvedTrainConfig
 from tasks.data.batches import Batch
 from tasks.data.prepared import read_encoder
 from tasks.training import orderings, train, worker
@@ -34,7 +34,14 @@ MODEL = model_config(
 )
 """Configuration of a small network."""
 
-TRAINING = TrainConfig(epochs=8, batch_size=100, precision="fp32", ema_decay=0.5)
+
+def train_config(**keys: Any) -> ResolvedTrainConfig:
+    """Return a configuration of training in which only the given keys are special."""
+    plain = {"epochs": 30, "batch_size": 1024, "ema_decay": 0.0, "patience": 5}
+    return ResolvedTrainConfig(**plain | keys)
+
+
+TRAINING = train_config(epochs=8, batch_size=100, precision="fp32", ema_decay=0.5)
 """Configuration of a short training."""
 
 
@@ -43,7 +50,7 @@ def make_trainer(seed: int = 0, **config: Any) -> Trainer:
     torch.manual_seed(seed)
     size = {"hidden": 16, "layers": 1, "components": 2, "embedding": 4}
     settings = MADE.Settings(**size, dropout=0.2, orderings=2, ordering="random")
-    training = TrainConfig(epochs=2, precision="fp32", **config)
+    training = train_config(epochs=2, precision="fp32", **config)
     return Trainer(MADE(VARIABLES, settings), training, steps=STEPS)
 
 
@@ -96,7 +103,7 @@ class UndeliveredMessages(Messages):
 
 
 def train_here(
-    prepared: str, model: ModelConfig, training: TrainConfig, messages: Messages
+    prepared: str, model: ModelConfig, training: ResolvedTrainConfig, messages: Messages
 ) -> dict[str, Any]:
     """Run the training loop in this process and return its result."""
     run = worker.TrainingRun(

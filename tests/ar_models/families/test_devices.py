@@ -25,7 +25,6 @@ from tasks.config.monitor import MonitorConfig
 from tasks.config.resources import Resources
 from tasks.config.sample import SampleConfig
 from tasks.config.score import ScoreConfig
-from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.evaluation.compare import compare
 from tasks.evaluation.evaluate import evaluate
@@ -55,6 +54,7 @@ from tests.support.models import (
     seeded,
 )
 from tests.support.simulated_device import ELSEWHERE, Elsewhere, Seen, elsewhere
+from tests.support.training import train_config
 
 ROWS = 7
 
@@ -154,7 +154,7 @@ def test_a_family_computes_there(family: str, kind: str) -> None:
 def test_a_step_of_training_does_not_wait(family: str, kind: str, seen: Seen) -> None:
     model = random_model(family, KINDS[kind])
     rows = observations(model, ROWS)
-    config = TrainConfig(precision="fp32", ema_decay=0.9, noise=0.1, trim=0.2)
+    config = train_config(precision="fp32", ema_decay=0.9, noise=0.1, trim=0.2)
     here = Trainer(copy.deepcopy(model), config, steps=20)
     there = Trainer(model, config, steps=20, device=ELSEWHERE)
 

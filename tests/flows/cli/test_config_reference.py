@@ -3,7 +3,7 @@ from flows.cli import config_reference
 
 def test_a_key_has_its_default_type_bounds_and_description() -> None:
     text = config_reference.reference()
-    assert "epochs: 30  # integer > 0. Maximum number of epochs.\n" in text
+    assert 'epochs: "auto"  # integer > 0 or auto. Maximum number of epochs' in text
     assert "max_seconds: null  # number > 0 or null. " in text
     assert "threshold: null  # number > 0 < 100 or null. " in text
     assert 'by: "hash"  # hash | time. ' in text

@@ -6,7 +6,10 @@ import pytest
 import yaml
 
 from flows.cli import init
+from tasks.config.model import model_config
 from tasks.config.root import Config
+from tasks.config.train import TrainConfig
+from tasks.training import defaults
 
 
 def test_a_proposal_is_a_configuration_with_ids_and_exclusions(tmp_path: Path) -> None:
@@ -28,6 +31,13 @@ def test_a_proposal_is_a_configuration_with_ids_and_exclusions(tmp_path: Path) -
     assert config.data.exclude == ("deep",)
     assert "#   amount: {kind: categorical}  # double, 7 values\n" in text
     assert "string, one value, " in text
+    assert config.train == TrainConfig()
+    assert config.model == model_config()
+    assert "for about 140 training rows and 2 columns:" in text
+    chosen = defaults.choose(140, 2)
+    for key, choice in chosen.items():
+        line = f"  {key.split('.')[1]}: auto  # {choice.value:g} {choice.reason}\n"
+        assert line in text
 
 
 def test_a_dataset_without_columns_to_model_is_refused(tmp_path: Path) -> None:

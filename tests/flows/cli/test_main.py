@@ -133,7 +133,7 @@ def test_a_missing_configuration_is_code_2(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--set", "train.epochs"], "--set must be KEY=VALUE"),
-        (["--set", "train.epochs=x"], "train.epochs"),
+        (["--set", "train.epochs=x"], "train.epochs: input should be 'auto'"),
         (["--set", "name.x=1"], "name is not a section"),
         (["--set", "nothing=1"], "nothing: unknown key"),
     ],

@@ -30,7 +30,7 @@ def test_each_schedule_becomes_a_deployment(deployed: Any) -> None:
     assert limit.limit == 1
     assert {"chainrule", config.name, "retrain"} <= set(found.tags)
     form = found.parameter_openapi_schema["definitions"]["TrainConfig"]["properties"]
-    assert form["epochs"]["type"] == "integer"
+    assert form["epochs"]["default"] == "auto"
 
 
 def test_what_has_not_changed_is_left_alone(deployed: Any) -> None:

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from ar_models.families.made import MADE
 from ar_models.variables import Variable
-from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training.augmentation import Augmentation
 from tasks.training.trainer import Trainer, train_epoch
+from tests.support.training import train_config
 
 VARIABLES = (
     Variable("a.state", "categorical", group=0, size=2),
@@ -73,7 +73,7 @@ def surprisals(noise: float, x: Tensor, odd: Tensor) -> tuple[float, float]:
     torch.manual_seed(0)
     variables = [Variable(n, "real", g) for g, n in enumerate("ab")]
     model = MADE(variables, MADE.Settings(hidden=32, layers=1, components=2))
-    config = TrainConfig(
+    config = train_config(
         epochs=3, learning_rate=1e-2, noise=noise, precision="fp32", patience=3
     )
     trainer = Trainer(model, config, steps=150)

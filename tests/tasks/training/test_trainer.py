@@ -10,7 +10,6 @@ from torch import Tensor
 from ar_models.families.eonade import EoNADE
 from ar_models.families.fvsbn import FVSBN
 from ar_models.variables import binary_variables
-from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
 from tasks.training import optimization, trainer
 from tasks.training.trainer import Trainer
@@ -22,6 +21,7 @@ from tests.support.training import (
     make_batches,
     make_trainer,
     take_steps,
+    train_config,
 )
 
 
@@ -41,7 +41,7 @@ def test_l1_makes_weights_that_tell_nothing_vanish() -> None:
     x[:, 5] = x[:, 0]  # all that there is to be known
     sums = {}
     for l1 in (0.0, 0.05):
-        config = TrainConfig(learning_rate=0.02, l1=l1, epochs=1)
+        config = train_config(learning_rate=0.02, l1=l1, epochs=1)
         learning = Trainer(
             FVSBN(binary_variables(6), FVSBN.Settings()), config, steps=400
         )
@@ -267,7 +267,7 @@ def test_weights_are_judged_by_the_quick_estimate() -> None:
     model = EoNADE(
         VARIABLES, EoNADE.Settings(hidden=16, layers=1, components=2, embedding=4)
     )
-    learning = Trainer(model, TrainConfig(epochs=1, precision="fp32"), steps=1)
+    learning = Trainer(model, train_config(epochs=1, precision="fp32"), steps=1)
     held_out = draw_rows(50, seed=7)
 
     nll = learning.nll([held_out])

@@ -23,6 +23,7 @@ from tasks.runtime.model_store import load
 from tasks.training import warm_start
 from tasks.training.worker import TrainingRun, initial_model
 from tests.support.model_pair import ModelPair
+from tests.support.training import train_config
 
 
 def parts(*rows: int) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def test_training_begins_with_the_champions_weights(
 ) -> None:
     model = load(champion).model
     config = {"family": "made", "hidden": 32, "components": 4}
-    run = TrainingRun("", pair.prepared, config, TrainConfig(seed=5), {})
+    run = TrainingRun("", pair.prepared, config, train_config(seed=5), {})
     fresh, further = (initial_model(replace(run, start=s)) for s in (None, champion))
     for name, value in model.state_dict().items():
         torch.testing.assert_close(further.state_dict()[name], value)
@@ -114,7 +115,7 @@ def test_pixels_start_from_frequencies_of_their_own(tmp_path: Path) -> None:
     prepare.prepare(DataConfig.model_validate(data), prepared, Resources())
 
     model = {"family": "made", "hidden": 8}
-    run = TrainingRun("", prepared, model, TrainConfig(seed=0), {})
+    run = TrainingRun("", prepared, model, train_config(seed=0), {})
     begins = initial_model(run).eval()
     ones = torch.ones(1, 5)
     with torch.no_grad():
@@ -133,6 +134,9 @@ def test_the_network_is_the_champions(champion: str) -> None:
     other = model_config(hidden=64, components=4).model_dump(mode="json")
     with pytest.raises(ValueError, match="hidden 64 not 32.*init_from: scratch"):
         warm_start.network_config(other, champion)
+    automatic = warm_start.with_champions_width(model_config(), champion)
+    assert automatic.settings()["hidden"] == 32
+    assert warm_start.with_champions_width(model, champion) == model
 
 
 def test_other_columns_start_from_scratch(pair: ModelPair) -> None:

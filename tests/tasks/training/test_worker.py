@@ -10,9 +10,8 @@ import pyarrow.parquet as pq
 
 from tasks.config.data import DataConfig
 from tasks.config.resources import Resources
-from tasks.config.train import TrainConfig
 from tasks.data import prepare
-from tests.support.training import MODEL, TRAINING, Messages, train_here
+from tests.support.training import MODEL, TRAINING, Messages, train_config, train_here
 
 
 def train(prepared: str, **changes: Any) -> tuple[dict[str, Any], Messages]:
@@ -52,6 +51,6 @@ def test_few_rows_and_large_batches_train(tmp_path: Path, ray: None) -> None:
     data = DataConfig(path=str(tmp_path / "few.parquet"))
     few = prepare.prepare(data, str(tmp_path / "prepared"), Resources()).path
     messages = Messages()
-    returned = train_here(few, MODEL, TrainConfig(epochs=3), messages)
+    returned = train_here(few, MODEL, train_config(epochs=3), messages)
     assert returned == {"stopped": "epochs"}
     assert all(math.isfinite(record["valid_nll"]) for record in messages.records())
