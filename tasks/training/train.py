@@ -79,8 +79,7 @@ def train(
         training: Configuration of training.
         output: Folder to write; `{key}` in it stands for the job key.
         resources: Workers, their processors, and the number of restarts.
-        start: Folder of a model with the encoder of `prepared` to start from; by
-            default, weights are drawn at random.
+        start: Folder of a model to start from, with the encoder of `prepared`; or None.
         checkpoints: Folder for Ray's checkpoints, which every node can reach; by
             default, one beside `output`.
         on_metrics: Called with the metrics of every epoch, also of earlier calls.
