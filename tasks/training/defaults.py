@@ -51,7 +51,7 @@ def choose(rows: int, columns: int) -> dict[str, Choice]:
     90 (10,000 / n)^⅓ epochs. Together this makes about 800 n^⅙ steps: 2,500 for 1,000
     rows, 3,800 for 10,000 and 6,600 for 300,000. Hidden layers have 2.4 √n units, or 4
     per column if that is more. Dropout grows with the pairs of columns per row, as each
-    pair may have a dependence to learn: it is 0.35 for one pair per row, and 0.12 less
+    pair may have a dependence to learn: it is 0.45 for one pair per row, and 0.15 less
     for a tenth of that. The constants of this module bound all of these.
 
     Args:
@@ -67,7 +67,7 @@ def choose(rows: int, columns: int) -> dict[str, Choice]:
     batch_size = _nearest(root, BATCH_SIZES)
     epochs = _nearest(90 * (10_000 / rows) ** (1 / 3), EPOCHS)
     steps = epochs * math.ceil(rows / batch_size)
-    dropout = 0.35 + 0.12 * math.log10(columns**2 / rows)
+    dropout = 0.45 + 0.15 * math.log10(columns**2 / rows)
     dropout = round(20 * min(max(dropout, 0.0), MAX_DROPOUT)) / 20
     return {
         "model.hidden": Choice(
