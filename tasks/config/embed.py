@@ -5,7 +5,7 @@ from tasks.config.section import FragmentRows, Section
 
 
 class EmbedConfig(Section):
-    """Rows whose hidden features are written."""
+    """How the hidden features of rows are extracted."""
 
     input: DatasetPath | None = None
     """Dataset to embed; default: data.path."""

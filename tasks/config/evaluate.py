@@ -6,7 +6,7 @@ from tasks.config.section import Budget, Confidence, Section
 
 
 class EvaluateConfig(Section):
-    """Figures that are computed from the test rows."""
+    """Metrics that are computed on the held-out test rows."""
 
     confidence: Confidence = 0.95
     """Level of confidence intervals."""

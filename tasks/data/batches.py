@@ -183,7 +183,7 @@ class Order:
         seed: int,
         pool_bytes: int = POOL_BYTES,
     ) -> "Order":
-        """Return the order of some rows.
+        """Return the assignment of some rows, with pools of about the same size.
 
         Args:
             rows: The rows.

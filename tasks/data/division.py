@@ -49,7 +49,7 @@ class PreparePlan:
 
 @dataclass(frozen=True)
 class RowFault:
-    """Why a row is in quarantine.
+    """A fault for which a row is put in quarantine.
 
     Attributes:
         row: Number of the row in its fragment.

@@ -1,4 +1,4 @@
-"""A survey of a dataset: rows per split, and sketches of the training rows."""
+"""The first pass over a dataset: rows per split and sketches of training rows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class Constancy:
 
 @dataclass
 class Survey:
-    """What the first pass knows of some rows.
+    """Row counts by split, and sketches of the training rows.
 
     Attributes:
         counts: Number of rows of each split.
