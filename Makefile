@@ -8,7 +8,7 @@ demo: .venv/installed  ## NYC flights: retrain, score, sample, and what came out
 	$(BIN)/chainrule demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

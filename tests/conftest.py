@@ -13,8 +13,6 @@ import pytest
 from tasks.runtime import environment
 from tests.support.ports import free_port
 
-TESTS = Path(__file__).parent
-
 # Before any test module imports prefect, ray or mlflow. The name is short, since Ray
 # puts Unix sockets below it, whose paths may not exceed 107 characters.
 STATE = Path(tempfile.mkdtemp(prefix="cr-"))
@@ -28,18 +26,26 @@ os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{free_port()}"
 os.environ["AWS_ACCESS_KEY_ID"] = os.environ["AWS_SECRET_ACCESS_KEY"] = "test"
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
-
-SHARED = {
-    "project": "flows",
-    "server": "flows",
-    "pair": "pair",
-    "ray": "ray",
-    "bucket": "bucket",
+GROUPS = {
+    "tests/tasks/training/": "ray",
+    "tests/tasks/inference/": "ray",
+    "tests/tasks/runtime/": "ray",
+    "tests/tasks/evaluation/": "models",
+    "tests/tasks/registry/": "models",
+    "tests/flows/": "flows",
+    "tests/ar_models/families/test_devices.py": "devices",
+    "tests/system/test_kill.py": "kill",
 }
-"""Groups of test files by a fixture that is costly to make; the first one counts."""
+"""Groups of files that share costly fixtures or take long, the longest groups first.
 
-LONGEST = ("ray", "pair", "flows", "tests/system/test_kill.py")
-"""Groups and files that workers take first."""
+A group is run by one worker; so is every other file.
+"""
+
+
+def group(nodeid: str) -> str:
+    """Return the group of a test by its id."""
+    found = (name for path, name in GROUPS.items() if nodeid.startswith(path))
+    return next(found, nodeid.partition("::")[0])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,19 +57,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each worker whole groups of files, the longest ones first."""
-    groups: dict[Path, str] = {}
-    for fixture, group in reversed(SHARED.items()):
-        for item in items:
-            if fixture in getattr(item, "fixturenames", ()):
-                groups[item.path] = group
-    for item in items:
-        name = groups.setdefault(item.path, str(item.path.relative_to(TESTS.parent)))
-        item.add_marker(pytest.mark.xdist_group(name))
-    ranks = {name: rank for rank, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: ranks.get(groups[item.path], len(ranks)))
+    """Sort tests by group, the longest groups first."""
+    ranks = {name: rank for rank, name in enumerate(dict.fromkeys(GROUPS.values()))}
+    items.sort(key=lambda item: ranks.get(group(item.nodeid), len(ranks)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:  # of xdist
+    """Give each worker whole groups of tests."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    return GroupScheduling(config, log)
 
 
 def pytest_unconfigure() -> None:
