@@ -21,7 +21,7 @@ from tasks.monitoring.monitor import MonitorResult
 from tasks.registry.data_validation import ValidationResult
 from tasks.registry.downloads import ModelInfo
 from tasks.registry.gate.gate import GateResult
-from tasks.registry.promotion import Promotion
+from tasks.registry.promotion import AliasState, Promotion
 from tasks.training.train import TrainResult
 from tasks.training.warm_start import StartingPoint
 
@@ -246,6 +246,11 @@ class ExportOutcome(Outcome):
 
     model: ModelInfo
     export: ExportResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class AliasOutcome(Outcome, AliasState):
+    """Result of a promotion or a rollback."""
 
 
 def written_rows(result: ScoreResult | BackfillResult | SampleResult) -> str:

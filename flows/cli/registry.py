@@ -1,12 +1,16 @@
 """Commands that move the aliases of registered versions."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli.console import CommandConsole
 from flows.cli.execution import default_storage, session
 from flows.cli.options import CommonOptions, ModelName, command
+
+if TYPE_CHECKING:
+    from tasks.registry.promotion import AliasState
 
 PANEL = "Manage registered versions"
 """Title of the help panel that lists these commands."""
@@ -26,13 +30,10 @@ def promote(
     common: CommonOptions,
 ) -> None:
     """Make a version champion despite the gate, and record who did so and why."""
-    from flows.cli import formatting
     from tasks.registry import promotion
 
     with session("promote", default_storage(common), common) as console:
-        moved = promotion.promote(name, version, reason)
-        content = {"status": "done", **asdict(moved)}
-        console.print_result(content, formatting.describe_aliases(moved))
+        print_aliases(console, promotion.promote(name, version, reason))
 
 
 @command(
@@ -51,10 +52,16 @@ def rollback(
     The replaced version is blocked: no retraining makes it champion again, only
     `chainrule promote` does.
     """
-    from flows.cli import formatting
     from tasks.registry import promotion
 
     with session("rollback", default_storage(common), common) as console:
-        moved = promotion.rollback(name, reason)
-        content = {"status": "done", **asdict(moved)}
-        console.print_result(content, formatting.describe_aliases(moved))
+        print_aliases(console, promotion.rollback(name, reason))
+
+
+def print_aliases(console: CommandConsole, state: "AliasState") -> None:
+    """Print the aliases of a registered model after a change."""
+    from flows.cli import formatting
+    from flows.outcomes import AliasOutcome
+
+    content = asdict(AliasOutcome(**asdict(state)))
+    console.print_result(content, formatting.describe_aliases(state))
