@@ -7,6 +7,7 @@ devices fails as it does on a GPU. So what runs here has no tensor in the wrong 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -16,7 +17,7 @@ from torch.amp import autocast
 from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_flatten, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 ELSEWHERE = torch.device("meta")
 """Torch has no memory for this device, so its name is free."""
@@ -151,7 +152,10 @@ class _Mode(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        return run(operation, args, dict(kwargs or {}), self.seen)
+        kwargs = dict(kwargs or {})
+        if Elsewhere not in types and not _is_there(kwargs.get("device")):
+            return operation(*args, **kwargs)
+        return run(operation, args, kwargs, self.seen)
 
 
 class _Autocast(autocast):
@@ -210,11 +214,11 @@ def run(
     Raises:
         RuntimeError: The operation takes tensors of both.
     """
-    flat, _ = tree_flatten((args, kwargs))
+    flat = list(_leaves((args, *kwargs.values())))
     tensors = [value for value in flat if isinstance(value, Tensor)]
     of_there = [value for value in tensors if isinstance(value, Elsewhere)]
     device = kwargs.get("device")
-    if not of_there and (device is None or torch.device(device) != ELSEWHERE):
+    if not of_there and not _is_there(device):
         return operation(*args, **kwargs)
     lost = [
         t for t in tensors if t.device == ELSEWHERE and not isinstance(t, Elsewhere)
@@ -230,19 +234,42 @@ def run(
         seen.waits.append(str(operation))
     if seen is not None and _transfers(operation, tensors, flat):
         seen.transfers.append(str(operation))
-    inner_args, inner_kwargs = tree_map_only(
-        Elsewhere, lambda tensor: tensor.here, (args, kwargs)
-    )
+    inner = {name: _values(value) for name, value in kwargs.items()}
     if device is not None:
-        inner_kwargs["device"] = "cpu"
-    result = operation(*inner_args, **inner_kwargs)
-    stays = device is None or torch.device(device) == ELSEWHERE
+        inner["device"] = "cpu"
+    result = operation(*_values(args), **inner)
+    stays = device is None or _is_there(device)
     if not stays or (
         operation is aten.copy_.default and not isinstance(args[0], Elsewhere)
     ):
         return result
     result = tree_map_only(Tensor, Elsewhere, result)
+    if not _has_aliases(operation):
+        return result
     return return_and_correct_aliasing(operation, args, kwargs, result)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
+def _values(value: Any) -> Any:
+    """Return a value with tensors of the CPU in place of those of the device."""
+    if isinstance(value, Elsewhere):
+        return value.here
+    if isinstance(value, list | tuple):
+        return type(value)(map(_values, value))
+    return value
+
+
+@cache
+def _has_aliases(operation: Any) -> bool:
+    schema = operation._schema
+    return any(a.alias_info is not None for a in [*schema.arguments, *schema.returns])
 
 
 def _waits(operation: Any, args: tuple[Any, ...], device: object) -> bool:
@@ -253,14 +280,18 @@ def _waits(operation: Any, args: tuple[Any, ...], device: object) -> bool:
         masked = any(i is not None and i.dtype == torch.bool for i in args[1])
         return masked and (len(args) < 3 or args[2].numel() > 1)
     if operation is aten._to_copy.default:
-        return isinstance(args[0], Elsewhere) and _is_here(device)
+        return (
+            isinstance(args[0], Elsewhere)
+            and device is not None
+            and not _is_there(device)
+        )
     if operation is aten.copy_.default:
         return isinstance(args[1], Elsewhere) and not isinstance(args[0], Elsewhere)
     return False
 
 
-def _is_here(device: object) -> bool:
-    return device is not None and torch.device(device) != ELSEWHERE  # type: ignore[arg-type]
+def _is_there(device: Any) -> bool:
+    return device is not None and torch.device(device) == ELSEWHERE
 
 
 def _transfers(operation: Any, tensors: list[Tensor], flat: list[Any]) -> bool:
