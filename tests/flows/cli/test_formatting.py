@@ -4,6 +4,8 @@ import pytest
 
 from flows.cli import formatting
 from flows.deploy.deployments import Change, DeployOutcome
+from tasks.evaluation.fidelity.fidelity import FidelityResult, RowCounts
+from tasks.evaluation.fidelity.findings import Finding
 from tasks.registry.promotion import AliasState
 from tests.support.schedules import REFUSED, SAMPLED
 
@@ -19,6 +21,35 @@ def test_an_outcome_is_a_paragraph_for_each_step_that_ran() -> None:
     assert "models:/a/2 is [yellow]challenger[/]: it is worse" in text
     assert "needs manual approval: [bold]chainrule promote a 2 --reason ...[/]" in text
     assert "gate" not in text
+
+
+def test_violated_rules_are_shown_with_an_example() -> None:
+    finding = Finding(
+        check="digits",
+        columns=("dep_time",),
+        rule="last two digits 0 to 59",
+        synthetic=0.354,
+        held_out=0.0,
+        examples=("1586", "86"),
+    )
+    result = FidelityResult(
+        path="p",
+        key="k",
+        done=False,
+        seconds=1.0,
+        page="p/fidelity.html",
+        metrics={"samples/two_sample_auc": 0.9},
+        rows=RowCounts(train=9, held_out=9, synthetic=9),
+        findings=(finding,) * 5,
+        separating_columns=(),
+    )
+    first, *violated = formatting.describe_fidelity(result)
+    assert first == "9 rows: two sample auc 0.900"
+    assert len(violated) == formatting.MAX_FINDINGS
+    assert violated[0] == (
+        "dep_time: 35.4 % of the synthetic rows violate 'last two digits 0 to 59', "
+        "for example 1586"
+    )
 
 
 def test_a_model_worse_than_independent_columns_is_called_so() -> None:
