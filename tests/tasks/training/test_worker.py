@@ -44,7 +44,7 @@ def test_a_diverging_run_fails_with_a_remedy(prepared: str) -> None:
     assert "warning" in {kind for kind, _ in messages}
 
 
-def test_few_rows_and_large_batches_train(tmp_path: Path, ray: None) -> None:
+def test_few_rows_and_large_batches_train(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     table = pa.table({"a": rng.integers(0, 3, 200), "b": rng.normal(size=200)})
     pq.write_table(table, tmp_path / "few.parquet")
