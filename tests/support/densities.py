@@ -1,16 +1,22 @@
 """Scores, samples and imputations of a density by options given as keywords."""
 
+from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from ar_models.density.imputer import ImputeOptions, Imputer
 from ar_models.density.sampler import SampleOptions, Sampler
 from ar_models.density.scorer import ScoreOptions, Scorer
 from ar_models.density.table_density import TableDensity
+from ar_models.families import registry
+from ar_models.families.eonade import EoNADE
 from ar_models.families.registry import build
 from ar_models.scoring.conformal import Rule
+from tests.support.columns import fit_columns
 from tests.support.tables import table_encoder
 
 
@@ -62,3 +68,88 @@ def table_density(**config: object) -> TableDensity:
     calibration = density.reference_scores(sample_table(density, 2000, seed=1))
     info = {"name": "flights", "fingerprints": {"dataset": "abc"}}
     return TableDensity(encoder, model, calibration, info)
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    "made": {"hidden": 32, "components": 4},
+    "eonade": {"hidden": 32, "components": 4, "orderings": 2},
+    "transformer": {
+        "hidden": 16,
+        "layers": 1,
+        "heads": 2,
+        "components": 4,
+        "ordering": "random",
+        "order_agnostic": True,
+    },
+    "vae": {"latent": 2, "hidden": 16, "samples": 4},
+}
+
+
+def random_density(family: str, **more: Any) -> TableDensity:
+    """Return a density of `table_encoder`'s rows with random weights."""
+    torch.manual_seed(0)
+    encoder = table_encoder()
+    model = registry.random_density(family, encoder.variables, **(SMALL[family] | more))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return TableDensity(encoder, model)
+
+
+def holes(column: pa.ChunkedArray, rng: np.random.Generator) -> pa.Array:
+    """Empty a third of the cells of a column."""
+    gone = pa.array(rng.random(len(column)) < 1 / 3)
+    return pc.if_else(gone, pa.scalar(None, column.type), column).combine_chunks()
+
+
+def odd_row(**cells: object) -> pa.Table:
+    """Return one row, ordinary but for `cells`."""
+    usual = {
+        "carrier": "UA",
+        "delay": 5,
+        "time": datetime(2013, 1, 1, 12),
+        "amount": 5.0,
+    }
+    schema = table_encoder().schema
+    fields = [schema.field(name) for name in usual]
+    return pa.Table.from_pylist([usual | cells], schema=pa.schema(fields))
+
+
+def awkward_table(rows: int, seed: int = 0) -> pa.Table:
+    """Return columns nearly constant, exactly dependent, unique or heavy-tailed."""
+    rng = np.random.default_rng(seed)
+    amount = rng.standard_t(1.5, rows)
+    word = np.array(["red", "green", "blue", "grey"])[
+        rng.choice(4, rows, p=[0.4, 0.3, 0.2, 0.1])
+    ]
+    return pa.table(
+        {
+            "amount": amount,
+            "copy": 3 * amount,
+            "often 0": np.where(rng.random(rows) < 0.7, 0.0, rng.random(rows)),
+            "nearly constant": (np.arange(rows) % 300 == 0).astype(np.int64),
+            "number": np.arange(rows) * 7919 % 100_003,
+            "word": word,
+            "maybe": pa.array(
+                rng.poisson(np.char.str_len(word.astype(str)) * 2.0),
+                mask=rng.random(rows) < 0.2,
+            ),
+        }
+    )
+
+
+def learn(table: pa.Table) -> TableDensity:
+    """Train a small model of a table briefly, calibrated on its last rows."""
+    encoder = fit_columns(table)
+    x = torch.from_numpy(encoder.encode(table).x)
+    torch.manual_seed(0)
+    settings = {"hidden": 24, "layers": 1, "components": 2, "orderings": 2}
+    model = EoNADE(encoder.variables, EoNADE.Settings(**settings))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for batch in x[:-400].split(200) * 10:
+        optimizer.zero_grad()
+        (-model.log_prob(batch).mean()).backward()
+        optimizer.step()
+    density = TableDensity(encoder, model)
+    reference = density.reference_scores(table.slice(len(table) - 400))
+    return TableDensity(encoder, model, reference)

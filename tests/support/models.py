@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.ensemble import Ensemble
+from ar_models.families.made import MADE
 from ar_models.families.registry import MODELS, build
 from ar_models.variables import Variable, binary_variables
 
@@ -169,6 +170,26 @@ def random_model(
     if family not in ONE_ORDERING:
         settings |= ORDERINGS[ordering]
     model = randomize(build(family, variables, **settings))
+    return model.eval()
+
+
+MADE_VARIABLES = (
+    Variable("a.state", "categorical", 0, size=3),
+    Variable("a", "real", 0, parent=0, knots=(-2.0, -1.0, 0.0, 1.0, 2.0)),
+    Variable("b", "integer", 1, atoms=(0.0, 1.0), lower=0.0, scale=3.0),
+    Variable("c", "categorical", 2, size=80),
+    *(Variable(f"x{i}", "binary", 3 + i, size=2) for i in range(20)),
+)
+
+
+def random_made(
+    variables: tuple[Variable, ...] = MADE_VARIABLES,
+    **settings: Any,  # of the types that the settings have
+) -> MADE:
+    """Return a MADE with random weights, in eval mode."""
+    torch.manual_seed(0)
+    model = MADE(variables, MADE.Settings(**settings))
+    randomize(model)
     return model.eval()
 
 

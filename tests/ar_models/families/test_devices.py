@@ -37,9 +37,14 @@ from tasks.monitoring import reference
 from tasks.monitoring.monitor import monitor
 from tasks.runtime import cluster
 from tasks.training.trainer import Trainer
-from tests.ar_models import test_given
-from tests.ar_models.test_density import table_density
-from tests.support.densities import impute_table, sample_table, score_table
+from tests.support.densities import (
+    holes,
+    impute_table,
+    random_density,
+    sample_table,
+    score_table,
+    table_density,
+)
 from tests.support.model_pair import ModelPair, related_table
 from tests.support.models import (
     ENSEMBLE_FAMILIES,
@@ -302,12 +307,12 @@ def test_rows_are_judged_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", ["eonade", "transformer"])
 def test_empty_cells_are_filled_there(family: str, tmp_path: Path) -> None:
-    density = test_given.build(family)
+    density = random_density(family)
     rows = sample_table(density, 4, seed=2)
     rng = np.random.default_rng(0)
     for name in density.columns:
         at = rows.column_names.index(name)
-        rows = rows.set_column(at, name, test_given.holes(rows[name], rng))
+        rows = rows.set_column(at, name, holes(rows[name], rng))
     loaded = there(density, tmp_path / "model")
 
     for method in ("draw", "median"):
@@ -396,10 +401,10 @@ def test_a_job_computes_there(
 def test_impute_computes_there(
     tmp_path: Path, check_job: Callable[[Callable[[str], object]], None]
 ) -> None:
-    density = test_given.build("eonade")
+    density = random_density("eonade")
     save_density(density, tmp_path / "model")
     rows = sample_table(density, 6, seed=2)
-    empty = test_given.holes(rows["carrier"], np.random.default_rng(0))
+    empty = holes(rows["carrier"], np.random.default_rng(0))
     at = rows.column_names.index("carrier")
     source = tmp_path / "rows.parquet"
     pq.write_table(rows.set_column(at, "carrier", empty), source)

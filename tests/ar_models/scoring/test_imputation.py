@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -10,67 +9,14 @@ import torch
 
 from ar_models.density.table_density import TableDensity
 from ar_models.tables import arrow
-from tests.ar_models.test_given import build, holes
-from tests.support.densities import impute_table, sample_table
+from tests.support.densities import impute_table, random_density, sample_table
 from tests.support.tables import table_encoder
 
 NUMBERS = ("delay", "amount")
 
 
-@pytest.fixture(scope="module", params=["eonade", "transformer"])
-def density(request: pytest.FixtureRequest) -> TableDensity:
-    """Return an order-agnostic density of `table_encoder`'s rows."""
-    return build(request.param)
-
-
-@pytest.fixture(scope="module")
-def gaps(density: TableDensity) -> pa.Table:
-    """Return rows with empty cells, and a column that is not modelled."""
-    rows = sample_table(density, 400, seed=2)
-    rng = np.random.default_rng(1)
-    for name in density.columns:
-        place = rows.column_names.index(name)
-        rows = rows.set_column(place, name, holes(rows[name], rng))
-    note = pa.array([None, "x"] * 200)
-    return rows.append_column("note", note)
-
-
-def test_observed_cells_stay_and_empty_ones_are_filled(
-    density: TableDensity, gaps: pa.Table
-) -> None:
-    for method in ("draw", "median", "mean"):
-        filled = impute_table(density, gaps, method=method, seed=1)
-        assert filled.schema.equals(gaps.schema)
-        for name in density.columns:
-            assert gaps[name].null_count > 0
-            assert filled[name].null_count == 0
-            known = gaps[name].is_valid()
-            assert filled[name].filter(known).equals(gaps[name].filter(known))
-        assert filled["note"].equals(gaps["note"])
-
-
-def test_bits_of_reals_and_types_of_words_stay(density: TableDensity) -> None:
-    odd = np.array([0.1, -0.0, math.nan, 1e300, 5.0])
-    table = pa.table(
-        {
-            "carrier": pa.array(["UA", None, "AA", "XX", "B6"]).dictionary_encode(),
-            "delay": pa.array([1, None, None, 7, 2], pa.int16()),
-            "time": pa.array([0, None, 5, 6, 7], pa.timestamp("us", "UTC")),
-            "amount": pa.array(odd, mask=np.array([0, 0, 0, 0, 1], bool)),
-        }
-    )
-
-    filled = impute_table(density, table, seed=1)
-
-    assert filled.schema.types == table.schema.types
-    bits = filled["amount"].to_numpy()[:4].view(np.uint64)
-    assert bits.tolist() == odd[:4].view(np.uint64).tolist()
-    assert filled["carrier"].to_pylist()[3] == "XX"  # new, and left as it is
-    assert sum(column.null_count for column in filled.columns) == 0
-
-
-def test_a_null_is_unknown_and_not_the_state_missing(density: TableDensity) -> None:
-    encoder, model = density.encoder, density.model
+def test_a_null_is_unknown_and_not_the_state_missing(agnostic: TableDensity) -> None:
+    encoder, model = agnostic.encoder, agnostic.model
     row = {"carrier": ["AA"], "delay": [None], "amount": [2.5]}
     table = pa.table({**row, "time": pa.array([1_360_000_000], pa.timestamp("s"))})
     table = table.cast(
@@ -85,7 +31,7 @@ def test_a_null_is_unknown_and_not_the_state_missing(density: TableDensity) -> N
     with torch.inference_mode():
         value = model.conditionals_given(x, only_state)
 
-    filled = impute_table(density, table, method="median", details=True)
+    filled = impute_table(agnostic, table, method="median", details=True)
 
     expected = int(value.quantile(0.5)[0, 2])
     assert filled["delay"].to_pylist() == [expected]
@@ -100,18 +46,18 @@ def test_a_null_is_unknown_and_not_the_state_missing(density: TableDensity) -> N
 
 
 def test_draws_follow_the_conditional_without_the_missing(
-    density: TableDensity,
+    agnostic: TableDensity,
 ) -> None:
     # Chi-square with at most 2 degrees of freedom: above 28 with odds of 1e-6.
-    one = sample_table(density, 1, seed=3).to_pylist()[0]
+    one = sample_table(agnostic, 1, seed=3).to_pylist()[0]
     row = one | {"delay": 5, "amount": None}
-    table = pa.Table.from_pylist([row] * 3000, schema=density.encoder.schema)
-    filled = impute_table(density, table, seed=4, details=True)
-    x = torch.from_numpy(density.encoder.encode(filled.slice(0, 1)).x)
+    table = pa.Table.from_pylist([row] * 3000, schema=agnostic.encoder.schema)
+    filled = impute_table(agnostic, table, seed=4, details=True)
+    x = torch.from_numpy(agnostic.encoder.encode(filled.slice(0, 1)).x)
     known = torch.ones_like(x, dtype=torch.bool)
     known[:, 7:] = False
     with torch.inference_mode():
-        state = density.model.conditionals_given(x, known).probabilities(7)[0].tolist()
+        state = agnostic.model.conditionals_given(x, known).probabilities(7)[0].tolist()
 
     on_atom = int(pc.sum(pc.equal(filled["amount"], 0.0)).as_py())
 
@@ -124,16 +70,16 @@ def test_draws_follow_the_conditional_without_the_missing(
 
 
 def test_points_are_medians_means_and_likeliest_categories(
-    density: TableDensity,
+    agnostic: TableDensity,
 ) -> None:
     # Means of 4000 draws of a row: off by more than 5 standard errors once in 1e6.
-    one = sample_table(density, 1, seed=6).to_pylist()[0]
+    one = sample_table(agnostic, 1, seed=6).to_pylist()[0]
     for name in ("amount", "delay", "carrier"):
         row = one | {"delay": 5, name: None}
-        table = pa.Table.from_pylist([row] * 4000, schema=density.encoder.schema)
-        drawn = impute_table(density, table, seed=4)[name]
+        table = pa.Table.from_pylist([row] * 4000, schema=agnostic.encoder.schema)
+        drawn = impute_table(agnostic, table, seed=4)[name]
         median, mean = (
-            impute_table(density, table.slice(0, 1), method=m, details=True)
+            impute_table(agnostic, table.slice(0, 1), method=m, details=True)
             for m in ("median", "mean")
         )
         told = median["imputed"].to_pylist()[0][0]
@@ -159,22 +105,22 @@ def test_points_are_medians_means_and_likeliest_categories(
         assert abs(mean[name][0].as_py() - values.mean()) < 0.25 * spread + 1
 
 
-def test_cells_of_a_row_are_drawn_together(density: TableDensity) -> None:
-    one = sample_table(density, 1, seed=3).to_pylist()[0]
+def test_cells_of_a_row_are_drawn_together(agnostic: TableDensity) -> None:
+    one = sample_table(agnostic, 1, seed=3).to_pylist()[0]
     row = one | {"carrier": None, "delay": None, "amount": None}
-    table = pa.Table.from_pylist([row] * 50, schema=density.encoder.schema)
+    table = pa.Table.from_pylist([row] * 50, schema=agnostic.encoder.schema)
 
-    filled = impute_table(density, table, seed=4, details=True)
+    filled = impute_table(agnostic, table, seed=4, details=True)
 
     told = [{c["column"] for c in row} for row in filled["imputed"].to_pylist()]
     assert told == [{"carrier", "delay", "amount"}] * 50
-    assert not filled.equals(impute_table(density, table, seed=5, details=True))
-    assert filled.equals(impute_table(density, table, seed=4, details=True))
+    assert not filled.equals(impute_table(agnostic, table, seed=5, details=True))
+    assert filled.equals(impute_table(agnostic, table, seed=4, details=True))
     assert sum(filled[n].null_count for n in ("carrier", "delay", "amount")) == 0
 
 
 def test_a_column_of_many_states_has_quantiles_on_its_atoms() -> None:
-    density = build("eonade")
+    density = random_density("eonade")
     with torch.no_grad():
         # The state of `amount` is an atom with a share of about 0.76.
         density.model.last.weight.zero_()
@@ -190,18 +136,6 @@ def test_a_column_of_many_states_has_quantiles_on_its_atoms() -> None:
     told = filled["imputed"].to_pylist()[0][0]
     assert told["probability"] == pytest.approx(0.65 / 0.85, rel=1e-4)
     assert told["low"] == "0.0" and float(told["high"]) > 1
-
-
-def test_other_families_are_refused() -> None:
-    made = build("made")
-    with pytest.raises(ValueError, match="train with model.family eonade"):
-        impute_table(made, sample_table(made, 3, seed=1))
-    eonade = build("eonade")
-    rows = sample_table(eonade, 3, seed=1)
-    with pytest.raises(ValueError, match="method must be one of"):
-        impute_table(eonade, rows, method="mode")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="confidence must lie between 0 and 1"):
-        impute_table(eonade, rows, confidence=1.0)
 
 
 def test_the_encoder_of_these_tests_has_every_kind() -> None:

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from tasks.data.counts import ApproximateCounts, ExactCounts
@@ -72,3 +73,30 @@ def test_repetitions_across_parts_are_noticed() -> None:
     approximate = merge(sketched(one, 1), sketched(other, 1), 1)
     assert isinstance(approximate.counts, ApproximateCounts)
     assert approximate.repeats
+
+
+def test_many_distinct_values_keep_their_distribution() -> None:
+    rng = np.random.default_rng(8)
+    values = np.where(rng.random(40_000) < 0.25, 0, rng.lognormal(9, 1, 40_000))
+    whole = pa.array(values.astype(np.int64))
+    parts = []
+    for begin in range(0, 40_000, 8000):
+        cells = to_cells(
+            pa.chunked_array([whole.slice(begin, 8000)]), whole.type, "integers"
+        )
+        parts.append(sketch_column(cells, whole.type, 500))
+    merged = parts[0]
+    for part in parts[1:]:
+        merged = merge(merged, part, 500)
+    assert isinstance(merged, NumberSketch)
+    assert isinstance(merged.counts, ApproximateCounts)
+    assert merged.rows == 40_000
+    assert (merged.low, merged.high) == (0, pc.max(whole).as_py())
+    found = merged.distribution()
+    for share in (0.3, 0.5, 0.9, 0.999):
+        rank = (values.astype(np.int64) <= found.quantile(share)).mean()
+        assert abs(rank - share) < 0.003
+    zeros = int((whole.to_numpy() == 0).sum())
+    assert merged.frequent_values(0.01, 4)[0] == zeros
+    exact = len(set(whole.to_pylist()))
+    assert abs(merged.distinct - exact) < 0.1 * exact

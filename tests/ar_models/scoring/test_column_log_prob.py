@@ -1,5 +1,3 @@
-"""Nulls that count nothing: rows scored by what is known of them."""
-
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +7,26 @@ import pytest
 import torch
 
 from ar_models.density.table_density import TableDensity
+from ar_models.scoring.column_log_prob import padded_size
 from ar_models.scoring.statistics import statistics_of
 from tasks.config.resources import Resources
 from tasks.config.score import ScoreConfig
 from tasks.inference import score
 from tasks.inference.source import Source
-from tests.ar_models.test_given import build, holes
-from tests.support.densities import sample_table, score_table
+from tests.support.densities import (
+    awkward_table,
+    holes,
+    random_density,
+    sample_table,
+    score_table,
+)
 from tests.support.tables import small_table
 
 
 @pytest.fixture(scope="module", params=["eonade", "transformer"])
 def density(request: pytest.FixtureRequest) -> TableDensity:
     """Return an order-agnostic density, calibrated on its own samples."""
-    density = build(request.param)
+    density = random_density(request.param)
     calibration = density.reference_scores(sample_table(density, 300, seed=1))
     return TableDensity(density.encoder, density.model, calibration)
 
@@ -87,7 +91,7 @@ def test_every_statistic_takes_nulls_for_unknown(
 
 
 def test_other_families_refuse(small_model: str, tmp_path: Path) -> None:
-    made = build("made")
+    made = random_density("made")
     with pytest.raises(ValueError, match="MADE cannot marginalise .* eonade"):
         made.log_prob(sample_table(made, 2, seed=1), missing="marginalise")
     with pytest.raises(ValueError, match="missing must be 'model' or 'marginalise'"):
@@ -103,3 +107,25 @@ def test_other_families_refuse(small_model: str, tmp_path: Path) -> None:
             Resources(),
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_rows_in_bf16_are_the_same_alone_and_among_others(
+    learned: TableDensity,
+) -> None:
+    rows = awkward_table(301, seed=5)
+
+    together, alone = (
+        pa.concat_tables(
+            score_table(
+                learned, rows.slice(start, size), precision="bf16", explain="none"
+            )
+            for start in range(0, 301, size)
+        )
+        for size in (301, 43)
+    )
+
+    for name in ("log_prob", "anomaly_score"):
+        np.testing.assert_allclose(together[name], alone[name], atol=1e-4, rtol=1e-4)
+    assert [padded_size(n) for n in (0, 1, 7, 8, 9, 100, 1696, 4096)] == [
+        *(0, 1, 7, 8, 10, 112, 1792, 4096)
+    ]

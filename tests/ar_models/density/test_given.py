@@ -1,8 +1,5 @@
-"""Rows of which a part is given: exact, unchanged, and refused where it must be."""
-
 import math
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,46 +8,7 @@ import pytest
 import torch
 
 from ar_models.density.table_density import TableDensity
-from ar_models.families import registry
-from tests.support.densities import sample_table
-from tests.support.tables import table_encoder
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "made": {"hidden": 32, "components": 4},
-    "eonade": {"hidden": 32, "components": 4, "orderings": 2},
-    "transformer": {
-        "hidden": 16,
-        "layers": 1,
-        "heads": 2,
-        "components": 4,
-        "ordering": "random",
-        "order_agnostic": True,
-    },
-    "vae": {"latent": 2, "hidden": 16, "samples": 4},
-}
-
-
-def build(family: str, **more: Any) -> TableDensity:
-    """Return a density of `table_encoder`'s rows with random weights."""
-    torch.manual_seed(0)
-    encoder = table_encoder()
-    model = registry.build(family, encoder.variables, **(SETTINGS[family] | more))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return TableDensity(encoder, model)
-
-
-@pytest.fixture(scope="module", params=["eonade", "transformer"])
-def agnostic(request: pytest.FixtureRequest) -> TableDensity:
-    """Return a density that conditions on any columns."""
-    return build(request.param)
-
-
-@pytest.fixture(scope="module")
-def made() -> TableDensity:
-    """Return a density that conditions on first columns only."""
-    return build("made")
+from tests.support.densities import holes, random_density, sample_table
 
 
 def test_given_values_stand_in_every_row(agnostic: TableDensity) -> None:
@@ -102,12 +60,6 @@ def test_any_cells_of_a_table_can_be_given(agnostic: TableDensity) -> None:
     assert rows["log_prob"].null_count == 0
 
 
-def holes(column: pa.ChunkedArray, rng: np.random.Generator) -> pa.Array:
-    """Empty a third of the cells of a column."""
-    gone = pa.array(rng.random(len(column)) < 1 / 3)
-    return pc.if_else(gone, pa.scalar(None, column.type), column).combine_chunks()
-
-
 def test_nulls_are_free_unless_said_to_be_missing(agnostic: TableDensity) -> None:
     given = pa.table({"delay": pa.nulls(400, pa.int64()), "carrier": ["UA"] * 400})
 
@@ -144,7 +96,7 @@ def test_first_columns_can_be_given_to_every_family(made: TableDensity) -> None:
 
 
 def test_an_ordering_that_starts_with_them_takes_later_columns() -> None:
-    density = build("made", ordering=[[3, 1, 0, 2], [1, 3, 2, 0]], orderings=2)
+    density = random_density("made", ordering=[[3, 1, 0, 2], [1, 3, 2, 0]], orderings=2)
 
     rows = sample_table(density, 100, seed=1, given={"amount": 5.5, "delay": 3})
 
@@ -163,7 +115,7 @@ def test_others_are_refused_with_what_would_do(made: TableDensity) -> None:
     with pytest.raises(ValueError, match=message):
         sample_table(made, 10, seed=1, given={"amount": 5.5, "delay": 3})
     with pytest.raises(ValueError, match="this family cannot condition on any"):
-        sample_table(build("vae"), 10, seed=1, given={"carrier": "UA"})
+        sample_table(random_density("vae"), 10, seed=1, given={"carrier": "UA"})
     free = pa.table({"amount": pa.nulls(2, pa.float64()), "carrier": ["UA", "AA"]})
     assert sample_table(made, 2, seed=1, given=free)["carrier"].to_pylist() == [
         "UA",
@@ -185,7 +137,7 @@ def test_others_are_refused_with_what_would_do(made: TableDensity) -> None:
 )
 def test_what_cannot_be_given_is_named(given: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        sample_table(build("eonade"), 10, seed=1, given=given)
+        sample_table(random_density("eonade"), 10, seed=1, given=given)
 
 
 def test_the_row_of_a_bad_cell_is_named(agnostic: TableDensity) -> None:
@@ -195,47 +147,3 @@ def test_the_row_of_a_bad_cell_is_named(agnostic: TableDensity) -> None:
         sample_table(agnostic, 5000, seed=1, given=pa.table({"carrier": carriers}))
     with pytest.raises(ValueError, match="3 rows are given for 4 to draw"):
         sample_table(agnostic, 4, seed=1, given=pa.table({"carrier": carriers[:3]}))
-
-
-def test_rare_categories_can_be_given_but_unknown_ones_cannot() -> None:
-    from ar_models.tables.code_column import CodeColumn
-    from ar_models.tables.encoder import TableEncoder
-    from ar_models.variables import Variable
-
-    column = CodeColumn(
-        "town",
-        "categorical",
-        "string",
-        1000,
-        (Variable("town", "categorical", 0, size=3),),
-        values=("A", "B"),
-        specials=("rare",),
-        rare=("C", "D"),
-        rare_counts=(1, 1),
-    )
-    encoder = TableEncoder((column,), (), pa.schema([("town", pa.string())]))
-    density = TableDensity(
-        encoder, registry.build("eonade", encoder.variables, hidden=4)
-    )
-
-    rows = sample_table(density, 30, seed=1, given={"town": "C"})
-
-    assert set(rows["town"].to_pylist()) == {"C"}
-    with pytest.raises(ValueError, match="'E' is given"):
-        sample_table(density, 3, seed=1, given={"town": "E"})
-
-
-def test_temperature_and_top_p_sharpen_the_rows(agnostic: TableDensity) -> None:
-    plain = sample_table(agnostic, 500, seed=1)
-
-    assert sample_table(agnostic, 500, seed=1, temperature=1.0, top_p=1.0).equals(plain)
-    cold = sample_table(agnostic, 500, seed=1, temperature=0.3)
-    narrow = sample_table(agnostic, 500, seed=1, top_p=0.5)
-    # Their shares are about 0.5 and 0.2.
-    common, seldom = (
-        [t["carrier"].to_pylist().count(name) for t in (plain, cold, narrow)]
-        for name in ("UA", "B6")
-    )
-    assert common[1] > common[0] + 50
-    assert seldom[1] < seldom[0] / 2
-    assert seldom[2] < seldom[0] / 4

@@ -1,0 +1,10 @@
+import pytest
+
+from tests.support.kernels import check_kernel
+
+
+@pytest.mark.parametrize("size", [0.3, 3.0, 30.0])
+def test_entropies_are_as_exact_as_by_operations(
+    size: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_kernel(lambda given, x: given.entropy(), size, monkeypatch)
