@@ -13,11 +13,12 @@ from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.orderings import (
     check_given_first,
     known_and_free,
+    make_orderings,
     mean_of_orderings,
     no_ordering_fits,
     orderings_that_fit,
 )
-from ar_models.families.settings import FamilySettings
+from ar_models.families.settings import FamilySettings, OrderedSettings
 from ar_models.layers import cuda_graphs
 from ar_models.variables import Variable, apply_given, check_variables
 
@@ -38,7 +39,8 @@ class AutoregressiveModel(nn.Module):
     Args:
         variables: Descriptions of the columns of `x`.
         settings: Settings of the family.
-        orderings: Permutations of the variables; by default one, their own order.
+        orderings: Permutations of the variables; by default those that the settings
+            say, or else one, the order of the variables.
 
     Attributes:
         variables: Descriptions of the columns of `x`, as a tuple.
@@ -78,6 +80,10 @@ class AutoregressiveModel(nn.Module):
         self.settings = settings
         self.dim = len(self.variables)
         self.noise_dim = self.dim
+        if orderings is None and isinstance(settings, OrderedSettings):
+            orderings = make_orderings(
+                variables, settings.ordering, settings.orderings, settings.seed
+            )
         table = torch.tensor(orderings or [list(range(self.dim))])
         self.orderings = len(table)
         self.register_buffer("ordering_table", table)

@@ -6,14 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.distributions.base import GroupDistribution, at_least_float32
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import AutoregressiveModel, known_columns
-from ar_models.families.orderings import make_orderings
 from ar_models.families.settings import EoNADESettings
+from ar_models.layers.draws import sample_group
 from ar_models.layers.features import InputFeatures
 from ar_models.layers.hidden_layers import HiddenLayers
 from ar_models.layers.nade_scan import (
@@ -79,10 +78,7 @@ class EoNADE(AutoregressiveModel):
     chain_length: Tensor
 
     def __init__(self, variables: Sequence[Variable], settings: EoNADESettings) -> None:
-        orderings = make_orderings(
-            variables, settings.ordering, settings.orderings, settings.seed
-        )
-        super().__init__(variables, settings, orderings)
+        super().__init__(variables, settings)
         hidden, embedding = settings.hidden, settings.embedding
         self.plans: TensorCache[ScanPlan] = TensorCache()
         self.inputs = InputFeatures.of(variables, embedding)
@@ -266,11 +262,8 @@ class EoNADE(AutoregressiveModel):
     ) -> Tensor:
         """Sample variable `i` (batch,) from pre-activations and noise (batch, 2)."""
         group, at = self.layout.single(i)
-        assert isinstance(group, GroupDistribution)
         parameters = F.linear(self.hidden(a), self.last.weight[at], self.last.bias[at])
-        parameters = at_least_float32(parameters).unsqueeze(1)
-        drawn = group.sample(parameters, noise.unsqueeze(1), sampling)
-        return drawn.squeeze(1)
+        return sample_group(group, parameters, noise, sampling)
 
     def _contribution(self, i: int, x: Tensor) -> Tensor:
         """Return the pre-activations (batch, hidden) that values (batch,) add."""

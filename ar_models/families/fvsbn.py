@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ar_models.distributions.base import GroupDistribution, at_least_float32
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.families.base import AutoregressiveModel, known_columns
-from ar_models.families.orderings import make_orderings
 from ar_models.families.settings import FVSBNSettings
+from ar_models.layers.draws import sample_group
 from ar_models.layers.features import InputFeatures
 from ar_models.layers.masked_linear import MaskedLinear
 from ar_models.variables import Variable, apply_given
@@ -50,10 +49,7 @@ class FVSBN(AutoregressiveModel):
     settings: FVSBNSettings
 
     def __init__(self, variables: Sequence[Variable], settings: FVSBNSettings) -> None:
-        orderings = make_orderings(
-            variables, settings.ordering, settings.orderings, settings.seed
-        )
-        super().__init__(variables, settings, orderings)
+        super().__init__(variables, settings)
         self.inputs = InputFeatures.of(variables, settings.embedding)
         self.layout = ParameterLayout.of(
             variables, settings.components, settings.embedding
@@ -98,20 +94,10 @@ class FVSBN(AutoregressiveModel):
             rows = torch.cat([self.layout.source_index[at] for _, at in taken])
             ahead = torch.addmm(bias[rows], weight[rows], seen)
             for i, (group, _) in zip(block, taken, strict=True):
-                assert isinstance(group, GroupDistribution)
                 own, ahead = ahead.split([group.width, len(ahead) - group.width])
                 rows = rows[group.width :]
-                free = group.sample(
-                    at_least_float32(own).T.unsqueeze(1),
-                    uniform[i].T.unsqueeze(1),
-                    sampling,
-                )
-                x[i] = apply_given(
-                    self.variables[i],
-                    free.squeeze(1),
-                    known[i],
-                    x.T,
-                )
+                free = sample_group(group, own.T, uniform[i].T, sampling)
+                x[i] = apply_given(self.variables[i], free, known[i], x.T)
                 features, places = self.inputs.forward_one(x[i], i)
                 seen[places] = features.T
                 ahead = torch.addmm(ahead, weight[rows, places], features.T)

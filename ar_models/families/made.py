@@ -13,7 +13,6 @@ from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import AutoregressiveModel, known_columns
 from ar_models.families.made_network import MaskedNetwork, SamplingOrder
 from ar_models.families.made_sampling import sample_masked_network
-from ar_models.families.orderings import make_orderings
 from ar_models.families.settings import MADESettings
 from ar_models.layers.features import InputFeatures
 from ar_models.layers.hidden_layers import HiddenLayers
@@ -51,10 +50,9 @@ class MADE(AutoregressiveModel):
     degrees: Tensor  # (masks, hidden); those of the first mask ascend
 
     def __init__(self, variables: Sequence[Variable], settings: MADESettings) -> None:
-        orderings = make_orderings(
-            variables, settings.ordering, settings.orderings, settings.seed
-        )
-        super().__init__(variables, settings, orderings * settings.masks)
+        super().__init__(variables, settings)
+        self.ordering_table = self.ordering_table.repeat(settings.masks, 1)
+        self.orderings = len(self.ordering_table)
         hidden, embedding = settings.hidden, settings.embedding
         self.inputs = InputFeatures.of(variables, embedding)
         self.layout = ParameterLayout.of(variables, settings.components, embedding)

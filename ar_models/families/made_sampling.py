@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ar_models.distributions.base import GroupDistribution
 from ar_models.distributions.sampling import SamplingParams
 from ar_models.families.made_network import (
     MaskedNetwork,
@@ -23,6 +22,7 @@ from ar_models.families.made_network import (
     permuted,
 )
 from ar_models.kernels.made_sampler import BlockInputs, BlockWeights, sample_block
+from ar_models.layers.draws import sample_group
 from ar_models.variables import apply_given
 
 BLOCK_UNITS = (128, 32)
@@ -159,10 +159,8 @@ class BlockSampler:
         for rank, i in enumerate(self.order.variables):
             self.enter(rank)
             group, _ = network.layout.single(i)
-            assert isinstance(group, GroupDistribution)
-            parameters = self.parameters(rank).T.unsqueeze(1)
-            own = uniform[i].T.unsqueeze(1)
-            free = group.sample(parameters, own, sampling).squeeze(1)
+            parameters = self.parameters(rank).T
+            free = sample_group(group, parameters, uniform[i].T, sampling)
             x[i] = apply_given(network.variables[i], free, known[i], x.T)
             self.add_value(rank, x[i])
         return x.T.contiguous()

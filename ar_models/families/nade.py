@@ -5,14 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ar_models.distributions.base import GroupDistribution, at_least_float32
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.base import AutoregressiveModel, known_columns
-from ar_models.families.orderings import make_orderings
 from ar_models.families.settings import NADESettings
+from ar_models.layers.draws import sample_group
 from ar_models.layers.dropout import Dropout
 from ar_models.layers.features import InputFeatures
 from ar_models.layers.nade_scan import (
@@ -63,10 +62,7 @@ class NADE(AutoregressiveModel):
     settings: NADESettings
 
     def __init__(self, variables: Sequence[Variable], settings: NADESettings) -> None:
-        orderings = make_orderings(
-            variables, settings.ordering, settings.orderings, settings.seed
-        )
-        super().__init__(variables, settings, orderings)
+        super().__init__(variables, settings)
         hidden, embedding = settings.hidden, settings.embedding
         self.plans: TensorCache[ScanPlan] = TensorCache()
         self.inputs = InputFeatures.of(variables, embedding)
@@ -128,23 +124,13 @@ class NADE(AutoregressiveModel):
         a = self.bias.unsqueeze(-1).repeat(1, len(noise))
         for i in self.ordering_list(which):
             group, at = self.layout.single(i)
-            assert isinstance(group, GroupDistribution)
             parameters = torch.addmm(
                 self.head_bias[at, None],
                 self.head_weight[at],
                 activate(self.settings.activation, a),
             )
-            free = group.sample(
-                at_least_float32(parameters).T.unsqueeze(1),
-                uniform[i].T.unsqueeze(1),
-                sampling,
-            )
-            x[i] = apply_given(
-                self.variables[i],
-                free.squeeze(1),
-                known[i],
-                x.T,
-            )
+            free = sample_group(group, parameters.T, uniform[i].T, sampling)
+            x[i] = apply_given(self.variables[i], free, known[i], x.T)
             features, places = self.inputs.forward_one(x[i], i)
             a.addmm_(self.weight[places].T, features.T)
         return x.T.contiguous()

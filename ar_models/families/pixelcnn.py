@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.distributions.base import GroupDistribution, at_least_float32
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.settings import PixelCNNSettings
+from ar_models.layers.draws import sample_group
 from ar_models.layers.dropout import Dropout
 from ar_models.layers.variable_tokens import SharedValueEmbedding
 from ar_models.variables import Variable, apply_given
@@ -306,13 +306,12 @@ class PixelSampler:
         _, width, channels = model.shape
         i = (row * width + column) * channels + channel
         group, at = model.layout.single(i)
-        assert isinstance(group, GroupDistribution)
         start = channel * group.width
         parameters = self.maps(row, column)[:, start : start + group.width]
-        parameters = at_least_float32(parameters + model.bias[at]).unsqueeze(1)
-        free = group.sample(parameters, self.noise[:, i : i + 1], self.sampling)
+        parameters = parameters + model.bias[at]
+        free = sample_group(group, parameters, self.noise[:, i], self.sampling)
         known = None if self.given is None else self.given[:, i]
-        value = apply_given(model.variables[i], free.squeeze(1), known, self.x)
+        value = apply_given(model.variables[i], free, known, self.x)
         self.x[:, i] = value
         embedded = tokens.forward_one(value, i)
         start = channel * embedded.shape[1]

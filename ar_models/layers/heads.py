@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.distributions.base import GroupDistribution
 from ar_models.distributions.parameter_layout import ParameterLayout
+from ar_models.distributions.variable_groups import VariableGroup
 
 INITIAL_STD = 0.01
 """Standard deviation of the initial weights: the first outputs are near the biases."""
@@ -20,13 +20,18 @@ class Heads(nn.Module):
     Args:
         layout: The layout of the parameters, which the enclosing model owns.
         width: Length of each hidden vector.
+        rows: Number of rows of the weights; by default one for each parameter.
     """
 
-    def __init__(self, layout: ParameterLayout, width: int) -> None:
+    def __init__(
+        self, layout: ParameterLayout, width: int, rows: int | None = None
+    ) -> None:
         super().__init__()
         # In a list, so that the layout's own parameters are not registered twice.
         self._layout = [layout]
-        self.weight = nn.Parameter(torch.randn(layout.size, width) * INITIAL_STD)
+        self.weight = nn.Parameter(
+            torch.randn(rows or layout.size, width) * INITIAL_STD
+        )
         self.bias = nn.Parameter(layout.initial_bias())
 
     def forward(self, h: Tensor) -> Tensor:
@@ -41,7 +46,7 @@ class Heads(nn.Module):
             parts.append(parameters.flatten(1))
         return torch.cat(parts, -1) + bias
 
-    def forward_one(self, h: Tensor, i: int) -> tuple[GroupDistribution, Tensor]:
+    def forward_one(self, h: Tensor, i: int) -> tuple[VariableGroup, Tensor]:
         """Return the distribution of variable `i` and its parameters (batch, n).
 
         Args:
@@ -49,11 +54,14 @@ class Heads(nn.Module):
             i: Index of the variable.
         """
         group, at = self._layout[0].single(i)
-        assert isinstance(group, GroupDistribution)
-        return group, F.linear(h, self.weight[at], self.bias[at])
+        return group, F.linear(h, self._weight_of(at), self.bias[at])
+
+    def _weight_of(self, at: slice) -> Tensor:
+        """Return the weights of the parameters of one variable."""
+        return self.weight[at]
 
 
-class SharedHeads(nn.Module):
+class SharedHeads(Heads):
     """One linear map to the parameters of all variables, which are of one kind.
 
     Each variable has a bias of its own, so that outputs before training are near the
@@ -65,24 +73,11 @@ class SharedHeads(nn.Module):
     """
 
     def __init__(self, layout: ParameterLayout, width: int) -> None:
-        super().__init__()
-        # In a list, so that the layout's own parameters are not registered twice.
-        self._layout = [layout]
-        rows = layout.size // layout.dim
-        self.weight = nn.Parameter(torch.randn(rows, width) * INITIAL_STD)
-        self.bias = nn.Parameter(layout.initial_bias())
+        super().__init__(layout, width, layout.size // layout.dim)
 
     def forward(self, h: Tensor) -> Tensor:
         """Map hidden vectors (batch, dim, width) to parameters (batch, size)."""
         return F.linear(h, self.weight).flatten(1) + self.bias
 
-    def forward_one(self, h: Tensor, i: int) -> tuple[GroupDistribution, Tensor]:
-        """Return the distribution of variable `i` and its parameters (batch, n).
-
-        Args:
-            h: Hidden vectors of this variable, (batch, width).
-            i: Index of the variable.
-        """
-        group, at = self._layout[0].single(i)
-        assert isinstance(group, GroupDistribution)
-        return group, F.linear(h, self.weight, self.bias[at])
+    def _weight_of(self, at: slice) -> Tensor:
+        return self.weight

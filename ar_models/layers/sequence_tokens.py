@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.distributions.base import GroupDistribution, at_least_float32
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
+from ar_models.distributions.variable_groups import VariableGroup
+from ar_models.layers.draws import sample_group
 from ar_models.layers.features import InputFeatures
 from ar_models.variables import Variable, apply_given
 
@@ -123,13 +124,12 @@ class ContextMADESampler:
         self.before = before
         self.seen = before.new_empty(len(before), self.features[-1])
 
-    def conditional(self, k: int) -> tuple[GroupDistribution, Tensor]:
+    def conditional(self, k: int) -> tuple[VariableGroup, Tensor]:
         """Return the distribution of variable k and its parameters (batch, n).
 
         All variables before it must have been passed to `learn`.
         """
         group, at = self.outputs[k]
-        assert isinstance(group, GroupDistribution)
         found = self.parameters[:, at]
         if not self.within.chained or not self.units[k]:
             return group, found
@@ -295,12 +295,9 @@ class PositionTokens(nn.Module):
             own.begin(context)
             for k, i in enumerate(indices):
                 group, parameters = own.conditional(k)
-                uniform = noise[:, i].unsqueeze(1)
-                free = group.sample(
-                    at_least_float32(parameters).unsqueeze(1), uniform, sampling
-                )
+                free = sample_group(group, parameters, noise[:, i], sampling)
                 known = None if given is None else given[:, i]
-                x[:, i] = apply_given(variables[i], free.squeeze(1), known, x)
+                x[:, i] = apply_given(variables[i], free, known, x)
                 own.learn(k, x[:, i])
 
         if self.before is not None:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ar_models.distributions.base import at_least_float32
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
+from ar_models.layers.draws import sample_group
 from ar_models.layers.features import InputFeatures
 from ar_models.layers.heads import Heads, SharedHeads
 from ar_models.variables import Variable, apply_given
@@ -226,12 +226,9 @@ class VariableTokens(nn.Module):
             vector = torch.empty_like(h)
             for i, rows in places:
                 group, parameters = self.heads.forward_one(h[rows], i)
-                uniform = noise[rows][:, i].unsqueeze(1)
-                free = group.sample(
-                    at_least_float32(parameters).unsqueeze(1), uniform, sampling
-                )
+                free = sample_group(group, parameters, noise[rows][:, i], sampling)
                 known = None if given is None else given[rows, i]
-                value = apply_given(variables[i], free.squeeze(1), known, x[rows])
+                value = apply_given(variables[i], free, known, x[rows])
                 x[rows, i] = value
                 vector[rows] = self.tokens.forward_one(value, i) + self.last[i]
         return x

@@ -193,6 +193,47 @@ def random_made(
     return model.eval()
 
 
+def perturbed(
+    family: str,
+    variables: tuple[Variable, ...],
+    spread: float = 0.3,
+    **settings: Any,  # of the types that the settings have
+) -> Any:  # a model of the family's class
+    """Return a model with normal noise added to its weights, in eval mode."""
+    torch.manual_seed(0)
+    model = build(family, variables, **settings)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * spread)
+    return model.eval()
+
+
+def draw(model: AutoregressiveModel, count: int = 32, seed: int = 0) -> Tensor:
+    """Draw rows that depend on the seed alone."""
+    return model.sample(count, generator=seeded(seed))
+
+
+def check_gradients(model: AutoregressiveModel, x: Tensor) -> None:
+    """Check that every parameter gets a gradient over a step of each ordering."""
+    model.train()
+    for _ in range(model.orderings):
+        model(x).mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.isfinite().all()), name
+        assert bool(parameter.grad.any()), name
+
+
+SEQUENCE_ROWS = (
+    Variable("a", "binary", 0, size=2),
+    Variable("b.state", "categorical", 1, size=3),
+    Variable("b", "integer", 1, parent=1),
+    Variable("c", "real", 2),
+    Variable("d", "categorical", 3, size=70),
+)
+"""Variables of rows for the networks that read a row as a sequence."""
+
+
 def seeded(seed: int) -> torch.Generator:
     """Return a generator of random numbers."""
     return torch.Generator().manual_seed(seed)

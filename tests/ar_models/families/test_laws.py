@@ -27,6 +27,9 @@ from tests.support.models import (
     KINDS,
     LEARNED,
     MIXED,
+    SMALL,
+    check_gradients,
+    draw,
     every_case,
     every_exact_case,
     every_exact_kind_of_case,
@@ -35,6 +38,7 @@ from tests.support.models import (
     every_kind_of_family,
     every_vector,
     observations,
+    perturbed,
     random_model,
     seeded,
 )
@@ -192,13 +196,7 @@ def test_samples_of_numbers_follow_their_cdf(family: str, ordering: str) -> None
 def test_every_parameter_gets_a_gradient(family: str, ordering: str, kind: str) -> None:
     model = random_model(family, KINDS[kind], ordering)
     x = observations(model, 256)
-    model.train()
-    for _ in range(model.orderings):
-        model(x).mean().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert bool(parameter.grad.isfinite().all()), name
-        assert bool(parameter.grad.any()), name
+    check_gradients(model, x)
 
 
 @every_kind_of_case
@@ -368,3 +366,13 @@ def test_surprisals_of_samples_are_the_entropy_on_average(
             present = excess[~x[:, i].isnan(), i]
             error = present.std() / math.sqrt(len(present))
             assert float(present.mean().abs()) < 6 * float(error) + 0.01
+
+
+@pytest.mark.parametrize("family", ["made", "nade", "rnn", "transformer"])
+def test_dropout_acts_in_train_mode_only(family: str) -> None:
+    model = perturbed(family, MIXED, **SMALL[family], dropout=0.5)
+    x = draw(model)
+
+    assert torch.equal(model(x), model(x))
+    model.train()
+    assert not torch.equal(model(x), model(x))

@@ -55,14 +55,3 @@ def test_drawing_with_the_running_sum_is_drawing_plainly() -> None:
     drawn = model.draw(noise, given)
 
     assert drawn.equal(ancestral_sample(model, noise, given))
-
-
-def test_dropout_leaves_units_out_only_in_training() -> None:
-    torch.manual_seed(0)
-    model = NADE(binary_variables(6), NADE.Settings(hidden=40, dropout=0.5))
-    torch.nn.init.normal_(model.head_weight)
-    x = torch.ones(5, 6)
-
-    assert not model(x).equal(model(x))
-    model.eval()
-    assert model(x).equal(model(x))

@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from ar_models.families import pixelcnn
 from ar_models.families.base import ancestral_sample
 from ar_models.families.pixelcnn import PixelCNN
 from ar_models.variables import Variable, binary_variables
+from tests.support.models import check_gradients, draw, perturbed
 
 PIXELS = {
     "binary": Variable("x", "binary", 0, size=2),
@@ -36,25 +36,10 @@ def build(
     kind: str, size: tuple[int, int, int], spread: float = 0.3, **settings: int
 ) -> PixelCNN:
     """Return a small model whose weights are far from zero."""
-    torch.manual_seed(0)
-    height, width, channels = size
-    model = PixelCNN(
-        pixels(kind, height * width * channels),
-        PixelCNN.Settings(
-            height=height,
-            width=width,
-            channels=channels,
-            **{"hidden": 9, "layers": 5, "kernel": 3, "components": 2, **settings},
-        ),
-    )
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * spread)
-    return model.eval()
-
-
-def draw(model: PixelCNN, count: int, seed: int = 0) -> Tensor:
-    return model.sample(count, generator=torch.Generator().manual_seed(seed))
+    names = ("height", "width", "channels")
+    small = {"hidden": 9, "layers": 5, "kernel": 3, "components": 2}
+    small |= dict(zip(names, size, strict=True)) | settings
+    return perturbed("pixelcnn", pixels(kind, math.prod(size)), spread, **small)
 
 
 every_kind = pytest.mark.parametrize("kind", PIXELS)
@@ -127,12 +112,7 @@ def test_sample_frequencies_follow_the_probabilities() -> None:
 def test_every_parameter_gets_a_gradient(kind: str) -> None:
     model = build(kind, (3, 4, 3))
     x = draw(model, 32)
-    model.train()
-    model(x).mean().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert bool(parameter.grad.isfinite().all()), name
-        assert bool(parameter.grad.any()), name
+    check_gradients(model, x)
 
 
 @every_kind

@@ -4,34 +4,18 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from ar_models.families.base import ancestral_sample
 from ar_models.families.rnn import RNN
 from ar_models.families.settings import Cell
 from ar_models.variables import Variable, binary_variables
-
-ROWS = (
-    Variable("a", "binary", 0, size=2),
-    Variable("b.state", "categorical", 1, size=3),
-    Variable("b", "integer", 1, parent=1),
-    Variable("c", "real", 2),
-    Variable("d", "categorical", 3, size=70),
-)
+from tests.support.models import SEQUENCE_ROWS as ROWS
+from tests.support.models import draw, perturbed
 
 
 def build(variables: tuple[Variable, ...], **settings: object) -> RNN:
     """Return a small model whose weights are far from zero."""
-    torch.manual_seed(0)
-    model = RNN(variables, RNN.Settings(**{"hidden": 12, "components": 2, **settings}))  # type: ignore[arg-type]
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    return model.eval()
-
-
-def draw(model: RNN, count: int = 32) -> Tensor:
-    return model.sample(count, generator=torch.Generator().manual_seed(0))
+    return perturbed("rnn", variables, **{"hidden": 12, "components": 2, **settings})
 
 
 def test_a_gru_of_one_unit_is_worked_out_by_hand() -> None:
@@ -117,11 +101,3 @@ def test_features_see_every_variable() -> None:
     for i in range(5):
         changed = torch.where(torch.arange(5) == i, other, x)
         assert not torch.equal(model.features(changed), before), i
-
-
-def test_dropout_acts_in_train_mode_only() -> None:
-    model = build(ROWS, layers=2, dropout=0.5)
-    x = draw(model)
-
-    assert torch.equal(model(x), model(x))
-    assert not torch.equal(model.train()(x), model(x))

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ar_models.families import transformer
 from ar_models.families.base import (
@@ -14,33 +14,14 @@ from ar_models.families.base import (
 from ar_models.families.transformer import Block, Transformer
 from ar_models.layers.variable_tokens import random_orderings
 from ar_models.variables import Variable, binary_variables
-
-ROWS = (
-    Variable("a", "binary", 0, size=2),
-    Variable("b.state", "categorical", 1, size=3),
-    Variable("b", "integer", 1, parent=1),
-    Variable("c", "real", 2),
-    Variable("d", "categorical", 3, size=70),
-)
+from tests.support.models import SEQUENCE_ROWS as ROWS
+from tests.support.models import draw, perturbed
 
 
 def build(variables: tuple[Variable, ...], **settings: object) -> Transformer:
     """Return a small model whose weights are far from zero."""
-    torch.manual_seed(0)
-    model = Transformer(
-        variables,
-        Transformer.Settings(
-            **{"hidden": 16, "layers": 2, "heads": 2, "components": 2, **settings}
-        ),
-    )
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.3)
-    return model.eval()
-
-
-def draw(model: Transformer, count: int = 32) -> Tensor:
-    return model.sample(count, generator=torch.Generator().manual_seed(0))
+    small = {"hidden": 16, "layers": 2, "heads": 2, "components": 2}
+    return perturbed("transformer", variables, **small | settings)
 
 
 def test_a_block_is_a_pre_norm_encoder_layer_with_a_causal_mask() -> None:

@@ -1,6 +1,5 @@
 """What is particular to the variational autoencoder."""
 
-import itertools
 import math
 
 import numpy as np
@@ -13,12 +12,12 @@ from ar_models.families.vae import VAE
 from ar_models.scoring.statistics import score_batch
 from ar_models.tables.encoder import Encoded
 from ar_models.variables import Variable, binary_variables
-
-DISCRETE = (
-    Variable("a", "binary", 0, size=2),
-    Variable("b.state", "categorical", 1, size=3),
-    Variable("b", "integer", 1, parent=1, lower=0.0, upper=4.0, atoms=(2.0,)),
-    Variable("c", "categorical", 2, size=4),
+from tests.support.models import (
+    DISCRETE,
+    check_gradients,
+    draw,
+    every_vector,
+    perturbed,
 )
 
 ROWS = (
@@ -34,24 +33,8 @@ def build(
     variables: tuple[Variable, ...], decoder: str = "independent", **settings: object
 ) -> VAE:
     """Return a small model whose weights are far from zero."""
-    torch.manual_seed(0)
-    model = VAE(
-        variables,
-        VAE.Settings(
-            decoder=decoder,  # type: ignore[arg-type]
-            **{"latent": 2, "hidden": 24, "components": 2, **settings},
-        ),
-    )
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-    return model.eval()
-
-
-def every_vector() -> Tensor:
-    """All values that `DISCRETE` can take, (count, 4)."""
-    rows = itertools.product(range(2), range(3), [*range(5), math.nan], range(4))
-    return torch.tensor([row for row in rows if (row[1] != 0) == math.isnan(row[2])])
+    small = {"latent": 2, "hidden": 24, "components": 2, "decoder": decoder}
+    return perturbed("vae", variables, 0.2, **small | settings)
 
 
 def integral(model: VAE, x: Tensor) -> Tensor:
@@ -67,10 +50,6 @@ def integral(model: VAE, x: Tensor) -> Tensor:
         weight = -0.5 * z.square().sum(-1) - math.log(2 * math.pi) + 2 * math.log(0.25)
         total.append(shares.sum(-1).view(41, -1) + weight.unsqueeze(-1))
     return torch.cat(total).logsumexp(0)
-
-
-def draw(model: VAE, count: int) -> Tensor:
-    return model.sample(count, generator=torch.Generator().manual_seed(0))
 
 
 @every_decoder
@@ -168,12 +147,7 @@ def test_sample_frequencies_follow_the_exact_probabilities(decoder: str) -> None
 def test_every_parameter_gets_a_gradient(decoder: str) -> None:
     model = build(ROWS, decoder)
     x = draw(model, 128)
-    model.train()
-    model(x).mean().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert bool(parameter.grad.isfinite().all()), name
-        assert bool(parameter.grad.any()), name
+    check_gradients(model, x)
 
 
 @every_decoder

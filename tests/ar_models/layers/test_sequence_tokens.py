@@ -7,13 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ar_models.families.base import AutoregressiveModel, ancestral_sample
+from ar_models.families.base import ancestral_sample
 from ar_models.families.registry import build
 from ar_models.layers.sequence_tokens import group_order, split_list_variables
 from ar_models.variables import Variable
 from tests.support.models import (
     SEQUENCE_KINDS,
     SMALL_SEQUENCE_MODELS,
+    check_gradients,
+    draw,
     random_sequence_model,
 )
 
@@ -22,10 +24,6 @@ CASES = [
     for family, kind in itertools.product(SMALL_SEQUENCE_MODELS, SEQUENCE_KINDS)
 ]
 every_case = pytest.mark.parametrize(("family", "kind"), CASES)
-
-
-def draw(model: AutoregressiveModel, count: int, seed: int = 0) -> Tensor:
-    return model.sample(count, generator=torch.Generator().manual_seed(seed))
 
 
 def every_row(variables: tuple[Variable, ...]) -> Tensor:
@@ -119,11 +117,7 @@ def test_sample_frequencies_follow_the_probabilities(family: str, kind: str) -> 
 def test_every_parameter_gets_a_gradient(family: str, kind: str) -> None:
     model = random_sequence_model(family, kind)
     x = draw(model, 256)
-    model.train()
-    model(x).mean().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, name
-        assert bool(parameter.grad.any()), name
+    check_gradients(model, x)
 
 
 @every_case
