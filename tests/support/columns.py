@@ -1,3 +1,5 @@
+"""Columns of every discrete type, and encoders that keep all columns."""
+
 import math
 from decimal import Decimal
 
@@ -7,9 +9,9 @@ import pyarrow as pa
 from ar_models.tables.columns import Column
 from ar_models.tables.encoder import TableEncoder
 from tasks.config.data import DataConfig
-from tasks.data.cells import representation_of, to_cells
 from tasks.data.columns.infer import infer_column
 from tasks.data.sketches import sketch_column
+from tests.support.sketching import cells_of
 
 N = 600
 
@@ -20,8 +22,7 @@ def fit_columns(table: pa.Table, **settings: object) -> TableEncoder:
     columns: list[Column] = []
     for field in table.schema:
         override = data.columns.get(field.name)
-        base = representation_of(field.type, override.kind if override else None)
-        cells = to_cells(table.column(field.name), field.type, base)
+        cells = cells_of(table[field.name], override.kind if override else None)
         part = sketch_column(cells, field.type, 65536)
         column = infer_column(field.name, field.type, part, data)
         assert isinstance(column, Column), column

@@ -7,7 +7,8 @@ from ar_models.tables.list_cells import lists
 from ar_models.tables.list_column import ListColumn
 from tasks.data.hashing import cell_hashes
 from tests.support.columns import N
-from tests.support.lists import FIXED, fit_table, pixels, words
+from tests.support.lists import FIXED, pixels, words
+from tests.support.sketching import fit
 
 DEEP = pa.list_(pa.list_(pa.uint8(), 4), 3)
 
@@ -55,7 +56,7 @@ ARRAYS = {
 def test_lists_come_back(name: str) -> None:
     array = ARRAYS[name]
     kinds = {"x": {"kind": "sequence"}} if name == "text" else {}
-    encoder = fit_table(pa.table({"x": array}), columns=kinds)
+    encoder = fit(pa.table({"x": array}), columns=kinds)
 
     encoded = encoder.encode(pa.table({"x": array}))
     back = encoder.decode(encoded.x).column("x").combine_chunks()
@@ -95,6 +96,6 @@ def test_equal_lists_have_equal_hashes_and_others_do_not() -> None:
 
 
 def test_one_list_column_is_all() -> None:
-    column: Column = fit_table(pa.table({"x": ARRAYS["varying"]})).columns[0]
+    column: Column = fit(pa.table({"x": ARRAYS["varying"]})).columns[0]
     assert isinstance(column, ListColumn)
     assert (column.shortest, column.places, column.varies) == (1, 12, True)

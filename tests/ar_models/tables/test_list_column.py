@@ -8,12 +8,13 @@ from ar_models.families.made import MADE
 from ar_models.families.rnn import RNN
 from ar_models.tables.columns import IN_SUPPORT, MISSING, OUT_OF_RANGE
 from tests.support.densities import score_table
-from tests.support.lists import FIXED, fit_table, pixels, words
+from tests.support.lists import FIXED, pixels, words
+from tests.support.sketching import fit
 
 
 def test_the_length_stands_first_and_places_beyond_it_are_absent() -> None:
     array = pa.array(words(), pa.string())
-    encoder = fit_table(pa.table({"x": array}), columns={"x": {"kind": "sequence"}})
+    encoder = fit(pa.table({"x": array}), columns={"x": {"kind": "sequence"}})
 
     x = encoder.encode(pa.table({"x": ["ab", "c"]})).x
 
@@ -24,7 +25,7 @@ def test_the_length_stands_first_and_places_beyond_it_are_absent() -> None:
 
 def test_what_no_list_of_training_looks_like_is_out_of_support() -> None:
     array = pa.array(pixels(3).tolist(), pa.list_(pa.uint8()))
-    encoder = fit_table(pa.table({"x": array}))
+    encoder = fit(pa.table({"x": array}))
     given = pa.array([[0] * 12, [0] * 11, None, [9] * 12, [None] * 12], array.type)
 
     out_of_support = encoder.encode(pa.table({"x": given})).out_of_support[:, 0]
@@ -36,7 +37,7 @@ def test_what_no_list_of_training_looks_like_is_out_of_support() -> None:
 def test_a_density_over_lists_adds_up_to_one() -> None:
     texts = ["a", "b", "aa", "ab", "bb", None] * 20
     array = pa.array(texts, pa.string())
-    encoder = fit_table(pa.table({"x": array}), columns={"x": {"kind": "sequence"}})
+    encoder = fit(pa.table({"x": array}), columns={"x": {"kind": "sequence"}})
     torch.manual_seed(0)
     density = TableDensity(encoder, MADE(encoder.variables, MADE.Settings(hidden=16)))
     every = [None, *"ab", *(a + b for a in "ab" for b in "ab")]
@@ -60,7 +61,7 @@ def test_pixels_are_alike_whether_in_a_list_or_in_columns(
         table = pa.table({"p": pa.array(x.tolist(), FIXED)})
     image = {"height": 3, "width": 4, "pixels": kind}
 
-    encoder = fit_table(table, images={"p*": image})
+    encoder = fit(table, images={"p*": image})
 
     assert len({(v.kind, v.size, v.atoms) for v in encoder.variables}) == 1
     assert [v.group for v in encoder.variables] == list(range(12))
@@ -74,7 +75,7 @@ def test_pixels_are_alike_whether_in_a_list_or_in_columns(
 def test_a_column_of_an_image_is_scored_as_one() -> None:
     x = pixels(3)
     table = pa.table({"p": pa.array(x.tolist(), FIXED), "q": pa.array(x[:, 0])})
-    encoder = fit_table(table, images={"p": {"height": 3, "width": 4}})
+    encoder = fit(table, images={"p": {"height": 3, "width": 4}})
     torch.manual_seed(0)
     model = MADE(
         encoder.variables, MADE.Settings(hidden=16, orderings=2, ordering="random")
@@ -94,7 +95,7 @@ def test_a_column_of_an_image_is_scored_as_one() -> None:
 
 def test_places_of_sequences_add_up_to_the_column() -> None:
     table = pa.table({"x": pa.array(words()), "y": pa.array(pixels(3)[:, 0])})
-    encoder = fit_table(table, columns={"x": {"kind": "sequence"}})
+    encoder = fit(table, columns={"x": {"kind": "sequence"}})
     torch.manual_seed(0)
     model = RNN(encoder.variables, RNN.Settings(hidden=16, steps="places"))
     density = TableDensity(encoder, model)
@@ -127,10 +128,10 @@ def test_places_of_sequences_add_up_to_the_column() -> None:
 def test_images_that_cannot_be_are_refused(images: object, said: str) -> None:
     table = pa.table({"p": pa.array(pixels(50).tolist(), pa.list_(pa.uint8()))})
     with pytest.raises(ValueError, match=said):
-        fit_table(table, images=images)
+        fit(table, images=images)
 
 
 def test_a_block_of_columns_must_be_as_large_as_the_image() -> None:
     table = pa.table({f"p{i:02d}": pixels(5)[:, i] for i in range(12)})
     with pytest.raises(ValueError, match="12 columns match"):
-        fit_table(table, images={"p*": {"height": 3, "width": 3}})
+        fit(table, images={"p*": {"height": 3, "width": 3}})

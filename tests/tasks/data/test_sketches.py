@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -79,16 +80,10 @@ def test_many_distinct_values_keep_their_distribution() -> None:
     rng = np.random.default_rng(8)
     values = np.where(rng.random(40_000) < 0.25, 0, rng.lognormal(9, 1, 40_000))
     whole = pa.array(values.astype(np.int64))
-    parts = []
-    for begin in range(0, 40_000, 8000):
-        cells = to_cells(
-            pa.chunked_array([whole.slice(begin, 8000)]), whole.type, "integers"
-        )
-        parts.append(sketch_column(cells, whole.type, 500))
-    merged = parts[0]
-    for part in parts[1:]:
-        merged = merge(merged, part, 500)
-    assert isinstance(merged, NumberSketch)
+    parts = [
+        sketched(whole.slice(begin, 8000), 500) for begin in range(0, 40_000, 8000)
+    ]
+    merged = functools.reduce(lambda one, other: merge(one, other, 500), parts)
     assert isinstance(merged.counts, ApproximateCounts)
     assert merged.rows == 40_000
     assert (merged.low, merged.high) == (0, pc.max(whole).as_py())

@@ -11,7 +11,8 @@ from ar_models.tables.encoder import Image
 from ar_models.variables import binary_variables
 from tasks.config.load import load
 from tasks.training import orderings
-from tests.support.lists import FIXED, fit_table, pixels
+from tests.support.lists import FIXED, pixels
+from tests.support.sketching import fit
 
 
 def chain_of_bits(rows: int) -> np.ndarray:
@@ -128,7 +129,7 @@ def test_only_the_pixels_of_images_are_reordered() -> None:
             "after": pa.array(x[:, 1]),
         }
     )
-    encoder = fit_table(table, images={"image": {"height": 3, "width": 4}})
+    encoder = fit(table, images={"image": {"height": 3, "width": 4}})
 
     found = orderings.pixel_sequence(encoder, "column")
 
@@ -138,6 +139,6 @@ def test_only_the_pixels_of_images_are_reordered() -> None:
 
 
 def test_an_order_of_pixels_needs_images() -> None:
-    encoder = fit_table(pa.table({"a": pixels(5)[:, 0]}))
+    encoder = fit(pa.table({"a": pixels(5)[:, 0]}))
     with pytest.raises(ValueError, match="model.ordering: spiral requires images"):
         orderings.pixel_sequence(encoder, "spiral")
