@@ -12,11 +12,10 @@ from ar_models.density.imputer import ImputeOptions, Imputer
 from ar_models.density.sampler import SampleOptions, Sampler
 from ar_models.density.scorer import ScoreOptions, Scorer
 from ar_models.density.table_density import TableDensity
-from ar_models.families import registry
 from ar_models.families.eonade import EoNADE
-from ar_models.families.registry import build
 from ar_models.scoring.conformal import Rule
 from tests.support.columns import fit_columns
+from tests.support.models import perturbed
 from tests.support.tables import table_encoder
 
 
@@ -58,12 +57,9 @@ def impute_table(
 
 def table_density(**config: object) -> TableDensity:
     """Build a density with random weights, calibrated on its own samples."""
-    torch.manual_seed(0)
     encoder = table_encoder()
-    model = build("made", encoder.variables, hidden=32, components=4, **config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
+    settings = {"hidden": 32, "components": 4, **config}
+    model = perturbed("made", encoder.variables, 0.1, **settings)
     density = TableDensity(encoder, model)
     calibration = density.reference_scores(sample_table(density, 2000, seed=1))
     info = {"name": "flights", "fingerprints": {"dataset": "abc"}}
@@ -87,19 +83,24 @@ SMALL: dict[str, dict[str, Any]] = {
 
 def random_density(family: str, **more: Any) -> TableDensity:
     """Return a density of `table_encoder`'s rows with random weights."""
-    torch.manual_seed(0)
     encoder = table_encoder()
-    model = registry.random_density(family, encoder.variables, **(SMALL[family] | more))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return TableDensity(encoder, model)
+    settings = SMALL[family] | more
+    return TableDensity(encoder, perturbed(family, encoder.variables, 0.1, **settings))
 
 
 def holes(column: pa.ChunkedArray, rng: np.random.Generator) -> pa.Array:
     """Empty a third of the cells of a column."""
     gone = pa.array(rng.random(len(column)) < 1 / 3)
     return pc.if_else(gone, pa.scalar(None, column.type), column).combine_chunks()
+
+
+def with_holes(density: TableDensity, rows: pa.Table, seed: int = 1) -> pa.Table:
+    """Empty a third of the cells of each modelled column."""
+    rng = np.random.default_rng(seed)
+    for name in density.columns:
+        place = rows.column_names.index(name)
+        rows = rows.set_column(place, name, holes(rows[name], rng))
+    return rows
 
 
 def odd_row(**cells: object) -> pa.Table:

@@ -1,19 +1,19 @@
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from ar_models.density.table_density import TableDensity
-from tests.support.densities import holes, impute_table, random_density, sample_table
+from tests.support.densities import (
+    impute_table,
+    random_density,
+    sample_table,
+    with_holes,
+)
 
 
 @pytest.fixture(scope="module")
 def gaps(agnostic: TableDensity) -> pa.Table:
     """Return rows with empty cells, and a column that is not modelled."""
-    rows = sample_table(agnostic, 400, seed=2)
-    rng = np.random.default_rng(1)
-    for name in agnostic.columns:
-        place = rows.column_names.index(name)
-        rows = rows.set_column(place, name, holes(rows[name], rng))
+    rows = with_holes(agnostic, sample_table(agnostic, 400, seed=2))
     note = pa.array([None, "x"] * 200)
     return rows.append_column("note", note)
 

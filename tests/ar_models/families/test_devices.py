@@ -44,6 +44,7 @@ from tests.support.densities import (
     sample_table,
     score_table,
     table_density,
+    with_holes,
 )
 from tests.support.model_pair import ModelPair, related_table
 from tests.support.models import (
@@ -308,11 +309,7 @@ def test_rows_are_judged_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["eonade", "transformer"])
 def test_empty_cells_are_filled_there(family: str, tmp_path: Path) -> None:
     density = random_density(family)
-    rows = sample_table(density, 4, seed=2)
-    rng = np.random.default_rng(0)
-    for name in density.columns:
-        at = rows.column_names.index(name)
-        rows = rows.set_column(at, name, holes(rows[name], rng))
+    rows = with_holes(density, sample_table(density, 4, seed=2), seed=0)
     loaded = there(density, tmp_path / "model")
 
     for method in ("draw", "median"):

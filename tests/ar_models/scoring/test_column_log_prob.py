@@ -15,10 +15,10 @@ from tasks.inference import score
 from tasks.inference.source import Source
 from tests.support.densities import (
     awkward_table,
-    holes,
     random_density,
     sample_table,
     score_table,
+    with_holes,
 )
 from tests.support.tables import small_table
 
@@ -34,12 +34,7 @@ def density(request: pytest.FixtureRequest) -> TableDensity:
 @pytest.fixture(scope="module")
 def gaps(density: TableDensity) -> pa.Table:
     """Return rows of which a third of the cells are empty."""
-    rows = sample_table(density, 100, seed=2)
-    rng = np.random.default_rng(1)
-    for name in density.columns:
-        place = rows.column_names.index(name)
-        rows = rows.set_column(place, name, holes(rows[name], rng))
-    return rows
+    return with_holes(density, sample_table(density, 100, seed=2))
 
 
 def test_known_cells_have_their_marginal_probability(

@@ -45,7 +45,7 @@ def test_rare_categories_can_be_given_but_unknown_ones_cannot() -> None:
     )
     encoder = TableEncoder((column,), (), pa.schema([("town", pa.string())]))
     density = TableDensity(
-        encoder, registry.random_density("eonade", encoder.variables, hidden=4)
+        encoder, registry.build("eonade", encoder.variables, hidden=4)
     )
 
     rows = sample_table(density, 30, seed=1, given={"town": "C"})
