@@ -44,7 +44,7 @@ class SamplingOrder:
 
     Attributes:
         variables: Variables in the order in which they are sampled.
-        units: Hidden units that depend on at most the first r variables, for each r.
+        units: Number of hidden units whose degree is less than r, for each r.
         features: Input features of the first r variables, for each r.
         parameters: Output parameters of the first r variables, for each r.
         unit_index: Hidden units in sorted order; None if they are sorted.
