@@ -6,8 +6,7 @@ from ar_models.tables.columns import Column
 from ar_models.tables.list_cells import lists
 from ar_models.tables.list_column import ListColumn
 from tasks.data.hashing import cell_hashes
-from tests.support.columns import N
-from tests.support.lists import FIXED, pixels, words
+from tests.support.lists import FIXED, N, pixels, words
 from tests.support.sketching import fit
 
 DEEP = pa.list_(pa.list_(pa.uint8(), 4), 3)
