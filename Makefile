@@ -24,8 +24,9 @@ bench: .venv/installed
 docs: .venv/installed  ## the documentation as a static site in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-check-slow: .venv/installed  ## a pipeline killed in training, minutes
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+check-slow: .venv/installed  ## killed and interrupted commands and workers, minutes
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m slow \
+	  $(PYTEST_ARGS)
 
 check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
 	$(BIN)/python -m pytest tests/system/test_kill.py -m '' --kills 10 $(PYTEST_ARGS)

@@ -1,7 +1,8 @@
 """Tests of killed and interrupted commands: the next run ends with the same artifacts.
 
-Only the interruption by SIGTERM is part of `make test`. `make check-slow` kills the
-pipeline at one moment, in training; `make check-kill` at ten, and takes Ctrl-C too.
+They take minutes and are part of `make check-slow`, which kills the pipeline at one
+moment, in training, and interrupts it by SIGTERM. `make check-kill` kills it at ten
+moments and presses Ctrl-C too.
 """
 
 import hashlib
@@ -21,6 +22,8 @@ import yaml
 
 from flows.process import reaper
 from tests.support.tables import small_table
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
@@ -195,7 +198,6 @@ def undisturbed(
     return pipeline.artifacts(), seconds
 
 
-@pytest.mark.slow
 def test_a_killed_pipeline_ends_with_the_same_artifacts(
     tmp_path: Path,
     undisturbed: tuple[dict[str, Any], float],

@@ -5,9 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ar_models.density.table_density import TableDensity
-from tasks.registry import (
-    isolated_load,
-)
+from tasks.registry import isolated_load
 from tasks.registry.promotion import Promotion
 from tests.support.densities import score_table
 from tests.support.model_pair import ModelPair
@@ -16,7 +14,7 @@ from tests.support.model_pair import ModelPair
 def test_a_consumer_needs_neither_checkout_nor_ray_nor_prefect(
     first: Promotion, density: TableDensity, pair: ModelPair
 ) -> None:
-    rows = pq.read_table(f"{pair.prepared}/test").slice(0, 300)
+    rows = pq.read_table(f"{pair.prepared}/test").slice(0, 20)
     params = {"output": "score", "column_log_prob": True}
     found = isolated_load.predict("models:/alone/1", rows, params, clean=False)
     expected = score_table(density, rows)

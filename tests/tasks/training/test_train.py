@@ -169,6 +169,7 @@ def training_pids() -> set[int]:
     return found
 
 
+@pytest.mark.slow
 def test_killed_workers_go_on_to_the_same_model(
     undisturbed: TrainResult, prepared: str, root: Path
 ) -> None:
@@ -217,6 +218,7 @@ train.train(
 """
 
 
+@pytest.mark.slow
 def test_a_killed_driver_goes_on_to_the_same_model(
     undisturbed: TrainResult, prepared: str, root: Path
 ) -> None:
@@ -269,6 +271,7 @@ def history_on_disk(checkpoints: Path) -> list[EpochMetrics]:
     return []
 
 
+@pytest.mark.slow
 def test_two_workers_on_s3_learn_what_one_learns(prepared: str, bucket: str) -> None:
     # Dropout is drawn by each rank, so there is none here. The last batch of an epoch
     # is short, and batches are odd.
