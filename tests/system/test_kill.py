@@ -1,8 +1,7 @@
 """Tests of killed and interrupted commands: the next run ends with the same artifacts.
 
-They take minutes and are part of `make check-slow`, which kills the pipeline at one
-moment, in training, and interrupts it by SIGTERM. `make check-kill` kills it at ten
-moments and presses Ctrl-C too.
+They take minutes: `make check-kill` kills the pipeline at ten moments and interrupts it
+by SIGTERM and Ctrl-C. Single jobs are killed in the tests of `tasks`.
 """
 
 import hashlib
@@ -23,7 +22,7 @@ import yaml
 from flows.process import reaper
 from tests.support.tables import small_table
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.kill
 
 ROOT = Path(__file__).parents[2]
 
