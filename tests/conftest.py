@@ -34,7 +34,6 @@ GROUPS = {
     "tests/tasks/registry/": "models",
     "tests/flows/": "flows",
     "tests/ar_models/families/test_devices.py": "devices",
-    "tests/system/test_kill.py": "kill",
 }
 """Groups of files that share costly fixtures or take long, the longest groups first.
 
