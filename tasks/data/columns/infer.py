@@ -8,6 +8,7 @@ from ar_models.tables import arrow
 from ar_models.tables.columns import Column
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_cells import SYMBOL
+from ar_models.variables import MAX_INTEGER
 from tasks.config.data import DataConfig
 from tasks.data.columns.codes import UNIQUE_ROWS, number_code_column, word_column
 from tasks.data.columns.lists import list_column
@@ -18,6 +19,10 @@ from tasks.data.sketches import ListSketch, NumberSketch, Sketch, WordSketch
 
 MAX_CODED_REALS = 32
 """Number of distinct values up to which a real column is categorical."""
+
+ROWS_PER_VALUE = 4
+"""Mean number of rows of a distinct value from which reals with a fixed number of
+decimals are counted in steps, with probabilities instead of densities."""
 
 MAX_SYMBOLS = 1000
 """Number of distinct letters of a text, or bytes, up to which they are codes."""
@@ -30,7 +35,12 @@ LEAVE_OUT = "leave_out"
 
 
 def infer_column(
-    name: str, type: pa.DataType, sketch: Sketch, data: DataConfig
+    name: str,
+    type: pa.DataType,
+    sketch: Sketch,
+    data: DataConfig,
+    *,
+    nested: bool = True,
 ) -> Column | LeftOut:
     """Return the column that fits a sketch, or why the column is left out.
 
@@ -39,6 +49,7 @@ def infer_column(
         type: Arrow type of the column.
         sketch: Sketch of its training rows.
         data: Its `columns` override the inferred kind.
+        nested: Whether integers may be divided into intervals.
 
     Raises:
         ValueError: The configured kind does not fit the values.
@@ -51,7 +62,7 @@ def infer_column(
         return list_column(name, type, sketch, data, _infer_element)
     if isinstance(sketch, WordSketch):
         return word_column(name, type, sketch, data, kind)
-    return _infer_number(name, type, sketch, data, kind)
+    return _infer_number(name, type, sketch, data, kind, nested=nested)
 
 
 def check_kind(name: str, type: pa.DataType, kind: str | None) -> None:
@@ -85,6 +96,8 @@ def _infer_number(
     sketch: NumberSketch,
     data: DataConfig,
     kind: str | None,
+    *,
+    nested: bool,
 ) -> Column | LeftOut:
     if sketch.off:
         return LeftOut(name, str(type), f"{sketch.off} values do not fit 64 bits")
@@ -102,8 +115,10 @@ def _infer_number(
                 f"data.columns.{name}: kind integer does not fit a column with "
                 "fractions; use real"
             )
+        if kind is None and _is_on_grid(sketch):
+            return number_column(name, type, sketch, nested=nested)
         return real_column(name, type, sketch)
-    return number_column(name, type, sketch)
+    return number_column(name, type, sketch, nested=nested)
 
 
 def _infer_element(
@@ -128,7 +143,7 @@ def _infer_element(
                 f"type {type}; cast it to a floating type"
             )
         plain = plain.model_copy(update={"columns": {field: override}})
-        return infer_column(field, type, sketch, plain)
+        return infer_column(field, type, sketch, plain, nested=False)
     if sketch.distinct == 1:  # constant, but the lists differ in length
         return _as_codes(field, type, sketch, plain, None)
     is_symbol = type == SYMBOL or type == pa.uint8()
@@ -136,7 +151,7 @@ def _infer_element(
         max_codes = min(MAX_SYMBOLS, data.max_categories)
         if isinstance(sketch.counts, ExactCounts) and len(sketch.counts) <= max_codes:
             return number_code_column(field, type, sketch, plain, "categorical")
-    return infer_column(field, type, sketch, plain)
+    return infer_column(field, type, sketch, plain, nested=False)
 
 
 def _as_codes(
@@ -165,6 +180,16 @@ def _is_two_valued(sketch: NumberSketch, family: str | None) -> bool:
     if family in (*arrow.MOMENTS, "time") or any(sketch.specials.values()):
         return False
     return isinstance(sketch.counts, ExactCounts) and len(sketch.counts) <= 2
+
+
+def _is_on_grid(sketch: NumberSketch) -> bool:
+    """Return whether reals have few decimals and so few values that these repeat."""
+    if sketch.decimals is None or sketch.low is None:
+        return False
+    span = (sketch.high - sketch.low) * 10.0**sketch.decimals
+    return span <= MAX_INTEGER // 2 and sketch.distinct * ROWS_PER_VALUE <= (
+        sketch.regular
+    )
 
 
 def _is_coded_real(sketch: NumberSketch) -> bool:
