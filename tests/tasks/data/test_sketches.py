@@ -72,3 +72,11 @@ def test_repetitions_across_parts_are_noticed() -> None:
     approximate = merge(sketched(one, 1), sketched(other, 1), 1)
     assert isinstance(approximate.counts, ApproximateCounts)
     assert approximate.repeats
+
+
+def test_parts_with_different_decimals_have_the_more() -> None:
+    one, other, third = (
+        sketched(pa.array(values)) for values in ([1.5], [0.25], [1 / 3])
+    )
+    assert merge(one, other, 9).decimals == 2
+    assert merge(merge(one, third, 9), other, 9).decimals is None
