@@ -49,7 +49,8 @@ class Variable:
         atoms: Integers with a point mass of their own in the mixture.
         frequencies: Relative frequencies in the training data, from which biases start:
             of the codes, or of the atoms followed by all other integers together, or
-            of the leaves of a tree followed by the digits of each place, units first.
+            of the leaves of a tree followed by the digits in each of its contexts, see
+            `IntervalTree`.
         knots: Ascending quantiles in the variable's own units: where the piecewise
             linear input features bend and where mixture components start.
         edges: Ascending edges of the decimal intervals into which the integers are

@@ -26,7 +26,7 @@ MIN_LEAF_MASS = 1e-6
 """Probability added to that which the mixture gives to each leaf; far from all
 components the children of an interval are then equally likely."""
 
-ENTROPY_PATHS = 4
+ENTROPY_PATHS = 6
 """Number of paths down the tree over which the entropy of digits is averaged."""
 
 GOLDEN_RATIO = 0.6180339887498949
@@ -98,6 +98,9 @@ class IntervalTree(LogisticMixture):
         last: Index of the upper outer leaf, (count,).
         possible: Whether a leaf contains possible values, (count, leaves).
         places: Powers of ten of the places, (count, places).
+        contexts: Log-frequencies of digits relative to equal ones, (count, contexts,
+            10); contexts are the leaves, for the first digit below each, and each
+            digit at each place, from the tens on, for the digit that follows it.
     """
 
     boundaries: Tensor
@@ -105,6 +108,7 @@ class IntervalTree(LogisticMixture):
     last: Tensor
     possible: Tensor
     places: Tensor
+    contexts: Tensor
 
     @classmethod
     def of(cls, variables: Sequence[Variable], components: int) -> Self:
@@ -123,12 +127,14 @@ class IntervalTree(LogisticMixture):
         possible[:, 0] &= mixture.lower < boundaries[:, 1]
         possible[rows, last] &= mixture.upper >= boundaries[rows, last]
         places = 10.0 ** torch.arange(int(levels.max()))
+        contexts = levels.shape[1] + 10 * max(len(places) - 1, 0)
         own = {
             "boundaries": boundaries,
             "levels": levels.long(),
             "last": last,
             "possible": possible,
             "places": places.expand(len(variables), -1).clone(),
+            "contexts": torch.zeros(len(variables), contexts, 10),
         }
         leaves, digits = levels.shape[1], 10 * len(places)
         tensors = mixture.tensors() | own
@@ -187,14 +193,14 @@ class IntervalTree(LogisticMixture):
         return (edges - 0.5 - self.location.unsqueeze(-1)) / self.scale.unsqueeze(-1)
 
     def digit_log_probs(
-        self, unpacked: Unpacked, start: Tensor, level: Tensor, place: int
+        self, unpacked: Unpacked, start: Tensor, leaf: Tensor, place: int
     ) -> Tensor:
         """Compute log-probabilities of the digits at a place.
 
         Args:
             unpacked: Result of `unpack`.
             start: Least integers of the intervals that are divided, (batch, count, n).
-            level: Levels of the leaves that these are in, likewise.
+            leaf: The leaves that these are in, likewise.
             place: Number of the place, from 0 for the last digit.
 
         Returns:
@@ -207,9 +213,17 @@ class IntervalTree(LogisticMixture):
         widths = (power / self.scale)[:, None, None]
         components = (part.unsqueeze(-2) for part in unpacked[2:])
         mass = interval_mass(edges, widths, *components)
+        level = self.of_leaf(self.levels, leaf)
         floor = MIN_LEAF_MASS * 10.0 ** (place - level.to(start.dtype))
         logits = (mass + floor.unsqueeze(-1)).log()
         logits = logits + unpacked.digits[..., place, :].unsqueeze(-2)
+        above = (start / (10 * power)).floor().remainder(10).long()
+        later = (self.levels.shape[1] + 10 * place + above).clamp(
+            max=self.contexts.shape[1] - 1
+        )
+        context = torch.where(level > place + 1, later, leaf)
+        variable = torch.arange(start.shape[1], device=start.device)
+        logits = logits + self.contexts[variable[:, None], context]
         return logits.log_softmax(-1)
 
     def leaf_of(self, x: Tensor) -> Tensor:
@@ -229,7 +243,7 @@ class IntervalTree(LogisticMixture):
             start = (x / (10 * power)).floor() * (10 * power)
             digit = ((x - start) / power).floor().clamp(0, 9).long()
             log_probs = self.digit_log_probs(
-                unpacked, start.unsqueeze(-1), level.unsqueeze(-1), place
+                unpacked, start.unsqueeze(-1), leaf.unsqueeze(-1), place
             )
             yield Step(place < level, digit, log_probs.squeeze(-2))
 
@@ -335,7 +349,7 @@ class IntervalTree(LogisticMixture):
         level = self.of_leaf(self.levels, leaf)
         for place in reversed(range(self.places.shape[1])):
             log_probs = self.digit_log_probs(
-                unpacked, value.unsqueeze(-1), level.unsqueeze(-1), place
+                unpacked, value.unsqueeze(-1), leaf.unsqueeze(-1), place
             )
             digit, rest = split_uniform(
                 sampling.probabilities(log_probs.squeeze(-2)), uniform
@@ -401,24 +415,31 @@ class IntervalTree(LogisticMixture):
         return total
 
     def _entropy_of_digits(self, unpacked: Unpacked, shares: Tensor) -> Tensor:
-        """Compute the mean entropy of the digits along evenly spread paths."""
+        """Compute the mean entropy of the digits along evenly spread paths.
+
+        Paths start at leaves in proportion to their probability times their number of
+        places, as the entropy per place differs little between leaves.
+        """
+        weights = (shares * self.levels).cumsum(-1)
+        total = weights[..., -1:].clamp(min=1e-30)
         number = torch.arange(ENTROPY_PATHS, device=shares.device)
         at = (number.to(shares.dtype) + 0.5) / ENTROPY_PATHS
-        leaf = (shares.cumsum(-1).unsqueeze(-2) <= at.unsqueeze(-1)).sum(-1)
-        leaf = leaf.clamp(max=shares.shape[-1] - 1)
+        reached = weights.unsqueeze(-2) <= (total * at).unsqueeze(-1)
+        leaf = reached.sum(-1).clamp(max=shares.shape[-1] - 1)
         start = self.of_leaf(self.boundaries[:, :-1].to(shares.dtype), leaf)
         level = self.of_leaf(self.levels, leaf)
-        total = torch.zeros_like(start)
+        each = torch.zeros_like(start)
         for place in reversed(range(self.places.shape[1])):
             active = place < level
-            log_probs = self.digit_log_probs(unpacked, start, level, place)
+            log_probs = self.digit_log_probs(unpacked, start, leaf, place)
             probabilities = log_probs.exp()
             own = -torch.linalg.vecdot(probabilities, log_probs)
-            total = total + torch.where(active, own, 0.0)
+            each = each + torch.where(active, own, 0.0)
             at = (at + (place + 1) * GOLDEN_RATIO).remainder(1)
             digit = sample_categorical(probabilities, at.expand_as(start))
             start = torch.where(active, start + digit * 10.0**place, start)
-        return total.mean(-1)
+        mean: Tensor = (each / level.clamp(min=1)).mean(-1) * total.squeeze(-1)
+        return mean
 
     def _entropy_of_outer(self, unpacked: Unpacked, leaf: Tensor) -> Tensor:
         """Compute the entropy of the mixture truncated to outer leaves."""
@@ -510,20 +531,23 @@ def split_uniform(probabilities: Tensor, uniform: Tensor) -> tuple[Tensor, Tenso
 def _set_frequencies(
     tree: IntervalTree, row: int, variable: Variable, smooth: Tensor
 ) -> None:
-    """Let the free logits of a variable start at its training frequencies.
+    """Let the distribution of a variable start at its training frequencies.
 
     Args:
-        tree: The distribution, whose `initial_bias` changes.
+        tree: The distribution, whose `initial_bias` and `contexts` change.
         row: Position of the variable.
-        variable: Its `frequencies` are those of its leaves, then those of the digits at
-            each place, from the last digit on.
+        variable: Its `frequencies` are those of its leaves, then those of the digits in
+            each context.
         smooth: Log-probabilities of its leaves by the mixture alone, (leaves,).
     """
     leaves, places = len(variable.edges) + 1, int(tree.levels[row].max())
-    known = torch.tensor(variable.initial_frequencies(leaves + 10 * places)).log()
+    later = 10 * max(places - 1, 0)
+    known = variable.initial_frequencies(leaves + 10 * (leaves + later))
+    logs = torch.tensor(known).log()
     possible = tree.possible[row, :leaves]
-    added = (known[:leaves] - smooth[:leaves]).masked_fill(~possible, 0)
+    added = (logs[:leaves] - smooth[:leaves]).masked_fill(~possible, 0)
     tree.initial_bias[row, :leaves] = added
+    digits = logs[leaves:].view(-1, 10) + math.log(10)
     first = tree.levels.shape[1]
-    digits = known[leaves:] + math.log(10)
-    tree.initial_bias[row, first : first + 10 * places] = digits
+    tree.contexts[row, :leaves] = digits[:leaves]
+    tree.contexts[row, first : first + later] = digits[leaves:]

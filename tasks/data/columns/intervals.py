@@ -27,6 +27,12 @@ MIN_ROWS = 400
 SMOOTH_BINS = 32
 """Number of bins, of equally many rows, of the smooth distribution to compare with."""
 
+PRIOR_ROWS = 20
+"""Rows as many as which the digits of all leaves count in the context of one."""
+
+DECIMALS = 5
+"""Number of decimals to which frequencies of digits are rounded."""
+
 MIN_DENSITY = 1e-7
 """Minimum probability of a single integer in the smooth distribution."""
 
@@ -56,9 +62,11 @@ def divide(variable: Variable, given: EmpiricalDistribution) -> Variable:
     if not (gain @ held_out) > MIN_GAIN * held_out.sum():
         return variable
     leaves, digits = frequencies(given, edges)
-    shares = (*leaves, *(share for place in digits for share in place))
     return replace(
-        variable, atoms=(), frequencies=shares, edges=tuple(float(e) for e in edges)
+        variable,
+        atoms=(),
+        frequencies=(*leaves.tolist(), *digits.round(DECIMALS).ravel().tolist()),
+        edges=tuple(float(edge) for edge in edges),
     )
 
 
@@ -95,26 +103,36 @@ def decimal_edges(given: EmpiricalDistribution) -> list[int]:
 
 def frequencies(
     given: EmpiricalDistribution, edges: list[int]
-) -> tuple[tuple[float, ...], list[tuple[float, ...]]]:
-    """Return the smoothed shares of the leaves, and of the digits at each place.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return smoothed shares of the leaves, and of the digits below them.
 
     Args:
         given: Distribution of integers.
         edges: Result of `decimal_edges`.
 
     Returns:
-        Shares of the leaves, with the outer ones, and of the ten digits at each place
-        among the values whose leaf is wider; the last digit first.
+        Shares of the leaves, with the outer ones, (leaves,); shares of the ten digits
+        in each context, (contexts, 10). Contexts are the leaves, for the first digit
+        below each, and after them each digit at each place, from the tens on, for the
+        digit that follows it.
     """
-    values, leaf, level = _places(given, edges)
-    counts = np.bincount(leaf, given.counts, minlength=len(edges) + 1)
-    digits = []
-    for place in range(_levels(edges).max(initial=0)):
-        below = level > place
-        digit = values[below] // 10**place % 10
-        tally = np.bincount(digit, given.counts[below], minlength=10)
-        digits.append(smoothed_shares(tally.tolist()))
-    return smoothed_shares(counts.tolist()), digits
+    _, leaf, steps = _places(given, edges)
+    leaves, places = len(edges) + 1, int(_levels(edges).max())
+    counts = np.bincount(leaf, given.counts, minlength=leaves)
+    table = np.zeros((leaves + 10 * max(places - 1, 0), 10))
+    marginal = np.full((len(table), 10), 0.1)
+    for place, (active, context, digit) in enumerate(steps):
+        tally = np.zeros_like(table)
+        np.add.at(tally, (context[active], digit[active]), given.counts[active])
+        table += tally
+        here = np.append(
+            _levels(edges) == place + 1, np.zeros(len(table) - leaves, bool)
+        )
+        here[leaves + 10 * place :][:10] = True
+        marginal[here] = smoothed_shares(tally.sum(0).tolist())
+    table += PRIOR_ROWS * marginal
+    table /= table.sum(-1, keepdims=True)
+    return np.array(smoothed_shares(counts.tolist())), table
 
 
 def _levels(edges: list[int]) -> np.ndarray:
@@ -123,25 +141,36 @@ def _levels(edges: list[int]) -> np.ndarray:
     return np.concatenate([[0], inner, [0]])
 
 
+Step = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""At one place: which integers have it below their leaf, contexts and digits, (n,)."""
+
+
 def _places(
     given: EmpiricalDistribution, edges: list[int]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the integers, their leaves and the levels of these, (n,) each."""
+) -> tuple[np.ndarray, np.ndarray, list[Step]]:
+    """Return the integers, their leaves (n,) and their digits, by place."""
     values = given.values.astype(np.int64)
     leaf = np.searchsorted(edges, values, side="right")
-    return values, leaf, _levels(edges)[leaf]
+    level = _levels(edges)[leaf]
+    steps = []
+    for place in range(int(_levels(edges).max())):
+        above = values // 10 ** (place + 1) % 10
+        is_first = level == place + 1
+        context = np.where(is_first, leaf, len(edges) + 1 + 10 * place + above)
+        steps.append((level > place, context, values // 10**place % 10))
+    return values, leaf, steps
 
 
 def _log_prob_of_intervals(
     given: EmpiricalDistribution, edges: list[int]
 ) -> np.ndarray:
     """Return log-probabilities (n,) of the values in the histogram that fits them."""
-    leaves, digits = frequencies(given, edges)
-    values, leaf, level = _places(given, edges)
+    leaves, table = frequencies(given, edges)
+    _, leaf, steps = _places(given, edges)
     result = np.log(leaves)[leaf]
-    for place, shares in enumerate(digits):
-        digit = values // 10**place % 10
-        result += np.where(level > place, np.log(shares)[digit], 0.0)
+    for active, context, digit in steps:
+        own = np.log(table)[np.where(active, context, 0), digit]
+        result += np.where(active, own, 0.0)
     return result
 
 

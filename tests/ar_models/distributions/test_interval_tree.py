@@ -189,7 +189,7 @@ def test_biases_start_at_the_frequencies() -> None:
         0,
         scale=10.0,
         edges=(0.0, 10.0, 20.0),
-        frequencies=(*leaves, *digits),
+        frequencies=(*leaves, *(digits * 4)),
     )
     layout = ParameterLayout.of((variable,))
     start = Conditionals(layout, layout.initial_bias().expand(10, -1))

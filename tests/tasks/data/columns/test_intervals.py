@@ -76,8 +76,9 @@ def test_frequencies_are_those_of_leaves_and_digits() -> None:
     leaves, digits = frequencies(given, [0, 10, 20, 30])
 
     assert np.array(leaves) == pytest.approx(np.array([0.5, 1.5, 2.5, 1.5, 0.5]) / 6.5)
-    assert len(digits) == 1
-    assert digits[0][3] == pytest.approx(3.5 / 9)
+    assert digits.shape == (5, 10)
+    assert digits.sum(-1) == pytest.approx(np.ones(5))
+    assert digits[2, 3] == pytest.approx((2 + 20 * 3.5 / 9) / 22)
 
 
 def test_bounds_of_the_type_are_kept() -> None:
