@@ -290,7 +290,7 @@ class IntervalTree(LogisticMixture):
         terms = terms + one_minus_exp(widths).log()
         return (unpacked.log_weight + terms).logsumexp(-1)
 
-    def cdf_unpacked(self, *unpacked_and_x: Tensor) -> Tensor:  # type: ignore[override] # two more
+    def cdf_unpacked(self, *unpacked_and_x: Tensor) -> Tensor:
         *parts, x = unpacked_and_x
         x = x.floor()
         total = self._log_beyond_leaf(Unpacked(*parts), x + 1, above=False).exp()
@@ -405,7 +405,7 @@ class IntervalTree(LogisticMixture):
         """Add the entropies of the leaf, the digits below and the outer leaves."""
         unpacked = self.unpack(parameters)
         shares = unpacked.leaves.exp()
-        total = torch.special.entr(shares).sum(-1)
+        total: Tensor = torch.special.entr(shares).sum(-1)
         if self.places.shape[1]:
             total = total + self._entropy_of_digits(unpacked, shares)
         ends = self.last.expand(len(shares), -1)

@@ -167,7 +167,7 @@ def _log_prob_of_intervals(
     """Return log-probabilities (n,) of the values in the histogram that fits them."""
     leaves, table = frequencies(given, edges)
     _, leaf, steps = _places(given, edges)
-    result = np.log(leaves)[leaf]
+    result: np.ndarray = np.log(leaves)[leaf]
     for active, context, digit in steps:
         own = np.log(table)[np.where(active, context, 0), digit]
         result += np.where(active, own, 0.0)
@@ -187,4 +187,5 @@ def _log_prob_smooth(given: EmpiricalDistribution, variable: Variable) -> np.nda
     reached = np.concatenate([[0.0], upto[places]])[kept]
     edges = np.interp(np.stack([given.values - 0.5, given.values + 0.5]), ends, reached)
     probability = np.diff(edges, axis=0)[0] + np.where(at, given.counts, 0.0)
-    return np.log(probability / total + MIN_DENSITY)
+    log_probs: np.ndarray = np.log(probability / total + MIN_DENSITY)
+    return log_probs
