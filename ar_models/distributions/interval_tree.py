@@ -10,12 +10,14 @@ from torch.nn import functional as F
 
 from ar_models.distributions import entropy
 from ar_models.distributions.base import GroupDistribution
+from ar_models.distributions.interval_mass import interval_mass, one_minus_exp
 from ar_models.distributions.logistic_mixture import LogisticMixture
 from ar_models.distributions.mixtures import UNIFORM_MARGIN
 from ar_models.distributions.sampling import (
     EXACT_SAMPLING,
     SamplingParams,
     sample_categorical,
+    split_uniform,
 )
 from ar_models.variables import MAX_INTEGER, Variable
 
@@ -433,7 +435,7 @@ class IntervalTree(LogisticMixture):
             active = place < level
             log_probs = self.digit_log_probs(unpacked, start, leaf, place)
             probabilities = log_probs.exp()
-            own = -torch.linalg.vecdot(probabilities, log_probs)
+            own = -(probabilities * log_probs).sum(-1)
             each = each + torch.where(active, own, 0.0)
             at = (at + (place + 1) * GOLDEN_RATIO).remainder(1)
             digit = sample_categorical(probabilities, at.expand_as(start))
@@ -471,61 +473,6 @@ class PreparedTree(IntervalTree):
         self, free: Tensor, log_weight: Tensor, location: Tensor, log_scale: Tensor
     ) -> Tensor:
         return free
-
-
-def interval_mass(
-    edges: Tensor,
-    widths: Tensor,
-    log_weight: Tensor,
-    location: Tensor,
-    log_scale: Tensor,
-) -> Tensor:
-    """Compute probabilities of consecutive intervals in mixtures of logistics.
-
-    Args:
-        edges: Ascending edges, broadcastable to (*batch, n + 1).
-        widths: Their exact differences, broadcastable to (*batch, n).
-        log_weight: Log-weights, (*batch, components).
-        location: Medians, likewise.
-        log_scale: Log-scales, likewise.
-
-    Returns:
-        (*batch, n), accurate also where they are small.
-    """
-    sharpness = torch.exp(-log_scale).unsqueeze(-1)
-    z = (edges.unsqueeze(-2) - location.unsqueeze(-1)) * sharpness
-    between = one_minus_exp(widths.unsqueeze(-2) * sharpness)
-    mass = z[..., 1:].sigmoid() * (-z[..., :-1]).sigmoid() * between
-    return (mass * log_weight.exp().unsqueeze(-1)).sum(-2)
-
-
-def one_minus_exp(x: Tensor) -> Tensor:
-    """Compute 1 - exp(-x) for x >= 0 without cancellation."""
-    if torch.compiler.is_exporting():  # ONNX has no expm1, but a sinh
-        near = x.clamp(max=1) / 2
-        small = 2 * near.sinh() * torch.exp(-near)
-        return torch.where(x < 1, small, 1 - torch.exp(-x))
-    return -torch.expm1(-x)
-
-
-def split_uniform(probabilities: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Sample indices by the inverse CDF, and return what is left of the noise.
-
-    Args:
-        probabilities: Weights that need not add up to 1, (*batch, n).
-        uniform: Numbers from [0, 1), (*batch,).
-
-    Returns:
-        Indices (*batch,), and numbers from [0, 1] that do not depend on them.
-    """
-    index = sample_categorical(probabilities, uniform)
-    cumulative = probabilities.cumsum(-1)
-    own, upto = (
-        part.gather(-1, index.unsqueeze(-1)).squeeze(-1)
-        for part in (probabilities, cumulative)
-    )
-    inside = uniform * cumulative[..., -1] - (upto - own)
-    return index, (inside / own.clamp(min=1e-30)).clamp(0, 1)
 
 
 def _set_frequencies(

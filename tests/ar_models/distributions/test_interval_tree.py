@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ar_models.distributions.conditionals import Conditionals
-from ar_models.distributions.interval_tree import FAR, IntervalTree, one_minus_exp
+from ar_models.distributions.interval_tree import IntervalTree
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import SamplingParams
 from ar_models.layers.features import InputFeatures
@@ -231,12 +231,6 @@ def test_gradients_are_finite_at_extreme_values() -> None:
         log_prob.sum().backward()
         assert parameters.grad is not None
         assert bool(parameters.grad.isfinite().all())
-
-
-def test_the_complement_of_an_exponential_is_accurate() -> None:
-    x = torch.tensor([0.0, 1e-12, 1.0, FAR])
-    expected = [0.0, 1e-12, 1 - math.exp(-1), 1.0]
-    assert one_minus_exp(x).tolist() == pytest.approx(expected, rel=1e-6)
 
 
 def test_features_show_the_leaf_and_the_last_two_digits() -> None:
