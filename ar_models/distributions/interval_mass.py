@@ -26,12 +26,11 @@ def interval_mass(
         (*batch, n), accurate also where they are small; differentiable once with
         respect to the last three.
     """
+    if torch.compiler.is_exporting():
+        inside, _ = _components(edges, widths, location, log_scale)
+        return (inside * log_weight.exp().unsqueeze(-1)).sum(-2)
     batch = torch.broadcast_shapes(edges.shape[:-1], location.shape[:-1])
     parts = (p.expand(*batch, -1) for p in (log_weight.exp(), location, log_scale))
-    if torch.compiler.is_exporting():
-        weight, *others = parts
-        inside, _ = _components(edges, widths, *others)
-        return (inside * weight.unsqueeze(-1)).sum(-2)
     mass: Tensor = _IntervalMass.apply(edges, widths, *parts)  # type: ignore[no-untyped-call] # torch does not annotate it
     return mass
 

@@ -235,7 +235,7 @@ class IntervalTree(LogisticMixture):
     def of_leaf(self, values: Tensor, leaf: Tensor) -> Tensor:
         """Select values (count, leaves) of leaves (batch, count, *n)."""
         flat = leaf.reshape(*leaf.shape[:2], -1)
-        return values.expand(len(leaf), -1, -1).gather(-1, flat).view_as(leaf)
+        return values.expand(leaf.shape[0], -1, -1).gather(-1, flat).view_as(leaf)
 
     def path(self, unpacked: Unpacked, x: Tensor, leaf: Tensor) -> Iterator[Step]:
         """Yield the places of integers `x` (batch, count) below their leaves."""
