@@ -1,7 +1,7 @@
 """Nested distributions of integers over decimal intervals, for uneven numbers."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Self
 
 import torch
@@ -27,6 +27,9 @@ FAR = 1e12
 MIN_LEAF_MASS = 1e-6
 """Probability added to that which the mixture gives to each leaf; far from all
 components the children of an interval are then equally likely."""
+
+MIN_OUTER_SHARE = 5e-3
+"""Probability of an outer leaf below which the entropy within it is neglected."""
 
 ENTROPY_PATHS = 6
 """Number of paths down the tree over which the entropy of digits is averaged."""
@@ -176,14 +179,7 @@ class IntervalTree(LogisticMixture):
     def leaf_log_probs(
         self, free: Tensor, log_weight: Tensor, location: Tensor, log_scale: Tensor
     ) -> Tensor:
-        """Compute the log-probabilities of all leaves, -inf where impossible.
-
-        Args:
-            free: Free logits, (batch, count, leaves).
-            log_weight: Log-weights of components, (batch, count, components).
-            location: The same.
-            log_scale: The same.
-        """
+        """Compute log-probabilities of leaves from free logits and the mixture."""
         edges = self.scaled_edges(self.boundaries)
         widths = self.boundaries.diff(dim=-1) / self.scale.unsqueeze(-1)
         mass = interval_mass(edges, widths, log_weight, location, log_scale)
@@ -275,13 +271,7 @@ class IntervalTree(LogisticMixture):
         return torch.where(is_low, -FAR, outer), torch.where(is_low, inner, FAR)
 
     def log_interval(self, unpacked: Unpacked, low: Tensor, high: Tensor) -> Tensor:
-        """Compute log-probabilities of low <= v < high in the mixture alone.
-
-        Args:
-            unpacked: Result of `unpack`.
-            low: Integers, (batch, count).
-            high: Greater integers; for equal ones the result is -inf.
-        """
+        """Compute log-probabilities of low <= v < high in the mixture alone."""
         sharpness = torch.exp(-unpacked.log_scale)
         edges = self.scaled_edges(torch.stack([low, high], -1))
         from_low, to_high = (
@@ -295,7 +285,9 @@ class IntervalTree(LogisticMixture):
     def cdf_unpacked(self, *unpacked_and_x: Tensor) -> Tensor:
         *parts, x = unpacked_and_x
         x = x.floor()
-        total = self._log_beyond_leaf(Unpacked(*parts), x + 1, above=False).exp()
+        unpacked = Unpacked(*parts)
+        steps = self.path(unpacked, x + 1, self.leaf_of(x + 1))
+        total = self._log_beyond(unpacked, x + 1, steps, above=False).exp()
         total = torch.where(x < self.lower, 0.0, total.clamp(0, 1))
         return torch.where(x >= self.upper, 1.0, total)
 
@@ -305,13 +297,16 @@ class IntervalTree(LogisticMixture):
         if log_prob is None:
             log_prob = self.log_prob(parameters, x)
         unpacked = self.unpack(parameters)
-        below = self._log_beyond_leaf(unpacked, x, above=False)
-        above = self._log_beyond_leaf(unpacked, x, above=True)
+        steps = list(self.path(unpacked, x, self.leaf_of(x)))
+        below = self._log_beyond(unpacked, x, steps, above=False)
+        above = self._log_beyond(unpacked, x, steps, above=True)
         below = below.masked_fill(x <= self.lower, -torch.inf)
         above = above.masked_fill(x >= self.upper, -torch.inf)
         return torch.stack([below, log_prob, above], -1)
 
-    def _log_beyond_leaf(self, unpacked: Unpacked, x: Tensor, *, above: bool) -> Tensor:
+    def _log_beyond(  # type: ignore[override] # of other parts
+        self, unpacked: Unpacked, x: Tensor, steps: Iterable[Step], *, above: bool
+    ) -> Tensor:
         """Compute log-probabilities of integers below or above `x` (batch, count)."""
         leaf = self.leaf_of(x)
         every = torch.arange(unpacked.leaves.shape[-1], device=x.device)
@@ -329,7 +324,7 @@ class IntervalTree(LogisticMixture):
         outer = self.log_interval(unpacked, low, torch.maximum(low, high))
         outer = prefix + outer - self.log_interval(unpacked, begin, end)
         terms.append(outer.masked_fill(~self._is_outer(leaf), -torch.inf))
-        for step in self.path(unpacked, x, leaf):
+        for step in steps:
             term = prefix + log_sum(step.log_probs, digits, step.digit)
             terms.append(term.masked_fill(~step.active, -torch.inf))
             prefix = prefix + step.chosen()
@@ -413,7 +408,11 @@ class IntervalTree(LogisticMixture):
         ends = self.last.expand(len(shares), -1)
         for leaf in (torch.zeros_like(ends), ends):
             share = shares.gather(-1, leaf.unsqueeze(-1)).squeeze(-1)
-            total = total + share * self._entropy_of_outer(unpacked, leaf)
+            at = (share > MIN_OUTER_SHARE).any(0).nonzero().squeeze(-1)
+            if len(at):
+                parts = Unpacked(*(part[:, at] for part in unpacked))
+                own = self.select(at)._entropy_of_outer(parts, leaf[:, at])
+                total[:, at] += share[:, at] * own
         return total
 
     def _entropy_of_digits(self, unpacked: Unpacked, shares: Tensor) -> Tensor:

@@ -97,6 +97,7 @@ NESTED = (
         location=40.0,
         scale=60.0,
         lower=0.0,
+        upper=999.0,
         edges=tuple(
             float(edge) for edge in (*range(0, 100, 10), *range(100, 1001, 100))
         ),
