@@ -37,7 +37,7 @@ def test_one_value_has_a_transform() -> None:
 
 def test_values_too_fine_for_steps_are_rounded_when_decoded() -> None:
     values = np.random.default_rng(0).normal(size=4000, scale=1e4).round(2)
-    column = real_column("a", pa.float64(), sketched(values))
+    column = real_column("a", pa.float64(), sketched(pa.array(values)))
     assert column.decimals == 2
 
     x = np.random.default_rng(1).normal(size=(500, 1)).astype(np.float32)
