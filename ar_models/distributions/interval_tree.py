@@ -25,21 +25,22 @@ FAR = 1e12
 """Bound that stands for infinity; gradients stay finite up to there."""
 
 MIN_LEAF_MASS = 1e-6
-"""Probability added to that which the mixture gives to each leaf; far from all
-components the children of an interval are then equally likely."""
+"""Probability that is added to that of each leaf in the mixture, divided evenly."""
+
+MAX_COMPONENTS = 4
+"""Number of components at most: the free logits do the rest, at less cost."""
 
 MIN_OUTER_SHARE = 5e-3
 """Probability of an outer leaf below which the entropy within it is neglected."""
 
-ENTROPY_PATHS = 6
+ENTROPY_PATHS = 4
 """Number of paths down the tree over which the entropy of digits is averaged."""
 
 GOLDEN_RATIO = 0.6180339887498949
 """Multiples of this, modulo 1, are spread evenly: they choose the digits of paths."""
 
 MAX_PATH_EDGES = 2**21
-"""Approximate number of edges of intervals of a block of rows on a CPU, over all
-components."""
+"""Approximate number of edges of intervals in components of a block of rows."""
 
 
 class Unpacked(NamedTuple):
@@ -61,7 +62,7 @@ class Unpacked(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One place of a number on its path from a leaf to the number itself.
+    """One place of a number below its leaf.
 
     Attributes:
         active: Where the leaf has this place, (batch, count).
@@ -117,8 +118,8 @@ class IntervalTree(LogisticMixture):
 
     @classmethod
     def of(cls, variables: Sequence[Variable], components: int) -> Self:
-        """Return the trees of integer variables, over `components` logistics each."""
-        mixture = LogisticMixture.of(variables, components)
+        """Return the trees of integer variables, over `components` logistics or less."""
+        mixture = LogisticMixture.of(variables, min(components, MAX_COMPONENTS))
         most = max(len(v.edges) for v in variables)
         boundaries = torch.tensor(
             [[-FAR, *v.edges, *[FAR] * (most + 1 - len(v.edges))] for v in variables]
