@@ -118,7 +118,7 @@ class IntervalTree(LogisticMixture):
 
     @classmethod
     def of(cls, variables: Sequence[Variable], components: int) -> Self:
-        """Return the trees of integer variables, over `components` logistics or less."""
+        """Return the trees of integer variables over mixtures of logistics."""
         mixture = LogisticMixture.of(variables, min(components, MAX_COMPONENTS))
         most = max(len(v.edges) for v in variables)
         boundaries = torch.tensor(
