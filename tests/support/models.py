@@ -112,7 +112,7 @@ NESTED = (
         scale=4.0,
         edges=tuple(float(edge) for edge in (*range(-10, 11), 20, 30, 40)),
     ),
-    Variable("d", "real", 3),
+    Variable("d", "binary", 3, size=2),
     Variable("e", "categorical", 4, size=4),
 )
 
