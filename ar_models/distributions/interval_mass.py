@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def interval_mass(
@@ -79,8 +80,10 @@ def _components(
     sharpness = torch.exp(-log_scale).unsqueeze(-1)
     z = (edges.unsqueeze(-2) - location.unsqueeze(-1)) * sharpness
     inside = one_minus_exp(widths.unsqueeze(-2) * sharpness)
-    inside = inside * z[..., 1:].sigmoid() * (-z[..., :-1]).sigmoid()
-    return inside, z
+    below, above = z[..., 1:], -z[..., :-1]
+    if torch.compiler.is_exporting():  # onnxruntime's sigmoid is rough near 0
+        return inside * (F.logsigmoid(below) + F.logsigmoid(above)).exp(), z
+    return inside * below.sigmoid() * above.sigmoid(), z
 
 
 def one_minus_exp(x: Tensor) -> Tensor:
