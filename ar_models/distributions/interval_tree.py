@@ -39,8 +39,8 @@ ENTROPY_PATHS = 4
 GOLDEN_RATIO = 0.6180339887498949
 """Multiples of this, modulo 1, are spread evenly: they choose the digits of paths."""
 
-MAX_PATH_EDGES = 2**21
-"""Approximate number of edges of intervals in components of a block of rows."""
+MAX_BLOCK_EDGES = 2**17
+"""Approximate number of edges in components of a block of rows that caches hold."""
 
 
 class Unpacked(NamedTuple):
@@ -145,8 +145,7 @@ class IntervalTree(LogisticMixture):
         leaves, digits = levels.shape[1], 10 * len(places)
         tensors = mixture.tensors() | own
         tree = cls(leaves + digits + mixture.width, tensors)
-        free = torch.zeros(len(variables), leaves + digits)
-        tree.initial_bias = torch.cat([free, mixture.initial_bias], -1)
+        tree.initial_bias = F.pad(mixture.initial_bias, (leaves + digits, 0))
         smooth = tree.unpack(tree.initial_bias.unsqueeze(0)).leaves.squeeze(0)
         for row, variable in enumerate(variables):
             if variable.frequencies:
@@ -162,10 +161,18 @@ class IntervalTree(LogisticMixture):
     def prepare(self, parameters: Tensor) -> tuple[GroupDistribution, Tensor]:
         if torch.compiler.is_exporting():
             return self, parameters
-        unpacked = self.unpack(parameters)
+        blocks = self._blocks(parameters)
+        log_probs = torch.cat([self.unpack(block).leaves for block in blocks])
         leaves = self.levels.shape[1]
         prepared = PreparedTree(self.width, self._buffers)  # type: ignore[arg-type] # none is None
-        return prepared, torch.cat([unpacked.leaves, parameters[..., leaves:]], -1)
+        return prepared, torch.cat([log_probs, parameters[..., leaves:]], -1)
+
+    def _blocks(self, parameters: Tensor) -> Sequence[Tensor]:
+        """Divide rows into blocks that a CPU's caches hold."""
+        rows = MAX_BLOCK_EDGES // (self.levels.numel() * self.components)
+        whole = parameters.requires_grad or parameters.device.type != "cpu"
+        size = max(1, len(parameters) if whole else rows)
+        return list(parameters.split(size))
 
     def unpack(self, parameters: Tensor) -> Unpacked:  # type: ignore[override] # two more fields
         """Return the log-probabilities of leaves, free digit logits and the mixture."""
@@ -339,10 +346,8 @@ class IntervalTree(LogisticMixture):
     ) -> Tensor:
         """Sample leaves, then digits; each decision has its temperature and nucleus."""
         unpacked = self.unpack(parameters)
-        leaf = sample_categorical(
-            sampling.probabilities(unpacked.leaves), noise[..., 0]
-        )
-        uniform = noise[..., 1]
+        shares, uniform = sampling.probabilities(unpacked.leaves), noise[..., 1]
+        leaf = sample_categorical(shares, noise[..., 0])
         value = self.of_leaf(self.boundaries[:, :-1].to(noise.dtype), leaf)
         level = self.of_leaf(self.levels, leaf)
         for place in reversed(range(self.places.shape[1])):
@@ -392,12 +397,7 @@ class IntervalTree(LogisticMixture):
         return value.clamp(-MAX_INTEGER, MAX_INTEGER)
 
     def entropy(self, parameters: Tensor) -> Tensor:
-        edges = self.levels.shape[1] + 11 * ENTROPY_PATHS
-        numbers = len(self.fill_value) * self.components * edges
-        rows = max(1, MAX_PATH_EDGES // numbers)
-        if parameters.device.type != "cpu":
-            rows = max(1, len(parameters))
-        return torch.cat([self._entropy_of_rows(p) for p in parameters.split(rows)])
+        return torch.cat([*map(self._entropy_of_rows, self._blocks(parameters))])
 
     def _entropy_of_rows(self, parameters: Tensor) -> Tensor:
         """Add the entropies of the leaf, the digits below and the outer leaves."""
