@@ -71,7 +71,7 @@ class Rows:
         if len(dims) > 1:
             raise ValueError(
                 f"{folder}: files with rows of different lengths {sorted(dims)}; "
-                "run prepare again with --overwrite"
+                "delete the prepared dataset and run the command again"
             )
         self.dim = dims.pop() if dims else 0
         self.starts = np.cumsum([0] + [len(part) for part in self.parts])
@@ -115,8 +115,8 @@ def _map(path: Path) -> list[np.ndarray]:
         column = table.column("x")
     except (pa.ArrowInvalid, KeyError) as error:
         raise ValueError(
-            f"{path}: not a file of encoded rows ({error}); run prepare again with "
-            "--overwrite"
+            f"{path}: not a file of encoded rows ({error}); delete the prepared "
+            "dataset and run the command again"
         ) from error
     dim = column.type.list_size
     return [
