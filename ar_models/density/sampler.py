@@ -20,7 +20,7 @@ LOG_PROB_COLUMN = "log_prob"
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """How rows are drawn, apart from their number, seed and given cells.
+    """Options of drawing rows: all but their number, seed and given cells.
 
     Attributes:
         log_prob: Whether to add the column log_prob, in nats, as

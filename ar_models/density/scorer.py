@@ -34,10 +34,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What is computed for each scored row, and what counts as an anomaly.
+    """Options of scoring: the outputs of each row, and the rule for anomalies.
 
     Attributes:
-        statistic: What the anomaly score is made of.
+        statistic: Statistic that the anomaly score is.
         rule: Rule that flags rows as anomalies.
         calibrate_by: Binary or categorical column; p-value and severity rank a row
             among the calibration rows with the same value.

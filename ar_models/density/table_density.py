@@ -199,7 +199,7 @@ class TableDensity:
         """Return the ranking among calibration rows, or None if there are none.
 
         Args:
-            statistic: What the anomaly score is made of.
+            statistic: Statistic that the anomaly score is.
             calibrate_by: Column within whose values rows are ranked.
             min_segment_rows: Calibration rows that a value needs for that.
 

@@ -17,7 +17,7 @@ Statistic = Literal[
     "ratio",
     "marginal_tail",
 ]
-"""What the anomaly score is made of; see `ar_models.scoring.statistics`."""
+"""Names of the statistics of `ar_models.scoring.statistics`."""
 
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 

@@ -25,7 +25,7 @@ SEGMENT_PREFIX = "segment:"
 
 @dataclass(frozen=True)
 class Rule:
-    """Which rows are flagged as anomalies.
+    """A rule by which rows are flagged as anomalies.
 
     Attributes:
         kind: `threshold`: severity of at least `value`; `fdr`: q_value of at most

@@ -54,7 +54,7 @@ class ListColumn(Column):
 
     @property
     def varies(self) -> bool:
-        """Whether the length is a variable."""
+        """Return whether the length of the lists is a variable."""
         return self.shortest < self.places
 
     @property

@@ -9,7 +9,7 @@ from tasks.config.paths import DatasetPath
 from tasks.config.section import Section, Share
 
 OnBadFile = Literal["stop", "quarantine"]
-"""Whether a file that cannot be read stops a job or is set aside."""
+"""Treatment of a file that cannot be read: the job stops, or sets the file aside."""
 
 
 class ColumnConfig(Section):
@@ -24,8 +24,8 @@ class ColumnConfig(Section):
         "sequence",
         "leave_out",
     ]
-    """How the column is modelled: a text column of kind sequence letter by letter; a
-    column of kind leave_out not at all."""
+    """Kind of the column's distribution; a text column of kind sequence is modelled
+    letter by letter, and a column of kind leave_out is not modelled."""
 
 
 class ImageConfig(Section):
@@ -59,7 +59,7 @@ class ImageConfig(Section):
 
 
 class SplitConfig(Section):
-    """How rows are split into train, valid, calibration and test."""
+    """Rule that splits rows into train, valid, calibration and test."""
 
     by: Literal["hash", "time"] = "hash"
     """hash assigns each row by a hash of its values, so that a row stays in its split
@@ -93,7 +93,7 @@ class SplitConfig(Section):
 
 
 class SequenceConfig(Section):
-    """How rows are grouped into sequences, one per value of a key column."""
+    """Grouping of rows into sequences, one per value of a key column."""
 
     key: str
     """Column whose equal values make up one sequence."""
@@ -133,7 +133,8 @@ class DataConfig(Section):
 
     split: SplitConfig = SplitConfig()
     on_bad_file: OnBadFile = "stop"
-    """Whether a corrupt file stops the job or is set aside and named in the result."""
+    """Treatment of a corrupt file: the job stops, or sets the file aside and names it
+    in the result."""
 
     max_categories: PositiveInt = 10_000
     """Text columns with more distinct values are left out of the model."""

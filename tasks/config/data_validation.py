@@ -13,7 +13,7 @@ class DataValidationConfig(Section):
     """Limits on how a dataset may differ from the champion's dataset."""
 
     on_failure: Literal["stop", "warn"] = "stop"
-    """Whether a violation stops the run before training or is only reported."""
+    """Consequence of a violation: the run stops before training, or only reports it."""
 
     columns: Literal["same", "grow", "any"] = "grow"
     """Permitted changes of the columns: none, new columns, or any."""

@@ -5,7 +5,7 @@ from tasks.config.section import FragmentRows, Section
 
 
 class EmbedConfig(Section):
-    """How the hidden features of rows are extracted."""
+    """Settings of extracting the hidden features of rows."""
 
     input: DatasetPath | None = None
     """Dataset to embed; default: data.path."""

@@ -9,7 +9,7 @@ from tasks.config.section import Confidence, Section
 
 
 class FidelityConfig(Section):
-    """Whether and how synthetic rows are compared with real rows."""
+    """Settings of comparing synthetic rows with real rows."""
 
     samples: Literal["auto"] | DatasetPath | None = None
     """Dataset of synthetic rows, or auto to draw as many as there are train rows to

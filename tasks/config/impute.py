@@ -10,7 +10,7 @@ from tasks.config.section import Confidence, FragmentRows, Section
 
 
 class ImputeConfig(Section):
-    """How nulls are replaced by values."""
+    """Settings of replacing nulls by values."""
 
     input: DatasetPath | None = None
     """Dataset whose nulls are filled; default: data.path."""

@@ -7,10 +7,10 @@ class ModelCardConfig(Section):
     """Statements for the model card that cannot be derived from the data."""
 
     description: str | None = None
-    """What a row of the dataset represents."""
+    """Meaning of a row of the dataset, such as one order."""
 
     license: str | None = None
     """License of the model."""
 
     limitations: str | None = None
-    """What the model should not be used for."""
+    """Uses for which the model is not suitable."""

@@ -7,7 +7,7 @@ from tasks.config.section import Section
 
 
 class ReplayConfig(Section):
-    """How the partitions of a dataset are replayed as if they had just arrived."""
+    """Settings of replaying the partitions of a dataset as if they had just arrived."""
 
     path: DatasetPath | None = None
     """Partitioned dataset to replay; default: data.path."""

@@ -16,7 +16,7 @@ def _check_gpu_share(gpus: float) -> float:
 
 
 class Resources(Section):
-    """Where results are stored and on how many processes work runs.
+    """Storage of the results, and number and size of the processes.
 
     Results do not depend on these keys, and job keys do not contain them.
     """

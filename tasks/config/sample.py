@@ -10,7 +10,7 @@ from tasks.config.section import Section
 
 
 class SampleConfig(Section):
-    """How synthetic rows are drawn."""
+    """Settings of drawing synthetic rows."""
 
     rows: PositiveInt = 10_000
     """Number of rows to draw; not used together with given."""

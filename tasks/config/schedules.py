@@ -9,7 +9,7 @@ from tasks.config.section import Section
 
 
 class Schedule(Section):
-    """When a deployment runs: a cron expression, an interval or an RRULE."""
+    """Schedule of a deployment: a cron expression, an interval or an RRULE."""
 
     cron: str | None = None
     """Cron expression, such as 0 3 * * *."""
@@ -24,7 +24,7 @@ class Schedule(Section):
     """Time zone of the schedule, such as Europe/Berlin."""
 
     active: bool = True
-    """Whether runs are scheduled; false: manual runs only."""
+    """Schedule runs; if false, runs are started manually only."""
 
     timeout_seconds: PositiveFloat | None = None
     """Seconds after which a run is stopped and fails; default: never."""
@@ -51,16 +51,16 @@ class SchedulesConfig(Section):
     """Prefect deployments that `chainrule deploy` creates, and how they run."""
 
     retrain: Schedule | None = None
-    """When to retrain; default: no deployment."""
+    """Schedule of retraining; default: no deployment."""
 
     score: Schedule | None = None
-    """When to score new partitions; default: no deployment."""
+    """Schedule of scoring new partitions; default: no deployment."""
 
     monitor: Schedule | None = None
-    """When to check for drift; default: no deployment."""
+    """Schedule of drift checks; default: no deployment."""
 
     sample: Schedule | None = None
-    """When to draw synthetic rows; default: no deployment."""
+    """Schedule of drawing synthetic rows; default: no deployment."""
 
     work_pool: str = "chainrule"
     """Prefect work pool; created if it does not exist."""
@@ -72,8 +72,8 @@ class SchedulesConfig(Section):
     """Job variables of the work pool, such as a container image."""
 
     on_overlap: Literal["cancel", "queue"] = "cancel"
-    """Whether a run that starts while another run works on the dataset is cancelled or
-    waits."""
+    """Treatment of a run that starts while another run works on the dataset: it is
+    cancelled or waits."""
 
     retrain_after_drift: PositiveInt | None = None
     """Number of consecutive monitored batches with drift that starts a retraining;

@@ -19,7 +19,7 @@ RULES = ("threshold", "fdr", "budget")
 
 
 class ScoreConfig(Section):
-    """What is written for each scored row, and which rows are flagged as anomalies."""
+    """Settings of scoring: the columns to write, and the rule for anomalies."""
 
     input: DatasetPath | None = None
     """Dataset to score; default: data.path."""
@@ -53,7 +53,7 @@ class ScoreConfig(Section):
     compared with all."""
 
     missing: MissingPolicy = "model"
-    """Whether a null is an observation, whose probability is modelled, or an unknown
+    """Meaning of a null: an observation, whose probability is modelled, or an unknown
     value, which is marginalised."""
 
     explain: Explain = "flagged"
@@ -72,8 +72,8 @@ class ScoreConfig(Section):
     rows_per_fragment: FragmentRows = 100_000
 
     versions: Literal["side_by_side", "replace"] = "side_by_side"
-    """Whether scores of a partition by other model versions are kept or replaced, with
-    --incremental and backfill."""
+    """Treatment of the scores of a partition by other model versions, with
+    --incremental and backfill: they are kept or replaced."""
 
     after_retrain: bool = False
     """After a retraining, score the partitions that the champion has not scored yet."""

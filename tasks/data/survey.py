@@ -25,7 +25,7 @@ SAMPLE_ROWS = 1000
 
 @dataclass(frozen=True)
 class Constancy:
-    """Whether a column is constant.
+    """A column's first value, and whether all rows hold it.
 
     Attributes:
         is_constant: Whether all rows hold the same value, counting null as a value.

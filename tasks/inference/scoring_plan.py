@@ -58,7 +58,7 @@ class ScoringPlan:
 
     @property
     def explains_afterwards(self) -> bool:
-        """Whether the rows to explain are known only after the first pass."""
+        """Return whether the rows to explain are known only after the first pass."""
         return (
             self.config.explain == "flagged"
             and rule_of(self.config).kind != "threshold"

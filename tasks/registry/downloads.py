@@ -26,7 +26,7 @@ MODEL_FILES = (CALIBRATION_FILE, reference.FILE, WEIGHTS_FILE, MODEL_FILE)
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What identifies the model that computed a result.
+    """The identity of the model that computed a result.
 
     Attributes:
         name: Name of the registered model; None for a folder outside the registry.
@@ -49,7 +49,7 @@ class DownloadedModel:
 
     Attributes:
         folder: Path of the folder.
-        info: What identifies the model.
+        info: Identity of the model.
     """
 
     folder: str

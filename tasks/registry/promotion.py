@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Promotion:
-    """Whether a version became champion after the gate's verdict, and why.
+    """The decision, after the gate's verdict, whether a version becomes champion.
 
     Attributes:
         version: Number of the version.

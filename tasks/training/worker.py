@@ -34,7 +34,7 @@ MAX_PIXELS = 2**24
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What the workers train, and from where.
+    """The configuration that the workers train a model by.
 
     Attributes:
         key: The job key.

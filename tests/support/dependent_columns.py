@@ -1,4 +1,4 @@
-"""A table of dependent columns of every kind."""
+"""Tables and arrays of dependent columns."""
 
 from typing import Any
 
@@ -21,3 +21,17 @@ def dependent_columns(rows: int, seed: int, **changes: Any) -> pa.Table:
         ),
     }
     return pa.table({**columns, **changes})
+
+
+def chain_of_bits(rows: int) -> np.ndarray:
+    """Return bits (rows, 5) of which four columns depend on each other.
+
+    Columns 2, 0, 3 and 1 are a chain of copies with errors; column 4 is independent.
+    """
+    rng = np.random.default_rng(0)
+    x = np.empty((rows, 5), dtype=np.float32)
+    x[:, 2] = rng.random(rows) < 0.5
+    for before, after, error in ((2, 0, 0.1), (0, 3, 0.2), (3, 1, 0.15)):
+        x[:, after] = np.where(rng.random(rows) < error, 1 - x[:, before], x[:, before])
+    x[:, 4] = rng.random(rows) < 0.5
+    return x

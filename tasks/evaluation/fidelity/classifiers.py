@@ -81,7 +81,7 @@ def encode_features(tables: Sequence[pa.Table], columns: Sequence[str]) -> Featu
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnImportance:
-    """How much a column contributes to distinguishing synthetic from real rows.
+    """The share of a column in distinguishing synthetic from real rows.
 
     Attributes:
         column: Name of the column.

@@ -93,5 +93,5 @@ def test_columns_are_put_in_order(places: list[int]) -> None:
 
 
 def degrees_of(model: MADE) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the last map's inputs and outputs."""
+    """Return the degrees of the inputs and outputs of the last layer."""
     return model.degrees_of(0), model.ordering(0).argsort()[model.layout.variable_index]

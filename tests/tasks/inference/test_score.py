@@ -30,7 +30,7 @@ from tests.support.tables import small_table
 
 
 def times(output: Path) -> dict[str, int]:
-    """When each file was last written, in nanoseconds."""
+    """Return the time of the last change of each file, in nanoseconds."""
     return {str(p): p.stat().st_mtime_ns for p in sorted(output.rglob("*"))}
 
 

@@ -11,19 +11,9 @@ from ar_models.tables.encoder import Image
 from ar_models.variables import binary_variables
 from tasks.config.load import load
 from tasks.training import orderings
+from tests.support.dependent_columns import chain_of_bits
 from tests.support.lists import FIXED, pixels
 from tests.support.sketching import fit
-
-
-def chain_of_bits(rows: int) -> np.ndarray:
-    """Columns 2, 0, 3, 1 form a chain of copies with errors; 4 is independent."""
-    rng = np.random.default_rng(0)
-    x = np.empty((rows, 5), dtype=np.float32)
-    x[:, 2] = rng.random(rows) < 0.5
-    for before, after, error in ((2, 0, 0.1), (0, 3, 0.2), (3, 1, 0.15)):
-        x[:, after] = np.where(rng.random(rows) < error, 1 - x[:, before], x[:, before])
-    x[:, 4] = rng.random(rows) < 0.5
-    return x
 
 
 def write(folder: Path, x: np.ndarray) -> None:
