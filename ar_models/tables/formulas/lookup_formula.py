@@ -1,0 +1,77 @@
+"""Functional dependencies: tables from the values of one or two columns to values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+
+from ar_models.tables.formulas.formula import Cells, Formula
+from ar_models.tables.formulas.keys import Key, from_keys, places
+from ar_models.tables.lookup import lookup
+
+MAX_ENTRIES = 10_000
+"""Maximum number of entries of a table."""
+
+
+@dataclass(frozen=True)
+class LookupFormula(Formula):
+    """A functional dependency, given by the table of its values.
+
+    Attributes:
+        determinants: The columns that determine the derived one.
+        keys: Keys of their cells (see `keys`), one tuple per entry, without
+            repetitions.
+        values: Key of the derived cell of each entry.
+    """
+
+    determinants: tuple[str, ...]
+    keys: tuple[tuple[Key, ...], ...]
+    values: tuple[Key, ...]
+
+    kind: ClassVar[str] = "lookup"
+    null_is_value: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.keys) == len(self.values) <= MAX_ENTRIES:
+            raise ValueError(
+                f"a table of {', '.join(self.columns)} needs 1 to {MAX_ENTRIES} keys "
+                f"and as many values, got {len(self.keys)} and {len(self.values)}"
+            )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.determinants
+
+    def evaluate(self, cells: Cells, type: pa.DataType) -> pa.Array:
+        rows = np.zeros(len(self.keys), np.int64)
+        cell_codes = np.zeros(len(cells[self.columns[0]]), np.int64)
+        unknown = np.zeros(len(cell_codes), bool)
+        for place, name in enumerate(self.columns):
+            column = [key[place] for key in self.keys]
+            known = list(dict.fromkeys(column))
+            number = {key: i for i, key in enumerate(known)}
+            found = places(cells[name], known)
+            unknown |= found < 0
+            rows = rows * len(known) + np.array([number[key] for key in column])
+            cell_codes = cell_codes * len(known) + found
+        at = lookup(rows, np.where(unknown, -1, cell_codes))
+        values = from_keys(self.values, type)
+        return values.take(pa.array(at, mask=at < 0))
+
+    def describe(self) -> str:
+        return f"function of {' and '.join(self.columns)}"
+
+
+def lookup_formula(
+    columns: Sequence[str], keys: Sequence[Sequence[Key]], values: Sequence[Key]
+) -> LookupFormula:
+    """Return the formula of a table that is given column by column.
+
+    Args:
+        columns: The determinants.
+        keys: Keys of their cells, one sequence of all entries for each column.
+        values: Keys of the derived cells.
+    """
+    return LookupFormula(tuple(columns), tuple(zip(*keys, strict=True)), tuple(values))
