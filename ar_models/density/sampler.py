@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ar_models.density.given import Given, check_given, given_table, restore_given
@@ -13,6 +14,7 @@ from ar_models.density.random_streams import stream_seed
 from ar_models.density.table_density import BATCH_ROWS, TableDensity
 from ar_models.distributions.sampling import SamplingParams
 from ar_models.scoring.choices import Precision
+from ar_models.tables.given_cells import encode_given, solve_given
 
 LOG_PROB_COLUMN = "log_prob"
 """Name of the column of samples that holds each row's log-probability."""
@@ -39,6 +41,12 @@ class SampleOptions:
 
 
 DEFAULT_OPTIONS = SampleOptions()
+
+MAX_REDRAWS = 20
+"""Maximum number of times that rows whose constraints are undefined are drawn again."""
+
+MIN_REDRAWN = 64
+"""Minimum number of rows that are drawn again together."""
 
 
 class Sampler:
@@ -80,23 +88,23 @@ class Sampler:
         Raises:
             ValueError: The family cannot condition on these columns, or a given value
                 never occurred in training.
+
+        A row in which a derived cell should follow from cells that do not determine it,
+        such as a pair of values that its table lacks, has no probability and is drawn
+        again.
         """
         density = self.density
-        device = density.model.ordering_table.device.type
         table, missing = given_table(density.encoder, given, missing, count)
+        if table is not None:
+            table = solve_given(density.encoder, table, missing)
         first = stream_seed(seed, stream)
         generator = torch.Generator().manual_seed(first)
-        rough = self.options.precision == "bf16"
         parts = []
         for start in range(0, max(count, 1), BATCH_ROWS):
             # Always draw a full batch: the last digits depend on the batch size.
             rows = table.slice(start, BATCH_ROWS) if table is not None else None
             known = None if rows is None else self._given(rows, missing, start)
-            with torch.autocast(device, torch.bfloat16, enabled=rough):
-                x = density.model.sample(
-                    BATCH_ROWS, given=known, generator=generator, sampling=self.sampling
-                )
-            part = density.encoder.decode(x.cpu().numpy(), seed=(first << 40) + start)
+            part = self._draw(known, rows, generator, (first << 40) + start)
             part = part.slice(0, min(BATCH_ROWS, count - start))
             if rows is not None:
                 part = restore_given(part, rows)
@@ -106,10 +114,54 @@ class Sampler:
             parts.append(part)
         return pa.concat_tables(parts, promote_options="permissive")
 
+    def _draw(
+        self,
+        known: Tensor | None,
+        rows: pa.Table | None,
+        generator: torch.Generator,
+        seed: int,
+    ) -> pa.Table:
+        """Draw and decode a batch of rows.
+
+        Args:
+            known: Given variables, (BATCH_ROWS, dim), NaN where free.
+            rows: Given cells of the first rows.
+            generator: Source of all draws.
+            seed: Chooses among the rare categories that share a code.
+        """
+        encoder = self.density.encoder
+        x = self._variables(BATCH_ROWS, known, generator)
+        part = encoder.decode(x, seed=seed, given=rows)
+        for _ in range(MAX_REDRAWS):
+            wrong = np.flatnonzero(encoder.undefined(x, part))
+            if not len(wrong):
+                break
+            # Few sizes, as the last digits depend on the number of rows.
+            size = max(MIN_REDRAWN, 1 << (len(wrong) - 1).bit_length())
+            again = None
+            if known is not None:
+                again = known[torch.from_numpy(np.resize(wrong, size))]
+            x[wrong] = self._variables(size, again, generator)[: len(wrong)]
+            part = encoder.decode(x, seed=seed, given=rows)
+        return part
+
+    def _variables(
+        self, count: int, known: Tensor | None, generator: torch.Generator
+    ) -> NDArray[np.float32]:
+        """Draw variables of rows, (count, dim), given some of them."""
+        model = self.density.model
+        device = model.ordering_table.device.type
+        rough = self.options.precision == "bf16"
+        with torch.autocast(device, torch.bfloat16, enabled=rough):
+            x = model.sample(
+                count, given=known, generator=generator, sampling=self.sampling
+            )
+        return np.asarray(x.cpu().numpy())
+
     def _given(self, rows: pa.Table, missing: Collection[str], start: int) -> Tensor:
         """Encode given rows, padded to a full batch: (BATCH_ROWS, dim)."""
         density = self.density
-        x = density.encoder.encode_given(rows, missing, first=start)
+        x = encode_given(density.encoder, rows, missing, first=start)
         known = {
             column: array.is_valid().to_numpy() | (column in missing)
             for column, array in zip(rows.column_names, rows.columns, strict=True)

@@ -161,13 +161,13 @@ class Scorer:
         parts = [schema.empty_table()]
         for rows, encoded in density.batches(table, options.missing):
             scores = density.score_batch(encoded, options.statistic, options.precision)
-            fields = self._fields(encoded, scores)
+            fields = self._fields(rows, scores)
             if options.explain == "all" and options.explain_columns:
                 fields["explanation"] = self._explain(rows, encoded, scores)
             parts.append(pa.table([fields[n] for n in schema.names], schema=schema))
         return pa.concat_tables(parts)
 
-    def _fields(self, encoded: Encoded, scores: Scores) -> dict[str, pa.Array]:
+    def _fields(self, table: pa.Table, scores: Scores) -> dict[str, pa.Array]:
         """Return the output columns of one batch, explanations left null."""
         options, rows = self.options, len(scores.x)
         p_value: Floats | None = None
@@ -176,7 +176,7 @@ class Scorer:
         if self.ranking is not None:
             codes = None
             if options.calibrate_by is not None:
-                codes = self.density.encoder.codes(encoded, options.calibrate_by)
+                codes = self.density.encoder.codes(table, options.calibrate_by)
             p_value, severity = self.ranking.rank(anomaly_score, codes)
         fields = {
             "log_prob": pa.array(scores.log_prob.sum(axis=1)),

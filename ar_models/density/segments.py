@@ -29,7 +29,7 @@ class Segment:
 
 def segment_columns(encoder: TableEncoder) -> list[str]:
     """Return the names of the binary and categorical columns, which define segments."""
-    return [c.name for c in encoder.columns if isinstance(c, CodeColumn)]
+    return [c.name for c in encoder.columns if isinstance(c.plain, CodeColumn)]
 
 
 def check_segment_column(

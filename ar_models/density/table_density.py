@@ -153,11 +153,9 @@ class TableDensity:
             `segment:COLUMN`, by which rows can be compared within segments.
         """
         parts: list[dict[str, Floats | Codes]] = []
-        for _, encoded in self.batches(table):
+        for rows, encoded in self.batches(table):
             codes = {
-                SEGMENT_PREFIX + name: self.encoder.codes(encoded, name).astype(
-                    np.int32
-                )
+                SEGMENT_PREFIX + name: self.encoder.codes(rows, name).astype(np.int32)
                 for name in segment_columns(self.encoder)
             }
             parts.append({**reference_scores(self.model, encoded), **codes})

@@ -5,6 +5,8 @@ from typing import Any
 
 from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.columns import Column
+from ar_models.tables.derived_column import Candidate, DerivedColumn
+from ar_models.tables.formulas.registry import formula_from_dict
 from ar_models.tables.list_column import ListColumn
 from ar_models.tables.number_column import NumberColumn
 from ar_models.tables.real_column import RealColumn
@@ -19,6 +21,8 @@ def column_from_dict(fields: Mapping[str, Any]) -> Column:
     """Return the column that `Column.to_dict` described."""
     content = {k: v for k, v in fields.items() if k != "form"}
     content["variables"] = tuple(Variable.from_dict(v) for v in content["variables"])
+    if fields["form"] == DerivedColumn.form:
+        return _derived_column(content)
     if "elements" in content:
         content["elements"] = tuple(column_from_dict(e) for e in content["elements"])
     frozen = {
@@ -29,3 +33,13 @@ def column_from_dict(fields: Mapping[str, Any]) -> Column:
     }
     column: Column = FORMS[fields["form"]](**frozen)
     return column
+
+
+def _derived_column(content: dict[str, Any]) -> DerivedColumn:
+    """Return a derived column from its fields, of which the variables are ready."""
+    candidates = tuple(
+        Candidate(formula_from_dict(c["formula"]), c["matches"], c["first"])
+        for c in content["candidates"]
+    )
+    plain = column_from_dict(content["plain_column"])
+    return DerivedColumn(**{**content, "plain_column": plain, "candidates": candidates})

@@ -72,6 +72,11 @@ class Column:
         return 1 if len(self.variables) > 1 and self.variables[1].parent == 0 else 0
 
     @property
+    def plain(self) -> "Column":
+        """The column as it is modelled without constraints."""
+        return self
+
+    @property
     def specials_seen(self) -> tuple[str, ...]:
         """Names of the special values in the training rows, such as missing and nan."""
         raise NotImplementedError

@@ -18,17 +18,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables.code_column import CodeColumn
+from ar_models.tables import arrow
 from ar_models.tables.column_types import column_from_dict
-from ar_models.tables.columns import IN_SUPPORT, MISSING, Coded, Column
+from ar_models.tables.columns import IN_SUPPORT, Coded, Column
+from ar_models.tables.derivations import (
+    derivation_order,
+    overlay,
+    parent_cells,
+)
+from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_cells import readable
+from ar_models.tables.trained_cells import as_trained
 from ar_models.variables import Variable
 
 BLOCK = 1 << 15
 """Number of rows encoded at a time, whose intermediate results fit the cache."""
 
-FORMAT = 2
+FORMAT = 3
 """Version of the encoding; prepared data of another version are stale."""
 
 
@@ -76,6 +83,7 @@ class TableEncoder:
         schema: Arrow schema of the training table, all columns.
         images: Columns that are images.
         variables: Descriptions of all variables.
+        order: Indices of the columns, parents before the columns derived from them.
     """
 
     def __init__(
@@ -96,6 +104,7 @@ class TableEncoder:
         self.schema = schema.remove_metadata()
         self.images = images
         self.variables = _absolute(columns)
+        self.order = derivation_order(columns)
         starts = np.cumsum([0] + [len(c.variables) for c in columns])
         self._slices = [
             slice(int(a), int(b)) for a, b in zip(starts, starts[1:], strict=False)
@@ -158,81 +167,37 @@ class TableEncoder:
             block = slice(begin, min(rows, begin + BLOCK))
             part = table.slice(begin, BLOCK)
             for j, column in enumerate(self.columns):
-                coded = column.encode(part.column(column.name), self.type_of(j))
+                coded = self.encode_column(j, part)
                 x[block, self._slices[j]] = coded.x
                 out_of_support[block, j] = coded.out_of_support
                 log_abs_det[block, j] = _log_abs_det(coded, column.out_of_support_mass)
         return Encoded(x, log_abs_det, out_of_support, self._mean_log_slopes)
 
-    def encode_given(
-        self, table: pa.Table, missing: Collection[str] = (), *, first: int = 0
-    ) -> np.ndarray:
-        """Return the variables that given cells fix, (n, dim); NaN where free.
+    def encode_column(self, j: int, table: pa.Table) -> Coded:
+        """Encode column `j` of a table, which has its parents, too."""
+        column, type = self.columns[j], self.type_of(j)
+        array = table.column(column.name)
+        if not isinstance(column, DerivedColumn):
+            return column.encode(array, type)
+        cells = parent_cells(column, table, self.schema)
+        return column.encode_derived(array, type, cells)
 
-        Args:
-            table: Some of the modelled columns, and perhaps others. A null leaves its
-                cell free.
-            missing: Columns in which a null says that the value is missing.
-            first: Number of the first row, for messages.
-
-        Raises:
-            ValueError: A column's type cannot be read as the trained one, or a cell
-                holds what never occurred in training.
-        """
-        x = np.full((table.num_rows, self.dim), np.nan, np.float32)
-        for j, column in enumerate(self.columns):
-            if column.name not in table.schema.names:
-                continue
-            self._check_column(table.schema, j)
-            array = table.column(column.name)
-            coded = column.encode(array, self.type_of(j))
-            fixed = np.ones(len(array), bool)
-            if column.name not in missing:
-                fixed = array.is_valid().to_numpy()
-            self._refuse_unknown(j, array, coded, fixed, first)
-            x[fixed, self._slices[j]] = coded.x[fixed]
-        return x
-
-    def _refuse_unknown(
-        self,
-        j: int,
-        array: pa.ChunkedArray,
-        coded: Coded,
-        fixed: np.ndarray,
-        first: int,
-    ) -> None:
-        """Raise ValueError where a fixed cell of column `j` is new to the model."""
+    def encode_plain(self, j: int, table: pa.Table) -> Coded:
+        """Encode column `j` of a table as if it had no constraints."""
         column = self.columns[j]
-        new = fixed & (coded.out_of_support != IN_SUPPORT)
-        if isinstance(column, CodeColumn):
-            new |= fixed & column.unknown(array, self.type_of(j))
-        if not new.any():
-            return
-        row = int(np.flatnonzero(new)[0])
-        value = array[row].as_py()
-        what = (
-            "a missing value" if coded.out_of_support[row] == MISSING else repr(value)
-        )
-        known = self.labels(j)
-        some = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")
-        need = f"one of {some}" if known else f"a {column.type} in range"
-        raise ValueError(
-            f"column {column.name!r}, row {first + row}: {what} is given, which never "
-            f"occurred in training, so nothing is known of rows with it; give {need}, "
-            "or leave the cell null"
-        )
+        return column.plain.encode(table.column(column.name), self.type_of(j))
 
-    def codes(self, encoded: Encoded, column: str) -> np.ndarray:
-        """Return the codes of a binary or categorical column of encoded rows.
+    def codes(self, table: pa.Table, column: str) -> np.ndarray:
+        """Return the codes of a binary or categorical column of a table.
 
         Args:
-            encoded: The n rows.
+            table: The n rows.
             column: Name of the column.
 
         Returns:
             Codes, (n,) int64; -1 where the cell is out of support.
         """
-        x = encoded.x[:, self.span(self.names.index(column)).start]
+        x = self.encode_plain(self.names.index(column), table).x[:, 0]
         codes: np.ndarray = np.nan_to_num(x, nan=-1.0).astype(np.int64)
         return codes
 
@@ -244,9 +209,9 @@ class TableEncoder:
         """Raise ValueError if some columns of a table cannot be encoded."""
         for j, name in enumerate(self.names):
             if name in columns:
-                self._check_column(schema, j)
+                self.check_column(schema, j)
 
-    def _check_column(self, schema: pa.Schema, j: int) -> None:
+    def check_column(self, schema: pa.Schema, j: int) -> None:
         """Raise ValueError if column `j` of a table cannot be encoded."""
         column = self.columns[j]
         places = schema.get_all_field_indices(column.name)
@@ -264,9 +229,12 @@ class TableEncoder:
             )
 
     def without_nulls(self, encoded: Encoded, table: pa.Table) -> Encoded:
-        """Return encoded rows whose nulls are marginalised, not missing values."""
-        nulls = [table.column(name).is_null().to_numpy() for name in self.names]
-        unknown = np.stack(nulls, axis=1)
+        """Return encoded rows whose nulls are marginalised, not missing values.
+
+        A derived cell counts as unknown, too, where unknown cells decide which of its
+        constraints holds.
+        """
+        unknown = self.undetermined(encoded.x, table)
         groups = np.array([variable.column_index for variable in self.variables])
         return replace(
             encoded,
@@ -278,26 +246,54 @@ class TableEncoder:
             unknown=unknown,
         )
 
+    def undetermined(self, x: np.ndarray, table: pa.Table) -> np.ndarray:
+        """Return which cells are null or have an encoding that depends on null ones.
+
+        Args:
+            x: The encoded rows, (n, dim).
+            table: The rows.
+
+        Returns:
+            (n, columns) bool.
+        """
+        nulls = {name: np.asarray(table.column(name).is_null()) for name in self.names}
+        unknown = np.stack(list(nulls.values()), axis=1)
+        known = {name: ~null for name, null in nulls.items()}
+        for j, column in enumerate(self.columns):
+            if isinstance(column, DerivedColumn):
+                numbers = column.numbers(x[:, self._slices[j].start])
+                unknown[:, j] |= ~column.is_determined(numbers, known)
+        return unknown
+
     def out_of_support(self, table: pa.Table) -> np.ndarray:
         """Return why each cell is out of support, (n, columns) int8; 0: it is not."""
         return self.encode(table).out_of_support
 
-    def decode(self, x: np.ndarray, *, seed: int = 0) -> pa.Table:
+    def decode(
+        self, x: np.ndarray, *, seed: int = 0, given: pa.Table | None = None
+    ) -> pa.Table:
         """Convert variables (n, dim) to a table, with the constant columns.
 
         Args:
-            x: Variables; a column all of whose variables are absent becomes null.
+            x: Variables; a column all of whose variables are absent becomes null, as
+                does a derived one whose constraint is undefined in the row.
             seed: Chooses among the rare categories that share a code.
+            given: Known cells of the first rows, which derived columns are computed
+                from; a null says that the cell is not known.
         """
         x = np.asarray(x, np.float32)
         if x.ndim != 2 or x.shape[1] != self.dim:
             raise ValueError(f"x must have shape (n, {self.dim}), got {x.shape!r}")
         arrays: dict[str, pa.Array] = {}
-        for j, column in enumerate(self.columns):
+        for j in self.order:
             rng = np.random.default_rng([seed, j])
-            arrays[column.name] = column.decode(
-                x[:, self._slices[j]], self.type_of(j), rng
-            )
+            name = self.columns[j].name
+            arrays[name] = self.decode_cells(j, x[:, self._slices[j]], rng, arrays)
+            if given is not None and name in self._parents & set(given.column_names):
+                own, _ = as_trained(given.column(name), self.type_of(j))
+                rest = pa.nulls(len(x) - len(own), own.type)
+                known = overlay(pa.concat_arrays([own, rest]), arrays[name])
+                arrays[name] = arrow.as_type(known, self.type_of(j))
         for left in self.left_out:
             if left.constant:
                 arrays[left.name] = left.repeat(len(x))
@@ -309,6 +305,48 @@ class TableEncoder:
         return pa.Table.from_arrays(
             [arrays[f.name] for f in fields], schema=pa.schema(fields)
         )
+
+    @cached_property
+    def _parents(self) -> set[str]:
+        """Names of the columns that others are derived from."""
+        derived = [c for c in self.columns if isinstance(c, DerivedColumn)]
+        return {name for column in derived for name in column.parents}
+
+    def decode_cells(
+        self,
+        j: int,
+        x: np.ndarray,
+        rng: np.random.Generator,
+        cells: Mapping[str, pa.Array],
+    ) -> pa.Array:
+        """Convert the variables of column `j` to an array.
+
+        Args:
+            j: Index of the column.
+            x: Its variables, (n, variables).
+            rng: Generator that draws rare categories.
+            cells: Cells of the rows, at least of the columns it is derived from.
+        """
+        column, type = self.columns[j], self.type_of(j)
+        if not isinstance(column, DerivedColumn):
+            return column.decode(x, type, rng)
+        parents = {name: arrow.flat(cells[name]) for name in column.parents}
+        return column.decode_derived(x, type, rng, parents)
+
+    def undefined(self, x: np.ndarray, table: pa.Table) -> np.ndarray:
+        """Return the rows with a derived cell whose constraint is undefined, (n,) bool.
+
+        Args:
+            x: Variables, (n, dim).
+            table: What they were decoded to.
+        """
+        wrong = np.zeros(len(x), bool)
+        for j, column in enumerate(self.columns):
+            if isinstance(column, DerivedColumn):
+                cells = parent_cells(column, table, self.schema)
+                own = arrow.flat(table.column(column.name))
+                wrong |= column.undefined(x[:, self._slices[j]], own, cells)
+        return wrong
 
     def decode_column(self, j: int, values: np.ndarray) -> pa.Array:
         """Convert values of the main value variable of column `j` to an array.

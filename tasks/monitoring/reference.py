@@ -21,7 +21,7 @@ from ar_models.tables import arrow, list_cells
 from ar_models.tables.arrow import MOMENTS
 from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.columns import IN_SUPPORT, MISSING
-from ar_models.tables.encoder import Encoded, TableEncoder
+from ar_models.tables.encoder import TableEncoder
 from ar_models.tables.list_column import ListColumn
 from tasks.data.cells import representation_of, to_cells
 from tasks.data.sketches import NumberSketch, sketch_numbers
@@ -102,7 +102,7 @@ def build(density: TableDensity, tables: Callable[[], Iterable[pa.Table]]) -> Re
     scales = [number_scale(*finite, labels=SPECIALS)]
     codes: list[tuple[int, ...]] = []
     for j, column in enumerate(density.encoder.columns):
-        if isinstance(column, CodeColumn):
+        if isinstance(column.plain, CodeColumn):
             seen = density.calibration[SEGMENT_PREFIX + column.name].astype(np.int64)
             scale, bins = code_scale(density.encoder.labels(j), seen)
         else:
@@ -125,7 +125,7 @@ def merged_sketches(
     sketches: dict[int, NumberSketch] = {}
     for table in tables:
         for j, column in enumerate(encoder.columns):
-            if isinstance(column, CodeColumn):
+            if isinstance(column.plain, CodeColumn):
                 continue
             cells, type = number_cells(encoder, j, table.column(column.name))
             found = sketch_numbers(cells, type, EXACT)
@@ -230,7 +230,7 @@ def count(
         )
         found = [reference.scales[0].count(log_prob, special)]
         for j in range(len(density.columns)):
-            values, other = column_values(density.encoder, reference, rows, encoded, j)
+            values, other = column_values(density.encoder, reference, rows, j)
             found.append(reference.scales[1 + j].count(values, other))
         present = encoded.out_of_support == IN_SUPPORT
         found += [UNIT.count(u[present[:, j], j]) for j in range(u.shape[1])]
@@ -242,16 +242,16 @@ def column_values(
     encoder: TableEncoder,
     reference: Reference,
     rows: pa.Table,
-    encoded: Encoded,
     j: int,
 ) -> tuple[Floats, Integers]:
     """Return the numbers of column `j`, and the label index of other cells, else -1."""
     column, labels = encoder.columns[j], reference.scales[1 + j].labels
-    if isinstance(column, CodeColumn):
-        codes = encoder.codes(encoded, column.name)
+    if isinstance(column.plain, CodeColumn):
+        coded = encoder.encode_plain(j, rows)
+        codes = np.nan_to_num(coded.x[:, 0], nan=-1.0).astype(np.int64)
         table = np.asarray(reference.codes[j])
         places = table[np.maximum(codes, 0)]
-        why = encoded.out_of_support[:, j]
+        why = coded.out_of_support
         places = np.where(why == IN_SUPPORT, places, labels.index(NEW))
         places = np.where(why == MISSING, labels.index("missing"), places)
         return np.zeros(len(codes)), places

@@ -60,6 +60,17 @@ class Formula:
         """
         raise NotImplementedError
 
+    def undefined(self, cells: Cells, values: pa.Array) -> np.ndarray:
+        """Return where the formula is undefined, rather than null, (n,) bool.
+
+        Args:
+            cells: Cells of at least the columns of the formula.
+            values: What `evaluate` computed from them.
+        """
+        if self.null_is_value:
+            return np.zeros(len(values), bool)
+        return np.asarray(pc.is_null(values))
+
     def solve(
         self, column: str, type: pa.DataType, cells: Cells, derived: pa.Array
     ) -> pa.Array:
@@ -146,6 +157,7 @@ def first_match(
     """
     codes = np.zeros(len(derived), np.int64)
     for number, formula in enumerate(formulas, start=1):
-        found = matches(formula, formula.evaluate(cells, type), derived)
+        values = formula.evaluate(cells, type)
+        found = matches(formula, values, derived) & ~formula.undefined(cells, values)
         codes[(codes == 0) & found] = number
     return codes

@@ -45,9 +45,19 @@ class LookupFormula(Formula):
         return self.determinants
 
     def evaluate(self, cells: Cells, type: pa.DataType) -> pa.Array:
+        at = self._entries(cells)
+        values = from_keys(self.values, type)
+        return values.take(pa.array(at, mask=at < 0))
+
+    def undefined(self, cells: Cells, values: pa.Array) -> np.ndarray:
+        unknown: np.ndarray = self._entries(cells) < 0
+        return unknown
+
+    def _entries(self, cells: Cells) -> np.ndarray:
+        """Return the number of the entry of each row, (n,); -1 if there is none."""
         rows = np.zeros(len(self.keys), np.int64)
-        cell_codes = np.zeros(len(cells[self.columns[0]]), np.int64)
-        unknown = np.zeros(len(cell_codes), bool)
+        codes = np.zeros(len(cells[self.columns[0]]), np.int64)
+        unknown = np.zeros(len(codes), bool)
         for place, name in enumerate(self.columns):
             column = [key[place] for key in self.keys]
             known = list(dict.fromkeys(column))
@@ -55,10 +65,8 @@ class LookupFormula(Formula):
             found = places(cells[name], known)
             unknown |= found < 0
             rows = rows * len(known) + np.array([number[key] for key in column])
-            cell_codes = cell_codes * len(known) + found
-        at = lookup(rows, np.where(unknown, -1, cell_codes))
-        values = from_keys(self.values, type)
-        return values.take(pa.array(at, mask=at < 0))
+            codes = codes * len(known) + found
+        return lookup(rows, np.where(unknown, -1, codes))
 
     def describe(self) -> str:
         return f"function of {' and '.join(self.columns)}"

@@ -1,7 +1,9 @@
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ar_models.density.table_density import TableDensity
+from tests.support.constraints import fares_density
 from tests.support.densities import sample_table
 from tests.support.tables import table_encoder
 
@@ -39,3 +41,29 @@ def test_temperature_and_top_p_sharpen_the_rows(agnostic: TableDensity) -> None:
     assert common[1] > common[0] + 50
     assert seldom[1] < seldom[0] / 2
     assert seldom[2] < seldom[0] / 4
+
+
+def test_samples_satisfy_what_always_held_and_have_no_undefined_cells() -> None:
+    for family in ("made", "transformer", "rnn"):
+        density = fares_density(family)
+        rows = sample_table(density, 1000, seed=2)
+        total = pc.add(rows["fare"], rows["tip"])
+        assert rows["total"].equals(total)
+        # Pairs that the look-up table lacks are drawn again.
+        assert rows["level"].null_count == 0
+        assert not rows.filter(
+            pc.and_(pc.equal(rows["town"], "z"), pc.greater(rows["kind"], 0))
+        )
+        assert rows.slice(0, 500).equals(sample_table(density, 500, seed=2))
+        assert not density.encoder.out_of_support(rows).any()
+
+
+def test_derived_cells_follow_from_given_ones() -> None:
+    density = fares_density("eonade")
+    rows = sample_table(density, 50, seed=1, given={"fare": 20, "distance": 1.2345678})
+    assert set(rows["fare"].to_pylist()) == {20}
+    assert rows["total"].equals(pc.add(rows["fare"], rows["tip"]))
+    copied = pc.equal(rows["copy"], 1.2345678)
+    assert 0 < pc.sum(copied).as_py() < 50
+    solved = sample_table(density, 5, seed=1, given={"fare": 20, "total": 23})
+    assert solved["tip"].to_pylist() == [3] * 5
