@@ -23,6 +23,7 @@ from tasks.registry.downloads import ModelInfo
 from tasks.registry.gate.gate import GateResult
 from tasks.registry.promotion import AliasState, Promotion
 from tasks.training.train import TrainResult
+from tasks.training.tuning import TuneResult
 from tasks.training.warm_start import StartingPoint
 
 Json = dict[str, Any]
@@ -67,6 +68,23 @@ class TrainOutcome(PrepareOutcome):
     """
 
     train: TrainResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOutcome(PrepareOutcome):
+    """Result of a search for better settings.
+
+    Attributes:
+        tune: The trials and the best settings.
+        run_id: Id of the MLflow run, which has a nested run for each trial.
+    """
+
+    tune: TuneResult
+    run_id: str
+
+    def summary(self) -> str:
+        """Return the gain, and where the best configuration is."""
+        return f"{self.tune.gain:.4f} nats per row gained by {self.tune.config}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ from tasks.registry import (
 from tasks.registry.downloads import DownloadedModel
 from tasks.registry.gate import gate
 from tasks.runtime import manifest, storage
-from tasks.training import train, warm_start
+from tasks.training import train, tuning, warm_start
 from tasks.training.warm_start import StartingPoint
 
 P = ParamSpec("P")
@@ -92,6 +92,7 @@ choose_start = local_step(warm_start.choose_start, name="start")
 prepare_data = remote_step(prepare.prepare, name="prepare")
 validate_data = local_step(data_validation.validate, name="data_validation")
 train_model = local_step(train.train, name="train")
+tune_model = local_step(tuning.tune, name="tune")
 evaluate_model = remote_step(evaluate.evaluate, name="evaluate")
 compare_samples = remote_step(fidelity.measure_fidelity, name="compare samples")
 write_report = remote_step(model_report.write_report, name="report")

@@ -24,6 +24,7 @@ from tasks.registry.gate.gate import GateResult
 from tasks.registry.promotion import AliasState, Promotion
 from tasks.runtime.job import JobResult
 from tasks.training.train import TrainResult
+from tasks.training.tuning import TuneResult
 
 MAX_REASONS = 8
 """Maximum number of reasons for drift that are shown; the HTML page has all."""
@@ -33,6 +34,12 @@ MAX_NAMES = 5
 
 MAX_FINDINGS = 3
 """Maximum number of violated rules that are shown; the HTML page has more."""
+
+TUNED = (
+    *("family", "hidden", "layers", "components", "ordering", "dropout"),
+    *("learning_rate", "batch_size", "weight_decay", "swap_noise"),
+)
+"""Settings of the best trial that are shown."""
 
 INDENT = " " * 11
 """Indentation of the lines below the first line of a step."""
@@ -104,6 +111,24 @@ def describe_train(step: TrainResult) -> Iterator[str]:
             f"started from the champion, on {start.new_rows:,} new rows and "
             f"{start.old_rows:,} of its {start.available_old_rows:,} rows"
         )
+
+
+def describe_tune(step: TuneResult) -> Iterator[str]:
+    """Yield the gain of the best trial, its settings and the command that uses them."""
+    best = next(each for each in step.trials if each.number == step.best)
+    minutes = step.trial_seconds / 60
+    yield (
+        f"{len(step.trials)} of {step.planned} trials, {minutes:.1f} minutes of "
+        f"training; lowest validation NLL [bold]{step.valid_nll:.4f}[/] nats per row"
+    )
+    if step.best == 0:
+        yield "no trial was better than the configuration itself"
+        return
+    yield f"trial {step.best}, [bold]{gain(step.gain, 4)}[/] than the configuration:"
+    changed = best.settings["model"] | best.settings["train"]
+    shown = (f"{key} {changed[key]}" for key in TUNED if key in changed)
+    yield escape(", ".join(shown))
+    yield f"use it by [bold]chainrule retrain {escape(step.config)}[/]"
 
 
 def describe_evaluate(step: EvaluationResult) -> Iterator[str]:
@@ -230,6 +255,7 @@ DESCRIPTIONS: dict[str, Callable[[Any], Iterator[str]]] = {
     "prepare": describe_prepare,
     "data_validation": describe_validation,
     "train": describe_train,
+    "tune": describe_tune,
     "evaluate": describe_evaluate,
     "fidelity": describe_fidelity,
     "gate": describe_gate,

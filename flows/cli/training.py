@@ -90,6 +90,21 @@ def train(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
 
 @command(
     app,
+    *("data.path", "tune.trials", "tune.budget", "resources.gpus_per_worker"),
+    panel=PANEL,
+    example="chainrule tune orders.yaml --trials 40 --budget 1h",
+)
+def tune(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
+    """Search for settings with a lower validation NLL, and write them to a YAML file.
+
+    Trials that were finished before are not repeated. Nothing is registered; retrain
+    with the file that is printed at the end.
+    """
+    run_flow("tune", file, run, overrides)
+
+
+@command(
+    app,
     *("data.path", "fidelity.samples", "fidelity.target", *RESOURCES),
     panel=PANEL,
     example="chainrule evaluate orders.yaml --samples auto",

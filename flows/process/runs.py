@@ -13,7 +13,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Crashed
 
-from flows import batch, retrain
+from flows import batch, retrain, tune
 from flows.outcomes import Outcome
 from flows.process.output_lock import OutputLock, hold_output, wait_for_lock
 from tasks.config.root import Config
@@ -24,6 +24,7 @@ FLOWS: dict[str, Flow[..., Any]] = {
     "train": retrain.train,
     "evaluate": retrain.evaluate,
     "retrain": retrain.retrain,
+    "tune": tune.tune,
     "score": batch.score,
     "backfill": batch.backfill,
     "monitor": batch.monitor,

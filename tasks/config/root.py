@@ -21,6 +21,7 @@ from tasks.config.schedules import SchedulesConfig
 from tasks.config.score import ScoreConfig
 from tasks.config.section import Section
 from tasks.config.train import TrainConfig
+from tasks.config.tune import TuneConfig
 
 
 class Config(Section):
@@ -37,6 +38,7 @@ class Config(Section):
     data_validation: DataValidationConfig = DataValidationConfig()
     model: AnyModelConfig = model_config()
     train: TrainConfig = TrainConfig()
+    tune: TuneConfig = TuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     fidelity: FidelityConfig = FidelityConfig()
     gate: GateConfig = GateConfig()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -158,11 +158,32 @@ def initial_model(run: TrainingRun) -> AutoregressiveModel:
     return model
 
 
+class TrainingCallback(Protocol):
+    """Follows a training run, and may stop it.
+
+    Attributes:
+        abandoned: Whether nobody waits for the result any more.
+        out_of_time: Whether the time budget is used up.
+    """
+
+    abandoned: bool
+    out_of_time: bool
+
+    def __call__(self) -> bool:
+        """Act after a step; return whether the epoch is to end here."""
+
+    def send_history(self) -> None:
+        """Report the epochs before a restart."""
+
+    def end_epoch(self) -> None:
+        """Report the epoch that ended."""
+
+
 def run_epochs(
     trainer: Trainer,
     data: Batches,
     valid: Rows,
-    callback: StepCallback,
+    callback: TrainingCallback,
     log_abs_det: dict[str, float],
 ) -> None:
     """Train epoch by epoch until the trainer or the callback stops.
