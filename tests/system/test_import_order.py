@@ -62,7 +62,7 @@ ORDER = {
         {"outcomes"},
         {"steps"},
         {"batch"},
-        {"retrain"},
+        {"retrain", "tune"},
         {"process"},
         {"deploy"},
         {"cli"},

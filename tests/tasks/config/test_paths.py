@@ -33,6 +33,7 @@ TEXT = {
     "data.sequence.key",
     "data.sequence.order_by",
     "data.split.column",
+    "tune.budget",
     "evaluate.label",
     "fidelity.target",
     "gate.order_by",
