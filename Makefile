@@ -24,7 +24,7 @@ bench: .venv/installed
 docs: .venv/installed  ## the documentation as a static site in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-check-slow: .venv/installed  ## training that is killed, or on S3, minutes
+check-slow: .venv/installed  ## killed training, S3, two workers, tuning: minutes
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes

@@ -18,6 +18,7 @@ def tuned(project: Project) -> dict[str, Any]:
     return project.json("tune", *OPTIONS)
 
 
+@pytest.mark.slow
 def test_the_best_trial_has_the_lowest_validation_nll(tuned: dict[str, Any]) -> None:
     found = tuned["tune"]
     assert [trial["number"] for trial in found["trials"]] == [0, 1, 2]
@@ -26,6 +27,7 @@ def test_the_best_trial_has_the_lowest_validation_nll(tuned: dict[str, Any]) -> 
     assert found["gain"] == scores[0] - min(scores) >= 0
 
 
+@pytest.mark.slow
 def test_the_best_configuration_is_one_to_retrain_with(
     tuned: dict[str, Any], project: Project
 ) -> None:
@@ -38,6 +40,7 @@ def test_the_best_configuration_is_one_to_retrain_with(
         assert getattr(best, key) == getattr(load(project.file), key), key
 
 
+@pytest.mark.slow
 def test_trials_are_nested_runs(tuned: dict[str, Any]) -> None:
     client = MlflowClient()
     parent = client.get_run(tuned["run_id"])
@@ -50,6 +53,7 @@ def test_trials_are_nested_runs(tuned: dict[str, Any]) -> None:
     assert scores == sorted(trial["valid_nll"] for trial in tuned["tune"]["trials"])
 
 
+@pytest.mark.slow
 def test_more_trials_keep_those_that_are_finished(
     tuned: dict[str, Any], project: Project
 ) -> None:

@@ -278,6 +278,7 @@ def test_one_and_two_variables_suffice(family: str, kind: str) -> None:
         assert bool(model.log_prob(x).isfinite().all())
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_gradient_of_one(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-m", gradients.__name__]
     files = [str(tmp_path / "meeting"), str(tmp_path / "found.safetensors")]

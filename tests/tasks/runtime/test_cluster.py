@@ -136,6 +136,7 @@ def test_a_call_that_always_kills_its_worker_is_named() -> None:
         list(cluster.stream(die, [7], what="die: items"))
 
 
+@pytest.mark.slow
 def test_a_call_that_runs_out_of_memory_is_not_repeated_for_ever(
     tmp_path: Path,
 ) -> None:
