@@ -11,10 +11,13 @@ from torch import Tensor
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.families.base import AutoregressiveModel
+from ar_models.scoring.expected_derived import expected_derived, percent
 from ar_models.scoring.statistics import Scores
 from ar_models.scoring.tail_probability import tail_probability
 from ar_models.tables.arrow import family
 from ar_models.tables.code_column import CodeColumn
+from ar_models.tables.derivations import parent_cells
+from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.encoder import Encoded, TableEncoder
 from ar_models.tables.list_cells import element_types
 from ar_models.tables.list_column import ListColumn
@@ -84,7 +87,7 @@ def explain(
         cells = rows.column(encoder.names[j]).take(pa.array(places))
         shown = short if isinstance(encoder.columns[j], ListColumn) else text
         values[at] = [shown(cell) for cell in cells.to_pylist()]
-        usual[at] = expected(encoder, model, scores, int(j), places)
+        usual[at] = expected(encoder, model, rows, scores, int(j), places)
     tails = tail_probability(encoder.variables, scores.conditionals, encoded)
     fields = [
         pa.array(np.asarray(encoder.names, dtype=object)[ranks.ravel()], pa.string()),
@@ -101,6 +104,7 @@ def explain(
 def expected(
     encoder: TableEncoder,
     model: AutoregressiveModel,
+    rows: pa.Table,
     scores: Scores,
     j: int,
     places: NDArray[np.int64],
@@ -109,42 +113,83 @@ def expected(
 
     The text names codes with their probabilities, or the median and the 90 % interval
     of a number in the units of the column; of a timestamp, the day or the most
-    anomalous of hour, minute and so on.
+    anomalous of hour, minute and so on. Of a derived column it names the constraints.
+
+    Args:
+        encoder: Encoder of the rows.
+        model: Model of their variables.
+        rows: The rows.
+        scores: Scores of the rows.
+        j: Index of the column.
+        places: Numbers of the rows to describe, (n,).
+    """
+    column = encoder.columns[j]
+    if isinstance(column, ListColumn):
+        return most_anomalous_places(encoder, column, j, scores, places)
+    if not isinstance(column, DerivedColumn):
+        return expected_plain(encoder, model, scores, j, places)
+    at = torch.from_numpy(places).to(scores.x.device)
+    gate = narrow(scores.conditionals, [encoder.span(j).start], at)
+    shares = np.asarray(gate.probabilities(0).cpu().double().numpy())
+    codes = scores.x[at, encoder.span(j).start].cpu().numpy()
+    plain = np.full(len(places), "", dtype=object)
+    if column.has_exceptions:
+        likely = shares[:, 0] >= SMALL
+        plain[likely] = expected_plain(encoder, model, scores, j, places[likely])
+    cells = parent_cells(column, rows.take(pa.array(places)), encoder.schema)
+    values = [
+        [None if v is None else text(v) for v in found.to_pylist()]
+        for found in (f.evaluate(cells, encoder.type_of(j)) for f in column.formulas)
+    ]
+    return expected_derived(column, shares, codes, values, list(plain), small=SMALL)
+
+
+def expected_plain(
+    encoder: TableEncoder,
+    model: AutoregressiveModel,
+    scores: Scores,
+    j: int,
+    places: NDArray[np.int64],
+) -> list[str]:
+    """Describe the expected values of column `j` where no constraint of it holds.
 
     Args:
         encoder: Encoder of the rows.
         model: Model of their variables.
         scores: Scores of the rows.
         j: Index of the column.
-        places: Numbers of the rows, (n,).
+        places: Numbers of the rows to describe, (n,).
     """
-    column = encoder.columns[j]
-    if isinstance(column, ListColumn):
-        return most_anomalous_places(encoder, column, j, scores, places)
-    span, first = encoder.span(j), encoder.span(j).start
+    column, span = encoder.columns[j], encoder.span(j)
+    value = encoder.value_variable(j) - span.start
+    lead = value - column.plain.value  # 1 after a gate
     labels = labels_of(encoder, j)
     at = torch.from_numpy(places).to(scores.x.device)
     given = scores.x[at]
-    own = narrow(scores.conditionals, range(first, span.stop), at)
-    if encoder.value_variable(j) == first:
-        if labels:
-            return codes(own.probabilities(0), labels)
-        return numbers(encoder, j, own, given[:, span])
-    shares = own.probabilities(0)
-    other = (given[:, first] != 0) & (shares[:, 0] >= SMALL)
+    own = narrow(scores.conditionals, range(span.start, span.stop), at)
+    shares = own.probabilities(lead) if value > lead else None
+    other = (given[:, span.start : span.start + value] != 0).any(dim=1)
+    if shares is not None and not lead:
+        other &= shares[:, 0] >= SMALL
     if bool(other.any()):
-        # The conditional of a value holds in the regular state only, so it is computed
-        # again with that state.
+        # The conditional of a value holds in the regular state only, and all of them
+        # where no constraint holds, so they are computed again with that state.
         regular = given[other]
         regular[:, span] = torch.nan
-        regular[:, first] = 0
+        regular[:, span.start : span.start + value] = 0
         again = narrow(
             model.conditionals(regular),
-            range(first, span.stop),
+            range(span.start, span.stop),
             torch.arange(len(regular), device=given.device),
         )
         own.parameters[other] = again.parameters
-    return with_states(shares, labels, numbers(encoder, j, own, given[:, span]))
+        if lead and value > lead:
+            shares = own.probabilities(lead)
+    if shares is not None:
+        return with_states(shares, labels, numbers(encoder, j, own, given[:, span]))
+    if labels:
+        return codes(own.probabilities(value), labels)
+    return numbers(encoder, j, own, given[:, span])
 
 
 def narrow(
@@ -335,20 +380,13 @@ def with_states(
 
 def labels_of(encoder: TableEncoder, j: int) -> list[str]:
     """Return the names of the codes of column `j`; [] if it has no codes."""
-    column, labels = encoder.columns[j], encoder.labels(j)
+    column, labels = encoder.columns[j].plain, encoder.labels(j)
     if isinstance(column, RealColumn):
         return labels[: len(column.states)] + [text(atom) for atom in column.atoms]
     if isinstance(column, CodeColumn) and family(encoder.type_of(j)) == "real":
         known = [text(float(value)) for value in column.values]
         return known + labels[len(known) :]
     return labels
-
-
-def percent(share: float) -> str:
-    """Format a probability in whole percent."""
-    if share < 0.005:
-        return "<1 %"
-    return ">99 %" if share > 0.995 else f"{100 * share:.0f} %"
 
 
 def texts_of(array: pa.Array, kind: str) -> list[str]:
