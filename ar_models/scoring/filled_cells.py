@@ -44,6 +44,50 @@ class Filling:
     low: pa.Array | None = None
     high: pa.Array | None = None
 
+    def replace(self, other: "Filling") -> "Filling":
+        """Return the filling with the rows of another one, a part of these, replaced.
+
+        Args:
+            other: Values and intervals of some of the rows.
+        """
+        place = np.arange(len(self.rows))
+        at = np.searchsorted(self.rows, other.rows)
+        place[at] = len(self.rows) + np.arange(len(other.rows))
+        return Filling(
+            self.column,
+            self.rows,
+            _joined(self.values, other.values, place),
+            np.concatenate([self.probability, other.probability])[place],
+            _joined(self.low, other.low, place),
+            _joined(self.high, other.high, place),
+        )
+
+    def without_nulls(self) -> "Filling":
+        """Return the filling without the rows for which there is no value."""
+        if not self.values.null_count:
+            return self
+        kept = np.flatnonzero(self.values.is_valid().to_numpy(zero_copy_only=False))
+        at = pa.array(kept)
+        return Filling(
+            self.column,
+            self.rows[kept],
+            self.values.take(at),
+            self.probability[kept],
+            None if self.low is None else self.low.take(at),
+            None if self.high is None else self.high.take(at),
+        )
+
+
+def _joined(
+    first: pa.Array | None, second: pa.Array | None, place: NDArray[np.int64]
+) -> pa.Array | None:
+    """Concatenate two arrays and take entries of the result; None if both are None."""
+    if first is None or second is None:
+        return None
+    plain = arrow.plain(first.type)
+    parts = [arrow.flat(array).cast(plain) for array in (first, second)]
+    return arrow.as_type(pa.concat_arrays(parts).take(pa.array(place)), first.type)
+
 
 def fill(table: pa.Table, fillings: Sequence[Filling]) -> pa.Table:
     """Write imputed values into a table, and leave all other cells unchanged.

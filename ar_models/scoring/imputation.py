@@ -1,6 +1,5 @@
 """Imputation of empty cells from the known cells of their rows."""
 
-from collections.abc import Callable
 from typing import get_args
 
 import numpy as np
@@ -9,22 +8,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ar_models.distributions.conditionals import Conditionals
-from ar_models.distributions.sampling import sample_categorical
 from ar_models.families.base import AutoregressiveModel
 from ar_models.scoring.choices import ImputationMethod
-from ar_models.scoring.filled_cells import Filling, mean
-from ar_models.tables.code_column import CodeColumn
-from ar_models.tables.columns import IN_SUPPORT, Column
+from ar_models.scoring.derived_cells import DerivedCells
+from ar_models.scoring.empty_cells import EmptyCells
+from ar_models.scoring.filled_cells import Filling, fill
+from ar_models.tables.columns import IN_SUPPORT
+from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.encoder import TableEncoder
-from ar_models.tables.number_column import NumberColumn
-from ar_models.tables.real_column import RealColumn
-from ar_models.variables import apply_given
+from ar_models.tables.given_cells import solve_given
+from ar_models.tables.trained_cells import as_trained
 
 METHODS: tuple[ImputationMethod, ...] = get_args(ImputationMethod)
-
-QUANTILES = 64
-"""Number of quantiles whose mean approximates the mean of a conditional."""
 
 
 def require_order_agnostic(model: AutoregressiveModel) -> None:
@@ -55,7 +50,9 @@ def impute(
     cells of a row one after another, each drawn given the known cells and those filled
     before, and given that it is not missing. The others fill each cell by itself given
     the known cells: a category by its mode, a number by its median, or by its mean
-    unless it has several digits, and a list one position after another.
+    unless it has several digits, and a list one position after another. A derived cell
+    gets the value of a constraint, drawn or the likeliest, from the known and filled
+    cells of the row; a cell that follows from a derived one is computed from it.
 
     Args:
         encoder: Encoder of the rows.
@@ -67,267 +64,79 @@ def impute(
         seed: Seed by which rare categories that share a code are drawn.
     """
     require_order_agnostic(model)
-    encoded = encoder.encode(table)
-    x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
-    seen = torch.from_numpy(encoded.out_of_support == IN_SUPPORT).to(x.device)
-    columns = torch.tensor([v.column_index for v in model.variables], device=x.device)
-    known = seen[:, columns]
-    nulls = {}
-    for j in dict.fromkeys(columns[model.ordering()].tolist()):
-        empty = np.flatnonzero(table.column(encoder.names[j]).is_null().to_numpy())
-        if len(empty):
-            nulls[j] = torch.from_numpy(empty).to(x.device)
-            # Otherwise a null that occurred in training would count as known.
-            x[nulls[j], encoder.span(j)] = torch.nan
-            known[nulls[j], encoder.span(j)] = False
-    fillings = []
-    for j, at in nulls.items():
-        cell, rows = _Cell(encoder, model, j, x[at], known[at]), at.cpu().numpy()
-        rng = np.random.default_rng([seed, j])
+    solved, fillings = _solved_cells(encoder, table)
+    x, known = _known_variables(encoder, model, solved)
+    nulls = _null_rows(encoder, model, solved)
+    cells = {}
+    for j, rows in nulls.items():
+        at = torch.from_numpy(rows).to(x.device)
+        cells[j] = _cell(encoder, model, j, x[at], known[at])
         if method == "draw":
-            cell.draw(noise[: len(x)].to(x.device, x.dtype)[at])
-            x[at], known[at] = cell.x, cell.known
-            fillings.append(cell.filling(rows, rng))
+            cells[j].take_parents(solved, rows)
+            cells[j].draw(noise[: len(x)].to(x.device, x.dtype)[at])
+            x[at], known[at] = cells[j].x, cells[j].known
+    for j in filter(nulls.__contains__, encoder.order):
+        rng = np.random.default_rng([seed, j])
+        cells[j].take_parents(solved, nulls[j])
+        if method == "draw":
+            filling = cells[j].filling(nulls[j], rng)
         else:
-            fillings.append(cell.point(rows, rng, method, confidence))
+            filling = cells[j].point(nulls[j], rng, method, confidence)
+        fillings.append(filling.without_nulls())
+        if encoder.names[j] in encoder.parents:
+            solved = fill(solved, fillings[-1:])
     return fillings
 
 
-class _Cell:
-    """Empty cells of one column, and the known variables of their rows.
-
-    Args:
-        encoder: Encoder of the rows.
-        model: Model of their variables.
-        j: Index of the column.
-        x: Variables of the rows, (n, dim).
-        known: Which variables are known, (n, dim).
-    """
-
-    def __init__(
-        self,
-        encoder: TableEncoder,
-        model: AutoregressiveModel,
-        j: int,
-        x: Tensor,
-        known: Tensor,
-    ) -> None:
-        self.model = model
-        self.column = encoder.columns[j]
-        self.type = encoder.type_of(j)
-        self.span = encoder.span(j)
-        self.value = encoder.value_variable(j)
-        self.x, self.known = x, known
-        self.log_prob = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-
-    def ask(self, i: int) -> Conditionals:
-        """Return the conditional of variable `i` alone, given the known variables."""
-        whole = self.model.conditionals_given(self.x, self.known)
-        block = whole.layout.select([i])
-        return Conditionals(block, whole.parameters[:, block.source_index])
-
-    def codes(self, i: int, own: Conditionals) -> Tensor:
-        """Return log-probabilities of codes, (n, codes), given that none is missing."""
-        logs = own.log_probabilities(0)
-        gone = missing_code(self.column) if i == self.span.start else -1
-        if gone >= 0:
-            logs[:, gone] = -torch.inf
-        return logs.log_softmax(-1)
-
-    def walk(
-        self, choose: Callable[[int, Conditionals, Tensor | None], Tensor]
-    ) -> None:
-        """Choose values for the variables of the column, one after another.
-
-        Args:
-            choose: Maps the index of a variable, its conditional and the
-                log-probabilities of its codes, if it has any, to values (n,).
-        """
-        for i in range(self.span.start, self.span.stop):
-            variable = self.model.variables[i]
-            own = self.ask(i)
-            logs = self.codes(i, own) if variable.size else None
-            value = choose(i, own, logs).to(self.x.dtype)
-            self.x[:, i] = apply_given(variable, value, None, self.x)
-            mine = self.x[:, [i]]
-            if logs is None:
-                chosen = own.log_prob(mine)
-            else:
-                chosen = logs.gather(1, mine.nan_to_num().long())
-            self.log_prob += chosen.masked_fill(mine.isnan(), 0)[:, 0].double()
-            self.known[:, i] = True
-
-    def draw(self, noise: Tensor) -> None:
-        """Draw the variables of the column from uniform numbers (n, dim, 2)."""
-
-        def choose(i: int, own: Conditionals, logs: Tensor | None) -> Tensor:
-            if logs is not None:
-                return sample_categorical(logs.exp(), noise[:, i, 0])
-            return own.sample(noise[:, [i]])[:, 0]
-
-        self.walk(choose)
-
-    def evaluate(self, x: Tensor) -> None:
-        """Set the variables of the column to `x` (n, variables)."""
-        self.walk(lambda i, own, logs: x[:, i - self.span.start].nan_to_num())
-
-    def filling(
-        self,
-        rows: NDArray[np.int64],
-        rng: np.random.Generator,
-        values: pa.Array | None = None,
-        interval: tuple[pa.Array, pa.Array] | None = None,
-    ) -> Filling:
-        """Decode the variables of the column, with their probability."""
-        own = self.x[:, self.span].cpu().numpy()
-        if values is None:
-            values = self.column.decode(own, self.type, rng)
-        log_prob = self.log_prob.cpu().numpy()
-        slope = self.column.encode(pa.chunked_array([values]), self.type).log_slope
-        if slope is not None:
-            log_prob = log_prob + slope
-        low, high = interval or (None, None)
-        probability = np.exp(log_prob)
-        return Filling(self.column.name, rows, values, probability, low, high)
-
-    def point(
-        self,
-        rows: NDArray[np.int64],
-        rng: np.random.Generator,
-        method: ImputationMethod,
-        confidence: float,
-    ) -> Filling:
-        """Impute the mode of a category, or the median or mean of a number."""
-        if not isinstance(self.column, NumberColumn | RealColumn):
-            self.walk(_likely)
-            return self.filling(rows, rng)
-        first = self.x, self.known
-        quantiles = _Quantiles(self)
-        tails = (1 - confidence) / 2, (1 + confidence) / 2
-        low, high = (self._decode(quantiles.at(q), rng, last=q > 0.5) for q in tails)
-        self.x, self.known = first[0].clone(), first[1].clone()
-        values = None
-        if method == "mean":
-            levels = (np.arange(QUANTILES) + 0.5) / QUANTILES
-            each = [self._decode(quantiles.at(q), rng, last=False) for q in levels]
-            values = mean(each, self.type)
-        if values is None:
-            self._settle_digits(quantiles.at(0.5))
-            return self.filling(rows, rng, interval=(low, high))
-        coded = self.column.encode(pa.chunked_array([values]), self.type)
-        self.evaluate(torch.from_numpy(coded.x).to(self.x.device))
-        return self.filling(rows, rng, values, (low, high))
-
-    def _decode(
-        self, upto: Tensor, rng: np.random.Generator, *, last: bool
-    ) -> pa.Array:
-        """Decode values of which the variables up to the main one are known.
-
-        Args:
-            upto: Variables up to the main one, (n, 1 or 2).
-            rng: Generator that draws rare categories.
-            last: Whether later digits are the highest possible; else the lowest.
-        """
-        digits = self.model.variables[self.value + 1 : self.span.stop]
-        rest = [
-            float(v.size - 1 if v.size else v.upper or 0) if last else 0.0
-            for v in digits
-        ]
-        filled = upto.new_tensor(rest).expand(len(upto), -1)
-        whole = torch.cat([upto, filled], 1)
-        return self.column.decode(whole.cpu().numpy(), self.type, rng)
-
-    def _settle_digits(self, upto: Tensor) -> None:
-        """Set the variables up to the main one, and later digits to their modes."""
-
-        def choose(i: int, own: Conditionals, logs: Tensor | None) -> Tensor:
-            if i <= self.value:
-                return upto[:, i - self.span.start].nan_to_num()
-            return _likely(i, own, logs)
-
-        self.walk(choose)
+def _null_rows(
+    encoder: TableEncoder, model: AutoregressiveModel, table: pa.Table
+) -> dict[int, NDArray[np.int64]]:
+    """Return the rows with a null in each column that has some, in the model's order."""
+    order = [model.variables[i].column_index for i in model.ordering().tolist()]
+    rows = {
+        j: np.flatnonzero(table.column(encoder.names[j]).is_null().to_numpy())
+        for j in dict.fromkeys(order)
+    }
+    return {j: found for j, found in rows.items() if len(found)}
 
 
-class _Quantiles:
-    """Quantile function of the numbers of a column, given that none is missing.
-
-    The distribution has the atoms of the state variable and, between them, that of the
-    value variable in the regular state. NaN counts as greater than all numbers.
-
-    Args:
-        cell: Empty cells of the column, whose state is set to regular.
-    """
-
-    def __init__(self, cell: _Cell) -> None:
-        column = cell.column
-        assert isinstance(column, NumberColumn | RealColumn)
-        self.has_state = cell.value != cell.span.start
-        count = len(cell.x)
-        shares = cell.x.new_ones(count, 1)
-        if self.has_state:
-            shares = cell.codes(cell.span.start, cell.ask(cell.span.start)).exp()
-            cell.x, cell.known = cell.x.clone(), cell.known.clone()
-            cell.x[:, cell.span.start] = 0
-            cell.known[:, cell.span.start] = True
-        self.own = cell.ask(cell.value)
-        names = list(column.states) if self.has_state else ["regular"]
-        atoms = column.atoms if isinstance(column, RealColumn) else ()
-        self.regular = shares[:, 0]
-        self.ends = {
-            name: (shares[:, names.index(name)], names.index(name))
-            for name in ("-inf", "+inf", "nan")
-            if name in names
-        }
-        self.atom_shares = shares[:, len(names) :]
-        self.first_atom = len(names)
-        at = torch.zeros(0, dtype=cell.x.dtype)
-        if atoms:
-            assert isinstance(column, RealColumn)
-            z, _ = column.transform.forward(np.asarray(atoms, np.float64))
-            at = torch.from_numpy(z.astype(np.float32))
-        columns = [self.own.cdf(z.expand(count, 1).to(cell.x)) for z in at.unbind()]
-        # Share of the regular values up to each atom, (n, atoms).
-        self.below = torch.cat([*columns, cell.x.new_zeros(count, 0)], 1)
-
-    def at(self, q: float) -> Tensor:
-        """Return state and value (n, 2), or the value alone (n, 1), of a quantile."""
-        nothing = torch.zeros_like(self.regular)
-        down, down_code = self.ends.get("-inf", (nothing, -1))
-        sums = self.atom_shares.cumsum(-1) + down.unsqueeze(-1)
-        reached = sums + self.regular.unsqueeze(-1) * self.below
-        passed = (reached < q).sum(-1, keepdim=True)  # atoms below the quantile
-        more = torch.cat([down.unsqueeze(-1), sums], -1).gather(-1, passed)[:, 0]
-        rest = (q - more) / self.regular.clamp(min=1e-30)
-        value = self.own.quantile(rest.clamp(1e-6, 1 - 1e-6).unsqueeze(-1))[:, 0]
-        if not self.has_state:
-            return value.unsqueeze(-1)
-        state = torch.zeros_like(value)
-        if self.below.shape[1]:
-            atom = passed.clamp(max=self.below.shape[1] - 1)
-            before = (reached - self.atom_shares).gather(-1, atom)[:, 0]
-            on_atom = (passed[:, 0] < self.below.shape[1]) & (before < q)
-            state = torch.where(on_atom, self.first_atom + atom[:, 0], state)
-        state = torch.where(q <= down, down_code, state)
-        beyond = 1 - sum((share for share, _ in self._upper()), nothing)
-        for share, code in self._upper():
-            state = torch.where((q > beyond) & (share > 0), code, state)
-            beyond = beyond + share
-        absent = state != 0
-        return torch.stack([state, value.masked_fill(absent, torch.nan)], -1)
-
-    def _upper(self) -> list[tuple[Tensor, int]]:
-        """Return shares and codes of the states greater than all finite numbers."""
-        return [self.ends[name] for name in ("+inf", "nan") if name in self.ends]
+def _known_variables(
+    encoder: TableEncoder, model: AutoregressiveModel, table: pa.Table
+) -> tuple[Tensor, Tensor]:
+    """Return the variables of rows, NaN where unknown, and a mask of the known ones."""
+    encoded = encoder.encode(table)
+    undetermined = encoder.undetermined(encoded.x, table)
+    columns = [variable.column_index for variable in model.variables]
+    seen = (encoded.out_of_support == IN_SUPPORT) & ~undetermined
+    # Otherwise a null that occurred in training would count as known.
+    x = np.where(undetermined[:, columns], np.float32(np.nan), encoded.x)
+    device = model.ordering_table.device
+    return torch.from_numpy(x).to(device), torch.from_numpy(seen[:, columns]).to(device)
 
 
-def _likely(i: int, own: Conditionals, logs: Tensor | None) -> Tensor:
-    """Return the mode of a variable with codes, or the median of a number."""
-    return own.quantile(0.5)[:, 0] if logs is None else logs.argmax(-1)
+def _solved_cells(
+    encoder: TableEncoder, table: pa.Table
+) -> tuple[pa.Table, list[Filling]]:
+    """Fill the nulls that follow from derived cells; return also what was filled."""
+    solved = solve_given(encoder, table)
+    if solved is table:
+        return table, []
+    fillings = []
+    for j, name in enumerate(encoder.names):
+        filled = table.column(name).is_null().to_numpy()
+        rows = np.flatnonzero(filled & solved.column(name).is_valid().to_numpy())
+        if len(rows):
+            cells, _ = as_trained(solved.column(name), encoder.type_of(j))
+            values = cells.take(pa.array(rows))
+            certain = np.ones(len(rows))
+            fillings.append(Filling(name, rows, values, certain, values, values))
+    return solved, fillings
 
 
-def missing_code(column: Column) -> int:
-    """Return the code of a missing value of the column's first variable, or -1."""
-    if isinstance(column, CodeColumn):
-        return column.code("missing")
-    names = column.specials_seen
-    return names.index("missing") if "missing" in names else -1
+def _cell(
+    encoder: TableEncoder, model: AutoregressiveModel, j: int, x: Tensor, known: Tensor
+) -> EmptyCells | DerivedCells:
+    """Return the empty cells of column `j` in some rows."""
+    if isinstance(encoder.columns[j], DerivedColumn):
+        return DerivedCells(encoder, model, j, x, known)
+    return EmptyCells(encoder, model, j, x, known)

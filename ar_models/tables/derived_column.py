@@ -174,6 +174,25 @@ class DerivedColumn(Column):
         taken = whole.take(pa.array(places, mask=places < 0))
         return arrow.as_type(taken, type)
 
+    def without_value(self, cells: Cells, type: pa.DataType) -> np.ndarray:
+        """Return which codes of the gate give null in each row, (n, codes) bool.
+
+        A formula with an unknown parent is taken to give a value.
+
+        Args:
+            cells: Cells of the parents, of their types in training; null if unknown.
+            type: Arrow type of the column in training.
+        """
+        lead = 1 if self.has_exceptions else 0
+        rows = len(cells[self.parents[0]])
+        without = np.zeros((rows, lead + len(self.candidates)), bool)
+        for place, formula in enumerate(self.formulas, start=lead):
+            null = np.asarray(formula.evaluate(cells, type).is_null())
+            for name in formula.columns:
+                null = null & np.asarray(cells[name].is_valid())
+            without[:, place] = null
+        return without
+
     def undefined(self, x: np.ndarray, array: pa.Array, cells: Cells) -> np.ndarray:
         """Return where the gate names a formula that is undefined in the row, (n,).
 

@@ -289,7 +289,7 @@ class TableEncoder:
             rng = np.random.default_rng([seed, j])
             name = self.columns[j].name
             arrays[name] = self.decode_cells(j, x[:, self._slices[j]], rng, arrays)
-            if given is not None and name in self._parents & set(given.column_names):
+            if given is not None and name in self.parents & set(given.column_names):
                 own, _ = as_trained(given.column(name), self.type_of(j))
                 rest = pa.nulls(len(x) - len(own), own.type)
                 known = overlay(pa.concat_arrays([own, rest]), arrays[name])
@@ -307,7 +307,7 @@ class TableEncoder:
         )
 
     @cached_property
-    def _parents(self) -> set[str]:
+    def parents(self) -> set[str]:
         """Names of the columns that others are derived from."""
         derived = [c for c in self.columns if isinstance(c, DerivedColumn)]
         return {name for column in derived for name in column.parents}
