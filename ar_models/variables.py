@@ -53,6 +53,11 @@ class Variable:
             linear input features bend and where mixture components start.
         column: Number of the column that it is a part of; None: that of the group.
         place: Position in the list, for a column of lists.
+        cyclic: Whether the first code follows the last one, as for hours of a day.
+        date: Year, month and day that a part of a date determines together with the
+            parts before it, where these have code 0; () if it is none.
+        date_distances: How many places before this variable the year, the month and
+            the day stand: 0 for itself, -1 for what is constant; () if it is none.
     """
 
     name: str
@@ -71,6 +76,9 @@ class Variable:
     knots: tuple[float, ...] = ()
     column: int | None = None
     place: int | None = None
+    cyclic: bool = False
+    date: tuple[int, ...] = ()
+    date_distances: tuple[int, ...] = ()
 
     @property
     def column_index(self) -> int:

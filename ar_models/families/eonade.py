@@ -244,7 +244,7 @@ class EoNADE(AutoregressiveModel):
                     drawn = self._draw_one(i, a[free], noise[free, i], sampling)
                     value[free] = drawn
             x[:, i] = apply_given(self.variables[i], value, None, x)
-            a[free] += self._contribution(i, x[free, i])
+            a[free] += self._contribution(i, x[free])
         return x
 
     def _consistent(self, given: Tensor) -> Tensor:
@@ -266,10 +266,10 @@ class EoNADE(AutoregressiveModel):
         return sample_group(group, parameters, noise, sampling)
 
     def _contribution(self, i: int, x: Tensor) -> Tensor:
-        """Return the pre-activations (batch, hidden) that values (batch,) add."""
+        """Return the pre-activations (batch, hidden) that variable `i` of rows adds."""
         features, at = self.inputs.forward_one(x, i)
         weight = self.first.weight
-        is_known = (~x.isnan()).to(x.dtype).unsqueeze(-1)
+        is_known = (~x[:, i].isnan()).to(x.dtype).unsqueeze(-1)
         known = is_known * weight[:, self.inputs.size + i]
         return features @ weight[:, at].T + known
 

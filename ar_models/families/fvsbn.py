@@ -98,7 +98,7 @@ class FVSBN(AutoregressiveModel):
                 rows = rows[group.width :]
                 free = sample_group(group, own.T, uniform[i].T, sampling)
                 x[i] = apply_given(self.variables[i], free, known[i], x.T)
-                features, places = self.inputs.forward_one(x[i], i)
+                features, places = self.inputs.forward_one(x.T, i)
                 seen[places] = features.T
                 ahead = torch.addmm(ahead, weight[rows, places], features.T)
         return x.T.contiguous()

@@ -162,7 +162,7 @@ class BlockSampler:
             parameters = self.parameters(rank).T
             free = sample_group(group, parameters, uniform[i].T, sampling)
             x[i] = apply_given(network.variables[i], free, known[i], x.T)
-            self.add_value(rank, x[i])
+            self.add_value(rank, x.T)
         return x.T.contiguous()
 
     def sample_binary(
@@ -288,13 +288,9 @@ class BlockSampler:
             torch.clamp(out, min=0, out=self.active[k + 1, units])
 
     def add_value(self, rank: int, x: Tensor) -> None:
-        """Store the features of the values (batch,) of variable number `rank`."""
-        i = self.order.variables[rank]
-        group, _ = self.network.inputs.single(i)
+        """Store the features of variable number `rank` of rows (batch, dim)."""
+        features, _ = self.network.inputs.forward_one(x, self.order.variables[rank])
         self.features_until = self.order.features[rank + 1]
-        features = group(x.unsqueeze(-1)).squeeze(1)
-        if self.network.variables[i].parent is not None:
-            features = features.masked_fill(x.isnan()[:, None], 0)
         self.features[self.order.features[rank] : self.features_until] = features.T
 
     def _block_starts(self) -> list[int]:

@@ -131,6 +131,6 @@ class NADE(AutoregressiveModel):
             )
             free = sample_group(group, parameters.T, uniform[i].T, sampling)
             x[i] = apply_given(self.variables[i], free, known[i], x.T)
-            features, places = self.inputs.forward_one(x[i], i)
+            features, places = self.inputs.forward_one(x.T, i)
             a.addmm_(self.weight[places].T, features.T)
         return x.T.contiguous()

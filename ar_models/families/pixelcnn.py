@@ -313,7 +313,7 @@ class PixelSampler:
         known = None if self.given is None else self.given[:, i]
         value = apply_given(model.variables[i], free, known, self.x)
         self.x[:, i] = value
-        embedded = tokens.forward_one(value, i)
+        embedded = tokens.forward_one(self.x, i)
         start = channel * embedded.shape[1]
         place = self.values[:, model.reach + column]
         place[:, start : start + embedded.shape[1]] = embedded

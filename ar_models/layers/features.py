@@ -10,6 +10,12 @@ from torch import Tensor
 from ar_models.distributions.variable_groups import VariableGroup, VariableGroups
 from ar_models.kernels import features as feature_kernels
 from ar_models.kernels.compiled import run_kernel, use_kernel
+from ar_models.layers.date_features import (
+    HARMONICS,
+    DateFeatures,
+    date_features,
+    harmonics,
+)
 from ar_models.variables import MAX_ONE_HOT, Variable
 
 DIGITS = 3
@@ -99,14 +105,23 @@ class NumberFeatures(GroupFeatures):
         )
 
 
+class CyclicFeatures(CodeFeatures):
+    """One-hot codes of cyclic variables, and sines and cosines of their phase."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        codes = super().forward(x)
+        return torch.cat([codes, harmonics(x / self.codes.shape[-1])], -1)
+
+
 class InputFeatures(VariableGroups):
     """Input features of all variables: (batch, dim) -> (batch, size).
 
     Categorical variables are one-hot encoded or, with many codes, embedded. Numbers are
     compressed beyond a limit, encoded piecewise linearly over their knots and one-hot
     at their atoms, if these are few; integers with a wide range have their last decimal
-    digits as features too. The features of an absent variable are 0. `variable_index`
-    is the variable of each feature.
+    digits as features too. A month or day also has features of the date that it
+    determines together with the parts before it in its group. The features of an absent
+    variable are 0. `variable_index` is the variable of each feature.
     """
 
     @classmethod
@@ -130,22 +145,34 @@ class InputFeatures(VariableGroups):
         parts = []
         for k, group in enumerate(self.groups):
             assert isinstance(group, GroupFeatures)
-            parts.append(group.of_present(self.gather(k, x)).flatten(1))
+            if isinstance(group, DateFeatures):
+                own = group.of_rows(x, self.get_buffer(f"members_{k}"))
+            else:
+                own = group.of_present(self.gather(k, x))
+            parts.append(own.flatten(1))
         return torch.cat(parts, dim=-1)
 
     def forward_one(self, x: Tensor, variable: int) -> tuple[Tensor, slice]:
         """Return the features (batch, width) of one variable, and their slice.
 
         Args:
-            x: Values of the variable, (batch,).
+            x: Rows (batch, dim), complete at least up to the variable in its group.
             variable: Index of the variable.
         """
         group, at = self.single(variable)
-        assert isinstance(group, GroupFeatures)
-        return group.of_present(x.unsqueeze(-1)).squeeze(1), at
+        if isinstance(group, DateFeatures):
+            own = group.of_rows(x, torch.tensor([variable], device=x.device))
+        else:
+            assert isinstance(group, GroupFeatures)
+            own = group.of_present(x[:, variable : variable + 1])
+        return own.squeeze(1), at
 
 
 def _shape(variable: Variable) -> tuple[str, int, int, int]:
+    if variable.date:
+        return "date", variable.size, len(_knots(variable)), 0
+    if variable.cyclic and variable.size <= MAX_ONE_HOT:
+        return "cyclic", variable.size, 0, 0
     if variable.kind in ("binary", "categorical"):
         return variable.kind, variable.size, 0, 0
     digits = _digits(variable)
@@ -182,10 +209,13 @@ def _group(
     if kind == "categorical" and size > MAX_ONE_HOT:
         table = torch.randn(count, size, embedding)
         return EmbeddedFeatures(embedding, {}, {"table": table})
+    codes = torch.arange(size).expand(count, -1).clone()
     if kind == "categorical":
-        return CodeFeatures(
-            size, {"codes": torch.arange(size).expand(count, -1).clone()}
-        )
+        return CodeFeatures(size, {"codes": codes})
+    if kind == "cyclic":
+        return CyclicFeatures(size + HARMONICS, {"codes": codes})
+    if kind == "date":
+        return date_features(variables, [_knots(v) for v in variables])
     location = torch.tensor([v.location for v in variables])
     scale = torch.tensor([v.scale for v in variables])
     knots = torch.tensor([_knots(v) for v in variables]).reshape(count, size)

@@ -102,13 +102,13 @@ class ContextMADESampler:
     def __init__(self, within: ContextMADE) -> None:
         count = within.layout.dim
         self.within = within
-        self.inputs = [within.inputs.single(k) for k in range(count)]
+        slices = [within.inputs.slice_of(k) for k in range(count)]
         self.outputs = [within.layout.single(k) for k in range(count)]
         if not within.chained:
             return
-        columns = torch.cat([torch.arange(at.start, at.stop) for _, at in self.inputs])
+        columns = torch.cat([torch.arange(at.start, at.stop) for at in slices])
         self.first = within.first.weight[:, columns.to(within.first.weight.device)]
-        widths = [group.width for group, _ in self.inputs]
+        widths = [at.stop - at.start for at in slices]
         self.features = [0, *itertools.accumulate(widths)]
         ranks = torch.arange(count, device=within.degrees.device)
         units = torch.searchsorted(within.degrees, ranks, right=True)
@@ -141,13 +141,11 @@ class ContextMADESampler:
         return group, found + shown
 
     def learn(self, k: int, x: Tensor) -> None:
-        """Condition later variables on values (batch,) of variable k, NaN if absent."""
+        """Condition later variables on variable k of rows (batch, variables)."""
         if not self.within.chained:
             return
-        group, _ = self.inputs[k]
-        features = group(x.to(self.seen.dtype).unsqueeze(-1)).squeeze(1)
-        at = slice(self.features[k], self.features[k + 1])
-        self.seen[:, at] = features.masked_fill(x.isnan().unsqueeze(-1), 0)
+        features, _ = self.within.inputs.forward_one(x.to(self.seen.dtype), k)
+        self.seen[:, self.features[k] : self.features[k + 1]] = features
 
 
 class PositionTokens(nn.Module):
@@ -298,7 +296,7 @@ class PositionTokens(nn.Module):
                 free = sample_group(group, parameters, noise[:, i], sampling)
                 known = None if given is None else given[:, i]
                 x[:, i] = apply_given(variables[i], free, known, x)
-                own.learn(k, x[:, i])
+                own.learn(k, x[:, indices])
 
         if self.before is not None:
             chain(

@@ -51,7 +51,7 @@ class ValueEmbedding(nn.Module):
         return inputs.merge(parts)
 
     def forward_one(self, x: Tensor, i: int) -> Tensor:
-        """Embed values of variable `i`: (batch,) -> (batch, width)."""
+        """Embed variable `i` of rows: (batch, dim) -> (batch, width)."""
         features, at = self.inputs.forward_one(x.to(self.weight.dtype), i)
         return features @ self.weight[at]
 
@@ -83,9 +83,9 @@ class SharedValueEmbedding(nn.Module):
         return features @ self.weight
 
     def forward_one(self, x: Tensor, i: int) -> Tensor:
-        """Embed values of variable `i`: (batch,) -> (batch, width)."""
+        """Embed variable `i` of rows: (batch, dim) -> (batch, width)."""
         if self.inputs is None:
-            return self._of_codes(x)
+            return self._of_codes(x[:, i])
         features, _ = self.inputs.forward_one(x.to(self.weight.dtype), i)
         return features @ self.weight
 
@@ -230,7 +230,7 @@ class VariableTokens(nn.Module):
                 known = None if given is None else given[rows, i]
                 value = apply_given(variables[i], free, known, x[rows])
                 x[rows, i] = value
-                vector[rows] = self.tokens.forward_one(value, i) + self.last[i]
+                vector[rows] = self.tokens.forward_one(x[rows], i) + self.last[i]
         return x
 
 

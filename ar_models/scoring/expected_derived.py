@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ar_models.scoring.expected_values import percent
 from ar_models.tables.derived_column import DerivedColumn
 
 
@@ -59,10 +60,3 @@ def rate_text(rate: float) -> str:
         return "holds in all training rows"
     share = f"{100 * rate:.4g}"
     return f"holds in {'>99.99' if share == '100' else share} % of the training rows"
-
-
-def percent(share: float) -> str:
-    """Format a probability in whole percent."""
-    if share < 0.005:
-        return "<1 %"
-    return ">99 %" if share > 0.995 else f"{100 * share:.0f} %"

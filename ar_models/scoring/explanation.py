@@ -11,10 +11,13 @@ from torch import Tensor
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.families.base import AutoregressiveModel
-from ar_models.scoring.expected_derived import expected_derived, percent
+from ar_models.scoring.expected_dates import expected_parts
+from ar_models.scoring.expected_derived import expected_derived
+from ar_models.scoring.expected_values import SMALL, codes, narrow, quantiles
 from ar_models.scoring.statistics import Scores
 from ar_models.scoring.tail_probability import tail_probability
-from ar_models.tables.arrow import family
+from ar_models.tables.arrow import family, python_values
+from ar_models.tables.calendar_column import CalendarColumn
 from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.derivations import parent_cells
 from ar_models.tables.derived_column import DerivedColumn
@@ -40,17 +43,8 @@ The tail probability is that of a value at least as extreme, given the columns b
 it; see `ar_models.scoring.tail_probability`.
 """
 
-NAMED = 3
-"""Maximum number of codes that are named with their probabilities."""
-
-SMALL = 0.05
-"""Minimum probability of a named code, unless it is the likeliest one."""
-
 LONGEST = 100
 """Maximum number of characters of a list or text that are shown."""
-
-QUANTILES = (0.05, 0.5, 0.95)
-"""Lower end, median and upper end of the expected values of a number."""
 
 
 @torch.inference_mode()
@@ -86,7 +80,7 @@ def explain(
         places = np.flatnonzero(at.any(axis=1))
         cells = rows.column(encoder.names[j]).take(pa.array(places))
         shown = short if isinstance(encoder.columns[j], ListColumn) else text
-        values[at] = [shown(cell) for cell in cells.to_pylist()]
+        values[at] = [shown(cell) for cell in python_values(cells)]
         usual[at] = expected(encoder, model, rows, scores, int(j), places)
     tails = tail_probability(encoder.variables, scores.conditionals, encoded)
     fields = [
@@ -112,8 +106,8 @@ def expected(
     """Describe the expected values of column `j`, given those before it, in some rows.
 
     The text names codes with their probabilities, or the median and the 90 % interval
-    of a number in the units of the column; of a timestamp, the day or the most
-    anomalous of hour, minute and so on. Of a derived column it names the constraints.
+    of a number in the units of the column; of a date or time, its most anomalous part.
+    Of a derived column it names the constraints.
 
     Args:
         encoder: Encoder of the rows.
@@ -138,7 +132,7 @@ def expected(
         plain[likely] = expected_plain(encoder, model, scores, j, places[likely])
     cells = parent_cells(column, rows.take(pa.array(places)), encoder.schema)
     values = [
-        [None if v is None else text(v) for v in found.to_pylist()]
+        [None if v is None else text(v) for v in python_values(found)]
         for found in (f.evaluate(cells, encoder.type_of(j)) for f in column.formulas)
     ]
     return expected_derived(column, shares, codes, values, list(plain), small=SMALL)
@@ -192,18 +186,6 @@ def expected_plain(
     return numbers(encoder, j, own, given[:, span])
 
 
-def narrow(
-    conditionals: Conditionals, variables: Sequence[int], at: Tensor
-) -> Conditionals:
-    """Return the conditionals of some variables, renumbered, in the rows `at`."""
-    layout = conditionals.layout.select(variables)
-    sources = conditionals.layout.source_index.to(at)
-    places = at.new_empty(int(sources.max()) + 1)
-    places[sources] = torch.arange(len(sources), device=at.device)
-    columns = places[layout.source_index.to(at)]
-    return Conditionals(layout, conditionals.parameters[at.unsqueeze(1), columns])
-
-
 def numbers(encoder: TableEncoder, j: int, own: Conditionals, x: Tensor) -> list[str]:
     """Describe the expected values of a column of numbers.
 
@@ -213,21 +195,14 @@ def numbers(encoder: TableEncoder, j: int, own: Conditionals, x: Tensor) -> list
         own: Conditionals of its variables.
         x: Variables of the column, (n, variables).
     """
-    column = encoder.columns[j]
-    texts = np.array(main_values(encoder, j, own), dtype=object)
-    if column.kind != "timestamp":
-        return list(texts)
-    excess = (-own.log_prob(x) - own.entropy()).masked_fill(x.isnan(), -torch.inf)
-    most_anomalous = excess[:, column.value :].argmax(dim=1) + column.value
-    for i in range(column.value + 1, len(column.variables)):
-        blamed = most_anomalous == i
-        if bool(blamed.any()):
-            variable = column.variables[i]
-            name = variable.name.removeprefix(f"{column.name}.")
-            shares = own.probabilities(i)[blamed]
-            digits = codes(shares, [str(code) for code in range(variable.size)])
-            texts[blamed.cpu().numpy()] = [f"{name}: {digit}" for digit in digits]
-    return list(texts)
+    column = encoder.columns[j].plain
+    if not isinstance(column, CalendarColumn):
+        return main_values(encoder, j, own)
+    lead = x.shape[1] - len(column.variables)  # 1 after a gate
+    rows = torch.arange(len(x), device=x.device)
+    return expected_parts(
+        column, narrow(own, range(lead, x.shape[1]), rows), x[:, lead:]
+    )
 
 
 def most_anomalous_places(
@@ -310,7 +285,7 @@ def _element_texts(
     known = column.elements[field].values_of(values, of)
     if family(encoder.type_of(j)) == "text":
         return ["a rare one" if v is None else repr(chr(v)) for v in known.to_pylist()]
-    return texts_of(known, column.elements[field].kind)
+    return texts_of(known)
 
 
 def _element_type(encoder: TableEncoder, j: int, field: int) -> pa.DataType:
@@ -325,34 +300,10 @@ def main_values(encoder: TableEncoder, j: int, own: Conditionals) -> list[str]:
     variable = column.variables[column.value]
     if variable.kind in ("binary", "categorical"):
         known = encoder.decode_column(j, np.arange(variable.size))
-        return codes(own.probabilities(column.value), texts_of(known, column.kind))
-    count = len(own.parameters)
-    everywhere = torch.arange(count, device=own.parameters.device)
-    value = narrow(own, [column.value], everywhere.repeat(len(QUANTILES)))
-    q = torch.tensor(QUANTILES, device=everywhere.device).repeat_interleave(count)
-    found = value.quantile(q.unsqueeze(1)).squeeze(1).cpu().numpy()
-    texts = texts_of(encoder.decode_column(j, found), column.kind)
-    return [
-        middle if low == high else f"about {middle}, 90 % in {low} to {high}"
-        for low, middle, high in zip(
-            texts[:count], texts[count : 2 * count], texts[2 * count :], strict=True
-        )
-    ]
-
-
-def codes(probabilities: Tensor, labels: Sequence[str]) -> list[str]:
-    """Name the likeliest codes of each row: (n, size) -> "UA (61 %), AA (20 %)"."""
-    top = probabilities.topk(min(NAMED, probabilities.shape[1]))
-    texts = []
-    for shares, taken in zip(top.values.tolist(), top.indices.tolist(), strict=True):
-        named = [
-            f"{labels[code]} ({percent(share)})"
-            for rank, (share, code) in enumerate(zip(shares, taken, strict=True))
-            if rank == 0 or share >= SMALL
-        ]
-        many = shares[0] < SMALL
-        texts.append(f"many, first {named[0]}" if many else ", ".join(named))
-    return texts
+        return codes(own.probabilities(column.value), texts_of(known))
+    return quantiles(
+        own, column.value, lambda values: texts_of(encoder.decode_column(j, values))
+    )
 
 
 def with_states(
@@ -389,13 +340,9 @@ def labels_of(encoder: TableEncoder, j: int) -> list[str]:
     return labels
 
 
-def texts_of(array: pa.Array, kind: str) -> list[str]:
-    """Format expected values; of timestamps the day, in UTC."""
-    if kind != "timestamp":
-        return [text(value, digits=4) for value in array.to_pylist()]
-    zone = " UTC" if array.type.tz else ""
-    days = array.cast(pa.timestamp(array.type.unit)).to_pylist()
-    return [f"{day:%Y-%m-%d}{zone}" for day in days]
+def texts_of(array: pa.Array) -> list[str]:
+    """Format expected values."""
+    return [text(value, digits=4) for value in python_values(array)]
 
 
 def short(value: Any) -> str:  # any value that Arrow gives

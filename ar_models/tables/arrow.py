@@ -30,6 +30,11 @@ Family = Literal[
 TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Ticks in a second of each unit of time."""
 
+SECONDS_OF_DAY = 86_400
+
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896
+"""The days 0001-01-01 and 9999-12-31, counted from 1970-01-01."""
+
 NUMBERS = ("bool", "integer", "decimal", "real")
 MOMENTS = ("date", "timestamp")
 
@@ -405,6 +410,35 @@ def as_type(array: pa.Array, type: pa.DataType) -> pa.Array:
     )
 
 
+def calendar_range(type: pa.DataType) -> tuple[int, int]:
+    """Return the least and the greatest value of a type of dates that Python knows.
+
+    They are those of the years 1 to 9999, in units of the type and in any time zone.
+    """
+    if pa.types.is_date(type):
+        return FIRST_DAY, LAST_DAY
+    day = SECONDS_OF_DAY * TICKS[type.unit]
+    bits = np.iinfo(np.int64)  # a time zone moves a moment by less than a day
+    least = max((FIRST_DAY + 1) * day, int(bits.min) + day)
+    return least, min(LAST_DAY * day - 1, int(bits.max) - day)
+
+
+def python_values(array: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """Convert to Python values, or to text if dates are before year 1 or after 9999."""
+    inner = plain(array.type)
+    if family(inner) in MOMENTS:
+        values = integers(array, inner).values
+        least, most = calendar_range(inner)
+        if ((values < least) | (values > most)).any():
+            array = array.cast(inner).cast(pa.string())
+    found: list[Any] = array.to_pylist()
+    return found
+
+
 def scalar_text(value: Any) -> str | None:  # any Arrow scalar
     """Return the text of a scalar; None for null."""
-    return None if not value.is_valid else str(value.as_py())
+    if not value.is_valid:
+        return None
+    if family(value.type) in MOMENTS:
+        return str(python_values(pa.array([value], value.type))[0])
+    return str(value.as_py())

@@ -135,7 +135,7 @@ class CodeColumn(Column):
     def labels(self, type: pa.DataType) -> list[str]:
         known = np.arange(len(self.values))
         array = self._array(known, np.zeros(len(known), bool), type)
-        return [str(v) for v in array.to_pylist()] + list(self.specials)
+        return [str(v) for v in arrow.python_values(array)] + list(self.specials)
 
 
 def _words(values: tuple[str, ...], family: str) -> pa.Array:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ar_models.tables.calendar_column import CalendarColumn
 from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.columns import Column
 from ar_models.tables.derived_column import Candidate, DerivedColumn
@@ -13,7 +14,8 @@ from ar_models.tables.real_column import RealColumn
 from ar_models.variables import Variable
 
 FORMS: dict[str, type[Any]] = {
-    form.form: form for form in (CodeColumn, NumberColumn, RealColumn, ListColumn)
+    form.form: form
+    for form in (CodeColumn, NumberColumn, CalendarColumn, RealColumn, ListColumn)
 }
 
 

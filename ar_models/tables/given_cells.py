@@ -5,6 +5,7 @@ from collections.abc import Collection
 import numpy as np
 import pyarrow as pa
 
+from ar_models.tables import arrow
 from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.columns import IN_SUPPORT, MISSING, Coded
 from ar_models.tables.derivations import known_cells, solve_parents
@@ -110,7 +111,7 @@ def _refuse_unknown(
     if not new.any():
         return
     row = int(np.flatnonzero(new)[0])
-    value = array[row].as_py()
+    value = arrow.python_values(array.slice(row, 1))[0]
     what = "a missing value" if coded.out_of_support[row] == MISSING else repr(value)
     known = encoder.labels(j)
     some = ", ".join(known[:8]) + (", …" if len(known) > 8 else "")

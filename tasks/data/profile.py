@@ -97,7 +97,7 @@ def _in_own_unit(value: Any, type: pa.DataType) -> Any:  # a number of the sketc
     if isinstance(value, float):
         return value
     array = arrow.from_integers(np.array([value], np.int64), None, arrow.plain(type))
-    scalar = array[0].as_py() if not pa.types.is_timestamp(array.type) else None
+    scalar = array[0].as_py() if arrow.family(type) not in arrow.MOMENTS else None
     if scalar is None:
         return pc.cast(array, pa.string())[0].as_py()
     return scalar if isinstance(scalar, int | float) else str(scalar)

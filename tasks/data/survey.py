@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
+from ar_models.tables import arrow
 from ar_models.tables.list_cells import Lists
 from tasks.config.data import DataConfig
 from tasks.data.cells import Cells, select_cells
@@ -38,7 +39,8 @@ class Constancy:
     def merge(self, other: "Constancy") -> "Constancy":
         """Return whether the rows of both hold the same value."""
         # Compared by repr, so that NaN equals NaN.
-        equal = repr(self.first.to_pylist()) == repr(other.first.to_pylist())
+        own, others = (repr(arrow.python_values(c.first)) for c in (self, other))
+        equal = own == others
         return Constancy(self.is_constant and other.is_constant and equal, self.first)
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ar_models.density.scorer import Scorer, replace_column
+from ar_models.tables.arrow import python_values
 from tasks.data.fragments import Fragment
 from tasks.inference import selection
 from tasks.inference.quarantine import (
@@ -88,7 +89,9 @@ class FirstPass:
         reasons = explanations.to_pylist()
         names = ["log_prob", "anomaly_score", "p_value", "severity"]
         numbers = scored.select(names).take(rows).to_pylist()
-        ids = {name: table[name].take(rows).to_pylist() for name in self.plan.carried}
+        ids = {
+            name: python_values(table[name].take(rows)) for name in self.plan.carried
+        }
         return [
             {
                 "source": fragment.name,

@@ -9,6 +9,7 @@ from ar_models.tables.columns import Column
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_cells import SYMBOL
 from tasks.config.data import DataConfig
+from tasks.data.columns.calendars import calendar_column
 from tasks.data.columns.codes import UNIQUE_ROWS, number_code_column, word_column
 from tasks.data.columns.lists import list_column
 from tasks.data.columns.numbers import number_column
@@ -18,6 +19,9 @@ from tasks.data.sketches import ListSketch, NumberSketch, Sketch, WordSketch
 
 MAX_CODED_REALS = 32
 """Number of distinct values up to which a real column is categorical."""
+
+MAX_CODED_DATES = 12
+"""Number of distinct dates up to which a column of dates is categorical."""
 
 MAX_SYMBOLS = 1000
 """Number of distinct letters of a text, or bytes, up to which they are codes."""
@@ -103,6 +107,12 @@ def _infer_number(
                 "fractions; use real"
             )
         return real_column(name, type, sketch)
+    if family in ("timestamp", "time") or (family == "date" and kind != "integer"):
+        if kind is None and _is_coded_date(sketch):
+            return number_code_column(name, type, sketch, data, None)
+        column = calendar_column(name, type, sketch)
+        if column is not None:
+            return column
     return number_column(name, type, sketch)
 
 
@@ -165,6 +175,13 @@ def _is_two_valued(sketch: NumberSketch, family: str | None) -> bool:
     if family in (*arrow.MOMENTS, "time") or any(sketch.specials.values()):
         return False
     return isinstance(sketch.counts, ExactCounts) and len(sketch.counts) <= 2
+
+
+def _is_coded_date(sketch: NumberSketch) -> bool:
+    """Return whether a column has few dates, each of them in many rows."""
+    if not isinstance(sketch.counts, ExactCounts):
+        return False
+    return 0 < len(sketch.counts) <= min(MAX_CODED_DATES, sketch.regular // 10)
 
 
 def _is_coded_real(sketch: NumberSketch) -> bool:

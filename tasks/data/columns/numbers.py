@@ -103,14 +103,14 @@ def integer_variable(
         upper=upper,
         atoms=tuple(float(v) for v in given.values[atoms]),
         frequencies=shares,
-        knots=tuple(sorted(float(knot) for knot in _quantile_knots(given))),
+        knots=tuple(sorted(float(knot) for knot in quantile_knots(given))),
     )
     low, high = representable_bounds(variable)
     assert low <= given.values[0] and given.values[-1] <= high
     return variable
 
 
-def _quantile_knots(given: EmpiricalDistribution) -> set[Any]:  # int or float
+def quantile_knots(given: EmpiricalDistribution) -> set[Any]:  # int or float
     """Return quantiles; if few values hold most rows, also those of the others."""
     knots = {given.quantile((i + 0.5) / FEATURE_KNOTS) for i in range(FEATURE_KNOTS)}
     seldom = given.counts < given.counts.sum() / FEATURE_KNOTS

@@ -9,6 +9,7 @@ import pyarrow as pa
 from ar_models.density.scorer import ScoreOptions, Scorer
 from ar_models.density.table_density import TableDensity
 from ar_models.scoring.explanation import text
+from ar_models.tables.arrow import python_values
 from tasks.evaluation import evaluate, held_out
 
 ROWS = 10
@@ -56,7 +57,7 @@ def explain(density: TableDensity, rows: pa.Table) -> list[Json]:
 def _explain_row(density: TableDensity, row: pa.Table) -> Json:
     scorer = Scorer(density, ScoreOptions(explain_columns=EXPLAINED_COLUMNS))
     (scored,) = scorer.score(row).to_pylist()
-    (cells,) = row.to_pylist()
+    cells = {name: python_values(row[name])[0] for name in row.column_names}
     return {
         "score": scored["anomaly_score"],
         "p_value": scored["p_value"],

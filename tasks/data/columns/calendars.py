@@ -1,0 +1,265 @@
+"""Calendar columns: dates, timestamps and times of day."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from ar_models.tables import arrow
+from ar_models.tables.calendar_column import (
+    CLOCK_PARTS,
+    DATE_PARTS,
+    FIRST_PARTS,
+    FOLD,
+    CalendarColumn,
+    all_parts,
+    clock_parts,
+    day_ticks,
+    join_dates,
+    value_range,
+)
+from ar_models.variables import Variable
+from tasks.data.columns.numbers import integer_variable, quantile_knots, robust_spread
+from tasks.data.columns.states import smoothed_shares, state_variable
+from tasks.data.counts import EmpiricalDistribution, ExactCounts
+from tasks.data.sketches import NumberSketch
+
+MAX_SENTINELS = 8
+"""Number of distinct dates far from all others that have states of their own."""
+
+FAR_DAYS = 5 * 365
+"""Fewest days between such dates and all others, and more than the others span."""
+
+MAX_YEARS = 256
+"""Number of years up to which the year is categorical."""
+
+CODES = {"month": 12, "day": 31, "hour": 24, "minute": 60, "second": 60}
+"""Numbers of codes of the parts that are categorical besides the year."""
+
+CYCLIC = ("month", "hour", "minute", "second")
+"""Parts whose first value follows the last one."""
+
+
+def calendar_column(
+    name: str, type: pa.DataType, sketch: NumberSketch
+) -> CalendarColumn | None:
+    """Return a column of dates, timestamps or times; None if no value has a date.
+
+    Args:
+        name: Name of the column.
+        type: Arrow type of the column.
+        sketch: Sketch of its training rows.
+    """
+    values, counts = _known_values(sketch, type)
+    if len(values) == 0:
+        return None
+    inside = np.ones(len(values), bool)
+    if arrow.family(type) != "time":
+        inside = ~_are_sentinels(values, counts, FAR_DAYS * day_ticks(type))
+    atoms = {
+        int(value): int(count)
+        for value, count in zip(values[~inside], counts[~inside], strict=True)
+    }
+    values, counts = values[inside], counts[inside]
+    low, high = int(values[0]), int(values[-1])
+    if arrow.family(type) == "time":
+        low, high = value_range(type)
+    names, state = state_variable(name, sketch, atoms)
+    whole = CalendarColumn(
+        name, "timestamp", str(type), sketch.rows, (), low=low, high=high
+    )
+    found, _ = whole.split(values, type)
+    shares = {
+        part: EmpiricalDistribution.of(found[part].astype(np.int64), counts)
+        for part in all_parts(type)
+    }
+    constants = _constants(whole, type, sketch, shares)
+    parts = [part for part in all_parts(type) if part not in constants]
+    years = shares.get("year")
+    first_year = 0
+    if years is not None and years.values[-1] - years.values[0] < MAX_YEARS:
+        first_year = int(years.values[0])
+    parent = None if state is None else 0
+    variables = [] if state is None else [state]
+    days = EmpiricalDistribution.of(_days(found), counts) if years else None
+    for part in parts:
+        full = f"{name}.{part}"
+        variable = _part_variable(full, part, shares[part], parent, first_year)
+        if part in ("month", "day") and days is not None:
+            variable = _with_date(variable, part, parts, constants, first_year, days)
+        variables.append(variable)
+    return CalendarColumn(
+        name,
+        "timestamp",
+        str(type),
+        sketch.rows,
+        tuple(variables),
+        names,
+        tuple(atoms),
+        tuple(parts),
+        tuple(constants.items()),
+        first_year,
+        low,
+        high,
+    )
+
+
+def _known_values(
+    sketch: NumberSketch, type: pa.DataType
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return values that have a date, ascending, and their numbers of rows.
+
+    They are all distinct values, or a sample with the least, the greatest and the
+    frequent ones.
+    """
+    if sketch.low is None:
+        return np.empty(0, np.int64), np.empty(0)
+    if isinstance(sketch.counts, ExactCounts):
+        given = sketch.distribution()
+        values, counts = given.values.astype(np.int64), given.counts
+    else:
+        top = sketch.frequent_values(0.002, CODES["minute"])
+        ends = {int(sketch.low): 1, int(sketch.high): 1}
+        known = ends | {int(value): count for value, count in top.items()}
+        values = sketch.counts.sample.astype(np.int64)
+        counts = sketch.counts.sample_counts
+        others = ~np.isin(values, list(known))
+        left = max(0.0, sketch.regular - sum(known.values()))
+        scale = left / max(1.0, float(counts[others].sum()))
+        values = np.r_[values[others], np.array(list(known), np.int64)]
+        counts = np.r_[counts[others] * scale, list(known.values())]
+    order = np.argsort(values)
+    values, counts = values[order], counts[order]
+    least, most = value_range(type)
+    inside = (values >= least) & (values <= most)
+    return values[inside], counts[inside]
+
+
+def _are_sentinels(values: np.ndarray, counts: np.ndarray, far: int) -> np.ndarray:
+    """Return which values are far from most others, (n,).
+
+    Args:
+        values: Distinct values, ascending, (n,).
+        counts: Number of rows of each, (n,).
+        far: Fewest units between such values and the others.
+    """
+    found = np.zeros(len(values), bool)
+    while found.sum() < MAX_SENTINELS:
+        rest = np.flatnonzero(~found)
+        if len(rest) < 2:
+            break
+        gaps = np.diff(values[rest].astype(np.float64))
+        at = int(gaps.argmax()) + 1
+        sides = sorted((rest[:at], rest[at:]), key=lambda side: counts[side].sum())
+        few, many = sides
+        span = values[many[-1]].item() - values[many[0]].item()
+        if gaps[at - 1] <= max(far, span) or len(few) > MAX_SENTINELS - found.sum():
+            break
+        found[few] = True
+    return found
+
+
+def _constants(
+    column: CalendarColumn,
+    type: pa.DataType,
+    sketch: NumberSketch,
+    shares: Mapping[str, EmpiricalDistribution],
+) -> dict[str, int]:
+    """Return the parts that have one value in all training rows; never all of them.
+
+    Args:
+        column: The column without variables.
+        type: Arrow type of the column.
+        sketch: Sketch of its training rows.
+        shares: Distributions of the parts of the known values.
+    """
+    single = {p: int(s.values[0]) for p, s in shares.items() if len(s.values) == 1}
+    if not isinstance(sketch.counts, ExactCounts):
+        # Other values of the part may not be among the known ones, unless the greatest
+        # common divisor of all values shows that it is always 0.
+        kept = {} if "year" not in single else {"year": single["year"]}
+        offsets = column.offsets(type)
+        ticks = 1
+        for part in reversed(clock_parts(type)):
+            ticks *= CLOCK_PARTS[part]
+            local = 0
+            if offsets is not None:
+                shifts = offsets.offsets * arrow.TICKS[arrow.plain(type).unit]
+                local = int(np.gcd.reduce(shifts))
+            if part in single and sketch.divisor % ticks == local % ticks == 0:
+                kept[part] = 0
+        if FOLD in single and (offsets is None or not offsets.repeat_any()):
+            kept[FOLD] = 0
+        single = kept
+    if len(single) == len(shares):
+        del single[next(iter(single))]
+    return {part: single[part] for part in shares if part in single}
+
+
+def _days(found: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the local dates of values in days since 1970."""
+    return join_dates(*(found[part].astype(np.int64) for part in DATE_PARTS))
+
+
+def _part_variable(
+    name: str,
+    part: str,
+    given: EmpiricalDistribution,
+    parent: int | None,
+    first_year: int,
+) -> Variable:
+    """Return the variable of a part, without what it says of the date."""
+    size = CODES.get(part, 0)
+    if part == "year" and first_year:
+        size = int(given.values[-1]) - first_year + 1
+    if size or part == FOLD:
+        zero = first_year if part == "year" else FIRST_PARTS.get(part, 0)
+        size = size or 2
+        counts = np.bincount(given.values - zero, given.counts, minlength=size)
+        return Variable(
+            name,
+            "binary" if part == FOLD else "categorical",
+            0,
+            size=size,
+            parent=parent,
+            frequencies=smoothed_shares(counts.tolist()),
+            cyclic=part in CYCLIC,
+        )
+    if part == "year":
+        ends = float(given.values[0]), float(given.values[-1])
+        return integer_variable(name, given, parent, *ends)
+    return integer_variable(name, given, parent, 0, CLOCK_PARTS[part] - 1)
+
+
+def _with_date(
+    variable: Variable,
+    part: str,
+    parts: list[str],
+    constants: Mapping[str, int],
+    first_year: int,
+    days: EmpiricalDistribution,
+) -> Variable:
+    """Return the variable of a month or day with the date that it determines.
+
+    Args:
+        variable: The variable.
+        part: Name of the part.
+        parts: Names of the parts that are variables.
+        constants: Values of the other parts.
+        first_year: The year with code 0.
+        days: Distribution of the dates in days since 1970.
+    """
+    zeros = FIRST_PARTS | {"year": first_year}
+    own = parts.index(part)
+    before = parts[: own + 1]
+    distances = [own - before.index(p) if p in before else -1 for p in DATE_PARTS]
+    is_last = part == "day" or "day" not in parts
+    return replace(
+        variable,
+        location=float(days.quantile(0.5)),
+        scale=robust_spread(days),
+        knots=tuple(sorted(float(k) for k in quantile_knots(days))) if is_last else (),
+        date=tuple(constants.get(p, zeros[p]) for p in DATE_PARTS),
+        date_distances=tuple(distances),
+    )
