@@ -144,10 +144,10 @@ class InputFeatures(VariableGroups):
     def forward(self, x: Tensor) -> Tensor:
         parts = []
         for k, group in enumerate(self.groups):
-            assert isinstance(group, GroupFeatures)
             if isinstance(group, DateFeatures):
                 own = group.of_rows(x, self.get_buffer(f"members_{k}"))
             else:
+                assert isinstance(group, GroupFeatures)
                 own = group.of_present(self.gather(k, x))
             parts.append(own.flatten(1))
         return torch.cat(parts, dim=-1)

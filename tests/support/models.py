@@ -88,6 +88,39 @@ CODES = (
     Variable("c", "categorical", 2, size=9),
 )
 
+CALENDAR = (
+    Variable("a", "categorical", 0, size=3),
+    Variable("t.state", "categorical", 1, size=2),
+    Variable("t.year", "categorical", 1, size=4, parent=1),
+    Variable(
+        "t.month",
+        "categorical",
+        1,
+        size=12,
+        parent=1,
+        cyclic=True,
+        location=11_000.0,
+        scale=400.0,
+        date=(1999, 1, 1),
+        date_distances=(1, 0, -1),
+    ),
+    Variable(
+        "t.day",
+        "categorical",
+        1,
+        size=31,
+        parent=1,
+        location=11_000.0,
+        scale=400.0,
+        knots=(10_600.0, 11_000.0, 12_000.0),
+        date=(1999, 1, 1),
+        date_distances=(2, 1, 0),
+    ),
+    Variable("t.hour", "categorical", 1, size=24, parent=1, cyclic=True),
+    Variable("b", "binary", 2, size=2),
+)
+"""A nullable column of timestamps between two other columns."""
+
 KINDS = {"binary": binary_variables(6), "mixed": MIXED}
 ALIKE = {"binary"}
 

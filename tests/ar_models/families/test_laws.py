@@ -21,9 +21,11 @@ from ar_models.families.registry import build
 from ar_models.variables import Variable
 from tests.support import gradients
 from tests.support.models import (
+    CALENDAR,
     CODES,
     DEAF,
     DISCRETE,
+    IMAGES,
     KINDS,
     LEARNED,
     MIXED,
@@ -256,6 +258,30 @@ def test_draws_equal_the_plain_sampler(family: str, ordering: str, kind: str) ->
             plain = ancestral_sample(model, noise, given, which, how)
             drawn = model.draw(noise, given, which, how)
             torch.testing.assert_close(drawn, plain, equal_nan=True)
+
+
+@every_exact_case
+def test_parts_of_a_date_are_drawn_given_the_date(family: str, ordering: str) -> None:
+    if family in IMAGES:
+        pytest.skip("needs variables of one kind")
+    model = random_model(family, CALENDAR, ordering).double()
+    noise = torch.rand(100, model.dim, 2, generator=seeded(0), dtype=torch.float64)
+    for which in range(model.orderings):
+        given = torch.full((100, model.dim), math.nan, dtype=torch.float64)
+        plain = ancestral_sample(model, noise, given, which)
+        drawn = model.draw(noise, given, which)
+        torch.testing.assert_close(drawn, plain, equal_nan=True)
+        before = model.conditionals(plain, which).parameters
+        for i, j in ((2, 4), (3, 5), (4, 5), (4, 6)):
+            ranks = model.ordering(which).argsort()
+            if family in DEAF or ranks[i] > ranks[j]:
+                continue
+            changed = plain.clone()
+            changed[:, i] = 1 - changed[:, i].clamp(0, 1)
+            moved = model.conditionals(changed, which).parameters != before
+            owner = model.conditionals(plain, which).layout.variable_index
+            assert bool(moved[:, owner == j].any())
+            assert not bool(moved[:, ranks[owner] <= ranks[i]].any())
 
 
 @every_family
