@@ -1,5 +1,6 @@
 """Columns of dates, timestamps and times of day, by the parts of the calendar."""
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -77,8 +78,9 @@ class CalendarColumn(Column):
     date outside the range of the training rows as the end of the range. The model's
     probability of these impossible values is lost.
 
-    A cell outside that range is out of support, but the variables of its parts are
-    present as far as they are known, so that later columns know the hour, say.
+    A date before or after those of the training rows is out of support, but the
+    variables of its month, hour and so on are present, so that later columns know them;
+    log-probabilities add theirs to that of a cell out of support.
 
     Attributes:
         states: Names of the codes of the state variable before the atoms.
@@ -107,64 +109,80 @@ class CalendarColumn(Column):
 
     def encode(self, array: pa.Array, type: pa.DataType) -> Coded:
         cell = arrow.integers(array, type)
-        least, most = value_range(type)
-        ticks = np.clip(cell.values, least, most)
-        found, outside = self.split(ticks, type)
-        outside |= (cell.values < self.low) | (cell.values > self.high)
+        ticks, outside = cell.values, np.zeros(len(cell.values), bool)
+        if len(ticks) and (ticks.min() < self.low or ticks.max() > self.high):
+            outside = (ticks < self.low) | (ticks > self.high)
+            ticks = np.clip(ticks, *value_range(type))
+        found, over = self.split(ticks, type)
+        off = np.zeros(len(ticks), bool) if over is None else over
         unknown_year = np.zeros(len(ticks), bool)
         for part, constant in self.constants:
-            if part in found:
-                differs = found[part] != constant
-                outside |= differs
-                unknown_year |= differs & (part == "year")
+            if part == "year":
+                unknown_year = found[part] != constant
+            elif part in found:
+                off |= found[part] != constant
         x = np.empty((len(ticks), len(self.variables)), np.float32)
         for place, part in enumerate(self.parts, self.value):
-            np.subtract(found[part], self.zero_of(part), out=x[:, place])
+            np.subtract(
+                found[part], self.zero_of(part), out=x[:, place], casting="unsafe"
+            )
             if part == "year":
                 first, last = _bounds(self.variables[place])
                 x[(x[:, place] < first) | (x[:, place] > last), place] = np.nan
-                outside |= np.isnan(x[:, place])
-            elif part in DATE_PARTS:
+            elif part in DATE_PARTS and unknown_year.any():
                 x[unknown_year, place] = np.nan
         if outside.any():
             room = MARGIN * day_ticks(type)
-            x[(ticks < self.low - room) | (ticks > self.high + room)] = np.nan
+            off |= (ticks < self.low - room) | (ticks > self.high + room)
         if cell.off is not None:
-            outside |= cell.off
-            x[cell.off] = np.nan
-        return self._with_states(x, outside, cell)
+            off |= cell.off
+        if off.any():
+            x[off] = np.nan
+        return self._with_states(x, outside | off, cell)
 
     def split(
         self, ticks: np.ndarray, type: pa.DataType
-    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Return the parts of values, and where one finer than all of them is not 0."""
-        step, clock = self._clock(type)
+    ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+        """Return the parts of values, and where one finer than all of them is not 0.
+
+        Args:
+            ticks: Values in units of the type, (n,).
+            type: Arrow type of the column.
+
+        Returns:
+            The parts by name, (n,) each, and a mask (n,), None if it is false
+            everywhere.
+        """
         found: dict[str, np.ndarray] = {}
         offsets = self.offsets(type)
         if offsets is not None:
             per_second = arrow.TICKS[arrow.plain(type).unit]
             seconds = ticks // per_second if per_second > 1 else ticks
-            local, second = offsets.to_local(seconds)
-            found[FOLD] = second.astype(np.int64)
-            ticks = ticks + (local - seconds) * per_second
-        rest = ticks
-        over = np.zeros(len(ticks), bool)
+            shift, found[FOLD] = offsets.shift(seconds)
+            ticks = ticks + shift * per_second
+        step, clock = self._clock(type)
+        rest, over = ticks, None
         if step > 1:
             rest = ticks // step
             over = rest * step != ticks
-        for part in reversed(clock):
-            above = rest // CLOCK_PARTS[part]
-            found[part] = rest - above * CLOCK_PARTS[part]
-            rest = above
+        per_day = math.prod(CLOCK_PARTS[part] for part in clock)
+        days = rest // per_day if per_day > 1 else rest
+        if clock:
+            # Divisions of narrow integers are faster.
+            narrow = np.int32 if per_day < 1 << 31 else np.int64
+            of_day = (rest - days * per_day).astype(narrow)
+            for part in reversed(clock):
+                above = of_day // CLOCK_PARTS[part]
+                found[part] = of_day - above * CLOCK_PARTS[part]
+                of_day = above
         if arrow.family(type) == "time":
-            over |= rest != 0
-        else:
-            first, last = self.days(type)
-            table = date_table(first - MARGIN, last + MARGIN)
-            row = np.clip(rest - (first - MARGIN), 0, table.shape[1] - 1)
-            for part, column in zip(DATE_PARTS, table, strict=True):
-                found[part] = column[row]
-        return found, over
+            beyond = days != 0
+            return found, beyond if over is None else over | beyond
+        first, last = self.days(type)
+        table = date_table(first - MARGIN, last + MARGIN)
+        row = days - (first - MARGIN)
+        dates = table.take(np.clip(row, 0, len(table) - 1), axis=0)
+        return found | dict(zip(DATE_PARTS, dates.T, strict=True)), over
 
     def _with_states(
         self, x: np.ndarray, outside: np.ndarray, cell: arrow.Cells
@@ -305,12 +323,13 @@ def zone_of(type: pa.DataType) -> str | None:
 
 @lru_cache(maxsize=64)
 def date_table(first: int, last: int) -> np.ndarray:
-    """Return year, month and day of all days between two ones, (3, days) int32."""
+    """Return year, month and day of all days between two ones, (days, 3) float32."""
     days = np.arange(first, last + 1).astype("datetime64[D]")
     months = days.astype("datetime64[M]")
     of_era = months.astype(np.int64)
     day = (days - months.astype("datetime64[D]")).astype(np.int64) + 1
-    return np.stack([1970 + of_era // 12, of_era % 12 + 1, day]).astype(np.int32)
+    parts = np.stack([1970 + of_era // 12, of_era % 12 + 1, day], axis=1)
+    return parts.astype(np.float32)
 
 
 def join_dates(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ offset from UTC changes, so that a conversion is a search in this list.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -29,22 +29,27 @@ class ZoneOffsets:
     changes: np.ndarray
     offsets: np.ndarray
 
-    def to_local(self, utc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Convert UTC to local time, both in seconds since 1970.
+    @cached_property
+    def repeated_until(self) -> np.ndarray:
+        """Ends of the periods, one after each change, whose local times are repeated.
+
+        They start at the changes; the first one precedes all changes and is empty.
+        """
+        repeated = np.maximum(self.offsets[:-1] - self.offsets[1:], 0)
+        return np.asarray(np.r_[np.iinfo(np.int64).min, self.changes + repeated])
+
+    def shift(self, utc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what local times are ahead of UTC.
 
         Args:
-            utc: Seconds in UTC, (n,).
+            utc: Moments in seconds since 1970 UTC, (n,).
 
         Returns:
-            Local times (n,), and where one occurs for the second time (n,), as at the
-            end of summer time.
+            Seconds (n,), and where a local time occurs for the second time (n,), as at
+            the end of summer time.
         """
-        if len(self.changes) == 0:
-            return utc + self.offsets[0], np.zeros(len(utc), bool)
         place = np.searchsorted(self.changes, utc, side="right")
-        repeated_until = np.r_[np.iinfo(np.int64).min, self.changes]
-        repeated_until[1:] += np.maximum(self.offsets[:-1] - self.offsets[1:], 0)
-        return utc + self.offsets[place], utc < repeated_until[place]
+        return self.offsets[place], utc < self.repeated_until[place]
 
     def to_utc(self, local: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Convert local time to UTC, both in seconds since 1970.
@@ -55,8 +60,6 @@ class ZoneOffsets:
             local: Local times, (n,).
             second: Where the second of two equal local times is meant, (n,) bool.
         """
-        if len(self.changes) == 0:
-            return np.asarray(local - self.offsets[0])
         before, after = self.offsets[:-1], self.offsets[1:]
         first_from = self.changes + np.maximum(before, after)
         second_from = self.changes + np.minimum(before, after)

@@ -116,8 +116,8 @@ def reason_of(sketch: Sketch, outcome: Column | LeftOut) -> str:
     if outcome.kind == "categorical":
         return "one value" if count == 1 else f"{count} values"
     if outcome.kind == "timestamp":
-        digits = [v.name.rpartition(".")[2] for v in outcome.variables]
-        return f"a point in time, in the digits {', '.join(digits)}"
+        parts = [v.name.rpartition(".")[2] for v in outcome.variables]
+        return f"a date or time, with {', '.join(parts)}"
     if isinstance(outcome, RealColumn):
         atoms = f", {len(outcome.atoms)} of them repeated" if outcome.atoms else ""
         return f"{count} real values{atoms}"

@@ -26,7 +26,7 @@ def described(array: pa.Array) -> dict[str, Any]:
         (pa.array(["x", "y", "z"] * 9), "3 values"),
         (pa.array([1, 2, 3] * 9), "3 whole numbers"),
         (pa.array([1.5, 2.5, 3.1]), "3 real values"),
-        (pa.array([0, 60], pa.timestamp("s")), "a point in time, in the digits day"),
+        (pa.array([0, 60], pa.timestamp("s")), "a date or time, with minute"),
         (pa.array([[1], [1, 2]] * 9), "lists of 1 to 2 places"),
     ],
 )
