@@ -10,7 +10,6 @@ from ar_models.tables import arrow
 from ar_models.tables.calendar_column import (
     CLOCK_PARTS,
     DATE_PARTS,
-    FIRST_PARTS,
     FOLD,
     CalendarColumn,
     all_parts,
@@ -34,8 +33,8 @@ FAR_DAYS = 5 * 365
 MAX_YEARS = 256
 """Number of years up to which the year is categorical."""
 
-CODES = {"month": 12, "day": 31, "hour": 24, "minute": 60, "second": 60}
-"""Numbers of codes of the parts that are categorical besides the year."""
+CODES = {"month": 12, "day": 31, "hour": 24, "minute": 60, "second": 60, FOLD: 2}
+"""Numbers of codes of the parts that are categorical or binary, besides the year."""
 
 CYCLIC = ("month", "hour", "minute", "second")
 """Parts whose first value follows the last one."""
@@ -75,34 +74,23 @@ def calendar_column(
         for part in all_parts(type)
     }
     constants = _constants(whole, type, sketch, shares)
-    parts = [part for part in all_parts(type) if part not in constants]
-    years = shares.get("year")
     first_year = 0
-    if years is not None and years.values[-1] - years.values[0] < MAX_YEARS:
-        first_year = int(years.values[0])
-    parent = None if state is None else 0
-    variables = [] if state is None else [state]
-    days = EmpiricalDistribution.of(_days(found), counts) if years else None
-    for part in parts:
-        full = f"{name}.{part}"
-        variable = _part_variable(full, part, shares[part], parent, first_year)
-        if part in ("month", "day") and days is not None:
-            variable = _with_date(variable, part, parts, constants, first_year, days)
-        variables.append(variable)
-    return CalendarColumn(
-        name,
-        "timestamp",
-        str(type),
-        sketch.rows,
-        tuple(variables),
-        names,
-        tuple(atoms),
-        tuple(parts),
-        tuple(constants.items()),
-        first_year,
-        low,
-        high,
+    if "year" in shares and np.ptp(shares["year"].values) < MAX_YEARS:
+        first_year = int(shares["year"].values[0])
+    column = replace(
+        whole,
+        states=names,
+        atoms=tuple(atoms),
+        parts=tuple(part for part in shares if part not in constants),
+        constants=tuple(constants.items()),
+        first_year=first_year,
     )
+    days = None
+    if "year" in shares:
+        days = EmpiricalDistribution.of(_days(found), counts)
+    variables = _part_variables(column, shares, days, None if state is None else 0)
+    first = () if state is None else (state,)
+    return replace(column, variables=(*first, *variables))
 
 
 def _known_values(
@@ -202,21 +190,43 @@ def _days(found: Mapping[str, np.ndarray]) -> np.ndarray:
     return join_dates(*(found[part].astype(np.int64) for part in DATE_PARTS))
 
 
+def _part_variables(
+    column: CalendarColumn,
+    shares: Mapping[str, EmpiricalDistribution],
+    days: EmpiricalDistribution | None,
+    parent: int | None,
+) -> list[Variable]:
+    """Return the variables of the parts of a column.
+
+    Args:
+        column: The column without variables.
+        shares: Distributions of its parts.
+        days: Distribution of its dates in days since 1970; None of times of day.
+        parent: Index of its state variable, if any.
+    """
+    variables = []
+    for part in column.parts:
+        variable = _part_variable(column, part, shares[part], parent)
+        if part in ("month", "day") and days is not None:
+            variable = _with_date(variable, column, part, days)
+        variables.append(variable)
+    return variables
+
+
 def _part_variable(
-    name: str,
+    column: CalendarColumn,
     part: str,
     given: EmpiricalDistribution,
     parent: int | None,
-    first_year: int,
 ) -> Variable:
     """Return the variable of a part, without what it says of the date."""
+    name = f"{column.name}.{part}"
     size = CODES.get(part, 0)
-    if part == "year" and first_year:
-        size = int(given.values[-1]) - first_year + 1
-    if size or part == FOLD:
-        zero = first_year if part == "year" else FIRST_PARTS.get(part, 0)
-        size = size or 2
-        counts = np.bincount(given.values - zero, given.counts, minlength=size)
+    if part == "year" and column.first_year:
+        size = int(given.values[-1]) - column.first_year + 1
+    if size:
+        codes = given.values - column.zero_of(part)
+        counts = np.bincount(codes, given.counts, minlength=size)
         return Variable(
             name,
             "binary" if part == FOLD else "categorical",
@@ -233,33 +243,28 @@ def _part_variable(
 
 
 def _with_date(
-    variable: Variable,
-    part: str,
-    parts: list[str],
-    constants: Mapping[str, int],
-    first_year: int,
-    days: EmpiricalDistribution,
+    variable: Variable, column: CalendarColumn, part: str, days: EmpiricalDistribution
 ) -> Variable:
     """Return the variable of a month or day with the date that it determines.
 
     Args:
         variable: The variable.
+        column: Its column without variables.
         part: Name of the part.
-        parts: Names of the parts that are variables.
-        constants: Values of the other parts.
-        first_year: The year with code 0.
         days: Distribution of the dates in days since 1970.
     """
-    zeros = FIRST_PARTS | {"year": first_year}
-    own = parts.index(part)
-    before = parts[: own + 1]
+    own = column.parts.index(part)
+    before = column.parts[: own + 1]
+    constants = dict(column.constants)
     distances = [own - before.index(p) if p in before else -1 for p in DATE_PARTS]
-    is_last = part == "day" or "day" not in parts
+    knots: tuple[float, ...] = ()
+    if part == "day" or "day" not in column.parts:
+        knots = tuple(sorted(float(knot) for knot in quantile_knots(days)))
     return replace(
         variable,
         location=float(days.quantile(0.5)),
         scale=robust_spread(days),
-        knots=tuple(sorted(float(k) for k in quantile_knots(days))) if is_last else (),
-        date=tuple(constants.get(p, zeros[p]) for p in DATE_PARTS),
+        knots=knots,
+        date=tuple(constants.get(p, column.zero_of(p)) for p in DATE_PARTS),
         date_distances=tuple(distances),
     )
