@@ -91,7 +91,7 @@ def impute(
 def _null_rows(
     encoder: TableEncoder, model: AutoregressiveModel, table: pa.Table
 ) -> dict[int, NDArray[np.int64]]:
-    """Return the rows with a null in each column that has some, in the model's order."""
+    """Return the rows with nulls of each column that has some, in the model's order."""
     order = [model.variables[i].column_index for i in model.ordering().tolist()]
     rows = {
         j: np.flatnonzero(table.column(encoder.names[j]).is_null().to_numpy())

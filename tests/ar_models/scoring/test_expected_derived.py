@@ -3,7 +3,8 @@ import pyarrow as pa
 import pytest
 
 from ar_models.density.table_density import TableDensity
-from ar_models.scoring.expected_derived import percent, rate_text
+from ar_models.scoring.expected_derived import rate_text
+from ar_models.scoring.expected_values import percent
 from tests.support.constraints import fares, fares_density
 from tests.support.densities import score_table
 
