@@ -5,8 +5,8 @@ calls more of them rare, and all rare values share one probability: the model lo
 better the fewer values it distinguishes. So values that one of the models does not
 know count as one value in both; and where only one model gives a repeated value of a
 real column a probability of its own, the other's density there is integrated over the
-smallest distance between the known values. Values within sequences are left as they
-are.
+smallest distance between the known values, as it is where only the other finds the
+value by a constraint. Values within sequences are left as they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,8 +27,9 @@ from ar_models.scoring.column_log_prob import (
 )
 from ar_models.tables import arrow
 from ar_models.tables.code_column import CodeColumn
-from ar_models.tables.columns import IN_SUPPORT, UNSEEN
-from ar_models.tables.encoder import Encoded
+from ar_models.tables.columns import IN_SUPPORT, UNSEEN, Column
+from ar_models.tables.derived_column import DerivedColumn
+from ar_models.tables.encoder import Encoded, TableEncoder
 from ar_models.tables.real_column import RealColumn
 from tasks.evaluation.checks import Check
 
@@ -51,6 +52,22 @@ class SharedAtoms:
 
 
 @dataclass(frozen=True)
+class SharedConstraints:
+    """Cells of a real column to which only the other model gives a probability.
+
+    Attributes:
+        encoder: The other model's encoder.
+        index: Index of the column there.
+        width: Length of the interval over which the density is integrated, in the
+            column's unit.
+    """
+
+    encoder: TableEncoder
+    index: int
+    width: float
+
+
+@dataclass(frozen=True)
 class Comparable:
     """A model restricted to what another model of the same columns distinguishes.
 
@@ -60,17 +77,22 @@ class Comparable:
             columns of which both know the same codes are left out.
         atoms: By index of a real column, the values that only the other model treats
             as atoms.
+        constraints: By index of a real column that is derived in one of the models,
+            the other model, whose constraints hold in other cells.
     """
 
     density: TableDensity
     shared: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
     atoms: Mapping[int, SharedAtoms] = field(default_factory=dict)
+    constraints: Mapping[int, SharedConstraints] = field(default_factory=dict)
 
     @property
     def adjusted_columns(self) -> tuple[str, ...]:
         """Names of the columns whose log-probabilities are adjusted."""
         names = self.density.columns
-        return tuple(names[j] for j in sorted({*self.shared, *self.atoms}))
+        return tuple(
+            names[j] for j in sorted({*self.shared, *self.atoms, *self.constraints})
+        )
 
     @torch.inference_mode()
     def column_log_prob(self, rows: pa.Table, encoded: Encoded) -> Floats:
@@ -85,7 +107,7 @@ class Comparable:
         model = self.density.model
         x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
         volume = encoded.log_abs_det.copy()
-        unshared = {j: self._unshared_cells(j, encoded) for j in self.shared}
+        unshared = {j: self._unshared_cells(j, rows, encoded) for j in self.shared}
         for j, rows_of_column in unshared.items():
             volume[rows_of_column, j] = 0.0
         by_ordering = []
@@ -102,12 +124,25 @@ class Comparable:
         of_columns = sum_by_column(mean, model.variables)
         return np.asarray(of_columns + volume + self._log_widths(rows, encoded))
 
-    def _unshared_cells(self, j: int, encoded: Encoded) -> NDArray[np.bool_]:
-        """Return which cells of column `j` hold an unshared value, (n,)."""
-        codes = encoded.x[:, self.density.encoder.value_variable(j)]
-        present = encoded.out_of_support[:, j] == IN_SUPPORT
+    def _unshared_cells(
+        self, j: int, rows: pa.Table, encoded: Encoded
+    ) -> NDArray[np.bool_]:
+        """Return which cells of column `j` hold an unshared value, (n,).
+
+        A value that a constraint gives keeps the probability of the constraint, which
+        is at most that of all unshared values together.
+        """
+        encoder = self.density.encoder
+        if isinstance(encoder.columns[j], DerivedColumn):
+            # After code 0 of the gate comes the code of the value.
+            codes = encoder.encode_plain(j, rows).x[:, 0]
+            present = ~np.isnan(encoded.x[:, encoder.value_variable(j)])
+            unseen = np.zeros(len(present), bool)
+        else:
+            codes = encoded.x[:, encoder.value_variable(j)]
+            present = encoded.out_of_support[:, j] == IN_SUPPORT
+            unseen = encoded.out_of_support[:, j] == UNSEEN
         shared = self.shared[j][np.where(present, codes, 0).astype(np.int64)]
-        unseen = encoded.out_of_support[:, j] == UNSEEN
         return np.asarray(unseen | (present & ~shared))
 
     def _unshared_log_mass(self, j: int, log_probs: Tensor) -> Tensor:
@@ -135,6 +170,13 @@ class Comparable:
                 encoded.out_of_support[:, j] == IN_SUPPORT
             )
             added[at, j] = np.log(atoms.width)
+        for j, other in self.constraints.items():
+            theirs = other.encoder.encode_column(other.index, rows)
+            known = theirs.out_of_support == IN_SUPPORT
+            at = _has_density(self.density.encoder, j, encoded.x)
+            value = theirs.x[:, other.encoder.columns[other.index].value]
+            at &= known & ~_is_density(other.encoder, other.index, value)
+            added[at, j] = np.log(other.width)
         return added
 
 
@@ -144,27 +186,65 @@ def comparable(
     """Restrict two models of columns of the same names and types to shared values."""
     shared: tuple[dict[int, NDArray[np.bool_]], ...] = ({}, {})
     atoms: tuple[dict[int, SharedAtoms], ...] = ({}, {})
+    constraints: tuple[dict[int, SharedConstraints], ...] = ({}, {})
     for j, mine in enumerate(first.encoder.columns):
         k = second.columns.index(mine.name)
         theirs = second.encoder.columns[k]
-        if isinstance(mine, CodeColumn) and isinstance(theirs, CodeColumn):
-            both = _known_values(mine) & _known_values(theirs)
-            if _known_values(mine) != both or _known_values(theirs) != both:
-                shared[0][j] = _is_shared(mine, both)
-                shared[1][k] = _is_shared(theirs, both)
-        elif isinstance(mine, RealColumn) and isinstance(theirs, RealColumn):
-            width = _least_distance((mine, theirs))
-            for own, index, column, other in (
-                (atoms[0], j, mine, theirs),
-                (atoms[1], k, theirs, mine),
-            ):
-                lacking = np.setdiff1d(other.atoms, column.atoms)
-                if len(lacking):
-                    own[index] = SharedAtoms(lacking, width)
+        if isinstance(mine.plain, CodeColumn) and isinstance(theirs.plain, CodeColumn):
+            own, other = _known_values(mine.plain), _known_values(theirs.plain)
+            for known, index, column in ((shared[0], j, mine), (shared[1], k, theirs)):
+                plain = column.plain
+                assert isinstance(plain, CodeColumn)
+                if own != other and _has_value_codes(column):
+                    known[index] = _is_shared(plain, own & other)
+        elif isinstance(mine.plain, RealColumn) and isinstance(
+            theirs.plain, RealColumn
+        ):
+            width = _least_distance((mine.plain, theirs.plain))
+            if mine.form == theirs.form == RealColumn.form:
+                _share_atoms((atoms[0], j, mine.plain), theirs.plain, width)
+                _share_atoms((atoms[1], k, theirs.plain), mine.plain, width)
+            else:
+                constraints[0][j] = SharedConstraints(second.encoder, k, width)
+                constraints[1][k] = SharedConstraints(first.encoder, j, width)
     return (
-        Comparable(first, shared[0], atoms[0]),
-        Comparable(second, shared[1], atoms[1]),
+        Comparable(first, shared[0], atoms[0], constraints[0]),
+        Comparable(second, shared[1], atoms[1], constraints[1]),
     )
+
+
+def _has_value_codes(column: Column) -> bool:
+    """Return whether a categorical column has codes of values, not of a gate alone."""
+    return not isinstance(column, DerivedColumn) or column.has_exceptions
+
+
+def _share_atoms(
+    place: tuple[dict[int, SharedAtoms], int, RealColumn],
+    other: RealColumn,
+    width: float,
+) -> None:
+    """Note the atoms of another column that the column at a place lacks."""
+    atoms, index, column = place
+    lacking = np.setdiff1d(other.atoms, column.atoms)
+    if len(lacking):
+        atoms[index] = SharedAtoms(lacking, width)
+
+
+def _has_density(
+    encoder: TableEncoder, j: int, x: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Return which encoded cells of a real column have a density, (n,)."""
+    return _is_density(encoder, j, x[:, encoder.value_variable(j)])
+
+
+def _is_density(
+    encoder: TableEncoder, j: int, values: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Return where the main variable of a column is a real number that is present."""
+    column = encoder.columns[j]
+    if column.variables[column.value].kind != "real":
+        return np.zeros(len(values), bool)
+    return ~np.isnan(values)
 
 
 def check_same_columns(
@@ -204,7 +284,7 @@ def _units(density: TableDensity, other: TableDensity) -> dict[str, str]:
         density: The model.
         other: The model it is compared with, which may code a column of numbers.
     """
-    coded = {c.name for c in other.encoder.columns if isinstance(c, CodeColumn)}
+    coded = {c.name for c in other.encoder.columns if isinstance(c.plain, CodeColumn)}
     units = {}
     for column in density.encoder.columns:
         units[column.name] = column.type

@@ -13,10 +13,14 @@ from ar_models.families.independent import Independent
 from ar_models.families.registry import build
 from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.formulas.equality import Equality
+from ar_models.tables.formulas.formula import Formula
 from ar_models.tables.real_column import RealColumn
 from ar_models.variables import Variable
 from tasks.evaluation.comparable import Comparable, check_same_columns, comparable
 from tasks.runtime.model_store import load
+from tests.support.columns import fit_columns
+from tests.support.constraints import constrained_encoder, fares, fares_encoder
 from tests.support.model_pair import ModelPair
 from tests.support.tables import TRAINED, code
 
@@ -185,3 +189,44 @@ def test_rare_codes_are_not_compared_with_numbers(pair: ModelPair) -> None:
     assert "with rare values as one in the challenger" in check.remark
     again = check_same_columns(TableDensity(other, model), TableDensity(other, model))
     assert again.passed
+
+
+def test_a_value_that_one_model_copies_is_a_probability_in_both() -> None:
+    table = fares()
+    derived = density_of(fares_encoder(table))
+    plain = density_of(fit_columns(table))
+    first, second = comparable(derived, plain)
+    assert first.adjusted_columns == second.adjusted_columns == ("copy",)
+    j = derived.columns.index("copy")
+    added = [
+        log_prob(view, table)[:, j] - view.density.column_log_prob(table)[:, j]
+        for view in (first, second)
+    ]
+    copied = np.asarray(table["copy"]) == np.asarray(table["distance"])
+    width = first.constraints[j].width
+    assert 0 < width < 1
+    # Both give densities where the value is no copy.
+    np.testing.assert_allclose(added[0], 0, atol=1e-5)
+    expected = np.where(copied, math.log(width), 0)
+    np.testing.assert_allclose(added[1], expected, atol=1e-5)
+    assert check_same_columns(derived, plain).passed
+
+
+def test_values_that_a_model_calls_rare_are_one_after_the_gate_too() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.choice(list("abcdefgh"), 500, p=[0.3, 0.3, 0.3, *[0.02] * 5])
+    b = np.where(rng.random(500) < 0.5, a, rng.permutation(a))
+    table = pa.table({"a": a, "b": b})
+    constraints: dict[str, list[Formula]] = {"b": [Equality("a")]}
+    fine = constrained_encoder(table, constraints)
+    coarse = constrained_encoder(table, constraints, min_category_count=50)
+    first, second = comparable(density_of(fine), density_of(coarse))
+    assert first.adjusted_columns == second.adjusted_columns == ("a", "b")
+    found = [log_prob(view, table)[:, 1] for view in (first, second)]
+    # Random weights aside, both tell the same values apart.
+    np.testing.assert_allclose(*found, atol=0.05)
+
+
+def density_of(encoder: TableEncoder) -> TableDensity:
+    """Return a model of independent columns with the shares of the training rows."""
+    return TableDensity(encoder, Independent(encoder.variables, Independent.Settings()))
