@@ -54,7 +54,7 @@ def render(
     marginals = list(zip(columns, reference.scales[1:], pairs[1:], strict=False))
     conditionals = [
         (column, UNIT, pair)
-        for column, pair in zip(columns, pairs[1 + len(columns) :], strict=True)
+        for column, pair in zip(columns, pairs[1 + len(columns) :], strict=False)
     ]
     return pages.render(
         "drift.html.j2",

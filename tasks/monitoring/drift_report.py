@@ -12,6 +12,7 @@ from tasks.monitoring import reference
 from tasks.monitoring.drift import EFFECTS, measure_effects
 from tasks.monitoring.histograms import Histogram, Scale
 from tasks.monitoring.reference import Reference
+from tasks.monitoring.violations import violation_rates
 
 MIN_ROWS = 100
 """Minimum number of new rows, and of calibration rows, for a verdict on drift."""
@@ -42,6 +43,8 @@ def summarize(
         batch: Histograms of the new rows, in the order of the reference.
         config: Limits and intervals.
     """
+    count = len(encoder.columns)
+    compared = 1 + 2 * count
     sizes = [
         asdict(
             measure_effects(
@@ -53,25 +56,17 @@ def summarize(
             )
         )
         for scale, old, new in zip(
-            known.all_scales, known.histograms, batch, strict=True
+            known.all_scales[:compared],
+            known.histograms[:compared],
+            batch[:compared],
+            strict=True,
         )
     ]
     pair = (known.histograms, batch)
-    count = len(encoder.columns)
-    columns = [
-        {
-            "name": column.name,
-            "kind": column.kind,
-            "monitored": not (
-                column.name in config.ignore or reference.is_moment(encoder, j)
-            ),
-            "marginal": sizes[1 + j],
-            "conditional": sizes[1 + count + j],
-            "missing": [_share(known, h, j, "missing") for h in pair],
-            "out_of_support": [_share(known, h, j, reference.NEW) for h in pair],
-        }
-        for j, column in enumerate(encoder.columns)
-    ]
+    rates = violation_rates(
+        encoder, known.histograms[compared:], batch[compared:], config.ignore
+    )
+    columns = _columns(encoder, known, batch, sizes, config.ignore)
     result: Json = {
         "rows": int(batch[0].counts.sum()),
         "reference_rows": known.rows,
@@ -79,17 +74,58 @@ def summarize(
         "limits": _limits(config),
         "log_prob": {**sizes[0], "means": [_mean(known.scales[0], h[0]) for h in pair]},
         "columns": columns,
+        "constraints": [{**asdict(rate), "rates": rate.rates} for rate in rates],
     }
-    result |= _conclude(result)
+    # Bonferroni's correction, as there is a test for each constraint.
+    alpha = (1 - config.confidence) / max(len(rates), 1)
+    violated = [rate.describe() for rate in rates if rate.is_drift(alpha)]
+    result |= _conclude(result, violated)
     return {**result, "metrics": metrics(result)}
 
 
-def _conclude(result: Json) -> Json:
-    """Return the `verdict` on effect sizes, its `reasons`, `remedy` and `caution`."""
+def _columns(
+    encoder: TableEncoder,
+    known: Reference,
+    batch: Sequence[Histogram],
+    sizes: Sequence[Json],
+    ignore: Sequence[str],
+) -> list[Json]:
+    """Return what drift.json holds about each column.
+
+    Args:
+        encoder: The model's encoder.
+        known: The reference of the model.
+        batch: Histograms of the new rows, in the order of the reference.
+        sizes: Effect sizes in this order.
+        ignore: Columns whose drift is not reported.
+    """
+    pair = (known.histograms, batch)
+    count = len(encoder.columns)
+    return [
+        {
+            "name": column.name,
+            "kind": column.kind,
+            "monitored": not (column.name in ignore or reference.is_moment(encoder, j)),
+            "marginal": sizes[1 + j],
+            "conditional": sizes[1 + count + j],
+            "missing": [_share(known, h, j, "missing") for h in pair],
+            "out_of_support": [_share(known, h, j, reference.NEW) for h in pair],
+        }
+        for j, column in enumerate(encoder.columns)
+    ]
+
+
+def _conclude(result: Json, violated: Sequence[str]) -> Json:
+    """Return the `verdict`, its `reasons`, `remedy` and `caution`.
+
+    Args:
+        result: The effect sizes.
+        violated: The constraints that are violated more often than before, as text.
+    """
     few = _too_few(result["rows"], result["reference_rows"])
     if few:
         return {"verdict": "unclear", "reasons": few, "remedy": None, "caution": None}
-    reasons = list(_exceeded(result))
+    reasons = [*_exceeded(result), *violated]
     return {
         "verdict": "drift" if reasons else "stable",
         "reasons": reasons,
@@ -205,6 +241,9 @@ def metrics(result: Json) -> dict[str, float]:
             ]
             if values:
                 found[f"drift/{kind}_{effect}"] = max(values)
+    for constraint in result["constraints"]:
+        name = metric_name("drift", "violations", constraint["column"])
+        found[name] = constraint["rates"][1]
     for column in result["columns"]:
         for kind in ("marginal", "conditional"):
             size = column[kind]["ks"]

@@ -6,7 +6,7 @@ before it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -26,6 +26,7 @@ from ar_models.tables.list_column import ListColumn
 from tasks.data.cells import representation_of, to_cells
 from tasks.data.sketches import NumberSketch, sketch_numbers
 from tasks.evaluation import transforms
+from tasks.monitoring import violations
 from tasks.monitoring.histograms import UNIT, Floats, Histogram, Integers, Scale
 from tasks.runtime import storage
 
@@ -59,25 +60,27 @@ class Reference:
     """The histograms of a model's calibration rows, and their bins.
 
     The order of histograms is the same everywhere: that of the log-probability, those
-    of the columns, and those of the columns' probability integral transforms given the
-    columns before them.
+    of the columns, those of the columns' probability integral transforms given the
+    columns before them, and those of the constraints of each derived column.
 
     Attributes:
         rows: Number of calibration rows.
         scales: Bins of the log-probability and of each column, (1 + columns).
         codes: Bin of each code, by column; () for columns without codes.
-        histograms: The histograms, (1 + 2 * columns).
+        histograms: The histograms, (1 + 2 * columns + derived columns).
+        gates: Bins of the constraints of each derived column.
     """
 
     rows: int
     scales: tuple[Scale, ...]
     codes: tuple[tuple[int, ...], ...]
     histograms: tuple[Histogram, ...]
+    gates: tuple[Scale, ...] = ()
 
     @property
     def all_scales(self) -> list[Scale]:
         """The scale of each histogram."""
-        return [*self.scales, *[UNIT] * (len(self.scales) - 1)]
+        return [*self.scales, *[UNIT] * (len(self.scales) - 1), *self.gates]
 
     def to_dict(self) -> Json:
         """Return the content of reference.json."""
@@ -111,11 +114,12 @@ def build(density: TableDensity, tables: Callable[[], Iterable[pa.Table]]) -> Re
             scale, bins = number_scale(values, points.counts, labels=SPECIALS), ()
         scales.append(scale)
         codes.append(bins)
-    empty = Reference(0, tuple(scales), tuple(codes), ())
+    gates = violations.gate_scales(density.encoder)
+    empty = Reference(0, tuple(scales), tuple(codes), (), gates)
     rng = np.random.default_rng(0)
     histograms = reduce(add, (count(density, empty, t, rng) for t in tables()))
     rows = int(histograms[0].counts.sum())
-    return Reference(rows, empty.scales, empty.codes, tuple(histograms))
+    return replace(empty, rows=rows, histograms=tuple(histograms))
 
 
 def merged_sketches(
@@ -234,6 +238,7 @@ def count(
             found.append(reference.scales[1 + j].count(values, other))
         present = encoded.out_of_support == IN_SUPPORT
         found += [UNIT.count(u[present[:, j], j]) for j in range(u.shape[1])]
+        found += violations.count_gates(density.encoder, reference.gates, encoded)
         total = add(total, found)
     return total
 
