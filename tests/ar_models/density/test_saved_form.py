@@ -7,7 +7,8 @@ import torch
 
 from ar_models.density.saved_form import load_density, save_density
 from ar_models.density.table_density import TableDensity
-from tests.support.densities import score_table, table_density
+from tests.support.constraints import fares_density
+from tests.support.densities import sample_table, score_table, table_density
 
 
 def test_save_and_load_agree(
@@ -22,6 +23,15 @@ def test_save_and_load_agree(
     for name in ("model.json", "weights.safetensors", "calibration.parquet"):
         again = (tmp_path / "again" / name).read_bytes()
         assert again == (tmp_path / name).read_bytes()
+
+
+def test_constraints_are_saved_with_the_encoder(tmp_path: Path) -> None:
+    density = fares_density("made")
+    save_density(density, tmp_path)
+    loaded = load_density(tmp_path)
+    rows = sample_table(loaded, 50, seed=1)
+    assert rows.equals(sample_table(density, 50, seed=1))
+    assert score_table(loaded, rows).equals(score_table(density, rows))
 
 
 def test_other_calibration_rows_make_another_model(

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from ar_models.families.independent import Independent
 from ar_models.tables.columns import IN_SUPPORT, UNSEEN
 from ar_models.tables.derived_column import Candidate, DerivedColumn, derived_column
 from ar_models.tables.encoder import TableEncoder
@@ -118,6 +119,19 @@ def test_samples_keep_constraints_at_the_learned_rate(family: str) -> None:
     same = np.asarray(rows["copy"]) == np.asarray(rows["distance"])
     assert np.array_equal(held, same)
     assert 0 < held.mean() < 1
+
+
+def test_an_untrained_model_keeps_the_rates_of_the_training_rows() -> None:
+    encoder = fares_encoder(fares())
+    model = Independent(encoder.variables, Independent.Settings())
+    x = model.sample(3000, generator=torch.Generator().manual_seed(0)).numpy()
+    for name in ("copy", "paid"):
+        column = encoder.columns[encoder.names.index(name)]
+        assert isinstance(column, DerivedColumn)
+        held = gate(encoder, x, name) > 0
+        share = 1 - column.exceptions / column.rows
+        # Above five standard deviations with odds below 1e-6.
+        assert abs(held.mean() - share) < 5 * math.sqrt(share * (1 - share) / 3000)
 
 
 @pytest.mark.parametrize("family", sorted(SETTINGS))

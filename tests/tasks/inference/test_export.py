@@ -16,6 +16,7 @@ from ar_models.density.table_density import TableDensity
 from ar_models.families.registry import MODELS, build
 from tasks.data.prepared import read_encoder
 from tasks.inference import export
+from tests.support.constraints import fares, fares_density
 
 SMALL: dict[str, dict[str, Any]] = {
     "fvsbn": {"orderings": 2, "ordering": "random"},
@@ -54,6 +55,19 @@ def test_onnxruntime_gives_the_numbers_of_the_density(
     )
     np.testing.assert_allclose(columns, density.column_log_prob(rows), atol=1e-4)
     np.testing.assert_allclose(log_prob, density.log_prob(rows), atol=1e-4)
+
+
+def test_constraints_are_part_of_the_encoding_and_not_of_the_file(
+    tmp_path: Path,
+) -> None:
+    density = fares_density("made")
+    save_density(density, tmp_path / "model")
+    export.export(str(tmp_path / "model"), str(tmp_path / "model.onnx"))
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+    rows = fares(100, seed=4)
+    encoded = density.encoder.encode(rows)
+    _, columns = session.run(None, {"x": encoded.x, "log_abs_det": encoded.log_abs_det})
+    np.testing.assert_allclose(columns, density.column_log_prob(rows), atol=1e-4)
 
 
 def test_a_file_says_what_its_inputs_are(small_model: str, tmp_path: Path) -> None:
