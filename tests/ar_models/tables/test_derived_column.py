@@ -10,7 +10,10 @@ from ar_models.families.independent import Independent
 from ar_models.tables.columns import IN_SUPPORT, UNSEEN
 from ar_models.tables.derived_column import Candidate, DerivedColumn, derived_column
 from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.formulas.arithmetic import LinearFormula
+from ar_models.tables.formulas.date_part import DatePart
 from ar_models.tables.formulas.equality import Equality
+from ar_models.tables.formulas.formula import Formula
 from tests.support.columns import fit_columns
 from tests.support.constraints import (
     SETTINGS,
@@ -41,6 +44,31 @@ def test_rows_come_back_with_their_nulls_and_violations() -> None:
     still = np.asarray(again["copy"]) == np.asarray(again["distance"])
     assert np.array_equal(copied, still)
     np.testing.assert_allclose(again["copy"], table["copy"], rtol=1e-4)
+
+
+def test_parts_of_dates_are_derived_and_dates_are_derived_from_them() -> None:
+    rng = np.random.default_rng(0)
+    when = pa.array(rng.integers(1_300_000_000, 1_500_000_000, 900), pa.timestamp("s"))
+    day = DatePart("when", "date").evaluate({"when": when}, pa.date32())
+    number = day.cast(pa.int32()).to_numpy()
+    late = np.where(rng.random(900) < 0.1, number + 3, number).astype(np.int32)
+    due = (number + 30).astype(np.int32)
+    table = pa.table(
+        {
+            "due": pa.array(due, pa.date32()),
+            "paid": pa.array(late, pa.date32()),
+            "day": day,
+            "when": when,
+        }
+    )
+    constraints: dict[str, list[Formula]] = {
+        "day": [DatePart("when", "date")],
+        "due": [LinearFormula((("day", 1.0),), 30.0, decimals=0)],
+        "paid": [Equality("day")],
+    }
+    encoder = constrained_encoder(table, constraints)
+    assert [c.form for c in encoder.columns] == ["derived"] * 3 + ["calendar"]
+    assert encoder.decode(encoder.encode(table).x).equals(table)
 
 
 def test_the_gate_has_the_codes_of_the_training_rows_only() -> None:
