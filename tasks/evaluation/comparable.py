@@ -5,12 +5,14 @@ calls more of them rare, and all rare values share one probability: the model lo
 better the fewer values it distinguishes. So values that one of the models does not
 know count as one value in both; and where only one model gives a repeated value of a
 real column a probability of its own, the other's density there is integrated over the
-smallest distance between the known values, as it is where only the other finds the
-value by a constraint. Values within sequences are left as they are.
+smallest distance between the known values. A value that only one of them finds by a
+constraint is determined as exactly as values are told apart: there the other's density
+is integrated over the distance of neighbouring training values. Values within
+sequences are left as they are.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -200,11 +202,13 @@ def comparable(
         elif isinstance(mine.plain, RealColumn) and isinstance(
             theirs.plain, RealColumn
         ):
-            width = _least_distance((mine.plain, theirs.plain))
+            both = mine.plain, theirs.plain
+            width = _least_distance(both)
             if mine.form == theirs.form == RealColumn.form:
                 _share_atoms((atoms[0], j, mine.plain), theirs.plain, width)
                 _share_atoms((atoms[1], k, theirs.plain), mine.plain, width)
             else:
+                width = min(map(_resolution, both))
                 constraints[0][j] = SharedConstraints(second.encoder, k, width)
                 constraints[1][k] = SharedConstraints(first.encoder, j, width)
     return (
@@ -308,6 +312,15 @@ def _is_shared(column: CodeColumn, both: set[object]) -> NDArray[np.bool_]:
     """Return which codes of a column stand for a value that both models know."""
     codes = [("value", value) for value in column.values]
     return np.array([code in both for code in (*codes, *column.specials)])
+
+
+def _resolution(column: RealColumn) -> float:
+    """Return the mean distance of neighbouring training values where it is smallest.
+
+    The knots are quantiles, with about as many training rows between any two.
+    """
+    knots = replace(column, atoms=())
+    return _least_distance((knots,)) * max(len(column.knots) - 1, 1) / column.rows
 
 
 def _least_distance(columns: Sequence[RealColumn]) -> float:
