@@ -25,7 +25,8 @@ docs: .venv/installed  ## the documentation as a static site in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 check-slow: .venv/installed  ## killed training, S3, two workers, tuning: minutes
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadscope --no-loadscope-reorder \
+	  $(PYTEST_ARGS)
 
 check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
 	$(BIN)/python -m pytest tests/system/test_kill.py -m kill --kills 10 $(PYTEST_ARGS)

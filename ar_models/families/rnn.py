@@ -100,7 +100,11 @@ class RNN(AutoregressiveModel):
         """
         h, after = vectors, []
         for k, layer in enumerate(self.recurrent):
-            out, state = layer(h, None if states is None else states[k])
+            if needs_fp32(h.device):
+                with torch.autocast("cpu", enabled=False):
+                    out, state = layer(h.float(), None if states is None else states[k])
+            else:
+                out, state = layer(h, None if states is None else states[k])
             h = self.dropout(out) if k == 0 else h + self.dropout(out)
             after.append(state)
         return h, after
@@ -142,3 +146,17 @@ class RNN(AutoregressiveModel):
             return h.squeeze(1)
 
         return advance
+
+
+def needs_fp32(device: torch.device) -> bool:
+    """Return whether recurrent layers have to leave autocast to bf16.
+
+    oneDNN has no recurrent layers in bf16 for processors without AVX-512, but torch
+    calls it all the same.
+    """
+    in_bf16 = (
+        device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    )
+    return in_bf16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -22,7 +22,7 @@ def verdicts(pair: ModelPair, tmp_path_factory: pytest.TempPathFactory) -> Any:
         segments=("kind <b>", "large"),
         min_segment_rows=50,
         order_by="time",
-        column_margin=0.8,
+        column_margin=0.9,
     )
     return {
         new: gate.gate(
