@@ -48,9 +48,14 @@ class Variable:
         upper: Greatest possible integer, likewise.
         atoms: Integers with a point mass of their own in the mixture.
         frequencies: Relative frequencies in the training data, from which biases start:
-            of the codes, or of the atoms followed by all other integers together.
+            of the codes, or of the atoms followed by all other integers together, or
+            of the leaves of a tree followed by the digits in each of its contexts, see
+            `IntervalTree`.
         knots: Ascending quantiles in the variable's own units: where the piecewise
             linear input features bend and where mixture components start.
+        edges: Ascending edges of the decimal intervals into which the integers are
+            divided, each a power of ten after the one before it; () without such a
+            division. Such a variable has no atoms.
         column: Number of the column that it is a part of; None: that of the group.
         place: Position in the list, for a column of lists.
         cyclic: Whether the first code follows the last one, as for hours of a day.
@@ -74,6 +79,7 @@ class Variable:
     atoms: tuple[float, ...] = ()
     frequencies: tuple[float, ...] = ()
     knots: tuple[float, ...] = ()
+    edges: tuple[float, ...] = ()
     column: int | None = None
     place: int | None = None
     cyclic: bool = False

@@ -9,9 +9,13 @@ from torch import Tensor
 from ar_models.distributions.base import GroupDistribution
 from ar_models.distributions.discrete import Bernoulli, Categorical, LargeCategorical
 from ar_models.distributions.gaussian_mixture import GaussianMixture
+from ar_models.distributions.interval_tree import IntervalTree
 from ar_models.distributions.logistic_mixture import LogisticMixture
 from ar_models.distributions.variable_groups import VariableGroups
 from ar_models.variables import MAX_ONE_HOT, Variable
+
+LEAF_BLOCK = 32
+"""Trees whose numbers of leaves differ by less than this are computed together."""
 
 
 class ParameterLayout(VariableGroups):
@@ -49,8 +53,7 @@ class ParameterLayout(VariableGroups):
         """
         members: dict[tuple[str, int], list[int]] = {}
         for i, v in enumerate(variables):
-            width = len(v.atoms) if v.kind == "integer" else v.size
-            members.setdefault((v.kind, width), []).append(i)
+            members.setdefault(_shape(v), []).append(i)
         rank = 4 * embedding if factorise else None
         groups = [
             distribution_of([variables[i] for i in own], components, rank)
@@ -67,7 +70,7 @@ class ParameterLayout(VariableGroups):
 def distribution_of(
     variables: Sequence[Variable], components: int, rank: int | None
 ) -> GroupDistribution:
-    """Return the distribution of variables of one kind, size and number of atoms.
+    """Return the distribution of variables of one kind and size, or of trees.
 
     A further kind of distribution is a subclass of `GroupDistribution` that is chosen
     here.
@@ -86,4 +89,16 @@ def distribution_of(
         return LargeCategorical.of_rank(variables, rank)
     if kind == "real":
         return GaussianMixture.of(variables, components)
+    if variables[0].edges:
+        return IntervalTree.of(variables, components)
     return LogisticMixture.of(variables, components)
+
+
+def _shape(variable: Variable) -> tuple[str, int]:
+    """Return what the variables of a group have in common."""
+    if variable.edges:
+        blocks = len(variable.edges) // LEAF_BLOCK
+        return "tree", blocks
+    if variable.kind == "integer":
+        return variable.kind, len(variable.atoms)
+    return variable.kind, variable.size

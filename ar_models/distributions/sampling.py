@@ -85,3 +85,23 @@ def sample_categorical(probabilities: Tensor, uniform: Tensor) -> Tensor:
     threshold = (uniform * cumulative[..., -1]).unsqueeze(-1)
     index = (cumulative <= threshold).sum(-1)
     return index.clamp(max=probabilities.shape[-1] - 1)
+
+
+def split_uniform(probabilities: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Sample indices by the inverse CDF, and return what is left of the noise.
+
+    Args:
+        probabilities: Weights that need not add up to 1, (*batch, n).
+        uniform: Numbers from [0, 1), (*batch,).
+
+    Returns:
+        Indices (*batch,), and numbers from [0, 1] that do not depend on them.
+    """
+    index = sample_categorical(probabilities, uniform)
+    cumulative = probabilities.cumsum(-1)
+    own, upto = (
+        part.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+        for part in (probabilities, cumulative)
+    )
+    inside = uniform * cumulative[..., -1] - (upto - own)
+    return index, (inside / own.clamp(min=1e-30)).clamp(0, 1)

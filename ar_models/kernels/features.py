@@ -59,3 +59,51 @@ def encode_numbers(
                 digit = shifted - 10 * np.floor(shifted / 10)
                 if digit >= 0 and digit <= 9:  # not of infinity, nor beyond 2^53
                     each[10 * k + int(digit)] = 1
+
+
+@jit
+def encode_intervals(
+    x: Numbers,
+    constants: Numbers,
+    knots: Numbers,
+    atoms: Numbers,
+    places: Numbers,
+    ends: Numbers,
+    result: Numbers,
+) -> None:
+    """Compute the features of `layers.features.IntervalFeatures`, 0 where `x` is NaN.
+
+    Args:
+        x: Values, (n, count).
+        constants: Location, scale and limits of each variable, (count, 4).
+        knots: See `encode_numbers`; the others likewise.
+        atoms: Values with a feature of their own.
+        places: Powers of ten of the digits.
+        ends: Ascending ends of the leaves, (count, leaves).
+        result: Filled with features, (n, count, features).
+    """
+    rows, count = x.shape
+    leaves = ends.shape[1]
+    numbers = result.shape[2] - leaves - 100
+    encode_numbers(
+        x,
+        constants[:, 0],
+        constants[:, 1],
+        constants[:, 2:],
+        knots,
+        atoms,
+        places,
+        result[:, :, :numbers],
+    )
+    for i in range(rows):
+        for j in range(count):
+            own, value = result[i, j, numbers:], x[i, j]
+            own[:] = 0
+            if np.isnan(value):
+                continue
+            leaf = np.searchsorted(ends[j], value, side="right")
+            own[min(leaf, leaves - 1)] = 1
+            shifted = np.floor(np.float64(value) / 100)
+            last = np.float64(value) - 100 * shifted
+            if last >= 0 and last <= 99:  # not of infinity
+                own[leaves + int(last)] = 1

@@ -113,6 +113,38 @@ class CyclicFeatures(CodeFeatures):
         return torch.cat([codes, harmonics(x / self.codes.shape[-1])], -1)
 
 
+class IntervalFeatures(NumberFeatures):
+    """Features of numbers with a tree: also the leaf and the last two digits one-hot.
+
+    Together the two determine clock times, round amounts and codes, which neither the
+    value nor single digits show to a layer without many units.
+    """
+
+    starts: Tensor  # (count, leaves): least integers of the leaves
+    ends: Tensor  # (count, leaves): least integers beyond them
+
+    def forward(self, x: Tensor) -> Tensor:
+        value = x.unsqueeze(-1)
+        leaf = ((value >= self.starts) & (value < self.ends)).to(x.dtype)
+        last = value.remainder(100) == torch.arange(100, device=x.device)
+        return torch.cat([super().forward(x), leaf, last.to(x.dtype)], -1)
+
+    def of_present(self, x: Tensor) -> Tensor:
+        if not use_kernel(x, times=self.width):
+            return GroupFeatures.of_present(self, x)
+        constants = self.location, self.scale, *self.limits.unbind(-1)
+        return run_kernel(
+            feature_kernels.encode_intervals,
+            x,
+            torch.stack(constants, -1),
+            self.knots,
+            self.atoms,
+            self.places,
+            self.ends,
+            shape=(*x.shape, self.width),
+        )
+
+
 class InputFeatures(VariableGroups):
     """Input features of all variables: (batch, dim) -> (batch, size).
 
@@ -132,7 +164,7 @@ class InputFeatures(VariableGroups):
             variables: The variables of a model.
             embedding: Number of features of a variable with many codes.
         """
-        buckets: dict[tuple[str, int, int, int], list[int]] = {}
+        buckets: dict[tuple[str, int, int, int, int], list[int]] = {}
         for i, variable in enumerate(variables):
             buckets.setdefault(_shape(variable), []).append(i)
         groups = [
@@ -168,15 +200,16 @@ class InputFeatures(VariableGroups):
         return own.squeeze(1), at
 
 
-def _shape(variable: Variable) -> tuple[str, int, int, int]:
+def _shape(variable: Variable) -> tuple[str, int, int, int, int]:
     if variable.date:
-        return "date", variable.size, len(_knots(variable)), 0
+        return "date", variable.size, len(_knots(variable)), 0, 0
     if variable.cyclic and variable.size <= MAX_ONE_HOT:
-        return "cyclic", variable.size, 0, 0
+        return "cyclic", variable.size, 0, 0, 0
     if variable.kind in ("binary", "categorical"):
-        return variable.kind, variable.size, 0, 0
+        return variable.kind, variable.size, 0, 0, 0
     digits = _digits(variable)
-    return "number", len(_knots(variable)), len(_atoms(variable)), digits
+    atoms, edges = len(_atoms(variable)), len(variable.edges)
+    return "number", len(_knots(variable)), atoms, digits, edges
 
 
 def _digits(variable: Variable) -> int:
@@ -200,9 +233,9 @@ def _atoms(variable: Variable) -> tuple[float, ...]:
 
 
 def _group(
-    key: tuple[str, int, int, int], variables: list[Variable], embedding: int
+    key: tuple[str, int, int, int, int], variables: list[Variable], embedding: int
 ) -> VariableGroup:
-    kind, size, atoms, digits = key
+    kind, size, atoms, digits, edges = key
     count = len(variables)
     if kind == "binary":
         return BinaryFeatures(1, {})
@@ -216,21 +249,25 @@ def _group(
         return CyclicFeatures(size + HARMONICS, {"codes": codes})
     if kind == "date":
         return date_features(variables, [_knots(v) for v in variables])
+    number = _number_constants(variables, size)
+    number["atoms"] = torch.tensor([_atoms(v) for v in variables]).reshape(count, atoms)
+    number["places"] = (10.0 ** torch.arange(digits)).expand(count, -1).clone()
+    width = 1 + max(size - 1, 0) + atoms + 10 * digits
+    if not edges:
+        return NumberFeatures(width, number)
+    bounds = torch.tensor([[-torch.inf, *v.edges, torch.inf] for v in variables])
+    number |= {"starts": bounds[:, :-1].clone(), "ends": bounds[:, 1:].clone()}
+    return IntervalFeatures(width + edges + 1 + 100, number)
+
+
+def _number_constants(variables: list[Variable], knots: int) -> dict[str, Tensor]:
+    """Return location, scale, limits and knots of numbers with equally many knots."""
+    count = len(variables)
     location = torch.tensor([v.location for v in variables])
     scale = torch.tensor([v.scale for v in variables])
-    knots = torch.tensor([_knots(v) for v in variables]).reshape(count, size)
-    outer = knots[:, [0, -1]] if size else torch.tensor([[-torch.inf, torch.inf]])
+    bends = torch.tensor([_knots(v) for v in variables]).reshape(count, knots)
+    outer = bends[:, [0, -1]] if knots else torch.tensor([[-torch.inf, torch.inf]])
     limits = ((outer - location[:, None]) / scale[:, None]).clamp(
         -SOFT_LIMIT, SOFT_LIMIT
     )
-    return NumberFeatures(
-        1 + max(size - 1, 0) + atoms + 10 * digits,
-        {
-            "location": location,
-            "scale": scale,
-            "limits": limits,
-            "knots": knots,
-            "atoms": torch.tensor([_atoms(v) for v in variables]).reshape(count, atoms),
-            "places": (10.0 ** torch.arange(digits)).expand(count, -1).clone(),
-        },
-    )
+    return {"location": location, "scale": scale, "limits": limits, "knots": bends}

@@ -154,6 +154,8 @@ class EmptyCells:
             levels = (np.arange(QUANTILES) + 0.5) / QUANTILES
             each = [self._decode(quantiles.at(q), rng, last=False) for q in levels]
             values = mean(each, self.type)
+            if values is not None and isinstance(self.column, NumberColumn):
+                values = self.column.nearest(values, self.type)
         if values is None:
             self._settle_digits(quantiles.at(0.5))
             return self.filling(rows, rng, interval=(low, high))

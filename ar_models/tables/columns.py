@@ -15,7 +15,14 @@ import pyarrow as pa
 from ar_models.variables import Variable
 
 Kind = Literal[
-    "binary", "categorical", "integer", "real", "timestamp", "image", "sequence"
+    "binary",
+    "categorical",
+    "integer",
+    "decimal",
+    "real",
+    "timestamp",
+    "image",
+    "sequence",
 ]
 
 IN_SUPPORT, MISSING, UNSEEN, OUT_OF_RANGE = range(4)

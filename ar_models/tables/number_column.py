@@ -6,10 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ar_models.tables import arrow
 from ar_models.tables.cell_states import fill_states, place_states, special_states
 from ar_models.tables.columns import IN_SUPPORT, OUT_OF_RANGE, Coded, Column
+from ar_models.tables.grid import from_units, to_units
 from ar_models.variables import MAX_INTEGER, Variable
 
 
@@ -26,12 +28,15 @@ class NumberColumn(Column):
         offset: Subtracted first, in the type's units.
         step: The type's units in one unit of the lowest digit.
         radices: Sizes of the digits after the first.
+        decimals: Number of decimals of a real column, whose values are integers after
+            multiplication by ten to this power.
     """
 
     states: tuple[str, ...] = ()
     offset: int = 0
     step: int = 1
     radices: tuple[int, ...] = ()
+    decimals: int = 0
 
     form: ClassVar[str] = "number"
 
@@ -41,6 +46,10 @@ class NumberColumn(Column):
 
     def encode(self, array: pa.Array, type: pa.DataType) -> Coded:
         cell = arrow.integers(array, type)
+        if self.decimals:
+            reals = arrow.reals(array)
+            units, off_grid = to_units(reals.values, self.decimals, type)
+            cell = arrow.Cells(units, reals.missing, off_grid)
         digits, top, off = self._digits(cell.values)
         first = self.variables[self.value]
         low, high = bounds(first)
@@ -91,9 +100,9 @@ class NumberColumn(Column):
             values = values * radix + digit.astype(np.int64)
         values = values * self.step + self.offset
         if not self.states or arrow.family(type) != "real":
-            return arrow.from_integers(values, absent if absent.any() else None, type)
+            return self._from_units(values, absent, type)
         codes = np.nan_to_num(x[:, 0], nan=1).astype(np.int64)
-        reals = np.where(absent, 0.0, values.astype(np.float64))
+        reals = np.where(absent, 0.0, from_units(values, self.decimals))
         null = fill_states(reals, codes, np.isnan(x[:, 0]), self.states)
         return arrow.from_reals(reals, null if null.any() else None, type)
 
@@ -101,7 +110,36 @@ class NumberColumn(Column):
         absent = np.isnan(values)
         whole = np.where(absent, 0, np.rint(values)).astype(np.int64)
         whole = whole * math.prod(self.radices) * self.step + self.offset
-        return arrow.from_integers(whole, absent if absent.any() else None, type)
+        return self._from_units(whole, absent, type)
+
+    def nearest(self, array: pa.Array, type: pa.DataType) -> pa.Array:
+        """Return the nearest possible values to numbers, those null or NaN unchanged.
+
+        Args:
+            array: Numbers of `type`, which is an integer or a floating type.
+            type: The column's type.
+        """
+        unit = self.step / 10.0**self.decimals
+        if unit == 1:
+            return array
+        reals = arrow.reals(array)
+        whole = np.rint(
+            (np.nan_to_num(reals.values) - self.offset)
+            / self.step
+            * (10.0**self.decimals)
+        ).astype(np.int64)
+        found = self._from_units(whole * self.step + self.offset, reals.missing, type)
+        regular = pc.is_finite(arrow.flat(array).cast(pa.float64(), safe=False))
+        return pc.if_else(pc.fill_null(regular, False), found, array)
+
+    def _from_units(
+        self, units: np.ndarray, absent: np.ndarray | None, type: pa.DataType
+    ) -> pa.Array:
+        """Return the array of `type` with these values in the column's own units."""
+        null = absent if absent is not None and absent.any() else None
+        if not self.decimals:
+            return arrow.from_integers(units, null, type)
+        return arrow.from_reals(from_units(units, self.decimals), null, type)
 
     def labels(self, type: pa.DataType) -> list[str]:
         return list(self.states)

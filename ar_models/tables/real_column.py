@@ -23,12 +23,14 @@ class RealColumn(Column):
         atoms: Values that have codes of their own after those, ascending.
         knots: Values at which the transform to scores bends, ascending.
         scores: Scores at the knots.
+        decimals: Number of decimals to which `decode` rounds; None: not at all.
     """
 
     states: tuple[str, ...] = ()
     atoms: tuple[float, ...] = ()
     knots: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
+    decimals: int | None = None
 
     form: ClassVar[str] = "real"
 
@@ -75,7 +77,7 @@ class RealColumn(Column):
     def decode(
         self, x: np.ndarray, type: pa.DataType, rng: np.random.Generator
     ) -> pa.Array:
-        values = self.transform.inverse(x[:, self.value])
+        values = self._inverse(x[:, self.value])
         if not self.states:
             null = np.isnan(values)
             return arrow.from_reals(values, null if null.any() else None, type)
@@ -87,9 +89,14 @@ class RealColumn(Column):
         return arrow.from_reals(values, null if null.any() else None, type)
 
     def values_of(self, values: np.ndarray, type: pa.DataType) -> pa.Array:
-        reals = self.transform.inverse(np.asarray(values, np.float64))
+        reals = self._inverse(np.asarray(values, np.float64))
         null = np.isnan(reals)
         return arrow.from_reals(reals, null if null.any() else None, type)
+
+    def _inverse(self, scores: np.ndarray) -> np.ndarray:
+        """Return the values of scores, with as many decimals as in training."""
+        values = self.transform.inverse(scores)
+        return values if self.decimals is None else np.round(values, self.decimals)
 
     def labels(self, type: pa.DataType) -> list[str]:
         if not self.states:

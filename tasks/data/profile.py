@@ -14,6 +14,7 @@ from ar_models.tables import arrow
 from ar_models.tables.columns import Column
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_column import ListColumn
+from ar_models.tables.number_column import NumberColumn
 from ar_models.tables.real_column import RealColumn
 from tasks.data.counts import EmpiricalDistribution
 from tasks.data.sketches import ListSketch, NumberSketch, Sketch, WordSketch
@@ -121,4 +122,8 @@ def reason_of(sketch: Sketch, outcome: Column | LeftOut) -> str:
     if isinstance(outcome, RealColumn):
         atoms = f", {len(outcome.atoms)} of them repeated" if outcome.atoms else ""
         return f"{count} real values{atoms}"
-    return f"{count} whole numbers"
+    assert isinstance(outcome, NumberColumn)
+    if outcome.decimals:
+        return f"{count} values with up to {outcome.decimals} decimals"
+    multiples = f", all multiples of {outcome.step}" if outcome.step > 1 else ""
+    return f"{count} whole numbers{multiples}"

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ar_models.tables import arrow
 from ar_models.tables.columns import SPECIALS
+from ar_models.tables.grid import least_decimals
 from ar_models.tables.list_cells import Lists, element_types
 from tasks.config.data import DataConfig
 from tasks.data.cells import Cells, Representation, to_cells
@@ -80,7 +81,9 @@ class NumberSketch:
         low: Smallest finite value, or None if there is none.
         high: Largest finite value.
         is_whole: Whether all finite values are whole numbers of at most 2**53.
-        divisor: Greatest common divisor of the values of a time or timestamp, or 0.
+        decimals: Number of decimals of all finite values, None if there are more than
+            `MAX_DECIMALS`.
+        divisor: Greatest common divisor of whole values, or 0.
         repeats: Whether a value was seen twice.
         counts: Rows of each distinct value, exact or approximate.
     """
@@ -93,6 +96,7 @@ class NumberSketch:
     low: Any  # int or float
     high: Any  # int or float
     is_whole: bool
+    decimals: int | None
     divisor: int
     repeats: bool
     counts: ExactCounts | ApproximateCounts
@@ -132,6 +136,11 @@ class NumberSketch:
             low=min((s.low for s in ends), default=None),
             high=max((s.high for s in ends), default=None),
             is_whole=self.is_whole and other.is_whole,
+            decimals=(
+                None
+                if self.decimals is None or other.decimals is None
+                else max(self.decimals, other.decimals)
+            ),
             divisor=math.gcd(self.divisor, other.divisor),
             repeats=self.repeats or other.repeats or repeated,
             counts=counts,
@@ -289,6 +298,7 @@ def sketch_numbers(
         low=None,
         high=None,
         is_whole=True,
+        decimals=0,
         divisor=0,
         repeats=len(starts) < len(ranked),
         counts=exact if len(exact) <= max_distinct else exact.approximate(),
@@ -300,9 +310,17 @@ def sketch_numbers(
         (values == np.floor(values)).all()
         and max(abs(low), abs(high)) <= MAX_EXACT_FLOAT
     )
-    is_time = arrow.family(type) in ("time", "timestamp")
-    divisor = int(np.gcd.reduce(values)) if is_time else 0
-    return replace(sketch, low=low, high=high, is_whole=is_whole, divisor=divisor)
+    distinct = ranked[starts]
+    decimals = 0 if is_integer else least_decimals(distinct, type)
+    divisor = int(np.gcd.reduce(distinct.astype(np.int64))) if is_whole else 0
+    return replace(
+        sketch,
+        low=low,
+        high=high,
+        is_whole=is_whole,
+        decimals=decimals,
+        divisor=divisor,
+    )
 
 
 def _regular(cells: arrow.Cells) -> np.ndarray:

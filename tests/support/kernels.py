@@ -1,6 +1,6 @@
 """Random conditionals on which compiled kernels are compared with operations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -28,14 +28,38 @@ VARIABLES = (
     Variable("k", "categorical", 10, size=1100),
 )
 
+TREES = (
+    Variable(
+        "a",
+        "integer",
+        0,
+        location=300.0,
+        scale=200.0,
+        edges=(-100, *range(0, 11), *range(20, 100, 10), *range(100, 2001, 100)),
+    ),
+    Variable(
+        "b", "integer", 1, scale=5.0, lower=0.0, upper=30.0, edges=tuple(range(32))
+    ),
+    Variable(
+        "c",
+        "integer",
+        2,
+        scale=1e4,
+        lower=-7.0,
+        edges=(*range(0, 100_000, 10_000), 100_000, 200_000),
+    ),
+)
 
-def conditionals(size: float) -> tuple[Conditionals, Tensor]:
+
+def conditionals(
+    size: float, variables: Sequence[Variable] = VARIABLES
+) -> tuple[Conditionals, Tensor]:
     """Return random conditionals, with values that are likely, far and absent."""
     torch.manual_seed(0)
-    layout = ParameterLayout.of(VARIABLES, components=5).requires_grad_(False)
+    layout = ParameterLayout.of(variables, components=5).requires_grad_(False)
     parameters = layout.initial_bias() + size * torch.randn(ROWS, layout.size)
-    x = Conditionals(layout, parameters).sample(torch.rand(ROWS, len(VARIABLES), 2))
-    for i, variable in enumerate(VARIABLES):
+    x = Conditionals(layout, parameters).sample(torch.rand(ROWS, len(variables), 2))
+    for i, variable in enumerate(variables):
         if variable.kind == "real":
             x[:99, i] = x[:99, i] * 1e4
         elif variable.kind == "integer":
@@ -55,9 +79,10 @@ def check_kernel(
     compute: Callable[[Conditionals, Tensor], Tensor],
     size: float,
     monkeypatch: pytest.MonkeyPatch,
+    variables: Sequence[Variable] = VARIABLES,
 ) -> None:
     """Check that a kernel is as exact as tensor operations, at some size of logits."""
-    given, x = conditionals(size)
+    given, x = conditionals(size, variables)
     by_kernel = compute(given, x)
     monkeypatch.setattr(compiled, "MIN_ELEMENTS", 10**9)
     by_operations = compute(given, x)
@@ -75,4 +100,4 @@ def error(found: Tensor, true: Tensor) -> Tensor:
     """Return the greatest relative error of each variable, or absolute if less."""
     share = (found.double() - true).abs() / (1 + true.abs())
     share = torch.where(true.isfinite(), share, 0.0)
-    return share.reshape(len(share), len(VARIABLES), -1).amax((0, 2))
+    return share.reshape(*share.shape[:2], -1).amax((0, 2))

@@ -121,7 +121,36 @@ CALENDAR = (
 )
 """A nullable column of timestamps between two other columns."""
 
-KINDS = {"binary": binary_variables(6), "mixed": MIXED}
+NESTED = (
+    Variable("a.state", "categorical", 0, size=2),
+    Variable(
+        "a",
+        "integer",
+        0,
+        parent=0,
+        location=40.0,
+        scale=60.0,
+        lower=0.0,
+        upper=999.0,
+        edges=tuple(
+            float(edge) for edge in (*range(0, 100, 10), *range(100, 1001, 100))
+        ),
+        knots=(0.0, 10.0, 50.0, 700.0),
+    ),
+    Variable("b", "integer", 1, scale=5.0),
+    Variable(
+        "c",
+        "integer",
+        2,
+        location=3.0,
+        scale=4.0,
+        edges=tuple(float(edge) for edge in (*range(-10, 11), 20, 30, 40)),
+    ),
+    Variable("d", "binary", 3, size=2),
+    Variable("e", "categorical", 4, size=4),
+)
+
+KINDS = {"binary": binary_variables(6), "mixed": MIXED, "nested": NESTED}
 ALIKE = {"binary"}
 
 ORDERINGS: dict[str, dict[str, Any]] = {

@@ -8,6 +8,7 @@ from ar_models.tables import arrow
 from ar_models.tables.columns import Column
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_cells import SYMBOL
+from ar_models.variables import MAX_INTEGER
 from tasks.config.data import DataConfig
 from tasks.data.columns.calendars import calendar_column
 from tasks.data.columns.codes import UNIQUE_ROWS, number_code_column, word_column
@@ -23,6 +24,10 @@ MAX_CODED_REALS = 32
 MAX_CODED_DATES = 12
 """Number of distinct dates up to which a column of dates is categorical."""
 
+ROWS_PER_VALUE = 4
+"""Mean number of rows of a distinct value from which reals with a fixed number of
+decimals are counted in steps, with probabilities instead of densities."""
+
 MAX_SYMBOLS = 1000
 """Number of distinct letters of a text, or bytes, up to which they are codes."""
 
@@ -34,7 +39,12 @@ LEAVE_OUT = "leave_out"
 
 
 def infer_column(
-    name: str, type: pa.DataType, sketch: Sketch, data: DataConfig
+    name: str,
+    type: pa.DataType,
+    sketch: Sketch,
+    data: DataConfig,
+    *,
+    nested: bool = True,
 ) -> Column | LeftOut:
     """Return the column that fits a sketch, or why the column is left out.
 
@@ -43,6 +53,7 @@ def infer_column(
         type: Arrow type of the column.
         sketch: Sketch of its training rows.
         data: Its `columns` override the inferred kind.
+        nested: Whether integers may be divided into intervals.
 
     Raises:
         ValueError: The configured kind does not fit the values.
@@ -55,7 +66,7 @@ def infer_column(
         return list_column(name, type, sketch, data, _infer_element)
     if isinstance(sketch, WordSketch):
         return word_column(name, type, sketch, data, kind)
-    return _infer_number(name, type, sketch, data, kind)
+    return _infer_number(name, type, sketch, data, kind, nested=nested)
 
 
 def check_kind(name: str, type: pa.DataType, kind: str | None) -> None:
@@ -89,6 +100,8 @@ def _infer_number(
     sketch: NumberSketch,
     data: DataConfig,
     kind: str | None,
+    *,
+    nested: bool,
 ) -> Column | LeftOut:
     if sketch.off:
         return LeftOut(name, str(type), f"{sketch.off} values do not fit 64 bits")
@@ -106,6 +119,8 @@ def _infer_number(
                 f"data.columns.{name}: kind integer does not fit a column with "
                 "fractions; use real"
             )
+        if kind is None and _is_on_grid(sketch):
+            return number_column(name, type, sketch, nested=nested)
         return real_column(name, type, sketch)
     if family in ("timestamp", "time") or (family == "date" and kind != "integer"):
         if kind is None and _is_coded_date(sketch):
@@ -113,7 +128,7 @@ def _infer_number(
         column = calendar_column(name, type, sketch)
         if column is not None:
             return column
-    return number_column(name, type, sketch)
+    return number_column(name, type, sketch, nested=nested)
 
 
 def _infer_element(
@@ -138,7 +153,7 @@ def _infer_element(
                 f"type {type}; cast it to a floating type"
             )
         plain = plain.model_copy(update={"columns": {field: override}})
-        return infer_column(field, type, sketch, plain)
+        return infer_column(field, type, sketch, plain, nested=False)
     if sketch.distinct == 1:  # constant, but the lists differ in length
         return _as_codes(field, type, sketch, plain, None)
     is_symbol = type == SYMBOL or type == pa.uint8()
@@ -146,7 +161,7 @@ def _infer_element(
         max_codes = min(MAX_SYMBOLS, data.max_categories)
         if isinstance(sketch.counts, ExactCounts) and len(sketch.counts) <= max_codes:
             return number_code_column(field, type, sketch, plain, "categorical")
-    return infer_column(field, type, sketch, plain)
+    return infer_column(field, type, sketch, plain, nested=False)
 
 
 def _as_codes(
@@ -182,6 +197,16 @@ def _is_coded_date(sketch: NumberSketch) -> bool:
     if not isinstance(sketch.counts, ExactCounts):
         return False
     return 0 < len(sketch.counts) <= min(MAX_CODED_DATES, sketch.regular // 10)
+
+
+def _is_on_grid(sketch: NumberSketch) -> bool:
+    """Return whether reals have few decimals and so few values that these repeat."""
+    if sketch.decimals is None or sketch.low is None:
+        return False
+    span = (sketch.high - sketch.low) * 10.0**sketch.decimals
+    return span <= MAX_INTEGER // 2 and sketch.distinct * ROWS_PER_VALUE <= (
+        sketch.regular
+    )
 
 
 def _is_coded_real(sketch: NumberSketch) -> bool:

@@ -1,6 +1,7 @@
 """Number columns: integers, decimals, dates, times and timestamps."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from ar_models.tables.columns import Kind
 from ar_models.tables.number_column import NumberColumn
 from ar_models.tables.number_column import bounds as representable_bounds
 from ar_models.variables import MAX_INTEGER, Variable
+from tasks.data.columns.intervals import divide
 from tasks.data.columns.reals import FEATURE_KNOTS
 from tasks.data.columns.states import smoothed_shares, state_variable
 from tasks.data.counts import ApproximateCounts, EmpiricalDistribution, ExactCounts
@@ -22,6 +24,12 @@ MAX_ATOMS = 64
 FEW_VALUES = 256
 """Number of distinct integers up to which all that repeat are atoms."""
 
+MAX_STEP = 1000
+"""Largest step of integers that are all multiples of a power of ten."""
+
+MIN_STEP_VALUES = 10
+"""Number of distinct values from which a common divisor is no coincidence."""
+
 MIN_ATOM_ROWS = 5
 """Number of rows that such an atom occurs in."""
 
@@ -29,8 +37,20 @@ CODES_OF_TAG = {"hour": 24, "minute": 60, "second": 60}
 """Numbers of codes of the digits that are categorical."""
 
 
-def number_column(name: str, type: pa.DataType, sketch: NumberSketch) -> NumberColumn:
-    """Return a column of integers, dates, times or timestamps, divided into digits."""
+def number_column(
+    name: str, type: pa.DataType, sketch: NumberSketch, *, nested: bool = True
+) -> NumberColumn:
+    """Return a column of integers, dates, times or timestamps, divided into digits.
+
+    Args:
+        name: Name of the column.
+        type: Its Arrow type.
+        sketch: Sketch of its training rows; reals must have a number of decimals.
+        nested: Whether variables may be divided into intervals.
+    """
+    decimals = 0 if sketch.is_integer else sketch.decimals or 0
+    if decimals:
+        sketch = _in_units(sketch, decimals)
     names, state = state_variable(name, sketch, {})
     kind, offset, step, radices, tags = _digits(type, sketch)
     parent = None if state is None else 0
@@ -43,10 +63,13 @@ def number_column(name: str, type: pa.DataType, sketch: NumberSketch) -> NumberC
         if tag in CODES_OF_TAG:
             variables.append(_code_variable(full, values, parent, CODES_OF_TAG[tag]))
         else:
-            variables.append(integer_variable(full, values, parent, lower, upper))
+            variable = integer_variable(full, values, parent, lower, upper)
+            if nested and tag == "" and len(values.values) > FEW_VALUES:
+                variable = divide(variable, values)
+            variables.append(variable)
     return NumberColumn(
         name,
-        kind,
+        "decimal" if decimals else kind,
         str(type),
         sketch.rows,
         tuple(variables),
@@ -54,6 +77,27 @@ def number_column(name: str, type: pa.DataType, sketch: NumberSketch) -> NumberC
         offset,
         step,
         radices,
+        decimals,
+    )
+
+
+def _in_units(sketch: NumberSketch, decimals: int) -> NumberSketch:
+    """Return the sketch of reals after multiplication by ten to the `decimals`."""
+    factor = 10.0**decimals
+    given = sketch.distribution()
+    values, counts = given.values, given.counts
+    if isinstance(sketch.counts, ApproximateCounts):
+        values, counts = _with_frequent(sketch, values, counts)
+    given = EmpiricalDistribution.of(np.rint(values * factor).astype(np.int64), counts)
+    rows = np.maximum(np.rint(given.counts), 1).astype(np.int64)
+    return replace(
+        sketch,
+        is_integer=True,
+        is_whole=True,
+        low=round(sketch.low * factor),
+        high=round(sketch.high * factor),
+        divisor=0,
+        counts=ExactCounts(pa.array(given.values), rows),
     )
 
 
@@ -147,6 +191,9 @@ def _digits(
         return "integer", zero, 1, (), [""]
     low, high = int(sketch.low) - zero, int(sketch.high) - zero
     half = MAX_INTEGER // 2
+    step = _step(sketch) if family in ("integer", "real", "decimal") else 1
+    if max(abs(low), abs(high)) <= half * step and not zero:
+        return "integer", 0, step, (), [""]
     if max(abs(low), abs(high)) <= half:
         return "integer", zero, 1, (), [""]
     if high - low <= half:
@@ -158,6 +205,14 @@ def _digits(
         count += 1
     tags = ["high", *(f"digit{i}" for i in range(count - 1, -1, -1))]
     return "integer", zero, 1, (1 << 16,) * count, tags
+
+
+def _step(sketch: NumberSketch) -> int:
+    """Return the power of ten up to `MAX_STEP` that all integers are multiples of."""
+    step = MAX_STEP if sketch.distinct >= MIN_STEP_VALUES and sketch.divisor else 1
+    while sketch.divisor % step:
+        step //= 10
+    return step
 
 
 def _clock(
@@ -213,7 +268,7 @@ def _with_frequent(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a sample of values with the frequent ones at their true weights."""
     top = sketch.frequent_values(0.002, 4 * MAX_ATOMS)
-    known = np.array([int(v) for v in top], np.int64)
+    known = np.array(list(top), values.dtype)
     weights = np.array(list(top.values()), np.float64)
     loose = ~np.isin(values, known)
     scale = max(0.0, sketch.regular - weights.sum()) / max(1.0, counts[loose].sum())

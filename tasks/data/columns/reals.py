@@ -52,6 +52,7 @@ def real_column(name: str, type: pa.DataType, sketch: NumberSketch) -> RealColum
         tuple(float(a) for a in atoms),
         knots,
         scores,
+        sketch.decimals or None,
     )
 
 

@@ -95,3 +95,11 @@ def test_many_distinct_values_keep_their_distribution() -> None:
     assert merged.frequent_values(0.01, 4)[0] == zeros
     exact = len(set(whole.to_pylist()))
     assert abs(merged.distinct - exact) < 0.1 * exact
+
+
+def test_parts_with_different_decimals_have_the_more() -> None:
+    one, other, third = (
+        sketched(pa.array(values)) for values in ([1.5], [0.25], [1 / 3])
+    )
+    assert merge(one, other, 9).decimals == 2
+    assert merge(merge(one, third, 9), other, 9).decimals is None

@@ -32,6 +32,8 @@ WIDE = np.random.default_rng(0).permutation(10**6)[:300]
         (pa.array(NOISE), "a", "real"),
         (pa.array(np.rint(NOISE * 9)), "a", "integer"),
         (pa.array(np.rint(NOISE * 9).astype(np.int16)), "a", "integer"),
+        (pa.array(np.rint(NOISE * 9) / 10), "a", "decimal"),
+        (pa.array(NOISE.round(3)), "a", "real"),
         (pa.array(NOISE > 0), "a", "binary"),
         (pa.array([True, False, None] * 9), "a", "categorical"),
         (pa.array([0, 1] * 9), "a", "binary"),

@@ -33,3 +33,14 @@ def test_one_value_has_a_transform() -> None:
     knots, scores = normal_scores(EmpiricalDistribution(np.array([5.0]), np.ones(1)))
     assert knots == (0.0, 10.0)
     assert scores == (-1.0, 1.0)
+
+
+def test_values_too_fine_for_steps_are_rounded_when_decoded() -> None:
+    values = np.random.default_rng(0).normal(size=4000, scale=1e4).round(2)
+    column = real_column("a", pa.float64(), sketched(pa.array(values)))
+    assert column.decimals == 2
+
+    x = np.random.default_rng(1).normal(size=(500, 1)).astype(np.float32)
+    decoded = column.decode(x, pa.float64(), np.random.default_rng(0)).to_numpy()
+
+    assert (decoded == decoded.round(2)).all()
