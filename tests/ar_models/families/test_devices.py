@@ -87,8 +87,13 @@ def move(model: AutoregressiveModel) -> AutoregressiveModel:
     return moved
 
 
-def check(model: AutoregressiveModel) -> None:
-    """Check that a model computes the same on both devices."""
+def check(model: AutoregressiveModel, atol: float = 1e-5) -> None:
+    """Check that a model computes the same on both devices.
+
+    Args:
+        model: The model.
+        atol: Absolute tolerance of gradients.
+    """
     x = observations(model, ROWS)
     compute: dict[str, Callable[[Tensor], Tensor]] = {
         "log_prob": model.log_prob,
@@ -108,7 +113,7 @@ def check(model: AutoregressiveModel) -> None:
         )
     there.log_prob(x.to(ELSEWHERE)).sum().backward()
     found = [back(p.grad) for p in there.parameters() if p.grad is not None]
-    torch.testing.assert_close(found, gradients)
+    torch.testing.assert_close(found, gradients, atol=atol, rtol=1e-5)
 
 
 def test_tensors_of_two_devices_do_not_meet(seen: Seen) -> None:
@@ -153,7 +158,10 @@ def test_views_are_of_the_same_memory() -> None:
 @every_kind_of_family
 def test_a_family_computes_there(family: str, kind: str) -> None:
     ordering = "random" if family in {"made", "nade", "eonade", "rnn"} else "natural"
-    check(random_model(family, KINDS[kind], ordering))
+    # The log-mass of an interval z scales away has z times the rounding errors of its
+    # location: either device is within 5e-5 of the gradients in float64.
+    atol = 1e-4 if kind == "nested" else 1e-5
+    check(random_model(family, KINDS[kind], ordering), atol)
 
 
 @every_kind_of_family
