@@ -62,16 +62,22 @@ class IntervalTree(DecimalIntervals):
     def prepare(self, parameters: Tensor) -> tuple[GroupDistribution, Tensor]:
         if torch.compiler.is_exporting():
             return self, parameters
-        leaves = self.levels.shape[1]
-        if use_kernel(parameters):
-            shape = (*parameters.shape[:2], leaves)
-            tree = self._kernel_constants(), self.boundaries, self.possible, self.places
-            log_probs = run_kernel(leaf_log_probs, parameters, *tree, shape=shape)
-        else:
-            blocks = self._blocks(parameters)
-            log_probs = torch.cat([self.unpack(block).leaves for block in blocks])
+        # Rows of independent columns share their parameters.
+        shared = len(parameters) > 1 and parameters.stride(0) == 0
+        log_probs = self._leaves(parameters[:1] if shared else parameters)
+        log_probs = log_probs.expand(len(parameters), -1, -1)
+        others = parameters[..., self.levels.shape[1] :]
         prepared = PreparedTree(self.width, self._buffers)  # type: ignore[arg-type] # none is None
-        return prepared, torch.cat([log_probs, parameters[..., leaves:]], -1)
+        return prepared, torch.cat([log_probs, others], -1)
+
+    def _leaves(self, parameters: Tensor) -> Tensor:
+        """Compute log-probabilities of leaves, (batch, count, leaves)."""
+        if use_kernel(parameters):
+            shape = (*parameters.shape[:2], self.levels.shape[1])
+            tree = self._kernel_constants(), self.boundaries, self.possible, self.places
+            return run_kernel(leaf_log_probs, parameters, *tree, shape=shape)
+        blocks = self._blocks(parameters)
+        return torch.cat([self.unpack(block).leaves for block in blocks])
 
     def _kernel_constants(self) -> Tensor:
         """Return what kernels call constants, (count, 8)."""

@@ -221,6 +221,19 @@ def test_trees_of_different_sizes_share_one_operation() -> None:
         torch.testing.assert_close(alone.entropy()[:, 0], together.entropy()[:, k])
 
 
+def test_rows_that_share_parameters_have_the_same_probabilities_and_gradients() -> None:
+    layout = ParameterLayout.of((UNBOUNDED, CLOSED), 3).double()
+    x = torch.arange(50.0, dtype=torch.float64).unsqueeze(-1).expand(-1, 2)
+    found = []
+    for copied in (False, True):
+        bias = layout.initial_bias().requires_grad_()
+        rows = bias.expand(len(x), -1)
+        log_prob = Conditionals(layout, rows.clone() if copied else rows).log_prob(x)
+        found.append((log_prob.detach(), torch.autograd.grad(log_prob.sum(), bias)[0]))
+
+    torch.testing.assert_close(found[0], found[1])
+
+
 def test_gradients_are_finite_at_extreme_values() -> None:
     layout = ParameterLayout.of((UNBOUNDED,), 3)
     for spread in (0.1, 5.0, 50.0):
