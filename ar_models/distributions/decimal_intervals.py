@@ -201,7 +201,7 @@ class DecimalIntervals(LogisticMixture):
 
     def of_leaf(self, values: Tensor, leaf: Tensor) -> Tensor:
         """Select values (count, leaves) of leaves (batch, count, *n)."""
-        flat = leaf.reshape(*leaf.shape[:2], -1)
+        flat = leaf.unsqueeze(-1).flatten(2)
         return values.expand(leaf.shape[0], -1, -1).gather(-1, flat).view_as(leaf)
 
     def path(self, unpacked: Unpacked, x: Tensor, leaf: Tensor) -> Iterator[Step]:

@@ -234,6 +234,19 @@ def test_rows_that_share_parameters_have_the_same_probabilities_and_gradients() 
     torch.testing.assert_close(found[0], found[1])
 
 
+def test_there_may_be_no_rows() -> None:
+    layout = ParameterLayout.of((UNBOUNDED, CLOSED), 3)
+    nothing = Conditionals(layout, layout.initial_bias().expand(0, -1))
+    x = torch.zeros(0, 2)
+
+    assert nothing.log_prob(x).shape == (0, 2)
+    assert nothing.cdf(x).shape == (0, 2)
+    assert nothing.quantile(x).shape == (0, 2)
+    assert nothing.entropy().shape == (0, 2)
+    assert nothing.log_tail_probs(x).shape == (0, 2, 3)
+    assert nothing.sample(torch.rand(0, 2, 2)).shape == (0, 2)
+
+
 def test_gradients_are_finite_at_extreme_values() -> None:
     layout = ParameterLayout.of((UNBOUNDED,), 3)
     for spread in (0.1, 5.0, 50.0):
