@@ -8,7 +8,8 @@ import yaml
 
 from tasks.config.data import SplitConfig
 from tasks.data.columns.infer import LEAVE_OUT
-from tasks.data.fit import preview_columns
+from tasks.data.fit import preview_dataset
+from tasks.data.profile import constraint_text
 from tasks.training import defaults
 
 MAX_ROWS = 100_000
@@ -31,7 +32,8 @@ def propose(path: str, name: str | None) -> str:
     Raises:
         ValueError: The dataset cannot be read, or no column of it can be modelled.
     """
-    rows, entries = preview_columns(path, MAX_ROWS)
+    preview = preview_dataset(path, MAX_ROWS)
+    entries = preview.columns
     ids = [e["name"] for e in entries if e["reason"].startswith(UNIQUE_ID)]
     excluded = [e["name"] for e in entries if e["kind"] == "exclude"]
     return "\n".join(
@@ -51,10 +53,28 @@ def propose(path: str, name: str | None) -> str:
             f"  # or {LEAVE_OUT}.",
             "  columns: {}",
             *(column_comment(entry) for entry in entries),
-            *automatic_settings(rows, entries),
+            *constraint_lines(preview.constraints),
+            *automatic_settings(preview.rows, entries),
             "",
         ]
     )
+
+
+def constraint_lines(constraints: list[Entry]) -> list[str]:
+    """Return the key of the constraints, and those that were found as comments.
+
+    Args:
+        constraints: Constraints as in profile.json.
+    """
+    lines = [
+        "  # Constraints between columns, found in training rows. To strike some out, "
+        "list their",
+        "  # columns under ignore; to add others, see "
+        "docs/how-to/choose-constraints.md.",
+        "  constraints: {ignore: []}",
+    ]
+    found = [f"  #   {constraint_text(entry)}" for entry in constraints]
+    return lines + (found or ["  #   none found"])
 
 
 def automatic_settings(rows: int, entries: list[Entry]) -> list[str]:

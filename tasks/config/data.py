@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import PositiveInt, model_validator
 
+from tasks.config.constraints import ConstraintsConfig
 from tasks.config.paths import DatasetPath
 from tasks.config.section import Section, Share
 
@@ -128,6 +129,7 @@ class DataConfig(Section):
     """Images by column name, or by a pattern such as x* where every pixel is a
     column."""
 
+    constraints: ConstraintsConfig = ConstraintsConfig()
     sequence: SequenceConfig | None = None
     """Group rows into sequences; default: each row stands alone."""
 

@@ -1,11 +1,12 @@
 """Reading of a fragment and division of its rows among the splits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 
+from ar_models.tables.formulas.formula import Formula
 from ar_models.tables.list_cells import Lists
 from tasks.config.data import DataConfig
 from tasks.data import hashing, splits
@@ -27,6 +28,8 @@ class PreparePlan:
         modelled: Columns that may be modelled, some of `carried`.
         representations: Representation of each modelled column.
         boundaries: Last moments of the splits, if rows are split by time.
+        constraints: Formulas of the derived columns, in the order in which they are
+            tried.
     """
 
     data: DataConfig
@@ -34,15 +37,16 @@ class PreparePlan:
     modelled: tuple[str, ...]
     representations: Mapping[str, Representation]
     boundaries: tuple[int | float, ...] = ()
+    constraints: Mapping[str, tuple[Formula, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dataset: Dataset, data: DataConfig) -> "PreparePlan":
         """Return the plan for a dataset, without boundaries of splits by time."""
-        names, field = dataset.schema.names, dataset.schema.field
+        names, field_of = dataset.schema.names, dataset.schema.field
         carried = tuple(n for n in names if n not in data.exclude)
         modelled = data.modelled(names)
         representations = {
-            n: representation_of(field(n).type, data.kind_of(n)) for n in modelled
+            n: representation_of(field_of(n).type, data.kind_of(n)) for n in modelled
         }
         return cls(data, carried, modelled, representations)
 

@@ -1,7 +1,7 @@
 """Fitting of the table encoder to a survey, and a preview of what would be fitted."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any
 
@@ -9,21 +9,26 @@ import pyarrow as pa
 
 from ar_models.tables import arrow
 from ar_models.tables.columns import Column
+from ar_models.tables.derived_column import Candidate, derived_column
 from ar_models.tables.encoder import Image, TableEncoder
 from ar_models.tables.left_out import LeftOut, constant
 from ar_models.tables.list_cells import is_nested
 from tasks.config.data import DataConfig
 from tasks.data.columns.infer import infer_column
 from tasks.data.columns.pixels import pixel_column
+from tasks.data.constraint_search import find_constraints
 from tasks.data.datasets import open_dataset
 from tasks.data.division import PreparePlan
-from tasks.data.profile import describe_column
+from tasks.data.profile import describe_column, describe_constraint
 from tasks.data.sketches import merge
 from tasks.data.survey import Survey, max_exact_of, merge_surveys, survey_fragment
 from tasks.data.training_data import image_columns
 
 PREVIEWED_FRAGMENTS = 8
 """Number of fragments, from all over the dataset, that a preview reads."""
+
+MIN_RATE = 0.002
+"""Share of the training rows in which a constraint is the first to hold, at least."""
 
 Json = dict[str, Any]  # JSON-able values
 
@@ -57,12 +62,75 @@ def fit_encoder(
         else:
             left_out.append(outcome)
         entries.append(describe_column(survey.sketches[name], outcome, type))
+    columns = _with_constraints(columns, survey, plan)
     trained = pa.schema([schema.field(name) for name in plan.modelled])
     shapes = tuple(
         Image(tuple(names), plan.data.images[pattern].shape)
         for pattern, names in images.items()
     )
     return TableEncoder(tuple(columns), tuple(left_out), trained, shapes), entries
+
+
+def confirmed_constraints(
+    survey: Survey, plan: PreparePlan, names: Collection[str]
+) -> dict[str, list[int]]:
+    """Return the indices of the constraints of each column that the survey confirms.
+
+    Args:
+        survey: The survey of all rows.
+        plan: Its constraints were searched in a sample.
+        names: Names of the columns that are modelled.
+    """
+    found = {
+        column: [
+            number
+            for number, formula in enumerate(plan.constraints[column])
+            if set(names).issuperset(formula.columns)
+            and tally.first[number] >= MIN_RATE * tally.rows
+        ]
+        for column, tally in survey.tallies.items()
+        if column in names
+    }
+    return {column: numbers for column, numbers in found.items() if numbers}
+
+
+def describe_constraints(
+    survey: Survey, plan: PreparePlan, encoder: TableEncoder
+) -> list[Json]:
+    """Return the entries of the constraints in the profile.
+
+    Args:
+        survey: The survey of all rows.
+        plan: Its constraints were searched in a sample.
+        encoder: The encoder that was fitted to the survey.
+    """
+    confirmed = confirmed_constraints(survey, plan, encoder.names)
+    return [
+        describe_constraint(
+            column, plan.constraints[column][number], survey.tallies[column], number
+        )
+        for column, numbers in confirmed.items()
+        for number in numbers
+    ]
+
+
+def _with_constraints(
+    columns: list[Column], survey: Survey, plan: PreparePlan
+) -> list[Column]:
+    """Return columns with the constraints that the survey confirms."""
+    confirmed = confirmed_constraints(survey, plan, [c.name for c in columns])
+    found = []
+    for column in columns:
+        candidates = [
+            Candidate(
+                plan.constraints[column.name][number],
+                survey.tallies[column.name].held[number],
+                survey.tallies[column.name].first[number],
+            )
+            for number in confirmed.get(column.name, ())
+        ]
+        found.append(derived_column(column, candidates) if candidates else column)
+    return found
 
 
 def _outcome(
@@ -105,16 +173,28 @@ def _pixel_columns(
     return found
 
 
-def preview_columns(path: str, rows: int) -> tuple[int, list[Json]]:
-    """Return what would be inferred of each column, from some rows of a dataset.
+@dataclass(frozen=True)
+class Preview:
+    """What would be inferred of a dataset, from some of its rows.
+
+    Attributes:
+        rows: Number of all rows.
+        columns: An entry per column, as in the profile. The kind `exclude` means that
+            the type cannot be modelled.
+        constraints: An entry per constraint, as in the profile.
+    """
+
+    rows: int
+    columns: list[Json]
+    constraints: list[Json]
+
+
+def preview_dataset(path: str, rows: int) -> Preview:
+    """Return what would be inferred from some rows of a dataset.
 
     Args:
         path: The dataset, as for `open_dataset`.
         rows: Maximum number of rows to read, from all over the dataset.
-
-    Returns:
-        The number of all rows, and an entry per column as in the profile. The kind
-        `exclude` means that the type cannot be modelled.
     """
     dataset = open_dataset(path, rows_per_fragment=max(1, rows // PREVIEWED_FRAGMENTS))
     step = max(1, len(dataset.fragments) // PREVIEWED_FRAGMENTS)
@@ -126,9 +206,11 @@ def preview_columns(path: str, rows: int) -> tuple[int, list[Json]]:
     ]
     data = DataConfig(path=path, exclude=tuple(field.name for field in unknown))
     plan = PreparePlan.of(dataset, data)
+    found = find_constraints(plan, chosen, dataset.schema)
+    plan = replace(plan, constraints=found)
     surveys = map(partial(survey_fragment, plan), chosen)
     survey, _ = merge_surveys(chosen, surveys, plan)
-    _, entries = fit_encoder(survey, plan, dataset.schema)
+    encoder, entries = fit_encoder(survey, plan, dataset.schema)
     by_name = {entry["name"]: entry for entry in entries} | {
         field.name: {
             "name": field.name,
@@ -138,4 +220,5 @@ def preview_columns(path: str, rows: int) -> tuple[int, list[Json]]:
         }
         for field in unknown
     }
-    return dataset.rows, [by_name[name] for name in dataset.schema.names]
+    columns = [by_name[name] for name in dataset.schema.names]
+    return Preview(dataset.rows, columns, describe_constraints(survey, plan, encoder))

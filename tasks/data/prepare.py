@@ -15,10 +15,11 @@ from ar_models.tables.encoder import FORMAT, TableEncoder
 from tasks.config.data import DataConfig
 from tasks.config.resources import Resources
 from tasks.data import splits
+from tasks.data.constraint_search import find_constraints, given_constraints
 from tasks.data.datasets import BadFile, Dataset
 from tasks.data.division import PreparePlan
 from tasks.data.encoding import part_name, write_fragments
-from tasks.data.fit import fit_encoder
+from tasks.data.fit import describe_constraints, fit_encoder
 from tasks.data.moments import find_boundaries
 from tasks.data.prepared import (
     ENCODED,
@@ -29,6 +30,7 @@ from tasks.data.prepared import (
     read_encoder,
     read_profile,
 )
+from tasks.data.profile import constraint_text
 from tasks.data.splits import SPLITS
 from tasks.data.survey import check_splits, survey_rows
 from tasks.data.training_data import open_training_data
@@ -52,6 +54,7 @@ class PrepareResult(JobResult):
         rows_quarantined: Number of rows that belong to no split.
         bad_files: Files that were set aside.
         columns: Kind of each modelled column, or "left out".
+        constraints: Constraints of derived columns, with their exceptions.
         rows_per_s: Rows per second of the call that prepared the dataset.
     """
 
@@ -61,6 +64,7 @@ class PrepareResult(JobResult):
     rows_quarantined: int
     bad_files: tuple[BadFile, ...]
     columns: dict[str, str]
+    constraints: tuple[str, ...]
     rows_per_s: float
 
     @classmethod
@@ -133,6 +137,7 @@ def _prepare(
         "encoder": encoder.fingerprint,
         "columns": {c.name: c.kind for c in encoder.columns}
         | {c.name: "left out" for c in encoder.left_out},
+        "constraints": [constraint_text(entry) for entry in profile["constraints"]],
         "rows": rows,
         # Nats per row to add to the network's log-probability of encoded rows.
         "log_abs_det": {
@@ -165,6 +170,12 @@ def _run_first_pass(
         bad += unreadable
     bad_names = {file.name for file in bad}
     fragments = [f for f in dataset.fragments if f.name not in bad_names]
+    plan = replace(
+        plan,
+        constraints=find_constraints(plan, fragments, dataset.schema)
+        if given is None
+        else given_constraints(given),
+    )
     survey, unreadable = survey_rows(plan, fragments)
     bad += unreadable
     check_splits(survey, plan.data, dataset.rows)
@@ -182,6 +193,7 @@ def _run_first_pass(
             "boundaries": list(plan.boundaries),
             "bad_files": bad_files,
             "columns": entries,
+            "constraints": describe_constraints(survey, plan, given or encoder),
         },
     )
     storage.write_json(storage.join(folder, ENCODER), (given or encoder).to_dict())

@@ -4,6 +4,8 @@ Findings about columns that are more than the inferred kind belong here, beside
 `describe_column`: it is what later runs, pages and `chainrule init` read.
 """
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,12 @@ import pyarrow.compute as pc
 
 from ar_models.tables import arrow
 from ar_models.tables.columns import Column
+from ar_models.tables.formulas.formula import Formula
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_column import ListColumn
 from ar_models.tables.number_column import NumberColumn
 from ar_models.tables.real_column import RealColumn
+from tasks.data.constraints.verification import Tally
 from tasks.data.counts import EmpiricalDistribution
 from tasks.data.sketches import ListSketch, NumberSketch, Sketch, WordSketch
 
@@ -54,6 +58,48 @@ def describe_column(
         low, high = sketch.lengths.low, sketch.lengths.high
         return entry if low is None else {**entry, "lengths": [low, high]}
     return entry | _describe_numbers(sketch, type)
+
+
+def describe_constraint(
+    column: str, formula: Formula, tally: Tally, number: int
+) -> dict[str, Any]:  # JSON values
+    """Return the entry of a constraint in profile.json.
+
+    It holds the column, the formula as text, the kind and the columns of the formula,
+    the number of training rows in which the formula has a value, and in how many of
+    them it does not hold.
+
+    Args:
+        column: The derived column.
+        formula: The formula.
+        tally: In how many training rows the formulas of the column hold.
+        number: Index of the formula among them.
+    """
+    rows = tally.rows - tally.undefined[number]
+    return {
+        "column": column,
+        "formula": formula.describe(),
+        "kind": formula.kind,
+        "columns": list(formula.columns),
+        "rows": rows,
+        "exceptions": rows - tally.held[number],
+    }
+
+
+def constraint_text(entry: Mapping[str, Any]) -> str:  # JSON values
+    """Return a constraint of profile.json in words, with its exceptions.
+
+    Args:
+        entry: The entry of the constraint.
+    """
+    rows, exceptions = entry["rows"], entry["exceptions"]
+    # Rounded down, so that 100 % has no exception.
+    share = math.floor(10_000 * (rows - exceptions) / rows) / 100
+    noun = "exception" if exceptions == 1 else "exceptions"
+    return (
+        f"{entry['column']} = {entry['formula']}, {share:g} % "
+        f"({exceptions:,} {noun} of {rows:,} rows)"
+    )
 
 
 def _describe_words(sketch: WordSketch) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ar_models.tables import arrow
 from ar_models.tables.list_cells import Lists
 from tasks.config.data import DataConfig
 from tasks.data.cells import Cells, select_cells
+from tasks.data.constraints.verification import Tally, count_matches
 from tasks.data.datasets import BadFile
 from tasks.data.division import PreparePlan, divide_fragment
 from tasks.data.fragments import Fragment
@@ -53,12 +54,14 @@ class Survey:
         sketches: Sketch of the training rows of each modelled column.
         constancies: Whether each modelled column is constant over all rows.
         quarantined: Number of rows that belong to no split.
+        tallies: In how many training rows the constraints of each derived column hold.
     """
 
     counts: np.ndarray = field(default_factory=lambda: np.zeros(len(SPLITS), np.int64))
     sketches: dict[str, Sketch] = field(default_factory=dict)
     constancies: dict[str, Constancy] = field(default_factory=dict)
     quarantined: int = 0
+    tallies: dict[str, Tally] = field(default_factory=dict)
 
     def add(self, other: "Survey", plan: PreparePlan) -> None:
         """Add the rows of another survey to this one."""
@@ -72,6 +75,10 @@ class Survey:
             if name in self.constancies:
                 constancy = self.constancies[name].merge(constancy)
             self.constancies[name] = constancy
+        for name, tally in other.tallies.items():
+            if name in self.tallies:
+                tally = self.tallies[name].merge(tally)
+            self.tallies[name] = tally
 
 
 def max_exact_of(plan: PreparePlan, name: str) -> int:
@@ -110,13 +117,16 @@ def survey_fragment(plan: PreparePlan, fragment: Fragment) -> Survey | str:
     )
     for name, cells in divided.cells.items():
         type = fragment.schema.field(name).type
-        train = select_cells(cells, is_train)
-        survey.sketches[name] = sketch_column(train, type, max_exact_of(plan, name))
+        own = select_cells(cells, is_train)
+        survey.sketches[name] = sketch_column(own, type, max_exact_of(plan, name))
         readable = divided.table.column(name).filter(pa.array(divided.has_text))
         first = readable.slice(0, 1)
         if len(first):
             constancy = Constancy(is_constant(cells), first.combine_chunks())
             survey.constancies[name] = constancy
+    if plan.constraints:
+        train = divided.table.filter(pa.array(codes == SPLITS.index("train")))
+        survey.tallies = count_matches(train, fragment.schema, plan.constraints)
     return survey
 
 

@@ -42,6 +42,7 @@ def open_training_data(data: DataConfig) -> Dataset:
     named = {"data.id": data.id, "data.exclude": data.exclude}
     check_columns(schema, {**named, "data.split.column": moment})
     check_columns(_with_fields(schema), {"data.columns": tuple(data.columns)})
+    check_columns(schema, {"data.constraints": data.constraints.columns})
     modelled = data.modelled(schema.names)
     check_types(schema, [*modelled, *moment])
     for name in modelled:

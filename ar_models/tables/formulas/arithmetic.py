@@ -41,6 +41,7 @@ class LinearFormula(Formula):
     Attributes:
         terms: Columns and their coefficients.
         constant: Constant that is added.
+        products: Products of columns and their coefficients.
         category: Column whose value selects a further constant; None: there is none.
         category_constants: Keys of that column (see `keys`) and their constants; the
             formula is undefined for other values.
@@ -54,22 +55,36 @@ class LinearFormula(Formula):
     category_constants: tuple[tuple[Key, float], ...] = ()
     decimals: int | None = None
     rounding: Rounding = "half_up"
+    products: tuple[tuple[tuple[str, ...], float], ...] = ()
 
     kind: ClassVar[str] = "linear"
 
     @property
     def columns(self) -> tuple[str, ...]:
         names = [name for name, _ in self.terms]
+        names += [name for product, _ in self.products for name in product]
         return distinct(*names, *([self.category] if self.category else []))
 
     @property
     def invertible_columns(self) -> tuple[str, ...]:
-        return tuple(name for name, c in self.terms if abs(c) == 1)
+        multiplied = {name for product, _ in self.products for name in product}
+        return tuple(n for n, c in self.terms if abs(c) == 1 and n not in multiplied)
 
     def evaluate(self, cells: Cells, type: pa.DataType) -> pa.Array:
         own = {name: cells[name] for name in self.columns}
-        values = weighted_sum(self.terms, own) + self._constants(own)
+        values = weighted_sum(self.terms, own) + self._products(own)
+        values = values + self._constants(own)
         return from_numbers(round_to(values, self.decimals, self.rounding), type)
+
+    def _products(self, cells: Cells) -> np.ndarray | float:
+        """Return the sum of the products in each row, (n,); 0 if there are none."""
+        total: np.ndarray | float = 0.0
+        for product, coefficient in self.products:
+            value: np.ndarray | float = coefficient
+            for name in product:
+                value = value * numbers(cells[name])
+            total = total + value
+        return total
 
     def _constants(self, cells: Cells) -> np.ndarray | float:
         """Return the constant of each row, (n,); NaN where its category has none."""
@@ -86,7 +101,8 @@ class LinearFormula(Formula):
         coefficient = dict(self.terms)[column]
         rest = tuple(term for term in self.terms if term[0] != column)
         own = {name: cells[name] for name in self.columns if name != column}
-        known = weighted_sum(rest, {**own, "": derived}) + self._constants(own)
+        known = weighted_sum(rest, {**own, "": derived}) + self._products(own)
+        known = known + self._constants(own)
         values = (numbers(derived) - known) / coefficient
         found = from_numbers(round_to(values, self.decimals, "half_up"), type)
         again = self.evaluate({**own, column: found}, derived.type)
@@ -94,7 +110,8 @@ class LinearFormula(Formula):
         return pa.array(found.to_numpy(zero_copy_only=False), found.type, mask=wrong)
 
     def describe(self) -> str:
-        text = sum_text(self.terms, self.constant)
+        products = [(" * ".join(product), c) for product, c in self.products]
+        text = sum_text([*products, *self.terms], self.constant)
         return text + (f" + constant of {self.category}" if self.category else "")
 
 

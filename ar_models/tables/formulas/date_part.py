@@ -20,11 +20,24 @@ Part = Literal[
     "day_of_year",
     "day_of_week",
     "iso_day_of_week",
+    "day_name",
+    "month_name",
+    "short_day_name",
+    "short_month_name",
     "hour",
     "minute",
     "second",
 ]
-"""Parts of a moment: day_of_week counts from 0 on Monday, iso_day_of_week from 1."""
+"""Parts of a moment: day_of_week counts from 0 on Monday, iso_day_of_week from 1. Names
+are English, short ones such as Mon and Jan."""
+
+FORMATS: dict[Part, str] = {
+    "day_name": "%A",
+    "month_name": "%B",
+    "short_day_name": "%a",
+    "short_month_name": "%b",
+}
+"""Formats of the parts that are names."""
 
 PARTS: tuple[Part, ...] = get_args(Part)
 
@@ -65,6 +78,11 @@ class DatePart(Formula):
             moments = moments.cast(pa.timestamp(unit, self.zone))
         if self.part == "date":
             return _date(moments, plain)
+        if self.part in FORMATS:
+            names = pc.strftime(moments, format=FORMATS[self.part], locale="C")
+            return (
+                names.cast(plain) if wanted == "text" else pa.nulls(len(names), plain)
+            )
         found = _part(moments, self.part)
         if wanted == "text":
             return found.cast(plain)

@@ -121,12 +121,19 @@ def number_text(value: float) -> str:
 
 def sum_text(terms: Sequence[tuple[str, float]], constant: float) -> str:
     """Format a linear combination of columns, such as `fare + 2 * tip - 1`."""
-    parts = [
-        (c, name if abs(c) == 1 else f"{number_text(abs(c))} * {name}")
-        for name, c in terms
-    ]
+    parts = [(c, _multiple(name, abs(c))) for name, c in terms]
     if constant or not parts:
         parts.append((constant, number_text(abs(constant))))
     first = ("-" if parts[0][0] < 0 else "") + parts[0][1]
     rest = [f" {'-' if c < 0 else '+'} {shown}" for c, shown in parts[1:]]
     return first + "".join(rest)
+
+
+def _multiple(name: str, coefficient: float) -> str:
+    """Format a positive multiple of a column, such as `2 * tip` or `month / 12`."""
+    divisor = 1 / coefficient
+    if coefficient == 1:
+        return name
+    if len(f"{coefficient:.6g}") > 6 and f"{divisor:.12g}" == f"{divisor:.6g}":
+        return f"{name} / {divisor:.6g}"
+    return f"{number_text(coefficient)} * {name}"

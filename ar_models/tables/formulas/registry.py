@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ar_models.tables.formulas.annuity import AnnuityFormula
 from ar_models.tables.formulas.arithmetic import (
     ExponentialFormula,
     Factor,
@@ -27,6 +28,7 @@ FORMULAS: dict[str, type[Any]] = {
         LinearFormula,
         ProductFormula,
         ExponentialFormula,
+        AnnuityFormula,
         QuotientFormula,
         RemainderFormula,
         ClockFormula,

@@ -6,12 +6,13 @@ import pytest
 from ar_models.tables.formulas.date_part import PARTS, DatePart, Part
 
 WHEN = pa.array([datetime(2021, 1, 1, 3, 4, 5), None], pa.timestamp("us"))
-VALUES = [date(2021, 1, 1), 2021, 1, 1, 53, 1, 1, 4, 5, 3, 4, 5]
+NAMES = ["Friday", "January", "Fri", "Jan"]
+VALUES = [date(2021, 1, 1), 2021, 1, 1, 53, 1, 1, 4, 5, *NAMES, 3, 4, 5]
 
 
 @pytest.mark.parametrize(("part", "value"), list(zip(PARTS, VALUES, strict=True)))
 def test_parts_are_those_of_the_calendar(part: Part, value: object) -> None:
-    type = pa.date32() if part == "date" else pa.int32()
+    type = {date: pa.date32(), int: pa.int32(), str: pa.string()}[value.__class__]
     found = DatePart("t", part).evaluate({"t": WHEN}, type)
     assert found.to_pylist() == [value, None]
 

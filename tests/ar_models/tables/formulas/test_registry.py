@@ -6,6 +6,7 @@ from datetime import datetime
 import pyarrow as pa
 import pytest
 
+from ar_models.tables.formulas.annuity import AnnuityFormula
 from ar_models.tables.formulas.arithmetic import (
     ExponentialFormula,
     Factor,
@@ -58,6 +59,12 @@ CASES: list[tuple[Formula, pa.DataType, list[object], str]] = [
         pa.float64(),
         [14.78, 2.0, 296.83, 0.1],
         "2 * exp(b)",
+    ),
+    (
+        AnnuityFormula("a", "b", 12.0, "w", 12.0, 3),
+        pa.float64(),
+        [0.289, 0.009, None, None],
+        "annuity of a at b / 12 over 12 * w payments",
     ),
     (QuotientFormula("t", 100.0), pa.int8(), [23, 0, 12, None], "t // 100"),
     (RemainderFormula("t", 100.0), pa.int8(), [59, 1, 60, None], "t % 100"),

@@ -1,0 +1,132 @@
+"""The constraints of a dataset: searched in a sample of its training rows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from ar_models.tables import arrow
+from ar_models.tables.derived_column import DerivedColumn
+from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.formulas.formula import Formula
+from ar_models.tables.left_out import LeftOut
+from tasks.data.cells import to_cells
+from tasks.data.columns.infer import LEAVE_OUT, infer_column
+from tasks.data.constraints.configured import configured_formulas
+from tasks.data.constraints.discover import discover
+from tasks.data.constraints.sample import sample_of
+from tasks.data.division import PreparePlan, divide_fragment
+from tasks.data.fragments import Fragment
+from tasks.data.quarantine import file_fault
+from tasks.data.sketches import max_exact, sketch_column
+from tasks.data.splits import SPLITS
+from tasks.data.training_data import image_columns
+
+SAMPLE_ROWS = 20_000
+"""Maximum number of training rows that constraints are searched in."""
+
+SAMPLED_FRAGMENTS = 8
+"""Number of fragments, from all over the dataset, that these rows come from."""
+
+Formulas = dict[str, tuple[Formula, ...]]
+
+
+def find_constraints(
+    plan: PreparePlan, fragments: Sequence[Fragment], schema: pa.Schema
+) -> Formulas:
+    """Return the formulas of the constraints of a dataset, found or configured.
+
+    The result depends on the dataset and the configuration alone.
+
+    Args:
+        plan: Which columns are modelled, and how rows are split.
+        fragments: Fragments of the files that can be read.
+        schema: Schema of the dataset.
+
+    Raises:
+        ValueError: A configured constraint does not fit the data.
+    """
+    config = plan.data.constraints
+    columns = _searchable(plan, schema)
+    if not (config.discover or config.add) or len(columns) < 2:
+        return {}
+    table = draw_sample(plan, fragments, columns)
+    if table is None:
+        return {}
+    kept = [name for name in columns if not _is_left_out(plan, table, schema, name)]
+    sample = sample_of(table.select(kept))
+    given = configured_formulas(config.add, sample)
+    if not config.discover:
+        return given
+    return discover(sample, given, config.ignore)
+
+
+def given_constraints(encoder: TableEncoder) -> Formulas:
+    """Return the formulas of the constraints of an encoder."""
+    return {
+        column.name: column.formulas
+        for column in encoder.columns
+        if isinstance(column, DerivedColumn)
+    }
+
+
+def _searchable(plan: PreparePlan, schema: pa.Schema) -> list[str]:
+    """Return the modelled columns that are neither lists nor pixels of images."""
+    images = image_columns(plan.data, schema)
+    pixels = {name for names in images.values() for name in names}
+    return [
+        name
+        for name in plan.modelled
+        if name not in pixels
+        and plan.representations[name] != "lists"
+        and plan.data.kind_of(name) != LEAVE_OUT
+        and arrow.family(schema.field(name).type) != "nothing"
+    ]
+
+
+def draw_sample(
+    plan: PreparePlan, fragments: Sequence[Fragment], columns: Sequence[str]
+) -> pa.Table | None:
+    """Read training rows from fragments all over the dataset; None if there are none.
+
+    Args:
+        plan: How rows are read and divided.
+        fragments: All fragments.
+        columns: Columns to return.
+    """
+    step = max(1, len(fragments) // SAMPLED_FRAGMENTS)
+    chosen = list(fragments[::step][:SAMPLED_FRAGMENTS])
+    parts = []
+    for fragment in chosen:
+        try:
+            divided = divide_fragment(plan, fragment)
+        except pa.ArrowInvalid as error:
+            file_fault(plan.data, error)  # raises unless such files are set aside
+            continue
+        rows = np.flatnonzero(divided.codes == SPLITS.index("train"))
+        wanted = SAMPLE_ROWS // len(chosen)
+        rows = rows[:: max(1, len(rows) // wanted)][:wanted]
+        own = pa.schema([fragment.schema.field(name) for name in columns])
+        part = divided.table.select(columns).take(pa.array(rows))
+        plain = [
+            arrow.as_type(arrow.flat(part.column(f.name)), arrow.plain(f.type))
+            for f in own
+        ]
+        parts.append(pa.Table.from_arrays(plain, names=list(columns)))
+    table = pa.concat_tables(parts) if parts else None
+    return table if table is not None and table.num_rows else None
+
+
+def _is_left_out(
+    plan: PreparePlan, table: pa.Table, schema: pa.Schema, name: str
+) -> bool:
+    """Return whether a column is constant or no variable, judging by the sample."""
+    type = schema.field(name).type
+    cells = to_cells(table.column(name), type, plan.representations[name])
+    max_distinct = max_exact(plan.data, len(plan.modelled), plan.representations[name])
+    sketch = sketch_column(cells, type, max_distinct)
+    if sketch.distinct == 1 and not sketch.missing or sketch.missing == sketch.rows:
+        return True
+    if plan.data.kind_of(name) is not None:
+        return False
+    return isinstance(infer_column(name, type, sketch, plan.data), LeftOut)
