@@ -1,4 +1,4 @@
-"""Instalments of loans, from the amount, the interest rate and the number of payments."""
+"""Instalments of loans, from their amount, interest rate and number of payments."""
 
 from dataclasses import dataclass
 from typing import ClassVar

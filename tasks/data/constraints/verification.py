@@ -18,8 +18,8 @@ class Tally:
         rows: Number of rows.
         held: Number of rows in which each formula holds.
         first: Number of rows in which each formula is the first that holds.
-        undefined: Number of rows in which each formula has no value, because a cell that
-            it computes with is null or, in a lookup, new.
+        undefined: Number of rows in which each formula has no value, because a cell
+            that it computes with is null or, in a lookup, new.
     """
 
     rows: int
@@ -67,9 +67,7 @@ def count_matches(
             own = {name: cells[name] for name in formula.columns}
             values = formula.evaluate(own, type)
             found = matches(formula, values, cells[column])
-            undefined.append(
-                int((~found & null & formula.undefined(own, values)).sum())
-            )
+            undefined.append(int((~found & formula.undefined(own, values)).sum()))
             held.append(int(found.sum()))
             first.append(int((found & free).sum()))
             free &= ~found

@@ -63,7 +63,7 @@ CASES: list[tuple[Formula, pa.DataType, list[object], str]] = [
     (
         AnnuityFormula("a", "b", 12.0, "w", 12.0, 3),
         pa.float64(),
-        [0.289, 0.009, None, None],
+        [0.297, 0.009, None, None],
         "annuity of a at b / 12 over 12 * w payments",
     ),
     (QuotientFormula("t", 100.0), pa.int8(), [23, 0, 12, None], "t // 100"),

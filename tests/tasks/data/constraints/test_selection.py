@@ -40,7 +40,7 @@ def test_what_a_column_is_computed_from_is_found_through_others() -> None:
 
 
 def test_grades_follow_from_sub_grades_and_rates_from_them() -> None:
-    sub = RNG.integers(0, 35, ROWS)
+    sub = np.random.default_rng(0).integers(0, 35, ROWS)
     names = [f"{'ABCDEFG'[k // 5]}{k % 5 + 1}" for k in sub]
     rate = planted(np.round(5.3 + 0.6 * sub + 0.03 * sub**1.5, 2), 4, 0.37)
     given = sample(rate=np.round(rate, 2), sub=names, grade=[n[0] for n in names])
