@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from ar_models.tables.formulas.arithmetic import LinearFormula
 from ar_models.tables.formulas.keys import Key, keys_of
+from ar_models.tables.formulas.numbers import numbers
 from tasks.data.constraints.candidate import Candidate, evaluate, is_worth_having
 from tasks.data.constraints.regression import Fit, exact_fits
 from tasks.data.constraints.sample import Sample, SampledColumn
@@ -43,6 +45,9 @@ MIN_AGREEING = 0.9
 
 ENOUGH = 0.998
 """Rate of a formula from which no formula of more columns is looked for."""
+
+MIN_COMPLETED = 10
+"""Exceptions of a formula from which a further term is looked for in them."""
 
 MIN_DEFINED = 0.5
 """Share of the rows with a value in which a formula is defined, at least."""
@@ -239,7 +244,8 @@ def _in_rows(
         for fit in fits:
             columns = [kept[j] for j in fit.features]
             candidate = _candidate(search.sample, target, columns, fit, mask, category)
-            found += [] if candidate is None else [candidate]
+            if candidate is not None:
+                found.append(_completed(search.sample, target, candidate, kept))
         yield from found
         # A multiple of the column may hide a sum that it is as well.
         size = max((len(c.formula.columns) for c in found), default=0)
@@ -296,6 +302,50 @@ def _candidate(
     else:
         formula = category_constants(formula, rest, target, category)
     return best_rounding(sample, target, formula)
+
+
+def _completed(
+    sample: Sample, target: SampledColumn, candidate: Candidate, terms: list[Term]
+) -> Candidate:
+    """Add columns that are zero in most rows and explain the exceptions of a formula.
+
+    Least squares in a few hundred rows miss them.
+
+    Args:
+        sample: The sample.
+        target: The derived column.
+        candidate: A formula that holds in most rows.
+        terms: Columns that may be added or subtracted.
+    """
+    while candidate.rate < ENOUGH:
+        formula = candidate.formula
+        assert isinstance(formula, LinearFormula)
+        wrong = np.flatnonzero(candidate.defined & ~candidate.matched & ~target.missing)
+        wrong = wrong[:CHECKED_ROWS]
+        size = len(formula.terms) + len(formula.products)
+        if len(wrong) < MIN_COMPLETED or size >= MAX_TERMS:
+            break
+        exact = replace(formula, decimals=None)
+        cells = {n: sample.columns[n].array.take(wrong) for n in formula.columns}
+        rest = target.numbers[wrong] - numbers(exact.evaluate(cells, pa.float64()))
+        width = (target.step or 2e-9 * np.abs(target.numbers[wrong])) * HALF
+        best, most = candidate, 0.5
+        for term in terms:
+            if isinstance(term, ProductTerm) or term.name in formula.columns:
+                continue
+            for sign in (1.0, -1.0):
+                share = np.mean(np.abs(rest - sign * term.numbers[wrong]) <= width)
+                if share > most:
+                    longer = (*formula.terms, (term.name, sign))
+                    found = evaluate(
+                        sample, target.name, replace(formula, terms=longer)
+                    )
+                    if found.rate > best.rate:
+                        best, most = found, float(share)
+        if best is candidate:
+            break
+        candidate = best
+    return candidate
 
 
 def _through_zero(

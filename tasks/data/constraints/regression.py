@@ -35,6 +35,14 @@ MIN_EXPLAINED = 0.5
 MAX_UNEXPLAINED = 0.4
 """Share of the variance that is left by sets of features which are fitted robustly."""
 
+MAX_UNEXPLAINED_BY_ALL = 0.2
+"""Share of the variance that is left by all features together, in ordinary rows, above
+which no few of them give the numbers exactly."""
+
+RIDGE = 1e-9
+"""Share of a feature's variance that is added to it, for features that depend on one
+another."""
+
 MIN_RESIDUAL = 1e-10
 """Share of a feature's variance, below which earlier features explain it."""
 
@@ -83,7 +91,9 @@ def exact_fits(
     w = y - y.mean()
     if not w.any():
         return
-    kept = _ordinary_rows(z, w)
+    kept, unexplained = _ordinary_rows(z, w)
+    if unexplained > MAX_UNEXPLAINED_BY_ALL:
+        return
     for sets in _beam(z[kept], w[kept] - w[kept].mean(), most):
         if not sets:
             continue  # least squares explain too little for any to be exact
@@ -99,20 +109,34 @@ def exact_fits(
             yield sorted(found, key=lambda fit: -fit.share)
 
 
-def _ordinary_rows(z: np.ndarray, w: np.ndarray) -> np.ndarray:
+def _ordinary_rows(z: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the rows that a least-squares fit to the others explains best.
 
     So exceptions, which may be far away, do not lead the search astray.
+
+    Args:
+        z: Standardised features, (n, features).
+        w: The centred numbers, (n,).
+
+    Returns:
+        The indices of the rows, and the share of the variance in them that all features
+        leave unexplained; 0 if there are too many features to fit all of them.
     """
     strength = np.abs(z.T @ w)
     strongest = np.argsort(-strength, kind="stable")[: len(w) // 6]
     design = np.c_[z[:, strongest], np.ones(len(w))]
     kept = np.arange(len(w))
+    errors = w
     for _ in range(3):
-        fit = np.linalg.lstsq(design[kept], w[kept], rcond=1e-8)[0]
-        errors = np.abs(w - design @ fit)
+        own = design[kept]
+        gram = own.T @ own
+        gram[np.diag_indices_from(gram)] += RIDGE * len(kept)
+        errors = np.abs(w - design @ np.linalg.solve(gram, own.T @ w[kept]))
         kept = np.sort(np.argsort(errors, kind="stable")[: int(ORDINARY * len(w))])
-    return kept
+    if len(strongest) < z.shape[1]:
+        return kept, 0.0
+    variance = float(w[kept].var())
+    return kept, float((errors[kept] ** 2).mean()) / variance if variance else 0.0
 
 
 def _beam(z: np.ndarray, w: np.ndarray, most: int) -> Iterator[list[tuple[int, ...]]]:
@@ -122,24 +146,17 @@ def _beam(z: np.ndarray, w: np.ndarray, most: int) -> Iterator[list[tuple[int, .
     beam: list[tuple[int, ...]] = [()]
     for _ in range(min(most, z.shape[1])):
         errors: dict[tuple[int, ...], float] = {}
-        for features in beam:
-            own = list(features)
-            left, slopes = np.diagonal(gram).copy(), moments.copy()
-            explained = 0.0
-            if own:
-                solved = np.linalg.lstsq(
-                    gram[np.ix_(own, own)], np.c_[gram[own], moments[own]], rcond=None
-                )[0]
-                left = left - np.einsum("kj,kj->j", gram[own], solved[:, :-1])
-                slopes = slopes - gram[:, own] @ solved[:, -1]
-                explained = float(moments[own] @ solved[:, -1])
-            free = left > MIN_RESIDUAL * rows
-            free[own] = False
-            gains = np.where(free, slopes**2 / np.where(free, left, 1.0), -1.0)
-            for j in np.argsort(-gains)[: 4 * WIDTH].tolist():
-                if gains[j] > 0:
-                    key = tuple(sorted((*features, j)))
-                    errors[key] = total - explained - float(gains[j])
+        left, slopes, explained = _projections(gram, moments, np.array(beam, int))
+        free = left > MIN_RESIDUAL * rows
+        for at, features in enumerate(beam):
+            free[at, list(features)] = False
+        gains = np.where(free, slopes**2 / np.where(free, left, 1.0), -1.0)
+        for at, features in enumerate(beam):
+            for j in np.argsort(-gains[at])[: 4 * WIDTH].tolist():
+                if gains[at, j] <= 0:
+                    break
+                key = tuple(sorted((*features, j)))
+                errors[key] = total - explained[at] - float(gains[at, j])
         beam = sorted(errors, key=lambda key: (errors[key], key))[:WIDTH]
         if not beam:
             return
@@ -147,6 +164,31 @@ def _beam(z: np.ndarray, w: np.ndarray, most: int) -> Iterator[list[tuple[int, .
         if unexplained > 1 - MIN_EXPLAINED and len(beam[0]) > 2:
             return
         yield beam if unexplained <= MAX_UNEXPLAINED else []
+
+
+def _projections(
+    gram: np.ndarray, moments: np.ndarray, sets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Return what fits to sets of k features leave of all features and of the numbers.
+
+    Args:
+        gram: Products of features, (features, features).
+        moments: Products of features and numbers, (features,).
+        sets: Indices of the features of each set, (sets, k).
+
+    Returns:
+        The squares of the features' residuals, (sets, features); the products of the
+        residuals of features and numbers, (sets, features); the explained squares of
+        the numbers of each set.
+    """
+    own = gram[sets[:, :, None], sets[:, None, :]]  # (sets, k, k)
+    across = gram[sets]  # (sets, k, features)
+    own_moments = moments[sets]  # (sets, k)
+    inverse = np.linalg.pinv(own, rcond=1e-14, hermitian=True)
+    left = np.diagonal(gram) - (across * (inverse @ across)).sum(axis=1)
+    solved = np.einsum("skl,sl->sk", inverse, own_moments)
+    slopes = moments - np.einsum("skj,sk->sj", across, solved)
+    return left, slopes, (own_moments * solved).sum(axis=1).tolist()
 
 
 def _consensus(
