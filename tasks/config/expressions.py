@@ -1,11 +1,12 @@
 """Arithmetic expressions of column names, parsed into sums and products.
 
 `fare + tip + tolls`, `0.19 * net`, `200 * z / (x + y)`, `qty * price - discount`,
-`time // 100` and `time % 100` are expressions. Names with other characters than
-letters, digits and underscores stand in backticks.
+`2 * exp(0.1 * years)`, `time // 100` and `time % 100` are expressions. Names with other
+characters than letters, digits and underscores stand in backticks.
 """
 
 import ast
+import math
 import re
 from dataclasses import dataclass, field
 
@@ -88,6 +89,24 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Exponential:
+    """A constant times the exponential of a sum of columns.
+
+    Attributes:
+        terms: Columns and their coefficients.
+        constant: The constant.
+    """
+
+    terms: tuple[tuple[str, float], ...]
+    constant: float = 1.0
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its columns."""
+        return tuple(name for name, _ in self.terms)
+
+
+@dataclass(frozen=True)
 class Division:
     """The integer division of a column by a constant.
 
@@ -107,7 +126,8 @@ class Division:
         return (self.column,)
 
 
-Expression = Sum | Product | Division
+Value = Sum | Product | Exponential
+Expression = Value | Division
 
 
 def parse_expression(text: str) -> Expression:
@@ -166,7 +186,7 @@ class _Parser:
         quoted = re.fullmatch(r"_quoted_(\d+)_", tree.id)
         return self.names[int(quoted.group(1))] if quoted else tree.id
 
-    def value(self, tree: ast.expr) -> Sum | Product:
+    def value(self, tree: ast.expr) -> Value:
         """Return the sum or product that an expression is."""
         if isinstance(tree, ast.Name):
             return Sum({(self.name(tree),): 1.0})
@@ -175,11 +195,23 @@ class _Parser:
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub | ast.UAdd):
             sign = -1.0 if isinstance(tree.op, ast.USub) else 1.0
             return self.scaled(self.value(tree.operand), sign)
+        if isinstance(tree, ast.Call):
+            return self.exponential(tree)
         if isinstance(tree, ast.BinOp):
             return self.operation(tree)
         raise self.refusal(tree, "use + - * / ** // % with columns and numbers")
 
-    def operation(self, tree: ast.BinOp) -> Sum | Product:
+    def exponential(self, tree: ast.Call) -> Exponential:
+        """Return what a call of `exp` is."""
+        plain = isinstance(tree.func, ast.Name) and len(tree.args) == 1
+        if not plain or ast.unparse(tree.func) != "exp" or tree.keywords:
+            raise self.refusal(tree, "the only function is exp, of a sum of columns")
+        inside = self.value(tree.args[0])
+        if not isinstance(inside, Sum) or inside.products():
+            raise self.refusal(tree, "use exp of a sum of multiples of columns")
+        return Exponential(inside.linear(), math.exp(inside.constant))
+
+    def operation(self, tree: ast.BinOp) -> Value:
         """Return what an operation of two values is."""
         left, right = self.value(tree.left), self.value(tree.right)
         if isinstance(tree.op, ast.Add | ast.Sub):
@@ -207,16 +239,20 @@ class _Parser:
             )
         raise self.refusal(tree, "use + - * / ** // % with columns and numbers")
 
-    def scaled(self, value: Sum | Product, factor: float) -> Sum | Product:
+    def scaled(self, value: Value, factor: float) -> Value:
         """Return a multiple of a value."""
         if isinstance(value, Sum):
             return value.times(factor)
+        if isinstance(value, Exponential):
+            return Exponential(value.terms, factor * value.constant)
         return Product(value.factors, factor * value.constant)
 
-    def sum_of(self, tree: ast.expr, value: Sum | Product) -> Sum:
+    def sum_of(self, tree: ast.expr, value: Value) -> Sum:
         """Return a value as a sum: a product of plain columns is a term of one."""
         if isinstance(value, Sum):
             return value
+        if isinstance(value, Exponential):
+            raise self.refusal(tree, "add columns and products of columns only")
         names: list[str] = []
         for base, power in value.factors:
             plain = len(base.terms) == 1 and not base.constant and power == 1
@@ -225,10 +261,12 @@ class _Parser:
             names += next(iter(base.terms))
         return Sum({tuple(sorted(names)): value.constant})
 
-    def product_of(self, tree: ast.expr, value: Sum | Product) -> Product:
+    def product_of(self, tree: ast.expr, value: Value) -> Product:
         """Return a value as a product."""
         if isinstance(value, Product):
             return value
+        if isinstance(value, Exponential):
+            raise self.refusal(tree, "multiply exp by numbers only")
         if any(len(names) > 1 for names in value.terms):
             raise self.refusal(tree, "multiply sums of columns only")
         if value.is_number:
@@ -243,6 +281,6 @@ class _Parser:
         return ValueError(f"{self.text!r}: {part!r} is no formula; {remedy}")
 
 
-def _is_number(value: Sum | Product) -> bool:
+def _is_number(value: Value) -> bool:
     """Return whether a value is a constant."""
     return isinstance(value, Sum) and value.is_number

@@ -4,7 +4,6 @@ Findings about columns that are more than the inferred kind belong here, beside
 `describe_column`: it is what later runs, pages and `chainrule init` read.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,13 +92,24 @@ def constraint_text(entry: Mapping[str, Any]) -> str:  # JSON values
         entry: The entry of the constraint.
     """
     rows, exceptions = entry["rows"], entry["exceptions"]
-    # Rounded down, so that 100 % has no exception.
-    share = math.floor(10_000 * (rows - exceptions) / rows) / 100
     noun = "exception" if exceptions == 1 else "exceptions"
     return (
-        f"{entry['column']} = {entry['formula']}, {share:g} % "
+        f"{entry['column']} = {entry['formula']}, {constraint_share(entry)} "
         f"({exceptions:,} {noun} of {rows:,} rows)"
     )
+
+
+def constraint_share(entry: Mapping[str, Any]) -> str:  # JSON values
+    """Return the share of the rows in which a constraint of profile.json holds.
+
+    It is rounded down, so that 100 % has no exception.
+
+    Args:
+        entry: The entry of the constraint.
+    """
+    rows = entry["rows"]
+    share = 10_000 * (rows - entry["exceptions"]) // rows / 100
+    return f"{share:g} %"
 
 
 def _describe_words(sketch: WordSketch) -> dict[str, Any]:

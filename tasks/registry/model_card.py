@@ -4,6 +4,7 @@ from typing import Any
 
 from ar_models.density.table_density import TableDensity
 from tasks.config.model_card import ModelCardConfig
+from tasks.data.profile import constraint_text
 from tasks.runtime import manifest, storage
 
 HOW_TO_READ = """\
@@ -18,6 +19,12 @@ HOW_TO_READ = """\
   expected values. It shows what is unusual, not whether it is wrong, and not why.
 - A value that never occurred in training (a new category, or a null in a column without
   nulls) is possible, but has a very low probability.
+"""
+
+CONSTRAINTS = """\
+Formulas that give a column from other cells of the same row, with the share of the
+training rows in which they hold. Synthetic rows satisfy them as often; a row that
+violates one is more anomalous the rarer violations were in training.
 """
 
 Json = dict[str, Any]  # JSON values
@@ -54,6 +61,7 @@ def render(
                 )
             ),
             "",
+            *constraint_lines(profiled),
             "## How to read the scores",
             "",
             HOW_TO_READ,
@@ -99,6 +107,18 @@ def figures(
         distance = f"{evaluated['p_value_ks']:.4f}"
         lines.append(("KS distance of test p-values from uniform", distance))
     return lines
+
+
+def constraint_lines(profiled: Json) -> list[str]:
+    """Return the section about constraints, empty if there are none.
+
+    Args:
+        profiled: Profile of the prepared dataset.
+    """
+    if not profiled["constraints"]:
+        return []
+    found = [f"- {constraint_text(entry)}" for entry in profiled["constraints"]]
+    return ["## Constraints", "", CONSTRAINTS, *found, ""]
 
 
 def limitations(

@@ -5,7 +5,12 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from ar_models.tables.formulas.arithmetic import Factor, LinearFormula, ProductFormula
+from ar_models.tables.formulas.arithmetic import (
+    ExponentialFormula,
+    Factor,
+    LinearFormula,
+    ProductFormula,
+)
 from ar_models.tables.formulas.date_part import DatePart
 from ar_models.tables.formulas.equality import Equality
 from ar_models.tables.formulas.formula import Formula
@@ -18,6 +23,7 @@ from ar_models.tables.formulas.prefix import PrefixFormula
 from tasks.config.constraints import ConstraintConfig
 from tasks.config.expressions import (
     Division,
+    Exponential,
     Expression,
     Product,
     Sum,
@@ -103,6 +109,10 @@ def _expression(
             for base, power in expression.factors
         )
         return ProductFormula(factors, expression.constant, decimals, rounding)
+    if isinstance(expression, Exponential):
+        return ExponentialFormula(
+            expression.terms, expression.constant, decimals, rounding
+        )
     if constraint.clock:
         terms = [(sample.columns[name], sign) for name, sign in expression.linear()]
         return clock_formula(terms, expression.constant, target)

@@ -10,6 +10,7 @@ from tasks.data.constraints.date_parts import date_parts
 from tasks.data.constraints.dependencies import dependencies
 from tasks.data.constraints.divisions import divisions
 from tasks.data.constraints.equalities import equalities
+from tasks.data.constraints.exponentials import exponentials
 from tasks.data.constraints.linear import linear_formulas
 from tasks.data.constraints.prefixes import prefixes
 from tasks.data.constraints.products import products
@@ -66,6 +67,7 @@ def find_all(sample: Sample) -> list[Candidate]:
     found += linear_formulas(sample, _known(found, "equality"), equal)
     found += products(sample, _known(found))
     found += annuities(sample, _known(found))
+    found += exponentials(sample, _known(found))
     # Many products of two columns are terms: other formulas are more likely.
     rounded = {c.column for c in found if c.formula.kind in ("product", "annuity")}
     done = _known(found, "equality", "linear") | rounded

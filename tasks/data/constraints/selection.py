@@ -9,7 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ar_models.tables.formulas.arithmetic import LinearFormula, ProductFormula
+from ar_models.tables.formulas.arithmetic import (
+    ExponentialFormula,
+    LinearFormula,
+    ProductFormula,
+)
 from ar_models.tables.formulas.formula import Formula
 from ar_models.tables.formulas.lookup_formula import LookupFormula
 from tasks.data.constraints.candidate import (
@@ -46,6 +50,7 @@ KINDS = (
     "clock",
     "product",
     "annuity",
+    "exponential",
     "lookup",
 )
 """Kinds of formulas, in the order in which equally good ones are preferred."""
@@ -145,6 +150,8 @@ def _digits(formula: Formula) -> int:
     if isinstance(formula, LinearFormula):
         values = [c for _, c in (*formula.terms, *formula.products)]
         return sum(map(digits_of, [*values, formula.constant]))
+    if isinstance(formula, ExponentialFormula):
+        return sum(digits_of(c) for _, c in formula.terms) + digits_of(formula.constant)
     return digits_of(formula.constant) if isinstance(formula, ProductFormula) else 0
 
 

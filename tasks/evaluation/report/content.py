@@ -6,6 +6,7 @@ from typing import Any
 
 from ar_models.density.table_density import TableDensity
 from ar_models.scoring.explanation import short
+from tasks.data.profile import constraint_share
 from tasks.reports.images import pixel_blocks
 from tasks.reports.pages import Tile, format_nats
 
@@ -76,6 +77,17 @@ def column_table(density: TableDensity, evaluation: Json) -> list[Json]:
             "ks": max(pixel["ks"] for pixel in pixels),
         }
     return list(rows.values())
+
+
+def constraint_table(profile: Json) -> list[Json]:
+    """Return the constraints of a profile, with the share of the rows where they hold.
+
+    Args:
+        profile: The profile of the prepared dataset.
+    """
+    return [
+        {**entry, "share": constraint_share(entry)} for entry in profile["constraints"]
+    ]
 
 
 def provenance(density: TableDensity, manifests: Json) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from typing import Any
 from ar_models.scoring import choices
 from ar_models.scoring.conformal import Rule
 from tasks.config.score import ScoreConfig
+from tasks.data.prepared import read_profile
 from tasks.evaluation import evaluate
 from tasks.evaluation.checks import read_checks, to_table
 from tasks.evaluation.report import anomalous_rows, content, report_figures
@@ -14,7 +15,7 @@ from tasks.reports import pages
 from tasks.runtime import manifest, storage
 from tasks.runtime.model_store import load
 
-FORMAT = 5
+FORMAT = 6
 """Version of the page, part of the job key."""
 
 REPORT = "report.html"
@@ -103,6 +104,7 @@ def _render(
         tiles=content.tiles(result),
         columns=content.column_table(density, result),
         left_out=density.encoder.left_out,
+        constraints=content.constraint_table(read_profile(prepared)),
         figures=report_figures.draw(evaluated, real, anomalous),
         checks=to_table(read_checks(folders["gate"])) if "gate" in folders else [],
         anomalous_rows=anomalous_rows.explain(density, anomalous),

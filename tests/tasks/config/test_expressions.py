@@ -1,6 +1,14 @@
+import math
+
 import pytest
 
-from tasks.config.expressions import Division, Product, Sum, parse_expression
+from tasks.config.expressions import (
+    Division,
+    Exponential,
+    Product,
+    Sum,
+    parse_expression,
+)
 
 
 def computed(text: str, cells: dict[str, float]) -> float:
@@ -9,6 +17,9 @@ def computed(text: str, cells: dict[str, float]) -> float:
     if isinstance(parsed, Division):
         pair = divmod(cells[parsed.column], parsed.divisor)
         return pair[parsed.is_remainder]
+    if isinstance(parsed, Exponential):
+        exponent = sum(c * cells[name] for name, c in parsed.terms)
+        return parsed.constant * math.exp(exponent)
     if isinstance(parsed, Product):
         total = parsed.constant
         for base, power in parsed.factors:
@@ -42,6 +53,7 @@ def sum_of(parsed: Sum, cells: dict[str, float]) -> float:
         ("a % 4", 2),
         ("0.5 * 4 * a", 12),
         ("a + b - a", 2),
+        ("3 * exp(b - a / 2 + 1) / 2", 1.5),
     ],
 )
 def test_expressions_are_computed_as_python_would(text: str, value: float) -> None:
@@ -60,6 +72,9 @@ def test_columns_are_named_once() -> None:
     [
         ("a +", "is no arithmetic expression"),
         ("max(a, b)", r"'max\(a, b\)' is no formula"),
+        ("exp(a * b)", "use exp of a sum of multiples of columns"),
+        ("a * exp(b)", "multiply exp by numbers only"),
+        ("1 + exp(b)", "add columns and products of columns only"),
         ("a / b + 1", "add columns and products of columns only"),
         ("a ** b", "use a number as the exponent"),
         ("(a + b) // 2", "divide one column by a number"),

@@ -29,6 +29,7 @@ SAMPLE = sample(
         ({"column": "total", "equals": "fare"}, "fare"),
         ({"column": "total", "equals": "fare * 2 + 1"}, "2 * fare + 1"),
         ({"column": "late", "equals": "start // 100"}, "start // 100"),
+        ({"column": "total", "equals": "2 * exp(tip / 4)"}, "2 * exp(0.25 * tip)"),
         ({"column": "late", "part": "hour", "of": "time"}, "hour of time"),
         (
             {"column": "grade", "prefix_of": "kind", "length": 1},
