@@ -58,8 +58,13 @@ def test_more_trials_keep_those_that_are_finished(
     tuned: dict[str, Any], project: Project
 ) -> None:
     more = project.json("tune", "--trials", "4", *OPTIONS[2:])
-    again = more["tune"]["trials"][:3]
-    assert again == tuned["tune"]["trials"]
+    before = tuned["tune"]["trials"]
+    after = more["tune"]["trials"][: len(before)]
+    for old, new in zip(before, after, strict=True):
+        # The scheduler may go on with a trial that it stopped among fewer trials.
+        if old["state"] == "completed":
+            assert new == old
+        assert new["epochs"] >= old["epochs"]
     assert project.json("tune", *OPTIONS)["tune"]["done"]
 
 
