@@ -27,3 +27,11 @@ def test_tiles_show_what_is_known() -> None:
     assert [tile.value for tile in more[3:]] == ["0.030", "0.900"]
     assert more[3].remark.endswith("600 calibration rows")
     assert more[4].remark.endswith("3 labelled anomalies in 9 rows")
+
+
+def test_shares_of_constraints_are_rounded_down() -> None:
+    entry = {"column": "total", "formula": "fare + tip", "rows": 30_000}
+    profile = {"constraints": [{**entry, "exceptions": e} for e in (0, 1, 12_000)]}
+    table = content.constraint_table(profile)
+    assert [found["share"] for found in table] == ["100 %", "99.99 %", "60 %"]
+    assert [found["exceptions"] for found in table] == [0, 1, 12_000]

@@ -1,0 +1,191 @@
+"""Train what `chainrule init` proposes on every table of a folder, and judge the rows.
+
+    python benchmarks/tables.py DATA --only tables_flights tables_diamonds
+
+DATA contains a directory per table with train.parquet and test.parquet, or with
+all.parquet, of which every fifth row is a test row. The output is a Markdown table:
+
+- NLL: of the test rows, in nats per row, in probability masses where the encoder has
+  atoms, and in densities else;
+- constraints: number of formulas that `prepare` found, and the share of the synthetic
+  rows that violate one which holds in at least 99.9 % of the training rows;
+- AUC of a classifier of test rows and synthetic rows, and of test and training rows;
+- findings: share of the synthetic rows that break a rule which the test rows keep;
+- closest: share of synthetic rows that are nearer to a training than to a test row;
+- downstream: AUC or R² on the test rows of a classifier or regression that is trained
+  on synthetic rows, and on training rows.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from harness import argument_parser, header, row
+
+from ar_models.density.sampler import Sampler
+from ar_models.density.table_density import TableDensity
+from ar_models.tables.derived_column import DerivedColumn
+from ar_models.tables.formulas.formula import matches
+from tasks.evaluation.fidelity.fidelity import compare
+from tasks.evaluation.fidelity.tables import Tables
+from tasks.runtime.model_store import load
+
+JUDGED_ROWS = 6000
+"""Maximum number of test and of synthetic rows that are compared."""
+
+CONSTANT_RATE = 0.999
+"""Share of the training rows from which synthetic rows should keep a constraint."""
+
+Json = dict[str, Any]  # JSON values
+
+
+def main() -> None:
+    """Train and judge each table, and print the results."""
+    parser = argument_parser(__doc__)
+    parser.add_argument("data", type=Path, help="folder of the tables")
+    parser.add_argument("--only", nargs="*", help="names of tables; all if none")
+    parser.add_argument(
+        "--targets",
+        type=json.loads,
+        default={},
+        help='columns of the downstream task, such as {"adult": "income"}',
+    )
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="further settings"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the samples")
+    arguments = parser.parse_args()
+    names = arguments.only or sorted(
+        path.parent.name for path in arguments.data.glob("*/*.parquet")
+    )
+    print(
+        header(
+            "table",
+            "rows",
+            "seconds",
+            "NLL",
+            "constraints",
+            "violated",
+            "AUC",
+            "AUC of training rows",
+            "findings",
+            "closest",
+            "downstream",
+            "downstream of training rows",
+        )
+    )
+    for name in dict.fromkeys(names):
+        with tempfile.TemporaryDirectory() as work:
+            target = arguments.targets.get(name)
+            cells = measure(arguments.data / name, Path(work), target, arguments)
+        print(row(name, *cells), flush=True)
+
+
+def measure(
+    table: Path, work: Path, target: str | None, arguments: argparse.Namespace
+) -> list[str]:
+    """Return the cells of a table's row, from its number of training rows on."""
+    train, test = split(table)
+    pq.write_table(train, work / "train.parquet")
+    began = time.perf_counter()
+    density = fit(work, arguments.set)
+    lasted = time.perf_counter() - began
+    synthetic = Sampler(density).sample(JUDGED_ROWS, seed=arguments.seed)
+    synthetic = synthetic.cast(test.select(synthetic.column_names).schema)
+    names = synthetic.column_names
+    judged = Tables(train.select(names), shuffled(test.select(names)), synthetic)
+    found = compare(judged, target)
+    downstream = found["downstream"] or {}
+    strict = [c for c in derived(density) if rate(c) >= CONSTANT_RATE]
+    return [
+        f"{len(train):,}",
+        f"{lasted:.0f}",
+        f"{-density.log_prob(test).mean():.2f}",
+        str(len(derived(density))),
+        percent(violated(density, synthetic, strict)),
+        f"{found['two_sample_auc']['synthetic']:.3f}",
+        f"{found['two_sample_auc']['train']:.3f}",
+        percent(found["plausibility"]["rows"]["synthetic"]),
+        f"{found['closest']['share']:.3f}",
+        *(
+            f"{downstream[key]:.3f}" if downstream else ""
+            for key in ("synthetic", "train")
+        ),
+    ]
+
+
+def split(table: Path) -> tuple[pa.Table, pa.Table]:
+    """Read the training and the test rows of a table."""
+    path = table / "train.parquet"
+    if path.exists():
+        return pq.read_table(path), pq.read_table(path.with_name("test.parquet"))
+    rows = shuffled(pq.read_table(table / "all.parquet"), all_rows=True)
+    is_test = np.arange(len(rows)) % 5 == 0
+    return rows.filter(pa.array(~is_test)), rows.filter(pa.array(is_test))
+
+
+def shuffled(rows: pa.Table, *, all_rows: bool = False) -> pa.Table:
+    """Return rows in random order, at most as many as are judged."""
+    order = np.random.default_rng(0).permutation(len(rows))
+    return rows.take(order if all_rows else order[:JUDGED_ROWS])
+
+
+def fit(work: Path, settings: list[str]) -> TableDensity:
+    """Train what `chainrule init` proposes, and return the model."""
+    config = yaml.safe_load(chainrule(work, "init", "train.parquet"))
+    # The test rows are apart, so all but a tenth of these rows are for training.
+    config["data"]["split"] = {"valid": 0.08, "calibration": 0.01, "test": 0.01}
+    (work / "config.yaml").write_text(yaml.safe_dump(config))
+    more = [word for setting in settings for word in ("--set", setting)]
+    done = json.loads(chainrule(work, "retrain", "config.yaml", "--json", *more))
+    return load(str(work / done["train"]["path"]))
+
+
+def chainrule(work: Path, *arguments: str) -> str:
+    """Run a command in a directory and return its standard output."""
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    done = subprocess.run(command, cwd=work, check=True, stdout=subprocess.PIPE)
+    return done.stdout.decode()
+
+
+def derived(density: TableDensity) -> list[DerivedColumn]:
+    """Return the columns that have constraints."""
+    return [c for c in density.encoder.columns if isinstance(c, DerivedColumn)]
+
+
+def rate(column: DerivedColumn) -> float:
+    """Return the share of the training rows in which a constraint of a column holds."""
+    return 1 - column.exceptions / max(1, column.rows)
+
+
+def violated(
+    density: TableDensity, rows: pa.Table, columns: list[DerivedColumn]
+) -> float:
+    """Return the share of rows that violate the constraints of one of the columns."""
+    cells = {name: rows[name].combine_chunks() for name in rows.column_names}
+    wrong = np.zeros(len(rows), bool)
+    for column in columns:
+        holds = np.zeros(len(rows), bool)
+        for formula in column.formulas:
+            values = formula.evaluate(cells, column.type)
+            holds |= matches(formula, values, cells[column.name])
+        wrong |= ~holds
+    return float(wrong.mean())
+
+
+def percent(share: float) -> str:
+    """Format a share in percent."""
+    return f"{100 * share:.2f} %"
+
+
+if __name__ == "__main__":
+    main()
