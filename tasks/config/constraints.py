@@ -1,5 +1,6 @@
 """Configuration of the constraints between the columns of a dataset."""
 
+import zoneinfo
 from collections.abc import Iterator
 from typing import Any, Literal, Self
 
@@ -83,6 +84,16 @@ class ConstraintConfig(Section):
     @classmethod
     def _one_or_two(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, value: str | None) -> str | None:
+        if value is not None and value not in zoneinfo.available_timezones():
+            raise ValueError(
+                f"{value!r} is no time zone of the IANA database; write one such as "
+                "Europe/Berlin"
+            )
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -29,6 +29,7 @@ from tasks.config.expressions import (
     Sum,
     parse_expression,
 )
+from tasks.data.constraints.candidate import evaluate
 from tasks.data.constraints.clocks import clock_formula
 from tasks.data.constraints.dependencies import lookup_candidate
 from tasks.data.constraints.linear import category_constants
@@ -58,8 +59,28 @@ def configured_formulas(
                     "images; leave the constraint out"
                 )
         formula = formula_of(constraint, sample)
+        _check_fit(constraint.column, formula, sample)
         found[constraint.column] = (*found.get(constraint.column, ()), formula)
     return found
+
+
+def _check_fit(column: str, formula: Formula, sample: Sample) -> None:
+    """Refuse a formula that holds in no row, as one of other types does.
+
+    Raises:
+        ValueError: The formula gives no cell of the column.
+    """
+    types = [f"{n} ({sample.columns[n].type})" for n in (column, *formula.columns)]
+    try:
+        holds = bool(evaluate(sample, column, formula).matched.any())
+    except (pa.ArrowException, TypeError):
+        holds = False  # Arrow has no such function or conversion for the types.
+    if not holds:
+        raise ValueError(
+            f"data.constraints: {column!r} equals {formula.describe()} in none of "
+            f"{sample.rows:,} training rows; check the formula and the types of "
+            f"{', '.join(types)}, or leave the constraint out"
+        )
 
 
 def formula_of(constraint: ConstraintConfig, sample: Sample) -> Formula:
@@ -85,6 +106,21 @@ def formula_of(constraint: ConstraintConfig, sample: Sample) -> Formula:
     return _expression(constraint, parse_expression(constraint.equals), target, sample)
 
 
+def _check_numbers(names: Iterable[str], sample: Sample) -> None:
+    """Refuse columns without numbers.
+
+    Raises:
+        ValueError: A column holds other values.
+    """
+    for name in names:
+        column = sample.columns[name]
+        if column.values is None:
+            raise ValueError(
+                f"data.constraints: clock and constant_by need numbers, {name!r} has "
+                f"the type {column.type}; leave the constraint out"
+            )
+
+
 def _expression(
     constraint: ConstraintConfig,
     expression: Expression,
@@ -103,6 +139,8 @@ def _expression(
             f"data.constraints: clock and constant_by belong to sums of columns, "
             f"{constraint.equals!r} is none"
         )
+    if constraint.clock or constraint.constant_by:
+        _check_numbers([constraint.column, *expression.columns], sample)
     if isinstance(expression, Product):
         factors = tuple(
             Factor(base.linear(), power, base.constant)

@@ -35,6 +35,7 @@ def test_a_single_key_of_a_function_may_stand_alone() -> None:
         ({"equals": "a", "prefix_of": "b"}, "got equals, prefix_of"),
         ({"part": "hour"}, "needs of as well"),
         ({"prefix_of": "b"}, "needs length as well"),
+        ({"part": "hour", "of": "t", "zone": "Mars/X"}, "no time zone of the IANA"),
         ({"equals": "a +"}, "no arithmetic expression"),
         ({"function_of": ["a"], "clock": True}, "constant_by and clock belong to"),
         ({"equals": "x + a"}, "computes the column from itself"),

@@ -5,7 +5,7 @@ import pytest
 
 from tasks.config.constraints import ConstraintConfig
 from tasks.data.constraints.candidate import evaluate
-from tasks.data.constraints.configured import configured_formulas
+from tasks.data.constraints.configured import configured_formulas, formula_of
 from tests.support.planted import ROWS, fare_columns, sample
 
 RNG = np.random.default_rng(0)
@@ -43,8 +43,8 @@ SAMPLE = sample(
     ],
 )
 def test_constraints_become_formulas(given: dict[str, Any], text: str) -> None:
-    formulas = configured_formulas([ConstraintConfig.model_validate(given)], SAMPLE)
-    assert [f.describe() for f in formulas[given["column"]]] == [text]
+    formula = formula_of(ConstraintConfig.model_validate(given), SAMPLE)
+    assert formula.describe() == text
 
 
 def test_constants_of_categories_are_learned() -> None:
@@ -66,6 +66,9 @@ def test_the_value_is_rounded_to_the_decimals_of_the_column() -> None:
     ("given", "message"),
     [
         ({"column": "extra", "function_of": "tolls"}, "in most of its rows"),
+        ({"column": "kind", "equals": "fare"}, "in none of 2,000 training rows"),
+        ({"column": "late", "part": "hour", "of": "fare"}, r"late \(int64\), fare"),
+        ({"column": "end", "equals": "kind", "clock": True}, "'kind' has the type"),
         ({"column": "total", "equals": "nothing"}, "'nothing', which the constraint"),
         ({"column": "end", "equals": "start * late", "clock": True}, "sums of columns"),
     ],
