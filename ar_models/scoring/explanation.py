@@ -22,6 +22,7 @@ from ar_models.tables.code_column import CodeColumn
 from ar_models.tables.derivations import parent_cells
 from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.encoder import Encoded, TableEncoder
+from ar_models.tables.formulas.formula import Cells, Formula
 from ar_models.tables.list_cells import element_types
 from ar_models.tables.list_column import ListColumn
 from ar_models.tables.real_column import RealColumn
@@ -131,11 +132,18 @@ def expected(
         likely = shares[:, 0] >= SMALL
         plain[likely] = expected_plain(encoder, model, scores, j, places[likely])
     cells = parent_cells(column, rows.take(pa.array(places)), encoder.schema)
-    values = [
-        [None if v is None else text(v) for v in python_values(found)]
-        for found in (f.evaluate(cells, encoder.type_of(j)) for f in column.formulas)
-    ]
+    values = [value_texts(f, cells, encoder.type_of(j)) for f in column.formulas]
     return expected_derived(column, shares, codes, values, list(plain), small=SMALL)
+
+
+def value_texts(formula: Formula, cells: Cells, type: pa.DataType) -> list[str | None]:
+    """Describe what a formula gives in each row, None where it is undefined."""
+    values = formula.evaluate(cells, type)
+    undefined = formula.undefined(cells, values)
+    return [
+        None if off else text(value)
+        for value, off in zip(python_values(values), undefined, strict=True)
+    ]
 
 
 def expected_plain(

@@ -14,6 +14,7 @@ from tasks.data.cells import to_cells
 from tasks.data.columns.infer import LEAVE_OUT, infer_column
 from tasks.data.constraints.configured import configured_formulas
 from tasks.data.constraints.discover import discover
+from tasks.data.constraints.nulls import with_nulls
 from tasks.data.constraints.sample import sample_of
 from tasks.data.division import PreparePlan, divide_fragment
 from tasks.data.fragments import Fragment
@@ -55,10 +56,13 @@ def find_constraints(
         return {}
     kept = [name for name in columns if not _is_left_out(plan, table, schema, name)]
     sample = sample_of(table.select(kept))
-    given = configured_formulas(config.add, sample)
-    if not config.discover:
-        return given
-    return discover(sample, given, config.ignore)
+    found = configured_formulas(config.add, sample)
+    if config.discover:
+        found = discover(sample, found, config.ignore)
+    return {
+        column: tuple(with_nulls(formula, column, sample) for formula in formulas)
+        for column, formulas in found.items()
+    }
 
 
 def given_constraints(encoder: TableEncoder) -> Formulas:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from ar_models.tables import arrow
 from ar_models.tables.formulas.arithmetic import distinct
-from ar_models.tables.formulas.formula import Cells, Formula, Rounding
+from ar_models.tables.formulas.formula import Cells, NullableFormula, Rounding
 from ar_models.tables.formulas.numbers import (
     from_numbers,
     number_text,
@@ -19,7 +19,7 @@ from ar_models.tables.formulas.numbers import (
 
 
 @dataclass(frozen=True)
-class AnnuityFormula(Formula):
+class AnnuityFormula(NullableFormula):
     """The constant instalment that pays back an amount with interest.
 
     With the interest i = rate / divisor of a period, n payments of

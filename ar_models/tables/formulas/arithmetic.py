@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables.formulas.formula import Cells, Formula, Rounding, matches
+from ar_models.tables.formulas.formula import Cells, NullableFormula, Rounding, matches
 from ar_models.tables.formulas.keys import Key, places
 from ar_models.tables.formulas.numbers import (
     from_numbers,
@@ -35,7 +35,7 @@ def weighted_sum(terms: Sequence[tuple[str, float]], cells: Cells) -> np.ndarray
 
 
 @dataclass(frozen=True)
-class LinearFormula(Formula):
+class LinearFormula(NullableFormula):
     """A linear combination of columns plus constants, rounded to a grid.
 
     Attributes:
@@ -146,7 +146,7 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class ProductFormula(Formula):
+class ProductFormula(NullableFormula):
     """A constant times powers of linear combinations: products, ratios, percentages.
 
     Attributes:
@@ -187,7 +187,7 @@ class ProductFormula(Formula):
 
 
 @dataclass(frozen=True)
-class ExponentialFormula(Formula):
+class ExponentialFormula(NullableFormula):
     """A constant times the exponential of a linear combination of columns.
 
     Attributes:

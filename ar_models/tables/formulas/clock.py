@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models.tables.formulas.arithmetic import Terms, distinct, weighted_sum
-from ar_models.tables.formulas.formula import Cells, Formula
+from ar_models.tables.formulas.formula import Cells, NullableFormula
 from ar_models.tables.formulas.numbers import from_numbers, numbers, sum_text
 
 DAY = 1440
@@ -15,7 +15,7 @@ DAY = 1440
 
 
 @dataclass(frozen=True)
-class ClockFormula(Formula):
+class ClockFormula(NullableFormula):
     """A clock time, or a number of minutes, computed modulo 24 hours.
 
     Attributes:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ar_models.tables import arrow
-from ar_models.tables.formulas.formula import Cells, Formula
+from ar_models.tables.formulas.formula import Cells, NullableFormula
 from ar_models.tables.formulas.numbers import NUMERIC, from_numbers, numbers
 
 Part = Literal[
@@ -43,7 +43,7 @@ PARTS: tuple[Part, ...] = get_args(Part)
 
 
 @dataclass(frozen=True)
-class DatePart(Formula):
+class DatePart(NullableFormula):
     """A part of a date or timestamp.
 
     Attributes:

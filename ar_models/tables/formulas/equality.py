@@ -21,7 +21,10 @@ class Equality(Formula):
     column: str
 
     kind: ClassVar[str] = "equality"
-    null_is_value: ClassVar[bool] = True
+
+    @property
+    def null_is_value(self) -> bool:
+        return True
 
     @property
     def columns(self) -> tuple[str, ...]:

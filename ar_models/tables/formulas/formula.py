@@ -1,7 +1,7 @@
 """The interface of a formula, and the comparison of its values with cells."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -28,14 +28,19 @@ class Formula:
 
     Attributes:
         kind: Name of the class of formulas, as in a configuration.
-        null_is_value: Whether a null that the formula computes stands for a null cell;
-            else a null says that the formula is undefined.
         decimals: Decimal places that values are rounded to; None: not rounded.
     """
 
     kind: ClassVar[str]
-    null_is_value: ClassVar[bool] = False
     decimals: int | None = None
+
+    @property
+    def null_is_value(self) -> bool:
+        """Whether a null that the formula computes stands for a null cell.
+
+        Else a null says that the formula is undefined.
+        """
+        return False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -95,6 +100,18 @@ class Formula:
         """Return a JSON-able dict for `registry.formula_from_dict`."""
         assert not isinstance(self, type)
         return {"kind": self.kind, **asdict(self)}  # type: ignore[call-overload]  # subclasses are dataclasses
+
+
+@dataclass(frozen=True)
+class NullableFormula(Formula):
+    """A formula that is null where it cannot be computed, as in SQL.
+
+    Attributes:
+        null_is_value: Whether the derived cell is null there, too; else the formula is
+            undefined, and the derived cell may have any value.
+    """
+
+    null_is_value: bool = field(default=False, kw_only=True)
 
 
 def matches(formula: Formula, values: pa.Array, cells: pa.Array) -> np.ndarray:

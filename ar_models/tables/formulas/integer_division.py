@@ -6,12 +6,12 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables.formulas.formula import Cells, Formula
+from ar_models.tables.formulas.formula import Cells, NullableFormula
 from ar_models.tables.formulas.numbers import from_numbers, number_text, numbers
 
 
 @dataclass(frozen=True)
-class QuotientFormula(Formula):
+class QuotientFormula(NullableFormula):
     """The quotient of a column and a constant, rounded down.
 
     Attributes:
@@ -36,7 +36,7 @@ class QuotientFormula(Formula):
 
 
 @dataclass(frozen=True)
-class RemainderFormula(Formula):
+class RemainderFormula(NullableFormula):
     """The remainder of the division of a column by a constant.
 
     Attributes:

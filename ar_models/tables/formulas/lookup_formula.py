@@ -31,7 +31,10 @@ class LookupFormula(Formula):
     values: tuple[Key, ...]
 
     kind: ClassVar[str] = "lookup"
-    null_is_value: ClassVar[bool] = True
+
+    @property
+    def null_is_value(self) -> bool:
+        return True
 
     def __post_init__(self) -> None:
         if not 0 < len(self.keys) == len(self.values) <= MAX_ENTRIES:

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ar_models.tables import arrow
-from ar_models.tables.formulas.formula import Cells, Formula
+from ar_models.tables.formulas.formula import Cells, NullableFormula
 from ar_models.tables.formulas.numbers import NUMERIC, from_numbers
 
 
 @dataclass(frozen=True)
-class PrefixFormula(Formula):
+class PrefixFormula(NullableFormula):
     """The first characters of a text; where the column is numeric, read as a number.
 
     Attributes:
