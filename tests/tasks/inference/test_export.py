@@ -36,7 +36,13 @@ def test_there_is_a_case_for_every_family() -> None:
     assert set(SMALL) == set(export.FAMILIES) < set(MODELS)
 
 
-@pytest.mark.parametrize("family", export.FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=() if name == "made" else pytest.mark.slow)
+        for name in export.FAMILIES
+    ],
+)
 def test_onnxruntime_gives_the_numbers_of_the_density(
     family: str, prepared: str, rows: pa.Table, tmp_path: Path
 ) -> None:
@@ -57,6 +63,7 @@ def test_onnxruntime_gives_the_numbers_of_the_density(
     np.testing.assert_allclose(log_prob, density.log_prob(rows), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_constraints_are_part_of_the_encoding_and_not_of_the_file(
     tmp_path: Path,
 ) -> None:
