@@ -126,4 +126,4 @@ def _finite_numbers(array: pa.ChunkedArray) -> Floats | None:
 def _date_of(value: float, kind: pa.DataType) -> str:
     """Return the date of a time that `_finite_numbers` turned into a number."""
     cell = pa.array([int(value)], integer_type(kind))
-    return str(cell.cast(kind).cast(pa.date32())[0].as_py())
+    return str(arrow.python_values(cell.cast(kind).cast(pa.date32()))[0])

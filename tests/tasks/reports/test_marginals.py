@@ -18,3 +18,11 @@ def test_a_panel_shows_both_kinds_of_rows() -> None:
         "2024-01-05",
         "2024-01-23",
     ]
+
+
+def test_dates_after_the_year_9999_have_labels() -> None:
+    days = pa.array([3_663_400 + k for k in range(28)], pa.int32()).cast(pa.date32())
+    table = pa.table({"day": days})
+    (panel,) = marginals.draw_marginals(table, table, ["day"]).axes[:1]
+    labels = [label.get_text() for label in panel.get_xticklabels()]
+    assert labels[0].startswith("12000-")
