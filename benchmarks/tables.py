@@ -176,7 +176,7 @@ def violated(
     for column in columns:
         holds = np.zeros(len(rows), bool)
         for formula in column.formulas:
-            values = formula.evaluate(cells, column.type)
+            values = formula.evaluate(cells, rows.schema.field(column.name).type)
             holds |= matches(formula, values, cells[column.name])
         wrong |= ~holds
     return float(wrong.mean())
