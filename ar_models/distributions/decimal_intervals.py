@@ -60,21 +60,7 @@ class Step(NamedTuple):
 
 
 class DecimalIntervals(LogisticMixture):
-    """Hierarchical softmax over decimal intervals on top of a mixture of logistics.
-
-    The integers are divided into leaves: intervals whose width is a power of ten, and
-    two outer ones without end. Below a bounded leaf the further digits follow, ten
-    children per place. The logit of a leaf or a digit is the log of the probability
-    that the mixture gives to its interval, plus a free logit: with free logits of 0 the
-    distribution is smooth, with others it has heaps, gaps and preferred last digits.
-    Within an outer leaf the distribution is the mixture, truncated.
-
-    The parameters of a variable are the free logits of its leaves and, by place, of its
-    digits, followed by those of the mixture, which has no atoms.
-
-    Reference:
-        Morin, Bengio, Hierarchical probabilistic neural network language model, 2005
-        (a softmax in the form of a tree).
+    """Decimal intervals of integers and their probabilities; see `IntervalTree`.
 
     Attributes:
         boundaries: Edges of the leaves, (count, leaves + 1); leaves that only pad have

@@ -2,36 +2,13 @@
 
 import zoneinfo
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from ar_models.tables.formulas.choices import Part, Rounding
 from tasks.config.expressions import parse_expression
 from tasks.config.section import Section
-
-Part = Literal[
-    "date",
-    "year",
-    "quarter",
-    "month",
-    "iso_week",
-    "day",
-    "day_of_year",
-    "day_of_week",
-    "iso_day_of_week",
-    "day_name",
-    "month_name",
-    "short_day_name",
-    "short_month_name",
-    "hour",
-    "minute",
-    "second",
-]
-"""Parts of a date or timestamp: day_of_week counts from 0 on Monday, iso_day_of_week
-from 1."""
-
-Rounding = Literal["half_up", "half_even", "floor"]
-"""How the value of an expression is rounded."""
 
 KINDS = ("equals", "function_of", "part", "prefix_of")
 """Keys of which a constraint has exactly one."""
@@ -56,8 +33,7 @@ class ConstraintConfig(Section):
     learns the constants."""
 
     clock: bool = False
-    """Whether the expression adds minutes to clock times written as hhmm, modulo 24
-    hours."""
+    """Add minutes to clock times written as hhmm, modulo 24 hours."""
 
     rounding: Rounding = "half_up"
     """Rounding of the expression; floor rounds down."""
@@ -137,7 +113,7 @@ class ConstraintsConfig(Section):
     """
 
     discover: bool = True
-    """Whether prepare looks for constraints in the training rows."""
+    """Search the training rows for constraints."""
 
     add: tuple[ConstraintConfig, ...] = ()
     """Constraints besides those that are found. Several of one column are tried in

@@ -27,7 +27,7 @@ class Sum:
 
     @property
     def is_number(self) -> bool:
-        """Whether it is a constant."""
+        """Return whether the sum is a constant, without columns."""
         return not self.terms
 
     @property

@@ -17,7 +17,7 @@ from tasks.data.constraints.discover import discover
 from tasks.data.constraints.nulls import with_nulls
 from tasks.data.constraints.sample import sample_of
 from tasks.data.division import PreparePlan, divide_fragment
-from tasks.data.fragments import Fragment
+from tasks.data.fragments import Fragment, evenly_spaced
 from tasks.data.quarantine import file_fault
 from tasks.data.sketches import max_exact, sketch_column
 from tasks.data.splits import SPLITS
@@ -91,15 +91,15 @@ def _searchable(plan: PreparePlan, schema: pa.Schema) -> list[str]:
 def draw_sample(
     plan: PreparePlan, fragments: Sequence[Fragment], columns: Sequence[str]
 ) -> pa.Table | None:
-    """Read training rows from fragments all over the dataset; None if there are none.
+    """Draw training rows from all over the dataset; return None if there are none.
 
     Args:
         plan: How rows are read and divided.
         fragments: All fragments.
         columns: Columns to return.
     """
-    step = max(1, len(fragments) // SAMPLED_FRAGMENTS)
-    chosen = list(fragments[::step][:SAMPLED_FRAGMENTS])
+    chosen = evenly_spaced(fragments, SAMPLED_FRAGMENTS)
+    rng = np.random.default_rng(0)
     parts = []
     for fragment in chosen:
         try:
@@ -108,8 +108,7 @@ def draw_sample(
             file_fault(plan.data, error)  # raises unless such files are set aside
             continue
         rows = np.flatnonzero(divided.codes == SPLITS.index("train"))
-        wanted = SAMPLE_ROWS // len(chosen)
-        rows = rows[:: max(1, len(rows) // wanted)][:wanted]
+        rows = rng.permutation(rows)[: SAMPLE_ROWS // len(chosen)]
         own = pa.schema([fragment.schema.field(name) for name in columns])
         part = divided.table.select(columns).take(pa.array(rows))
         plain = [
@@ -118,7 +117,10 @@ def draw_sample(
         ]
         parts.append(pa.Table.from_arrays(plain, names=list(columns)))
     table = pa.concat_tables(parts) if parts else None
-    return table if table is not None and table.num_rows else None
+    if table is None or not table.num_rows:
+        return None
+    # Searches look at the first rows before all: these are from all fragments, too.
+    return table.take(pa.array(rng.permutation(table.num_rows)))
 
 
 def _is_left_out(

@@ -19,6 +19,7 @@ from tasks.data.columns.pixels import pixel_column
 from tasks.data.constraint_search import find_constraints
 from tasks.data.datasets import open_dataset
 from tasks.data.division import PreparePlan
+from tasks.data.fragments import evenly_spaced
 from tasks.data.profile import describe_column, describe_constraint
 from tasks.data.sketches import merge
 from tasks.data.survey import Survey, max_exact_of, merge_surveys, survey_fragment
@@ -175,7 +176,7 @@ def _pixel_columns(
 
 @dataclass(frozen=True)
 class Preview:
-    """What would be inferred of a dataset, from some of its rows.
+    """The columns and constraints that would be inferred from some rows of a dataset.
 
     Attributes:
         rows: Number of all rows.
@@ -197,8 +198,7 @@ def preview_dataset(path: str, rows: int) -> Preview:
         rows: Maximum number of rows to read, from all over the dataset.
     """
     dataset = open_dataset(path, rows_per_fragment=max(1, rows // PREVIEWED_FRAGMENTS))
-    step = max(1, len(dataset.fragments) // PREVIEWED_FRAGMENTS)
-    chosen = list(dataset.fragments[::step][:PREVIEWED_FRAGMENTS])
+    chosen = evenly_spaced(dataset.fragments, PREVIEWED_FRAGMENTS)
     unknown = [
         f
         for f in dataset.schema

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -183,3 +184,9 @@ def _convert(array: pa.Array, type: pa.DataType) -> pa.Array:
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     return arrow.as_type(array, type)
+
+
+def evenly_spaced(fragments: Sequence[Fragment], most: int) -> list[Fragment]:
+    """Return up to `most` fragments, evenly spaced from the first to the last."""
+    places = np.linspace(0, len(fragments) - 1, min(most, len(fragments)))
+    return [fragments[place] for place in places.round().astype(int).tolist()]

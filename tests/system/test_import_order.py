@@ -74,6 +74,7 @@ LIGHT = {
         f"tasks/config/{path.name}": {
             "ar_models.families.settings",
             "ar_models.scoring.choices",
+            "ar_models.tables.formulas.choices",
             "pydantic",
             "tasks.config",
             "yaml",
@@ -82,6 +83,7 @@ LIGHT = {
     },
     "ar_models/families/settings.py": set(),
     "ar_models/scoring/choices.py": set(),
+    "ar_models/tables/formulas/choices.py": set(),
     "tasks/runtime/environment.py": set(),
     "tasks/runtime/progress.py": set(),
 }

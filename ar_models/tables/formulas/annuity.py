@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from ar_models.tables import arrow
 from ar_models.tables.formulas.arithmetic import distinct
-from ar_models.tables.formulas.formula import Cells, NullableFormula, Rounding
+from ar_models.tables.formulas.choices import Rounding
+from ar_models.tables.formulas.formula import Cells, NullableFormula
 from ar_models.tables.formulas.numbers import (
     from_numbers,
     number_text,

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables.formulas.formula import Cells, NullableFormula, Rounding, matches
+from ar_models.tables.formulas.choices import Rounding
+from ar_models.tables.formulas.formula import Cells, NullableFormula, matches
 from ar_models.tables.formulas.keys import Key, places
 from ar_models.tables.formulas.numbers import (
     from_numbers,

@@ -1,35 +1,15 @@
 """Parts of dates and timestamps: year, hour, day of the week and so on."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ar_models.tables import arrow
+from ar_models.tables.formulas.choices import Part
 from ar_models.tables.formulas.formula import Cells, NullableFormula
 from ar_models.tables.formulas.numbers import NUMERIC, from_numbers, numbers
-
-Part = Literal[
-    "date",
-    "year",
-    "quarter",
-    "month",
-    "iso_week",
-    "day",
-    "day_of_year",
-    "day_of_week",
-    "iso_day_of_week",
-    "day_name",
-    "month_name",
-    "short_day_name",
-    "short_month_name",
-    "hour",
-    "minute",
-    "second",
-]
-"""Parts of a moment: day_of_week counts from 0 on Monday, iso_day_of_week from 1. Names
-are English, short ones such as Mon and Jan."""
 
 FORMATS: dict[Part, str] = {
     "day_name": "%A",

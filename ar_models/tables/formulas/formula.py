@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +12,6 @@ from ar_models.tables import arrow
 
 Cells: TypeAlias = Mapping[str, pa.Array]
 """Cells of the n rows by column, of the types in the training rows."""
-
-Rounding = Literal["half_up", "half_even", "floor"]
-"""How values are rounded to their grid, as in Python's module `decimal`; half_up rounds
-halves away from zero."""
 
 TOLERANCE = 1e-9
 """Relative difference up to which float64 values are equal."""
@@ -36,10 +32,7 @@ class Formula:
 
     @property
     def null_is_value(self) -> bool:
-        """Whether a null that the formula computes stands for a null cell.
-
-        Else a null says that the formula is undefined.
-        """
+        """Return whether a null result means a null cell, not an undefined formula."""
         return False
 
     @property

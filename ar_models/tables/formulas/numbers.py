@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models.tables import arrow
-from ar_models.tables.formulas.formula import Rounding
+from ar_models.tables.formulas.choices import Rounding
 
 COUNTED = ("date", "time", "timestamp", "duration")
 

@@ -1,6 +1,7 @@
 """Instalments of loans that follow from amount, interest rate and term."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow as pa
 
 from ar_models.tables.formulas.annuity import AnnuityFormula, terms
 from ar_models.tables.formulas.numbers import numbers
-from tasks.data.constraints.candidate import Candidate, evaluate, is_worth_having
+from tasks.data.constraints.candidate import Candidate, best_rounding
 from tasks.data.constraints.sample import Sample, SampledColumn
 
 SCREENED_ROWS = 300
@@ -50,32 +51,10 @@ def annuities(sample: Sample, known: Collection[str] = ()) -> Iterator[Candidate
         for at in np.flatnonzero(close.mean(axis=1) > 0.5):
             target = targets[at]
             if target.name not in formula.columns:
-                yield from _best(sample, target, formula)
-
-
-def _best(
-    sample: Sample, target: SampledColumn, formula: AnnuityFormula
-) -> Iterator[Candidate]:
-    """Yield the candidate whose rounding most cells agree with, if it is worth it."""
-    found = [
-        evaluate(
-            sample,
-            target.name,
-            AnnuityFormula(
-                formula.amount,
-                formula.rate,
-                formula.divisor,
-                formula.term,
-                formula.payments,
-                target.decimals,
-                rounding,
-            ),
-        )
-        for rounding in ("half_up", "floor")
-    ]
-    best = max(found, key=lambda candidate: candidate.rate)
-    if is_worth_having(best, target):
-        yield best
+                rounded = replace(formula, decimals=target.decimals)
+                best = best_rounding(sample, target.name, rounded, ("half_up", "floor"))
+                if best is not None:
+                    yield best
 
 
 def _values(sample: Sample, formula: AnnuityFormula) -> np.ndarray:

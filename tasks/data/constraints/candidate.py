@@ -1,12 +1,22 @@
 """Candidate constraints, and what each saves in a sample."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from ar_models.tables.formulas.annuity import AnnuityFormula
+from ar_models.tables.formulas.arithmetic import (
+    ExponentialFormula,
+    LinearFormula,
+    ProductFormula,
+)
+from ar_models.tables.formulas.choices import Rounding
 from ar_models.tables.formulas.formula import Formula, matches
 from ar_models.tables.formulas.numbers import numbers
+from tasks.data.constraints.regression import Fit
 from tasks.data.constraints.sample import Sample, SampledColumn
 
 EXACT_SHARE = 0.98
@@ -44,10 +54,15 @@ MIN_ROUNDED = 0.25
 """Share of the rows that a formula of rounded numbers gives exactly, at least."""
 
 PEAK = 3.0
-"""How many times as often as the next number such a formula gives the cell."""
+"""Minimum ratio of the cells that such a formula gives exactly to those that are one
+step of the grid above, or below."""
 
 MIN_ROUNDED_GAIN = 0.5
 """Nats per row that such a formula saves at least."""
+
+RoundedT = TypeVar(
+    "RoundedT", LinearFormula, ProductFormula, ExponentialFormula, AnnuityFormula
+)
 
 
 @dataclass(frozen=True)
@@ -179,3 +194,44 @@ def is_worth_having(candidate: Candidate, column: SampledColumn) -> bool:
     if not often or candidate.rate < PEAK * candidate.beside:
         return False  # the values of a mere approximation are as often one step away
     return is_partial(candidate, column)
+
+
+def best_rounding(
+    sample: Sample, column: str, formula: RoundedT, roundings: Sequence[Rounding]
+) -> Candidate | None:
+    """Return the candidate with the rounding that most cells agree with.
+
+    Args:
+        sample: The sample.
+        column: Name of the derived column.
+        formula: The formula.
+        roundings: Roundings to try, in the order of preference.
+
+    Returns:
+        The candidate, or None if it is not worth having.
+    """
+    best: Candidate | None = None
+    for rounding in roundings:
+        candidate = evaluate(sample, column, replace(formula, rounding=rounding))
+        if best is None or candidate.rate > best.rate:
+            best = candidate
+        if best.rate == 1 or not sample.columns[column].step:
+            break
+    assert best is not None
+    return best if is_worth_having(best, sample.columns[column]) else None
+
+
+def first_found(
+    fits: Iterable[Sequence[Fit]], make: Callable[[Fit], Candidate | None]
+) -> list[Candidate]:
+    """Return the candidates of the smallest formulas of which there are any.
+
+    Args:
+        fits: Fits by the number of their features.
+        make: Returns the candidate of a fit, or None.
+    """
+    for group in fits:
+        found = [candidate for candidate in map(make, group) if candidate is not None]
+        if found:
+            return found
+    return []

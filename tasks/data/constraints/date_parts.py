@@ -7,7 +7,8 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables.formulas.date_part import PARTS, DatePart, Part
+from ar_models.tables.formulas.choices import Part
+from ar_models.tables.formulas.date_part import PARTS, DatePart
 from ar_models.tables.formulas.formula import matches
 from tasks.data.constraints.candidate import Candidate, evaluate, is_exact
 from tasks.data.constraints.sample import Sample, SampledColumn

@@ -20,7 +20,7 @@ MIN_COPIED = 0.04
 def equalities(sample: Sample) -> Iterator[Candidate]:
     """Find pairs of columns that are equal, with the copies in both directions."""
     for group in _comparable(sample):
-        keys = np.stack([_keys(c, group) for c in group])[:, :SCREENED_ROWS]
+        keys = _keys(group)[:, :SCREENED_ROWS]
         for at, target in enumerate(group):
             # Rows in which the target holds a frequent value tell little.
             weight = target.surprisal[:SCREENED_ROWS]
@@ -53,31 +53,17 @@ def _comparable(sample: Sample) -> Iterator[list[SampledColumn]]:
             yield found
 
 
-def _keys(column: SampledColumn, group: list[SampledColumn]) -> np.ndarray:
-    """Return numbers that are equal where cells are, (n,) float64; null is -inf."""
-    if column.family in NUMERIC:
-        keys = column.numbers
-        if column.family == "date" and any(c.family == "timestamp" for c in group):
-            keys = keys * 86_400
-    else:
-        table = _word_hashes(column)
-        keys = table[column.codes]
-    return np.where(column.missing, -np.inf, keys)
-
-
-def _word_hashes(column: SampledColumn) -> np.ndarray:
-    """Return a number for each code of a column of words, equal for equal words."""
-    first = np.zeros(len(column.counts), np.int64)
-    first[column.codes] = np.arange(len(column.codes))
-    words = column.array.take(first).to_pylist()
-    hashed = [hash_of(word) for word in words]
-    return np.array(hashed, np.float64)
-
-
-def hash_of(word: str | bytes | None) -> int:
-    """Return a hash of a word that is the same in every process."""
-    data = word.encode() if isinstance(word, str) else (word or b"")
-    total = 1469598103934665603
-    for byte in data:
-        total = ((total ^ byte) * 1099511628211) % 2**52
-    return total
+def _keys(group: list[SampledColumn]) -> np.ndarray:
+    """Return numbers that are equal where cells are, (columns, n); null is -inf."""
+    places: dict[object, int] = {}  # of words, in all columns
+    has_times = any(column.family == "timestamp" for column in group)
+    keys = []
+    for column in group:
+        if column.family in NUMERIC:
+            in_seconds = column.family == "date" and has_times
+            own = column.numbers * (86_400 if in_seconds else 1)
+        else:
+            words = arrow.flat(column.array).to_pylist()
+            own = np.array([places.setdefault(w, len(places)) for w in words], float)
+        keys.append(np.where(column.missing, -np.inf, own))
+    return np.stack(keys)

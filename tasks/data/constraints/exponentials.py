@@ -1,12 +1,12 @@
 """Log-linear formulas: a constant times the exponential of a sum of columns."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from ar_models.tables.formulas.arithmetic import ExponentialFormula
-from tasks.data.constraints.candidate import Candidate, evaluate, is_worth_having
+from tasks.data.constraints.candidate import Candidate, best_rounding, first_found
 from tasks.data.constraints.linear import complete_rows
 from tasks.data.constraints.regression import Fit, exact_fits
 from tasks.data.constraints.sample import Sample, SampledColumn
@@ -52,11 +52,8 @@ def _of_target(
     x = np.stack([c.numbers[rows] for c in kept], axis=1)
     y = target.numbers[rows]
     tolerance = target.step / y if target.step else np.full(len(y), 2e-9)
-    for fits in exact_fits(x, np.log(y), tolerance, most=MAX_TERMS, least=MIN_AGREEING):
-        found = [_candidate(sample, target, kept, fit) for fit in fits]
-        if any(found):
-            yield from (candidate for candidate in found if candidate is not None)
-            return
+    fits = exact_fits(x, np.log(y), tolerance, most=MAX_TERMS, least=MIN_AGREEING)
+    yield from first_found(fits, partial(_candidate, sample, target, kept))
 
 
 def _candidate(
@@ -87,8 +84,4 @@ def _candidate(
     constant = float(simplify(middle, share_of_constant)[0])
     terms = tuple((c.name, float(v)) for c, v in zip(named, coefficients, strict=True))
     formula = ExponentialFormula(terms, constant, target.decimals)
-    best = evaluate(sample, target.name, formula)
-    if target.step and best.rate < 1:
-        down = evaluate(sample, target.name, replace(formula, rounding="floor"))
-        best = max(best, down, key=lambda c: c.rate)
-    return best if is_worth_having(best, target) else None
+    return best_rounding(sample, target.name, formula, ("half_up", "floor"))

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models.tables.formulas.arithmetic import LinearFormula
+from ar_models.tables.formulas.choices import Rounding
 from ar_models.tables.formulas.keys import Key, keys_of
 from ar_models.tables.formulas.numbers import numbers
-from tasks.data.constraints.candidate import Candidate, evaluate, is_worth_having
+from tasks.data.constraints.candidate import Candidate, best_rounding, evaluate
 from tasks.data.constraints.regression import Fit, exact_fits
 from tasks.data.constraints.sample import Sample, SampledColumn
 from tasks.data.constraints.simple_numbers import (
@@ -76,7 +77,7 @@ TermT = TypeVar("TermT", SampledColumn, Term)
 
 @dataclass(frozen=True)
 class LinearSearch:
-    """What linear formulas are searched with.
+    """A search for linear formulas in a sample.
 
     Attributes:
         sample: The sample.
@@ -301,7 +302,7 @@ def _candidate(
         formula = _with_constant(formula, rest[inside], width, target)
     else:
         formula = category_constants(formula, rest, target, category)
-    return best_rounding(sample, target, formula)
+    return _rounded(sample, target, formula)
 
 
 def _completed(
@@ -408,15 +409,15 @@ def category_constants(
     return replace(formula, category=category.name, category_constants=tuple(found))
 
 
-def best_rounding(
+def _rounded(
     sample: Sample, target: SampledColumn, formula: LinearFormula
 ) -> Candidate | None:
-    """Return the candidate of a formula, rounded as most cells are, if it is exact."""
-    best = evaluate(sample, target.name, formula)
-    if formula.rounding != "floor" and target.step and best.rate < 1:
-        other = replace(formula, rounding="half_even")
-        found = evaluate(sample, target.name, other)
-        best = max(best, found, key=lambda c: c.rate)
-    if best.defined.mean() < MIN_DEFINED * (~target.missing).mean():
+    """Return the candidate of a formula, if it is defined in enough rows."""
+    roundings: tuple[Rounding, ...] = (formula.rounding,)
+    if formula.rounding != "floor":
+        roundings = ("half_up", "half_even")
+    best = best_rounding(sample, target.name, formula, roundings)
+    present = (~target.missing).mean()
+    if best is None or best.defined.mean() < MIN_DEFINED * present:
         return None
-    return best if is_worth_having(best, target) else None
+    return best

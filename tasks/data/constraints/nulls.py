@@ -1,4 +1,4 @@
-"""Whether a derived column is null where its formula is."""
+"""Nulls of formulas: values of the derived column, or undefined results."""
 
 from dataclasses import replace
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from ar_models.tables.formulas.arithmetic import Factor, ProductFormula
-from tasks.data.constraints.candidate import Candidate, evaluate, is_worth_having
+from ar_models.tables.formulas.choices import Rounding
+from tasks.data.constraints.candidate import Candidate, best_rounding, first_found
 from tasks.data.constraints.linear import complete_rows
 from tasks.data.constraints.regression import Fit, exact_fits
 from tasks.data.constraints.sample import Sample, SampledColumn
@@ -70,15 +72,14 @@ def _features(columns: list[SampledColumn]) -> list[Feature]:
     for column in columns:
         values = column.numbers[~column.missing]
         if values.min() >= 0 and column.decimals != 0 and values.max() <= 1:
-            bases = (1.0,)
+            base = 1.0
         elif values.min() >= 0 and 1 < values.max() <= 100:
-            bases = (100.0,)
+            base = 100.0
         else:
             continue
-        for base in bases:
-            for sign in (-1.0, 1.0):
-                factor = Factor(((column.name, sign),), 1.0, base)
-                found.append(Feature(factor, base + sign * column.numbers))
+        for sign in (-1.0, 1.0):
+            factor = Factor(((column.name, sign),), 1.0, base)
+            found.append(Feature(factor, base + sign * column.numbers))
     if len(columns) <= MAX_SUM_COLUMNS:
         for i, a in enumerate(columns):
             for b in columns[i + 1 :]:
@@ -125,13 +126,8 @@ def _products_of(
         return
     logs, log_y = np.log(x[complete]), np.log(y[rows[complete]])
     tolerance = target.step / y[rows[complete]]
-    for fits in exact_fits(
-        logs, log_y, tolerance, most=MAX_FACTORS, least=MIN_AGREEING
-    ):
-        found = [_candidate_of_fit(sample, target, usable, fit) for fit in fits]
-        if any(found):
-            yield from (candidate for candidate in found if candidate is not None)
-            return
+    fits = exact_fits(logs, log_y, tolerance, most=MAX_FACTORS, least=MIN_AGREEING)
+    yield from first_found(fits, partial(_candidate_of_fit, sample, target, usable))
 
 
 def _candidate_of_fit(
@@ -180,9 +176,5 @@ def _candidate(
     middle = np.array([(low + high) / 2])
     constant = float(simplify(middle, share)[0])
     formula = replace(formula, constant=constant)
-    best = evaluate(sample, target.name, formula)
-    if target.step and best.rate < 1:
-        other = evaluate(sample, target.name, replace(formula, rounding="half_even"))
-        down = evaluate(sample, target.name, replace(formula, rounding="floor"))
-        best = max(best, other, down, key=lambda c: c.rate)
-    return best if is_worth_having(best, target) else None
+    roundings: tuple[Rounding, ...] = ("half_up", "half_even", "floor")
+    return best_rounding(sample, target.name, formula, roundings)

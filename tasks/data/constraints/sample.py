@@ -52,17 +52,17 @@ class SampledColumn:
 
     @property
     def is_text(self) -> bool:
-        """Whether the values are strings."""
+        """Return whether the column holds text."""
         return self.family == "text"
 
     @property
     def is_moment(self) -> bool:
-        """Whether the values are dates or timestamps."""
+        """Return whether the column holds dates or timestamps."""
         return self.family in arrow.MOMENTS
 
     @property
     def is_plain_number(self) -> bool:
-        """Whether the values are numbers, neither times nor bools."""
+        """Return whether the column holds numbers, not times or bools."""
         return self.family in ("integer", "decimal", "real")
 
     @property
@@ -109,7 +109,7 @@ class SampledColumn:
 
     @cached_property
     def is_mode(self) -> np.ndarray:
-        """Whether a cell holds the most frequent value, (n,) bool."""
+        """Mask of the cells that hold the most frequent value, (n,) bool."""
         mode: np.ndarray = self.codes == int(np.argmax(self.counts))
         return mode
 

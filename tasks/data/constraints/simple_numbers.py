@@ -28,7 +28,6 @@ def simple_near(value: float, precision: float) -> Iterator[float]:
     if value == 0 or not math.isfinite(value):
         return
     size = abs(value)
-
     sign = math.copysign(1.0, value)
     exponent = math.floor(math.log10(size))
     inverse = round(1 / size)

@@ -1,10 +1,8 @@
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from ar_models.tables.formulas import date_part, formula
-from tasks.config import constraints
 from tasks.config.constraints import ConstraintConfig, ConstraintsConfig
 
 
@@ -53,8 +51,3 @@ def test_constraints_that_go_in_a_circle_are_refused() -> None:
     circle = [{"column": "a", "equals": "b + 1"}, {"column": "b", "equals": "a - 1"}]
     with pytest.raises(ValidationError, match="compute 'a' from itself"):
         ConstraintsConfig.model_validate(circle)
-
-
-def test_parts_and_roundings_are_those_of_the_formulas() -> None:
-    assert get_args(constraints.Part) == date_part.PARTS
-    assert constraints.Rounding == formula.Rounding

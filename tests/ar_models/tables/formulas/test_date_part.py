@@ -3,7 +3,8 @@ from datetime import date, datetime
 import pyarrow as pa
 import pytest
 
-from ar_models.tables.formulas.date_part import PARTS, DatePart, Part
+from ar_models.tables.formulas.choices import Part
+from ar_models.tables.formulas.date_part import PARTS, DatePart
 
 WHEN = pa.array([datetime(2021, 1, 1, 3, 4, 5), None], pa.timestamp("us"))
 NAMES = ["Friday", "January", "Fri", "Jan"]

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ar_models.tables.formulas.formula import Rounding
+from ar_models.tables.formulas.choices import Rounding
 from ar_models.tables.formulas.numbers import (
     from_numbers,
     number_text,
