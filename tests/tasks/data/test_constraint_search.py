@@ -28,7 +28,7 @@ def test_the_sample_holds_training_rows_of_all_files(tmp_path: Path) -> None:
     assert sample is not None
     known = sample["a"].to_pylist()
     assert 1800 < len(known) < 2400
-    assert {value // 1000 for value in known} == {0, 1, 2}
+    assert {value // 1000 for value in known[:50]} == {0, 1, 2}
     assert draw_sample(plan, dataset.fragments, ["a", "b"]) == sample
 
 

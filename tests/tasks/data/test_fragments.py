@@ -5,7 +5,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.data.datasets import open_dataset
-from tasks.data.fragments import DICTIONARY, iter_tables, read_fragment
+from tasks.data.fragments import (
+    DICTIONARY,
+    evenly_spaced,
+    iter_tables,
+    read_fragment,
+)
 from tests.support.parquet import damage_page, read_rows, write_parquet
 
 
@@ -22,6 +27,17 @@ def test_fragments_join_row_groups_and_divide_large_ones(
     assert read_rows(dataset).equals(pq.read_table(path))
     firsts = [read_fragment(f).column("a")[0].as_py() for f in dataset.fragments]
     assert [f.first for f in dataset.fragments] == firsts
+
+
+@pytest.mark.parametrize(
+    ("most", "chosen"), [(3, [0, 4, 9]), (6, [0, 2, 4, 5, 7, 9]), (99, list(range(10)))]
+)
+def test_some_fragments_come_from_all_over_the_dataset(
+    tmp_path: Path, most: int, chosen: list[int]
+) -> None:
+    path = write_parquet(tmp_path / "a.parquet")
+    fragments = open_dataset(str(path), rows_per_fragment=1).fragments
+    assert [f.index for f in evenly_spaced(fragments, most)] == chosen
 
 
 def test_batches_are_no_larger_than_asked(tmp_path: Path) -> None:
