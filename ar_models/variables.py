@@ -56,6 +56,9 @@ class Variable:
         edges: Ascending edges of the decimal intervals into which the integers are
             divided, each a power of ten after the one before it; () without such a
             division. Such a variable has no atoms.
+        tails: Scale and shape of the generalized Pareto distribution of the distances
+            from the first edge below it, then of those from the last edge above it;
+            () for exponential tails of this scale.
         column: Number of the column that it is a part of; None: that of the group.
         place: Position in the list, for a column of lists.
         cyclic: Whether the first code follows the last one, as for hours of a day.
@@ -80,6 +83,7 @@ class Variable:
     frequencies: tuple[float, ...] = ()
     knots: tuple[float, ...] = ()
     edges: tuple[float, ...] = ()
+    tails: tuple[float, ...] = ()
     column: int | None = None
     place: int | None = None
     cyclic: bool = False

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ar_models.distributions.interval_mass import interval_mass, one_minus_exp
+from ar_models.distributions.interval_mass import interval_mass
 from ar_models.distributions.logistic_mixture import LogisticMixture
+from ar_models.distributions.pareto_tails import ParetoTails, tail_constants
 from ar_models.variables import Variable
 
 FAR = 1e12
@@ -69,6 +70,9 @@ class DecimalIntervals(LogisticMixture):
         last: Index of the upper outer leaf, (count,).
         possible: Whether a leaf contains possible values, (count, leaves).
         places: Powers of ten of the places, (count, places).
+        tail_scale: Scales of the tails in the two outer leaves, (count, 2).
+        tail_shape: Their shapes, likewise.
+        tail_entropy: Their entropies in nats, likewise.
         contexts: Log-frequencies of digits relative to equal ones, (count, contexts,
             10); contexts are the leaves, for the first digit below each, and each
             digit at each place, from the tens on, for the digit that follows it.
@@ -79,6 +83,9 @@ class DecimalIntervals(LogisticMixture):
     last: Tensor
     possible: Tensor
     places: Tensor
+    tail_scale: Tensor
+    tail_shape: Tensor
+    tail_entropy: Tensor
     contexts: Tensor
 
     @classmethod
@@ -99,7 +106,11 @@ class DecimalIntervals(LogisticMixture):
         possible[rows, last] &= mixture.upper >= boundaries[rows, last]
         places = 10.0 ** torch.arange(int(levels.max()))
         contexts = levels.shape[1] + 10 * max(len(places) - 1, 0)
+        tail_scale, tail_shape, tail_entropy = tail_constants(variables)
         own = {
+            "tail_scale": tail_scale,
+            "tail_shape": tail_shape,
+            "tail_entropy": tail_entropy,
             "boundaries": boundaries,
             "levels": levels.long(),
             "last": last,
@@ -206,34 +217,32 @@ class DecimalIntervals(LogisticMixture):
         """Return which leaves (batch, count) are outer ones."""
         return (leaf == 0) | (leaf == self.last)
 
-    def outer_leaf(self, leaf: Tensor) -> tuple[Tensor, Tensor]:
-        """Return bounds of outer leaves (batch, count), the upper one for others."""
-        inner = self.boundaries[:, 1]
-        outer = self.boundaries.gather(-1, self.last.unsqueeze(-1)).squeeze(-1)
-        is_low = leaf == 0
-        return torch.where(is_low, -FAR, outer), torch.where(is_low, inner, FAR)
-
-    def log_interval(
-        self, unpacked: Unpacked, low: Tensor, high: Tensor, least: float = 0.0
-    ) -> Tensor:
-        """Compute log-probabilities of low <= v < high in the mixture alone.
+    def outer_distance(self, x: Tensor, leaf: Tensor) -> Tensor:
+        """Return how many integers lie between `x` and the bounded leaves.
 
         Args:
-            unpacked: Result of `unpack`.
-            low: Least integers, (batch, count).
-            high: Least integers beyond, likewise.
-            least: Width of all at least, even where adding it to `low` changes nothing.
+            x: Integers in outer leaves, (batch, count).
+            leaf: These leaves, likewise.
+
+        Returns:
+            (batch, count), 0 for the integer beside them.
         """
-        sharpness = torch.exp(-unpacked.log_scale)
-        edges = self.scaled_edges(torch.stack([low, high], -1))
-        from_low, to_high = (
-            (edge - unpacked.location) * sharpness for edge in edges.split(1, -1)
+        outer = self.boundaries.gather(-1, self.last.unsqueeze(-1)).squeeze(-1)
+        return torch.where(leaf == 0, self.boundaries[:, 1] - 1 - x, x - outer)
+
+    def from_outer_distance(self, distance: Tensor, leaf: Tensor) -> Tensor:
+        """Return the integers in outer leaves at a distance; see `outer_distance`."""
+        outer = self.boundaries.gather(-1, self.last.unsqueeze(-1)).squeeze(-1)
+        inner = self.boundaries[:, 1] - 1
+        return torch.where(leaf == 0, inner - distance, outer + distance)
+
+    def outer_tails(self, leaf: Tensor) -> ParetoTails:
+        """Return the distributions of the distances in outer leaves (batch, count)."""
+        is_low = leaf == 0
+        return ParetoTails(
+            torch.where(is_low, self.tail_scale[:, 0], self.tail_scale[:, 1]),
+            torch.where(is_low, self.tail_shape[:, 0], self.tail_shape[:, 1]),
         )
-        widths = (high - low).clamp(min=least) / self.scale
-        widths = widths.unsqueeze(-1) * sharpness
-        terms = F.logsigmoid(to_high) + F.logsigmoid(-from_low)
-        terms = terms + one_minus_exp(widths).log()
-        return (unpacked.log_weight + terms).logsumexp(-1)
 
 
 def _set_frequencies(

@@ -1,22 +1,18 @@
 """Nested distributions of integers over decimal intervals, for uneven numbers."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ar_models.distributions import entropy
 from ar_models.distributions.base import GroupDistribution
 from ar_models.distributions.decimal_intervals import (
-    FAR,
     MIN_LEAF_MASS,
     DecimalIntervals,
     Step,
     Unpacked,
 )
-from ar_models.distributions.mixtures import BISECTIONS, MAX_LOG_SCALE, UNIFORM_MARGIN
+from ar_models.distributions.mixtures import MAX_LOG_SCALE, UNIFORM_MARGIN
 from ar_models.distributions.sampling import (
     EXACT_SAMPLING,
     SamplingParams,
@@ -27,9 +23,6 @@ from ar_models.kernels import interval_paths, interval_trees
 from ar_models.kernels.compiled import run_kernel, use_kernel
 from ar_models.kernels.interval_leaves import leaf_log_probs
 from ar_models.variables import MAX_INTEGER
-
-MIN_OUTER_SHARE = 5e-3
-"""Probability of an outer leaf below which the entropy within it is neglected."""
 
 ENTROPY_PATHS = 4
 """Number of paths down the tree over which the entropy of digits is averaged."""
@@ -49,7 +42,8 @@ class IntervalTree(DecimalIntervals):
     children per place. The logit of a leaf or a digit is the log of the probability
     that the mixture gives to its interval, plus a free logit: with free logits of 0 the
     distribution is smooth, with others it has heaps, gaps and preferred last digits.
-    Within an outer leaf the distribution is the mixture, truncated.
+    Within an outer leaf the distances from its edge have a generalized Pareto
+    distribution, which does not depend on the other variables.
 
     The parameters of a variable are the free logits of its leaves and, by place, of its
     digits, followed by those of the mixture, which has no atoms.
@@ -80,13 +74,14 @@ class IntervalTree(DecimalIntervals):
         return torch.cat([self.unpack(block).leaves for block in blocks])
 
     def _kernel_constants(self) -> Tensor:
-        """Return what kernels call constants, (count, 8)."""
+        """Return what kernels call constants, (count, 12)."""
         maximum, least = (
             torch.full_like(self.scale, value)
             for value in (MAX_LOG_SCALE, MIN_LEAF_MASS)
         )
         constants = self.location, self.scale, *self.bounds(), self.min_log_scale
-        return torch.stack([*constants, maximum, self.last.float(), least], -1)
+        tails = *self.tail_scale.unbind(-1), *self.tail_shape.unbind(-1)
+        return torch.stack([*constants, maximum, self.last.float(), least, *tails], -1)
 
     def _blocks(self, parameters: Tensor) -> Sequence[Tensor]:
         """Divide rows into blocks that a CPU's caches hold."""
@@ -101,12 +96,15 @@ class IntervalTree(DecimalIntervals):
         total = unpacked.leaves.gather(-1, leaf.unsqueeze(-1)).squeeze(-1)
         for step in self.path(unpacked, x, leaf):
             total = total + step.chosen()
-        low = torch.where(x <= self.lower, -FAR, x)
-        high = torch.where(x >= self.upper, FAR, x + 1)
-        begin, end = self.outer_leaf(leaf)
-        outer = self.log_interval(unpacked, low, high, least=1.0)
-        outer = outer - self.log_interval(unpacked, begin, end)
-        return total + torch.where(self.is_outer(leaf), outer, 0.0)
+        outer = torch.where(self.is_outer(leaf), self._log_prob_in_outer(x, leaf), 0.0)
+        return total + outer
+
+    def _log_prob_in_outer(self, x: Tensor, leaf: Tensor) -> Tensor:
+        """Compute log-probabilities of integers within their outer leaves."""
+        distance, tails = self.outer_distance(x, leaf), self.outer_tails(leaf)
+        at_bound = (x <= self.lower) | (x >= self.upper)
+        beyond = tails.log_survival(distance)
+        return torch.where(at_bound, beyond, tails.log_prob(distance))
 
     def cdf_unpacked(self, *unpacked_and_x: Tensor) -> Tensor:
         *parts, x = unpacked_and_x
@@ -145,10 +143,11 @@ class IntervalTree(DecimalIntervals):
 
         terms = [log_sum(unpacked.leaves, every, leaf)]
         prefix = unpacked.leaves.gather(-1, leaf.unsqueeze(-1)).squeeze(-1)
-        begin, end = self.outer_leaf(leaf)
-        low, high = (x + 1, end) if above else (begin, x)
-        outer = self.log_interval(unpacked, low, torch.maximum(low, high))
-        outer = prefix + outer - self.log_interval(unpacked, begin, end)
+        distance, tails = self.outer_distance(x, leaf), self.outer_tails(leaf)
+        outward = (leaf == 0) != above
+        outer = prefix + torch.where(
+            outward, tails.log_survival(distance + 1), tails.log_below(distance)
+        )
         terms.append(outer.masked_fill(~self.is_outer(leaf), -torch.inf))
         for step in steps:
             term = prefix + log_sum(step.log_probs, digits, step.digit)
@@ -167,8 +166,7 @@ class IntervalTree(DecimalIntervals):
         outer = self._outer_at(leaf)
         if outer is None:
             return value
-        unpacked = self.unpack(parameters[outer])
-        own = self._sample_outer(unpacked, leaf[outer], uniform[outer], sampling)
+        own = self._outer_quantile(leaf[outer], uniform[outer], sampling)
         value[outer] = torch.where(self.is_outer(leaf[outer]), own, value[outer])
         return value
 
@@ -223,76 +221,27 @@ class IntervalTree(DecimalIntervals):
         return (self.possible * number).amax(-1)
 
     def quantile(self, parameters: Tensor, q: Tensor) -> Tensor:
-        noise = q.unsqueeze(-1)
-        value, leaf, share = self.descend(parameters, noise, EXACT_SAMPLING)
-        outer = self._outer_at(leaf)
-        if outer is None:
-            return value
-        unpacked, leaf = self.unpack(parameters[outer]), leaf[outer]
-        begin, end = self.outer_leaf(leaf)
-        least, greatest = self.quantile_bounds(parameters, begin)
-        low = least = torch.maximum(begin - 1, least)
-        high = torch.minimum(end - 1, greatest)
-        whole = self.log_interval(unpacked, begin, end)
-        wanted = share[outer].log() + whole
-        for _ in range(BISECTIONS):
-            middle = self.midpoint(low, high)
-            above = torch.where(middle >= self.upper, end, middle + 1)
-            reached = self.log_interval(unpacked, begin, above) >= wanted
-            low, high = (
-                torch.where(reached, low, middle),
-                torch.where(reached, middle, high),
-            )
-        found = torch.maximum(high, least + 1)
-        value[outer] = torch.where(self.is_outer(leaf), found, value[outer])
-        return value
+        return self.sample(parameters, q.unsqueeze(-1))
 
-    def _sample_outer(
-        self,
-        unpacked: Unpacked,
-        leaf: Tensor,
-        uniform: Tensor,
-        sampling: SamplingParams,
+    def _outer_quantile(
+        self, leaf: Tensor, share: Tensor, sampling: SamplingParams
     ) -> Tensor:
-        """Sample the mixture truncated to outer leaves, (batch, count)."""
-        begin, end = self.outer_leaf(leaf)
+        """Return quantiles within outer leaves, (batch, count)."""
         is_low = leaf == 0
-        sign = torch.where(is_low, -1.0, 1.0).to(uniform.dtype)
-        edge = self.scaled_edges(torch.where(is_low, end, begin).unsqueeze(-1))
-        sharpness = torch.exp(-unpacked.log_scale)
-        distance = sign.unsqueeze(-1) * (unpacked.location - edge) * sharpness
-        log_share = F.logsigmoid(distance)
-        weights = sampling.probabilities(unpacked.log_weight + log_share)
-        component, rest = split_uniform(weights, uniform)
-        at = component.unsqueeze(-1)
-        location, log_scale, share = (
-            part.gather(-1, at).squeeze(-1)
-            for part in (unpacked.location, unpacked.log_scale, log_share)
-        )
-        rest = sampling.shrink_uniform(rest).clamp(UNIFORM_MARGIN, 1 - UNIFORM_MARGIN)
-        log_tail = share + rest.log()
-        beyond = torch.log1p(-log_tail.exp()) - log_tail
-        scaled = location + sign * log_scale.exp() * beyond * sampling.temperature
-        value = torch.floor(self.location + self.scale * scaled + 0.5)
-        value = torch.where(
-            is_low, torch.minimum(value, end - 1), torch.maximum(value, begin)
-        )
+        share = sampling.shrink_uniform(share).clamp(UNIFORM_MARGIN, 1 - UNIFORM_MARGIN)
+        survival = torch.where(is_low, share, 1 - share)
+        distance = self.outer_tails(leaf).quantile(survival) * sampling.temperature
+        distance = torch.where(is_low, distance.floor(), distance.ceil() - 1)
+        value = self.from_outer_distance(distance.clamp(min=0), leaf)
         value = torch.maximum(torch.minimum(value, self.upper), self.lower)
         return value.clamp(-MAX_INTEGER, MAX_INTEGER)
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """Add the entropies of the leaf, the digits below and the outer leaves."""
-        total = self.inner_entropy(parameters)
-        unpacked = self.unpack(parameters)
-        ends = self.last.expand(len(total), -1)
-        for leaf in (torch.zeros_like(ends), ends):
-            share = unpacked.leaves.gather(-1, leaf.unsqueeze(-1)).squeeze(-1).exp()
-            at = (share > MIN_OUTER_SHARE).any(0).nonzero().squeeze(-1)
-            if len(at):
-                parts = Unpacked(*(part[:, at] for part in unpacked))
-                own = self.select(at)._entropy_of_outer(parts, leaf[:, at])
-                total[:, at] += share[:, at] * own
-        return total
+        leaves = self.unpack(parameters).leaves
+        last = self.last.expand(len(leaves), -1).unsqueeze(-1)
+        outer = torch.cat([leaves[..., :1], leaves.gather(-1, last)], -1).exp()
+        return self.inner_entropy(parameters) + (outer * self.tail_entropy).sum(-1)
 
     def inner_entropy(self, parameters: Tensor) -> Tensor:
         """Compute the entropies of the leaf and of the digits below it.
@@ -329,25 +278,6 @@ class IntervalTree(DecimalIntervals):
             digit = sample_categorical(probabilities, at)
             start = torch.where(active, start + digit * 10.0**place, start)
         return entropy + (each / level.clamp(min=1)).mean(-1) * total.squeeze(-1)
-
-    def _entropy_of_outer(self, unpacked: Unpacked, leaf: Tensor) -> Tensor:
-        """Compute the entropy of the mixture truncated to outer leaves."""
-        begin, end = self.outer_leaf(leaf)
-        is_low = leaf == 0
-        weight, spread = unpacked.log_weight.exp(), unpacked.log_scale.exp()
-        spread = spread * self.scale.unsqueeze(-1)
-        centre = unpacked.location * self.scale.unsqueeze(-1)
-        centre = centre + self.location.unsqueeze(-1)
-        lower = torch.where(is_low, self.lower, begin - 1)
-        upper = torch.where(is_low, end, self.upper)
-        whole = entropy.logistic_mixture_entropy(weight, centre, spread, lower, upper)
-        log_mass = self.log_interval(unpacked, begin, end)
-        mass = log_mass.exp()
-        inside = whole - torch.special.entr(1 - mass)
-        exact = inside / mass.clamp(min=MIN_LEAF_MASS) + log_mass
-        widest = 1 + spread.amax(-1).log()  # the entropy of an exponential tail
-        found = torch.where(mass > math.sqrt(MIN_LEAF_MASS), exact, widest)
-        return found.clamp(min=0)
 
 
 class PreparedTree(IntervalTree):

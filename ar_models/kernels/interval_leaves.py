@@ -11,7 +11,8 @@ All kernels have some of these arguments:
   (n, count, leaves + 10 places + 3 components).
 - x: Integers, (n, count, 1).
 - constants: Location, scale, lower and upper bound, minimum and maximum log-scale,
-  index of the upper outer leaf and least mass of a leaf, (count, 8).
+  index of the upper outer leaf, least mass of a leaf, scales of the lower and of the
+  upper tail, and their shapes, (count, 12).
 - boundaries: Edges of the leaves, (count, leaves + 1).
 - levels: Number of places below each leaf, (count, leaves).
 - places: Powers of ten of the places, (count, places).

@@ -9,12 +9,9 @@ import numpy as np
 
 from ar_models.kernels.blocks import LOG_ZERO, ROWS, Numbers
 from ar_models.kernels.compiled import inlined, jit
-from ar_models.kernels.elementary import HALF, ONE, ZERO, log_2sinh, softplus
+from ar_models.kernels.elementary import ONE, ZERO, softplus
 from ar_models.kernels.interval_digits import TEN, digit_log_probs, for_each_tree
 from ar_models.kernels.mixtures import log_sum_exp
-
-MIN_HALF_WIDTH = np.float32(1e-30)
-"""Half of the width of an interval at least, in scales."""
 
 
 @jit
@@ -23,42 +20,25 @@ def log_add(a: Any, b: Any) -> Any:
     return max(a, b) + softplus(-abs(a - b))
 
 
-@inlined
-def _log_interval(
-    mixture: Any,
-    low: Numbers,
-    high: Numbers,
-    least: np.float32,
-    constants: Numbers,
-    terms: Numbers,
-    result: Numbers,
-) -> None:
-    """Compute log-probabilities of low <= v < high in the mixture alone.
+@jit
+def _log_survival(distance: Any, scale: Any, shape: Any) -> Any:
+    """Compute the log-probability of at least a distance in a Pareto tail."""
+    return -np.log1p(shape * max(distance, ZERO) / scale) / shape
 
-    Args:
-        mixture: Log-weights, locations and sharpness.
-        low: Least integers, (ROWS,).
-        high: Least integers beyond, (ROWS,).
-        least: Width of all at least, even where adding it to `low` changes nothing.
-        constants: Constants of the variable.
-        terms: Overwritten, (components, ROWS).
-        result: Filled, (ROWS,).
-    """
-    log_weight, location, sharpness = mixture
-    middle, scale = constants[0], constants[1]
-    for c in range(len(terms)):
-        for r in range(ROWS):
-            narrow = sharpness[c, r]
-            from_low = ((low[r] - HALF - middle) / scale - location[c, r]) * narrow
-            to_high = ((high[r] - HALF - middle) / scale - location[c, r]) * narrow
-            width = max(high[r] - low[r], least) / scale * narrow
-            half = max(HALF * width, MIN_HALF_WIDTH)
-            inside = log_2sinh(half) - half
-            outside = softplus(from_low) + softplus(-to_high)
-            terms[c, r] = log_weight[c, r] + inside - outside
-    log_sum_exp(terms, result)
-    for r in range(ROWS):
-        result[r] = result[r] if high[r] - low[r] + least > ZERO else LOG_ZERO
+
+@jit
+def _log_tail_prob(distance: Any, scale: Any, shape: Any) -> Any:
+    """Compute the log-probability of exactly a distance in a Pareto tail."""
+    fall = np.log1p(shape / (scale + shape * distance)) / shape
+    return _log_survival(distance, scale, shape) + np.log(-np.expm1(-fall))
+
+
+@jit
+def _log_tail_below(distance: Any, scale: Any, shape: Any) -> Any:
+    """Compute the log-probability of less than a distance in a Pareto tail."""
+    if distance <= ZERO:
+        return LOG_ZERO
+    return np.log(-np.expm1(_log_survival(distance, scale, shape)))
 
 
 @inlined
@@ -74,45 +54,36 @@ def _among(
 
 
 @inlined
-def _add_outer(
-    tree: Any, block: Any, value: Numbers, leaf: Numbers, output: Numbers
-) -> None:
+def _add_outer(tree: Any, value: Numbers, leaf: Numbers, output: Numbers) -> None:
     """Add what follows within the outer leaves.
 
     Args:
         tree: See `for_each_tree`.
-        block: The same.
         value: Integers, (ROWS,).
         leaf: Their leaves.
         output: Log-probabilities of the leaves, which are replaced by those of the
             integers, and below and above, to which is added, (1 or 3, ROWS).
     """
-    constants, boundaries, levels, _ = tree
-    mixture, _, _, (terms, _, _, _, _) = block
-    far, upper = boundaries[len(levels)], constants[6]
+    constants, boundaries, _, _ = tree
+    upper = constants[6]
     inner, outer = boundaries[1], boundaries[int(upper)]
-    low, high = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    whole, part = np.empty(ROWS, np.float32), np.empty(ROWS, np.float32)
-    prefix = output[0].copy()
     for r in range(ROWS):
-        low[r] = -far if leaf[r] == ZERO else outer
-        high[r] = inner if leaf[r] == ZERO else far
-    _log_interval(mixture, low, high, ZERO, constants, terms, whole)
-    for k in range(len(output)):
-        for r in range(ROWS):
-            x = value[r]
-            low[r] = -far if x <= constants[2] else x
-            high[r] = far if x >= constants[3] else x + ONE
-            if k == 1:
-                low[r], high[r] = -far if leaf[r] == ZERO else outer, x
-            if k == 2:
-                low[r], high[r] = x + ONE, inner if leaf[r] == ZERO else far
-        least = ONE if k == 0 else ZERO
-        _log_interval(mixture, low, high, least, constants, terms, part)
-        for r in range(ROWS):
-            if leaf[r] == ZERO or leaf[r] == upper:
-                own = prefix[r] + part[r] - whole[r]
-                output[k, r] = own if k == 0 else log_add(output[k, r], own)
+        if leaf[r] != ZERO and leaf[r] != upper:
+            continue
+        is_low, x, prefix = leaf[r] == ZERO, value[r], output[0, r]
+        distance = inner - ONE - x if is_low else x - outer
+        scale = constants[8] if is_low else constants[9]
+        shape = constants[10] if is_low else constants[11]
+        at_bound = x <= constants[2] or x >= constants[3]
+        own = _log_tail_prob(distance, scale, shape)
+        further = _log_survival(distance, scale, shape)
+        output[0, r] = prefix + (further if at_bound else own)
+        for k in range(1, len(output)):
+            if is_low == (k == 1):
+                part = _log_survival(distance + ONE, scale, shape)
+            else:
+                part = _log_tail_below(distance, scale, shape)
+            output[k, r] = log_add(output[k, r], prefix + part)
 
 
 @inlined
@@ -166,7 +137,7 @@ def _log_probs(
         digit_log_probs(tree, block, start, (leaf, level), place, log_probs)
         _add_digit(log_probs, digit, level > place, some, output)
     if leaf.min() == ZERO or leaf.max() == constants[6]:
-        _add_outer(tree, block, value, leaf, output)
+        _add_outer(tree, value, leaf, output)
     for k in range(1, len(output)):
         sign = np.float32(2 * k - 3)
         for r in range(ROWS):

@@ -89,8 +89,9 @@ class CalendarColumn(Column):
         parts: Names of the parts that are variables.
         constants: The other parts of the type with their value in all training rows.
         first_year: The year with code 0.
-        low: Least value except atoms, in the type's units.
-        high: Greatest value except atoms, likewise.
+        low: Least value, in the type's units: that of the training rows except atoms,
+            or the beginning of its day.
+        high: Greatest value, likewise.
     """
 
     states: tuple[str, ...] = ()

@@ -130,12 +130,13 @@ class Factor:
     power: float = 1.0
     constant: float = 0.0
 
-    def values(self, cells: Cells) -> np.ndarray:
-        """Compute the power, (n,); NaN where it is undefined."""
+    def multiply(self, values: np.ndarray, cells: Cells) -> np.ndarray:
+        """Multiply numbers (n,) by the power; NaN where it is undefined."""
         base = weighted_sum(self.terms, cells) + self.constant
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-            power: np.ndarray = base**self.power
-        return np.where(np.isfinite(power), power, np.nan)
+            power = base ** abs(self.power)
+            found = values * power if self.power > 0 else values / power
+        return np.where(np.isfinite(found), found, np.nan)
 
     def describe(self) -> str:
         """Return the base and the absolute value of the power as text."""
@@ -173,7 +174,8 @@ class ProductFormula(NullableFormula):
         values = np.full(len(next(iter(own.values()))), self.constant)
         with np.errstate(over="ignore"):
             for factor in self.factors:
-                values = values * factor.values(own)
+                # Rounding errors are those of a division, as in other programs.
+                values = factor.multiply(values, own)
         return from_numbers(round_to(values, self.decimals, self.rounding), type)
 
     def describe(self) -> str:

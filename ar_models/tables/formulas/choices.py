@@ -6,9 +6,10 @@ without loading Arrow.
 
 from typing import Literal
 
-Rounding = Literal["half_up", "half_even", "floor"]
+Rounding = Literal["half_up", "half_even", "floor", "numpy"]
 """Rounding of values to their grid, as in Python's module `decimal`; half_up rounds
-halves away from zero."""
+halves away from zero. numpy rounds as `numpy.round` does: floating-point errors decide
+about what would be a half in decimal arithmetic."""
 
 Part = Literal[
     "date",

@@ -89,7 +89,9 @@ def _range(type: pa.DataType) -> tuple[float, float]:
 def round_to(
     values: np.ndarray, decimals: int | None, rounding: Rounding
 ) -> np.ndarray:
-    """Round to decimal places; values a rounding error away from a half count as one.
+    """Round to decimal places.
+
+    Except for `numpy`, values a rounding error away from a half count as one.
 
     Args:
         values: float64, (n,).
@@ -104,6 +106,8 @@ def round_to(
         slack = 1e-9 * np.maximum(1.0, np.minimum(np.abs(units), 1e6))
         if rounding == "floor":
             whole = np.floor(units + slack)
+        elif rounding == "numpy":
+            whole = np.rint(units)
         elif rounding == "half_up":
             whole = np.copysign(np.floor(np.abs(units) + 0.5 + slack), units)
         else:

@@ -69,6 +69,8 @@ def calendar_column(
         name, "timestamp", str(type), sketch.rows, (), low=low, high=high
     )
     found, _ = whole.split(values, type)
+    if arrow.family(type) == "timestamp":
+        whole = _with_whole_days(whole, found, type)
     shares = {
         part: EmpiricalDistribution.of(found[part].astype(np.int64), counts)
         for part in all_parts(type)
@@ -91,6 +93,25 @@ def calendar_column(
     variables = _part_variables(column, shares, days, None if state is None else 0)
     first = () if state is None else (state,)
     return replace(column, variables=(*first, *variables))
+
+
+def _with_whole_days(
+    column: CalendarColumn, found: Mapping[str, np.ndarray], type: pa.DataType
+) -> CalendarColumn:
+    """Return the column with a range that begins and ends with a day.
+
+    Args:
+        column: The column, whose range is that of the training rows.
+        found: Parts of its known values, ascending.
+        type: Arrow type of the column.
+    """
+    ticks = np.zeros(2, np.int64)
+    for part in clock_parts(type):
+        ticks = ticks * CLOCK_PARTS[part] + found[part][[0, -1]]
+    least, most = value_range(type)
+    low = column.low - int(ticks[0])
+    high = column.high + day_ticks(type) - 1 - int(ticks[1])
+    return replace(column, low=max(low, least), high=min(high, most))
 
 
 def _known_values(

@@ -7,6 +7,7 @@ import numpy as np
 
 from ar_models.variables import Variable
 from tasks.data.columns.states import smoothed_shares
+from tasks.data.columns.tails import pareto_tails
 from tasks.data.counts import EmpiricalDistribution
 
 MAX_LEAVES = 96
@@ -67,6 +68,7 @@ def divide(variable: Variable, given: EmpiricalDistribution) -> Variable:
         atoms=(),
         frequencies=(*leaves.tolist(), *digits.round(DECIMALS).ravel().tolist()),
         edges=tuple(float(edge) for edge in edges),
+        tails=pareto_tails(given, edges[0], edges[-1], variable.scale),
     )
 
 

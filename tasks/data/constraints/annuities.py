@@ -52,7 +52,7 @@ def annuities(sample: Sample, known: Collection[str] = ()) -> Iterator[Candidate
             target = targets[at]
             if target.name not in formula.columns:
                 rounded = replace(formula, decimals=target.decimals)
-                best = best_rounding(sample, target.name, rounded, ("half_up", "floor"))
+                best = best_rounding(sample, target.name, rounded)
                 if best is not None:
                     yield best
 

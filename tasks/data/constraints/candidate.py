@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,9 @@ from ar_models.tables.formulas.formula import Formula, matches
 from ar_models.tables.formulas.numbers import numbers
 from tasks.data.constraints.regression import Fit
 from tasks.data.constraints.sample import Sample, SampledColumn
+
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
+"""All roundings, in the order of preference."""
 
 EXACT_SHARE = 0.98
 """Share of the rows in which a constraint holds, unless it is a partial copy."""
@@ -197,7 +200,10 @@ def is_worth_having(candidate: Candidate, column: SampledColumn) -> bool:
 
 
 def best_rounding(
-    sample: Sample, column: str, formula: RoundedT, roundings: Sequence[Rounding]
+    sample: Sample,
+    column: str,
+    formula: RoundedT,
+    roundings: Sequence[Rounding] = ROUNDINGS,
 ) -> Candidate | None:
     """Return the candidate with the rounding that most cells agree with.
 

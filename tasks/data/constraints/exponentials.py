@@ -84,4 +84,4 @@ def _candidate(
     constant = float(simplify(middle, share_of_constant)[0])
     terms = tuple((c.name, float(v)) for c, v in zip(named, coefficients, strict=True))
     formula = ExponentialFormula(terms, constant, target.decimals)
-    return best_rounding(sample, target.name, formula, ("half_up", "floor"))
+    return best_rounding(sample, target.name, formula)

@@ -8,10 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models.tables.formulas.arithmetic import LinearFormula
-from ar_models.tables.formulas.choices import Rounding
 from ar_models.tables.formulas.keys import Key, keys_of
 from ar_models.tables.formulas.numbers import numbers
-from tasks.data.constraints.candidate import Candidate, best_rounding, evaluate
+from tasks.data.constraints.candidate import (
+    ROUNDINGS,
+    Candidate,
+    best_rounding,
+    evaluate,
+)
 from tasks.data.constraints.regression import Fit, exact_fits
 from tasks.data.constraints.sample import Sample, SampledColumn
 from tasks.data.constraints.simple_numbers import (
@@ -413,9 +417,9 @@ def _rounded(
     sample: Sample, target: SampledColumn, formula: LinearFormula
 ) -> Candidate | None:
     """Return the candidate of a formula, if it is defined in enough rows."""
-    roundings: tuple[Rounding, ...] = (formula.rounding,)
-    if formula.rounding != "floor":
-        roundings = ("half_up", "half_even")
+    roundings = ROUNDINGS
+    if formula.rounding == "floor":
+        roundings = (formula.rounding,)
     best = best_rounding(sample, target.name, formula, roundings)
     present = (~target.missing).mean()
     if best is None or best.defined.mean() < MIN_DEFINED * present:

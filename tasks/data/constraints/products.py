@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 
 from ar_models.tables.formulas.arithmetic import Factor, ProductFormula
-from ar_models.tables.formulas.choices import Rounding
 from tasks.data.constraints.candidate import Candidate, best_rounding, first_found
 from tasks.data.constraints.linear import complete_rows
 from tasks.data.constraints.regression import Fit, exact_fits
@@ -159,7 +158,7 @@ def _candidate(
     size = np.ones(sample.rows)
     own = {name: sample.columns[name].array for name in formula.columns}
     for factor in factors:
-        size = size * factor.values(own)
+        size = factor.multiply(size, own)
     y = target.numbers
     with np.errstate(invalid="ignore"):
         inside = np.flatnonzero((size > 0) & (y > 0))
@@ -176,5 +175,4 @@ def _candidate(
     middle = np.array([(low + high) / 2])
     constant = float(simplify(middle, share)[0])
     formula = replace(formula, constant=constant)
-    roundings: tuple[Rounding, ...] = ("half_up", "half_even", "floor")
-    return best_rounding(sample, target.name, formula, roundings)
+    return best_rounding(sample, target.name, formula)

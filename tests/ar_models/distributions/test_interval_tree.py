@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -72,20 +73,30 @@ def test_masses_sum_to_one_and_the_cdf_adds_them_up(
     torch.testing.assert_close(tails[..., 1], one.log_prob(x))
 
 
+def test_outer_leaves_have_tails_that_fall_as_a_power() -> None:
+    heavy = replace(UNBOUNDED, tails=(200.0, 0.5, 1000.0, 1.0))
+    x = torch.tensor([[-101.0], [-501.0], [2000.0], [10_000.0], [100_000.0]])
+    one = random_tree(heavy, 0.3, 5)
+
+    below, equal, above = one.log_tail_probs(x.double()).squeeze(1).exp().unbind(-1)
+
+    # S(t) = (1 + shape t / scale) ** (-1 / shape) of the distance t from the edge.
+    low, high = below + equal, above + equal
+    assert float(low[1] / low[0]) == pytest.approx(2**-2, rel=1e-9)
+    assert float(high[3] / high[2]) == pytest.approx(1 / 9, rel=1e-9)
+    assert float(high[4] / high[2]) == pytest.approx(1 / 99, rel=1e-9)
+
+
 def test_tails_are_accurate_far_out() -> None:
-    x = torch.tensor([[-900.0], [20_000.0]], dtype=torch.float64)
-    one = random_tree(UNBOUNDED, 0.3, 2)
+    x = torch.tensor([[-8e6], [8e6]])
+    layout = ParameterLayout.of((UNBOUNDED,), 3)
+    single = Conditionals(layout, layout.initial_bias().expand(2, -1))
+    double = Conditionals(layout.double(), layout.double().initial_bias().expand(2, -1))
 
-    below, equal, above = one.log_tail_probs(x).squeeze(1).unbind(-1)
+    found, expected = single.log_tail_probs(x), double.log_tail_probs(x.double())
 
-    assert float(below[0]) < -20 and float(above[1]) < -300
-    # Logistic tails fall by the same factor with every integer.
-    for tail, at in ((below, 0), (above, 1)):
-        ratio = float((equal[at] - tail[at]).exp())
-        assert 0 < ratio < 1
-        further = one.log_prob(x + 2 * at - 1).squeeze(1)
-        expected = float((further[at] - tail[at]).exp())
-        assert expected == pytest.approx(ratio / (1 + ratio), rel=1e-3)
+    assert float(expected[0, 0, 0]) < -150
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
 
 
 @every_tree

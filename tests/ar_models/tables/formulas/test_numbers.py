@@ -45,6 +45,12 @@ def test_values_a_rounding_error_from_a_half_round_like_it(
     assert round_to(values, 1, rounding).tolist() == expected
 
 
+def test_numpy_rounds_what_floating_point_numbers_are() -> None:
+    values = 0.19 * np.round(np.arange(0.5, 200, 0.5), 2)
+    assert round_to(values, 2, "numpy").tolist() == np.round(values, 2).tolist()
+    assert round_to(values, 2, "half_up").tolist() != np.round(values, 2).tolist()
+
+
 def test_negative_decimals_round_to_tens() -> None:
     assert round_to(np.array([125.0]), -1, "half_up").tolist() == [130]
     assert round_to(np.array([125.0]), -1, "half_even").tolist() == [120]

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from ar_models.tables.calendar_column import CalendarColumn
+from ar_models.tables.columns import IN_SUPPORT, OUT_OF_RANGE
 from tasks.data.columns.calendars import calendar_column
 from tests.support.sketching import sketched
 
@@ -92,3 +93,25 @@ def test_dates_of_birth_over_a_century_have_no_sentinels() -> None:
 def test_values_without_a_date_leave_no_column() -> None:
     array = pa.array([2**60, 2**61], pa.int64()).view(pa.timestamp("s"))
     assert calendar_column("t", array.type, sketched(array)) is None
+
+
+@pytest.mark.parametrize("zone", [None, "America/New_York"])
+def test_all_times_of_the_first_and_the_last_day_are_in_support(
+    zone: str | None,
+) -> None:
+    naive = [
+        datetime(2024, 3, 1, 9, 30) + timedelta(minutes=17 * i) for i in range(900)
+    ]
+    type = pa.timestamp("s", zone)
+    column = column_of(pa.array(naive, pa.timestamp("s")).view(type))
+    low, high = (
+        pa.array([k], pa.int64()).view(type)[0] for k in (column.low, column.high)
+    )
+
+    local = [value.as_py().replace(tzinfo=None) for value in (low, high)]
+    assert [moment.strftime("%H:%M:%S") for moment in local] == ["00:00:00", "23:59:59"]
+    first = pa.array([column.low - 60, column.low], pa.int64()).view(type)
+    assert column.encode(first, type).out_of_support.tolist() == [
+        OUT_OF_RANGE,
+        IN_SUPPORT,
+    ]

@@ -27,3 +27,15 @@ def test_a_ratio_to_a_sum_is_found() -> None:
     share = np.round(100 * x / (x + y), 2)
     found = texts(products(sample(x=x, y=y, share=share)))
     assert "share = 100 * x / (x + y)" in found
+
+
+def test_halves_are_rounded_as_in_the_data() -> None:
+    price, pieces = np.round(RNG.gamma(3, 9, ROWS), 2), RNG.integers(1, 80, ROWS)
+    given = sample(
+        price=price,
+        pieces=pieces,
+        vat=np.round(0.25 * price, 2),
+        each=np.round(price / pieces, 2),
+    )
+    rates = {c.formula.describe(): c.rate for c in products(given)}
+    assert rates["price / pieces"] == 1
