@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.scoring.column_log_prob import sum_by_column
-from ar_models.tables.columns import IN_SUPPORT
+from ar_models.tables.columns import IN_SUPPORT, VIOLATION
 from ar_models.tables.encoder import Encoded
 from ar_models.variables import Variable
 
@@ -86,9 +86,9 @@ def log_tail_probability(
         first = [v.column_index for v in variables].index
         at = [first(j) for j in range(tail.shape[1])]
         of_ties = share[:, at].double().log().cpu().numpy()
-        tail = np.where(
-            out_of_support, encoded.log_abs_det + math.log(3) + of_ties, tail
-        )
+        # Reasons are equally probable, but violations less so than all others.
+        reasons = np.where(encoded.out_of_support == VIOLATION, 0.0, math.log(3))
+        tail = np.where(out_of_support, encoded.log_abs_det + reasons + of_ties, tail)
     return tail
 
 

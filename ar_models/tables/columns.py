@@ -6,6 +6,7 @@ whole arrays. Numbers of variables (parent) are relative to the column here;
 `TableEncoder` shifts them.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -25,8 +26,9 @@ Kind = Literal[
     "sequence",
 ]
 
-IN_SUPPORT, MISSING, UNSEEN, OUT_OF_RANGE = range(4)
-"""Codes of the reasons why a cell is out of the support of the training rows."""
+IN_SUPPORT, MISSING, UNSEEN, OUT_OF_RANGE, VIOLATION = range(5)
+"""Codes of the reasons why a cell is out of the support of the training rows. A
+violation breaks a constraint that held in all training rows in which it is defined."""
 
 REGULAR = "regular"
 SPECIALS = ("missing", "nan", "+inf", "-inf")
@@ -39,7 +41,7 @@ class Coded:
 
     Attributes:
         x: (n, variables) float32; NaN where absent.
-        out_of_support: (n,) int8: IN_SUPPORT, MISSING, UNSEEN or OUT_OF_RANGE.
+        out_of_support: (n,) int8: IN_SUPPORT or a reason, such as MISSING.
         log_slope: (n,) float64, log |dz/dx| of reals (0 in other states), or None.
     """
 
@@ -70,8 +72,21 @@ class Column:
 
     @property
     def out_of_support_mass(self) -> float:
-        """Probability of all that never occurred in training."""
+        """Probability of missing, unseen and out-of-range values together."""
         return 1 / (self.rows + 2)
+
+    @property
+    def violation_mass(self) -> float:
+        """Probability of violating constraints; 0 if there are none or some row did."""
+        return 0.0
+
+    @property
+    def log_masses(self) -> np.ndarray:
+        """Log-probabilities of being in support and of each reason not to be, (5,)."""
+        reason = math.log(self.out_of_support_mass / 3)
+        violation = math.log(self.violation_mass) if self.violation_mass else -math.inf
+        inside = math.log1p(-self.out_of_support_mass - self.violation_mass)
+        return np.array([inside, reason, reason, reason, violation])
 
     @property
     def value(self) -> int:

@@ -15,7 +15,14 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models.tables import arrow
-from ar_models.tables.columns import IN_SUPPORT, MISSING, UNSEEN, Coded, Column
+from ar_models.tables.columns import (
+    IN_SUPPORT,
+    MISSING,
+    UNSEEN,
+    VIOLATION,
+    Coded,
+    Column,
+)
 from ar_models.tables.formulas.formula import Cells, Formula, first_match
 from ar_models.tables.list_column import ListColumn
 from ar_models.tables.trained_cells import as_trained
@@ -75,6 +82,18 @@ class DerivedColumn(Column):
         return self.exceptions > 0
 
     @property
+    def violation_mass(self) -> float:
+        """Probability of a violation, if there was none in the training rows.
+
+        With odds of 1 to 1 that the constraints always hold, and else with a rate of
+        violations that is uniform a priori, it is 1 / (n + 2)^2 after n training rows.
+
+        Reference:
+            Jeffreys, Theory of probability, 1939 (on universal laws).
+        """
+        return 0.0 if self.has_exceptions else (self.rows + 2.0) ** -2
+
+    @property
     def value(self) -> int:
         return 1 + self.plain.value if self.has_exceptions else 0
 
@@ -123,7 +142,9 @@ class DerivedColumn(Column):
         rest = np.flatnonzero(numbers == 0)
         if not self.has_exceptions:
             null = np.asarray(own.take(pa.array(rest)).is_null())
-            out_of_support[rest] = np.where(null, MISSING, UNSEEN)
+            some = {name: cells[name].take(pa.array(rest)) for name in self.parents}
+            reason = np.where(self._any_defined(some, type), VIOLATION, UNSEEN)
+            out_of_support[rest] = np.where(null, MISSING, reason)
             x[rest] = np.nan
             return Coded(x, out_of_support)
         if not len(rest):
@@ -138,6 +159,13 @@ class DerivedColumn(Column):
             log_slope = np.zeros(len(own))
             log_slope[rest] = plain.log_slope
         return Coded(x, out_of_support, log_slope)
+
+    def _any_defined(self, cells: Cells, type: pa.DataType) -> np.ndarray:
+        """Return where a formula is defined, (n,) bool."""
+        defined = np.zeros(len(cells[self.parents[0]]), bool)
+        for formula in self.formulas:
+            defined |= ~formula.undefined(cells, formula.evaluate(cells, type))
+        return defined
 
     def decode_derived(
         self, x: np.ndarray, type: pa.DataType, rng: np.random.Generator, cells: Cells

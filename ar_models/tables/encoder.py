@@ -9,7 +9,6 @@ from `decode` exactly; reals come back from a float32 score z with an error of a
 import base64
 import hashlib
 import json
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -35,7 +34,7 @@ from ar_models.variables import Variable
 BLOCK = 1 << 15
 """Number of rows encoded at a time, whose intermediate results fit the cache."""
 
-FORMAT = 3
+FORMAT = 4
 """Version of the encoding; prepared data of another version are stale."""
 
 
@@ -47,7 +46,7 @@ class Encoded:
         x: (n, dim) float32.
         log_abs_det: Log-determinant of the encoding of each column, (n, columns)
             float64, nats; added to the log-probability by the network.
-        out_of_support: (n, columns) int8: IN_SUPPORT, MISSING, UNSEEN or OUT_OF_RANGE.
+        out_of_support: (n, columns) int8: IN_SUPPORT or a reason, such as MISSING.
         mean_log_slopes: Mean contribution of each variable to `log_abs_det`, where
             present, (dim,), nats; None: zero.
         unknown: Which cells are marginalised, (n, columns) bool; None: no cell is.
@@ -170,7 +169,7 @@ class TableEncoder:
                 coded = self.encode_column(j, part)
                 x[block, self._slices[j]] = coded.x
                 out_of_support[block, j] = coded.out_of_support
-                log_abs_det[block, j] = _log_abs_det(coded, column.out_of_support_mass)
+                log_abs_det[block, j] = _log_abs_det(coded, column.log_masses)
         return Encoded(x, log_abs_det, out_of_support, self._mean_log_slopes)
 
     def encode_column(self, j: int, table: pa.Table) -> Coded:
@@ -389,13 +388,12 @@ class TableEncoder:
         return cls(columns, left_out, schema, images)
 
 
-def _log_abs_det(coded: Coded, mass: float) -> np.ndarray:
+def _log_abs_det(coded: Coded, log_masses: np.ndarray) -> np.ndarray:
     """Return the log-determinant of a column's encoding, (n,), nats."""
-    inside, outside = math.log1p(-mass), math.log(mass / 3)
     if not coded.out_of_support.any():
-        volume = np.full(len(coded.x), inside)
+        volume = np.full(len(coded.x), log_masses[IN_SUPPORT])
     else:
-        volume = np.where(coded.out_of_support == IN_SUPPORT, inside, outside)
+        volume = log_masses[coded.out_of_support]
     return volume if coded.log_slope is None else volume + coded.log_slope
 
 

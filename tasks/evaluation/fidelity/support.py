@@ -6,10 +6,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ar_models.tables.columns import IN_SUPPORT, MISSING, OUT_OF_RANGE, UNSEEN
+from ar_models.tables.columns import (
+    IN_SUPPORT,
+    MISSING,
+    OUT_OF_RANGE,
+    UNSEEN,
+    VIOLATION,
+)
 from tasks.evaluation.fidelity.tables import Tables
 
-REASONS = {"missing": MISSING, "unseen": UNSEEN, "outside": OUT_OF_RANGE}
+REASONS = {
+    "missing": MISSING,
+    "unseen": UNSEEN,
+    "outside": OUT_OF_RANGE,
+    "violation": VIOLATION,
+}
 """Codes of the reasons why a cell is out of support, by their name in results."""
 
 Json = dict[str, Any]  # JSON values
@@ -21,7 +32,8 @@ def compare_support(
     """Count synthetic cells that are out of support.
 
     A cell is out of support if it is null where no training row is, has a category that
-    no training row has, or a value outside of the column's type or grid.
+    no training row has, a value outside of the column's type or grid, or breaks a
+    constraint that all training rows satisfy.
 
     Args:
         tables: The compared tables.

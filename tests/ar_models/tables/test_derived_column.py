@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ar_models.families.independent import Independent
-from ar_models.tables.columns import IN_SUPPORT, UNSEEN
+from ar_models.tables.columns import IN_SUPPORT, MISSING, UNSEEN, VIOLATION
 from ar_models.tables.derived_column import Candidate, DerivedColumn, derived_column
 from ar_models.tables.encoder import TableEncoder
 from ar_models.tables.formulas.arithmetic import LinearFormula
@@ -93,9 +93,24 @@ def test_a_violation_follows_the_gate_or_is_out_of_support() -> None:
     encoded = encoder.encode(pa.Table.from_pylist(rows, fares().schema))
     assert gate(encoder, encoded.x, "paid")[:3].tolist() == [1, 2, 0]
     total = encoder.names.index("total")
-    assert encoded.out_of_support[:, total].tolist() == [IN_SUPPORT] * 3 + [UNSEEN]
-    mass = encoder.columns[total].out_of_support_mass
-    assert encoded.log_abs_det[3, total] == pytest.approx(math.log(mass / 3))
+    assert encoded.out_of_support[:, total].tolist() == [IN_SUPPORT] * 3 + [VIOLATION]
+    rows = encoder.columns[total].rows
+    assert encoded.log_abs_det[3, total] == pytest.approx(-2 * math.log(rows + 2))
+
+
+def test_where_no_constraint_is_defined_nothing_is_violated() -> None:
+    encoder = fares_encoder(fares())
+    row = fares().slice(0, 1).to_pylist()[0]
+    rows = [row | {"fare": None}, row | {"total": None}]
+    encoded = encoder.encode(pa.Table.from_pylist(rows, fares().schema))
+    total = encoder.names.index("total")
+    assert encoded.out_of_support[:, total].tolist() == [UNSEEN, MISSING]
+
+
+def test_all_reasons_together_have_probability_one() -> None:
+    for column in fares_encoder(fares()).columns:
+        inside, *reasons = np.exp(column.log_masses).tolist()
+        assert inside + sum(reasons) == pytest.approx(1, abs=1e-15)
 
 
 def test_a_copy_of_a_real_has_a_probability_and_others_a_density() -> None:

@@ -16,7 +16,7 @@ def test_cells_out_of_support_are_counted_by_reason() -> None:
 
     assert found["wrong_rows"] == 0.5
     assert found["wrong_cells"] == {
-        "kind": {"missing": 0, "unseen": 2, "outside": 0},
-        "code": {"missing": 0, "unseen": 0, "outside": 1},
+        "kind": {"missing": 0, "unseen": 2, "outside": 0, "violation": 0},
+        "code": {"missing": 0, "unseen": 0, "outside": 1, "violation": 0},
     }
     assert found["other_types"] == {}
