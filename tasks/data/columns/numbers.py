@@ -25,9 +25,9 @@ FEW_VALUES = 256
 """Number of distinct integers up to which all that repeat are atoms."""
 
 MAX_STEP = 1000
-"""Largest step of integers that are all multiples of a power of ten."""
+"""Largest step of integers that have a common divisor."""
 
-MIN_STEP_VALUES = 10
+MIN_STEP_VALUES = 20
 """Number of distinct values from which a common divisor is no coincidence."""
 
 MIN_ATOM_ROWS = 5
@@ -89,6 +89,9 @@ def _in_units(sketch: NumberSketch, decimals: int) -> NumberSketch:
     if isinstance(sketch.counts, ApproximateCounts):
         values, counts = _with_frequent(sketch, values, counts)
     given = EmpiricalDistribution.of(np.rint(values * factor).astype(np.int64), counts)
+    # Of a sample, other values may not be multiples.
+    exact = isinstance(sketch.counts, ExactCounts)
+    divisor = int(np.gcd.reduce(given.values)) if exact else 0
     rows = np.maximum(np.rint(given.counts), 1).astype(np.int64)
     return replace(
         sketch,
@@ -96,7 +99,7 @@ def _in_units(sketch: NumberSketch, decimals: int) -> NumberSketch:
         is_whole=True,
         low=round(sketch.low * factor),
         high=round(sketch.high * factor),
-        divisor=0,
+        divisor=divisor,
         counts=ExactCounts(pa.array(given.values), rows),
     )
 
@@ -208,11 +211,12 @@ def _digits(
 
 
 def _step(sketch: NumberSketch) -> int:
-    """Return the power of ten up to `MAX_STEP` that all integers are multiples of."""
-    step = MAX_STEP if sketch.distinct >= MIN_STEP_VALUES and sketch.divisor else 1
-    while sketch.divisor % step:
-        step //= 10
-    return step
+    """Return the common divisor of integers, or one that it shares with `MAX_STEP`."""
+    if sketch.distinct < MIN_STEP_VALUES or not sketch.divisor:
+        return 1
+    if sketch.divisor <= MAX_STEP:
+        return sketch.divisor
+    return math.gcd(sketch.divisor, MAX_STEP)
 
 
 def _clock(

@@ -36,6 +36,14 @@ MIN_COVERED = 0.5
 MIN_REPEATS = 3.0
 """Rows per key, in the mean over keys."""
 
+OFTEN = 20.0
+"""Rows per key, in the mean, from which dependencies with exceptions are used. A key of
+fewer rows says less about other columns than the column that it nearly determines,
+which should then be a column that the network knows."""
+
+LAW = 0.999
+"""Rate of a dependency without exceptions, but for errors in the data."""
+
 
 def dependencies(sample: Sample, ignored: Collection[str] = ()) -> Iterator[Candidate]:
     """Find columns that are a function of one other column, then of two.
@@ -54,7 +62,8 @@ def dependencies(sample: Sample, ignored: Collection[str] = ()) -> Iterator[Cand
     for key in keys:
         for target in _agreeing(key.codes, targets, table, {key.name}):
             candidate = lookup_candidate(sample, target, [key])
-            if candidate is not None and is_exact(candidate, target):
+            if _is_used(candidate, target, [key]):
+                assert candidate is not None
                 found.setdefault(target.name, set()).add(key.name)
                 yield candidate
     done = {*ignored, *found}
@@ -81,8 +90,22 @@ def _of_two(
             screened = both[:SCREENED_ROWS]
             for target in _agreeing(screened, targets, table, {a.name, b.name}):
                 candidate = lookup_candidate(sample, target, [a, b])
-                if candidate is not None and is_exact(candidate, target):
+                if _is_used(candidate, target, [a, b]):
+                    assert candidate is not None
                     yield candidate
+
+
+def _is_used(
+    candidate: Candidate | None, target: SampledColumn, keys: Sequence[SampledColumn]
+) -> bool:
+    """Return whether a dependency is exact, and its keys repeat or there is a law."""
+    if candidate is None or not is_exact(candidate, target):
+        return False
+    both = np.zeros(len(target.codes), np.int64)
+    for key in keys:
+        both = both * len(key.counts) + key.codes
+    often = len(both) >= OFTEN * len(np.unique(both))
+    return often or bool(candidate.rate >= LAW)
 
 
 def _is_key(number: int, distinct: int, rows: int) -> bool:

@@ -58,15 +58,14 @@ def test_the_spread_of_a_normal_distribution_is_its_standard_deviation() -> None
     ("values", "step"),
     [
         (np.arange(50) * 10_000, 1000),
-        (np.arange(50) * 30, 10),
-        (np.arange(50) * 5, 1),
+        (np.arange(50) * 30, 30),
+        (np.arange(50) * 5, 5),
+        (np.arange(50) * -5 / 100, 5),
         (np.arange(5) * 100, 1),
         (np.arange(50) * 100.0, 100),
     ],
 )
-def test_multiples_of_a_power_of_ten_have_its_step(
-    values: np.ndarray, step: int
-) -> None:
+def test_multiples_of_a_number_are_counted_in_it(values: np.ndarray, step: int) -> None:
     array = pa.array(values)
     column = number_column("a", array.type, sketched(array))
     assert column.step == step
