@@ -64,7 +64,7 @@ def find_all(sample: Sample) -> list[Candidate]:
     found += date_parts(sample)
     found += divisions(sample)
     found += clock_times(sample)
-    found += linear_formulas(sample, _known(found, "equality"), equal)
+    found += linear_formulas(sample, _known(found, "equality", "clock"), equal)
     found += products(sample, _known(found))
     found += annuities(sample, _known(found))
     found += exponentials(sample, _known(found))
