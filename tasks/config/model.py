@@ -9,20 +9,24 @@ from ar_models.families.settings import (
     SETTINGS,
     FamilySettings,
     FeedForwardSettings,
+    MADESettings,
     NADESettings,
 )
 from tasks.config.section import AUTO, Auto, Section
 
 OrderingName = (
-    Literal["natural", "random", "dependence", "raster", "column", "spiral"]
+    Literal["auto", "natural", "random", "dependence", "raster", "column", "spiral"]
     | tuple[str, ...]
 )
-"""An ordering of columns: as in the data, shuffled, along the dependences in the train
-rows, or starting with the named columns. For the pixels of images also row by row,
-column by column, or from the rim to the middle."""
+"""An ordering of columns: chosen by their kinds, as in the data, shuffled, along the
+dependences in the train rows, or starting with the named columns. For the pixels of
+images also row by row, column by column, or from the rim to the middle."""
 
 AUTOMATIC = ("hidden", "dropout")
 """Settings of the families in `DENSE` that are `auto` by default."""
+
+ORDERED = (MADESettings, NADESettings)
+"""Settings of the families whose ordering is `auto` by default."""
 
 DENSE = (FeedForwardSettings, NADESettings)
 """Settings of the families whose size `auto` can choose."""
@@ -61,6 +65,9 @@ def section_class(family: str, settings: type[FamilySettings]) -> type[ModelConf
             description = f"{metadata.pop('description')}; auto: by rows and columns"
             kind = Annotated[kind, Field(**metadata)] | Auto
             default, metadata = AUTO, {"description": description}
+        if each.name == "ordering" and issubclass(settings, ORDERED):
+            default = AUTO
+            metadata["description"] += "; auto: categories first, several at random"
         keys[each.name] = (kind, Field(default, **metadata))
     name = settings.__name__.replace("Settings", "Config")
     return create_model(name, __base__=ModelConfig, __doc__=settings.__doc__, **keys)

@@ -108,7 +108,7 @@ def resolve(
     network = {
         key: chosen[f"model.{key}"]
         for key, value in model.settings().items()
-        if value == AUTO
+        if value == AUTO and key != "ordering"  # which depends on the columns
     }
     given = {k: value for k, value in training.model_dump().items() if value != AUTO}
     epochs = int(given.get("epochs", chosen["train.epochs"]))

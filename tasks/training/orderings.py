@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from ar_models.families.chow_liu import dependence_orderings
 from ar_models.tables.encoder import TableEncoder
+from tasks.config.section import AUTO
 from tasks.runtime import storage
 
 SAMPLE_ROWS = 20_000
@@ -25,8 +26,8 @@ def resolve(
 ) -> dict[str, Any]:  # likewise
     """Replace the ordering in a model's configuration by sequences of groups.
 
-    "dependence", pixel orders and lists of column names become one sequence of groups
-    per ordering; "natural" and "random" stay.
+    "auto", "dependence", pixel orders and lists of column names become one sequence of
+    groups per ordering; "natural" and "random" stay.
 
     Args:
         model: Configuration of the network.
@@ -38,6 +39,8 @@ def resolve(
             are no images for a pixel order.
     """
     ordering = model.get("ordering")
+    if ordering == AUTO:
+        return model | {"ordering": automatic(encoder, model.get("orderings", 1))}
     if ordering == "dependence":
         x = sample_rows(storage.join(prepared, "encoded", "train"))
         sequences = dependence_orderings(
@@ -62,6 +65,28 @@ def resolve(
     else:
         return model
     return model | {"ordering": sequences}
+
+
+def automatic(encoder: TableEncoder, orderings: int) -> str | list[list[int]]:
+    """Return the ordering that suits the columns of a table.
+
+    Columns of codes come before numbers, and otherwise columns stay in their order:
+    a network learns a mixture for each combination of codes more easily than codes that
+    depend on numbers. Images and sequences stay in their natural order, several
+    orderings are random.
+
+    Args:
+        encoder: Encoder of the table.
+        orderings: Number of orderings.
+    """
+    if orderings > 1:
+        return "random"
+    if encoder.images or any(v.at_least for v in encoder.variables):
+        return "natural"
+    numbers = {v.group for v in encoder.variables if v.kind in ("integer", "real")}
+    groups = [group for of_column in groups_of(encoder) for group in of_column]
+    sequence = sorted(groups, key=lambda group: group in numbers)
+    return "natural" if sequence == groups else [sequence]
 
 
 def groups_of(encoder: TableEncoder) -> list[list[int]]:

@@ -87,7 +87,7 @@ def model_space(family: str, chosen: Mapping[str, float]) -> dict[str, Draw]:
         "layers": _choice(depths),
         "components": _choice((4, 8, 16)),
         "dropout": _choice((0.0, 0.1, 0.2, 0.3, 0.4, 0.5)),
-        "ordering": _choice(("natural", "dependence")),
+        "ordering": _choice(("auto", "natural", "dependence")),
     }
     if family == "eonade":
         del space["ordering"]  # Training covers all orderings.

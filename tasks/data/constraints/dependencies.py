@@ -37,12 +37,12 @@ MIN_REPEATS = 3.0
 """Rows per key, in the mean over keys."""
 
 OFTEN = 20.0
-"""Rows per key, in the mean, from which dependencies with exceptions are used. A key of
-fewer rows says less about other columns than the column that it nearly determines,
-which should then be a column that the network knows."""
+"""Rows per key, in the mean, from which any exact dependency is used."""
 
-LAW = 0.999
-"""Rate of a dependency without exceptions, but for errors in the data."""
+MOST = 0.5
+"""Share of the entropy of rarer keys that the determined column must have. A network
+learns a column of less entropy, such as the state of a postcode, more easily by itself,
+and then the postcodes of each state, than what else depends on each postcode."""
 
 
 def dependencies(sample: Sample, ignored: Collection[str] = ()) -> Iterator[Candidate]:
@@ -98,14 +98,17 @@ def _of_two(
 def _is_used(
     candidate: Candidate | None, target: SampledColumn, keys: Sequence[SampledColumn]
 ) -> bool:
-    """Return whether a dependency is exact, and its keys repeat or there is a law."""
+    """Return whether a dependency is exact, and a network would not learn it better."""
     if candidate is None or not is_exact(candidate, target):
         return False
     both = np.zeros(len(target.codes), np.int64)
     for key in keys:
         both = both * len(key.counts) + key.codes
-    often = len(both) >= OFTEN * len(np.unique(both))
-    return often or bool(candidate.rate >= LAW)
+    counts = np.unique(both, return_counts=True)[1]
+    if len(both) >= OFTEN * len(counts):
+        return True
+    shares = counts / len(both)
+    return bool(target.entropy >= MOST * -(shares @ np.log(shares)))
 
 
 def _is_key(number: int, distinct: int, rows: int) -> bool:

@@ -64,7 +64,7 @@ def test_the_family_is_made_if_none_is_given(model: str, tmp_path: Path) -> None
         ("3", "model: should be a mapping with a family, got 3"),
         ("{hidden: 0}", r"model\.hidden: input should be greater than .* 1, got 0"),
         ("{dropout: 1}", r"model\.dropout: input should be less than 1, got 1"),
-        ("{ordering: up}", r"model\.ordering: input should be 'natural', .*got 'up'"),
+        ("{ordering: up}", r"model\.ordering: input should be 'auto', .*got 'up'"),
         ("{family: fvsbn, hidden: 3}", r"model\.hidden: unknown key"),
         ("{family: pixelcnn, width: 3}", r"model\.width: unknown key"),
         ("{family: pixelcnn, ordering: random}", r"model\.ordering: unknown key"),

@@ -85,7 +85,8 @@ def test_no_family_is_left_with_auto(family: str) -> None:
     model, training = defaults.resolve(
         model_config(family=family), TrainConfig(), 900, 20
     )
-    assert AUTO not in model.settings().values()
+    left = {key for key, value in model.settings().items() if value == AUTO}
+    assert left <= {"ordering"}  # which depends on the columns
     assert set(training.model_dump()) == set(TrainConfig().model_dump())
 
 

@@ -132,3 +132,32 @@ def test_an_order_of_pixels_needs_images() -> None:
     encoder = fit(pa.table({"a": pixels(5)[:, 0]}))
     with pytest.raises(ValueError, match="model.ordering: spiral requires images"):
         orderings.pixel_sequence(encoder, "spiral")
+
+
+def test_by_default_categories_and_dates_come_before_numbers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    days = (rng.integers(0, 900, 600) * 86_400).astype("datetime64[s]")
+    table = pa.table(
+        {
+            "amount": rng.integers(0, 90_000, 600),
+            "kind": rng.choice(["a", "b"], 600),
+            "weight": rng.normal(size=600),
+            "placed": days,
+        }
+    )
+    encoder = fit(table)
+
+    found = orderings.resolve({"ordering": "auto", "seed": 0}, encoder, str(tmp_path))
+    several = orderings.automatic(encoder, 4)
+
+    assert found["ordering"] == [[1, 3, 0, 2]]
+    assert several == "random"
+    assert orderings.automatic(fit(table.select(["kind", "amount"])), 1) == "natural"
+
+
+def test_by_default_images_keep_their_order() -> None:
+    table = pa.table(
+        {"a": pixels(5)[:, 0], "image": pa.array(pixels(5).tolist(), FIXED)}
+    )
+    encoder = fit(table, images={"image": {"height": 3, "width": 4}})
+    assert orderings.automatic(encoder, 1) == "natural"
