@@ -24,6 +24,7 @@ class RealColumn(Column):
         knots: Values at which the transform to scores bends, ascending.
         scores: Scores at the knots.
         decimals: Number of decimals to which `decode` rounds; None: not at all.
+        step: It rounds to multiples of this many units of the last decimal.
     """
 
     states: tuple[str, ...] = ()
@@ -31,6 +32,7 @@ class RealColumn(Column):
     knots: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
     decimals: int | None = None
+    step: int = 1
 
     form: ClassVar[str] = "real"
 
@@ -94,9 +96,14 @@ class RealColumn(Column):
         return arrow.from_reals(reals, null if null.any() else None, type)
 
     def _inverse(self, scores: np.ndarray) -> np.ndarray:
-        """Return the values of scores, with as many decimals as in training."""
+        """Return the values of scores, rounded to the grid of the training rows."""
         values = self.transform.inverse(scores)
-        return values if self.decimals is None else np.round(values, self.decimals)
+        if self.decimals is None:
+            return values
+        if self.step > 1:
+            unit = 10.0**self.decimals / self.step
+            values = np.rint(values * unit) / unit
+        return np.round(values, self.decimals)
 
     def labels(self, type: pa.DataType) -> list[str]:
         if not self.states:

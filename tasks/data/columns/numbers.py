@@ -13,7 +13,12 @@ from ar_models.tables.number_column import NumberColumn
 from ar_models.tables.number_column import bounds as representable_bounds
 from ar_models.variables import MAX_INTEGER, Variable
 from tasks.data.columns.intervals import divide
-from tasks.data.columns.reals import FEATURE_KNOTS
+from tasks.data.columns.reals import (
+    FEATURE_KNOTS,
+    MAX_STEP,
+    MIN_STEP_VALUES,
+    common_step,
+)
 from tasks.data.columns.states import smoothed_shares, state_variable
 from tasks.data.counts import ApproximateCounts, EmpiricalDistribution, ExactCounts
 from tasks.data.sketches import NumberSketch
@@ -23,12 +28,6 @@ MAX_ATOMS = 64
 
 FEW_VALUES = 256
 """Number of distinct integers up to which all that repeat are atoms."""
-
-MAX_STEP = 1000
-"""Largest step of integers that have a common divisor."""
-
-MIN_STEP_VALUES = 20
-"""Number of distinct values from which a common divisor is no coincidence."""
 
 MIN_ATOM_ROWS = 5
 """Number of rows that such an atom occurs in."""
@@ -89,9 +88,6 @@ def _in_units(sketch: NumberSketch, decimals: int) -> NumberSketch:
     if isinstance(sketch.counts, ApproximateCounts):
         values, counts = _with_frequent(sketch, values, counts)
     given = EmpiricalDistribution.of(np.rint(values * factor).astype(np.int64), counts)
-    # Of a sample, other values may not be multiples.
-    exact = isinstance(sketch.counts, ExactCounts)
-    divisor = int(np.gcd.reduce(given.values)) if exact else 0
     rows = np.maximum(np.rint(given.counts), 1).astype(np.int64)
     return replace(
         sketch,
@@ -99,7 +95,7 @@ def _in_units(sketch: NumberSketch, decimals: int) -> NumberSketch:
         is_whole=True,
         low=round(sketch.low * factor),
         high=round(sketch.high * factor),
-        divisor=divisor,
+        divisor=common_step(sketch),
         counts=ExactCounts(pa.array(given.values), rows),
     )
 

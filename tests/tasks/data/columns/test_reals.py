@@ -44,3 +44,16 @@ def test_values_too_fine_for_steps_are_rounded_when_decoded() -> None:
     decoded = column.decode(x, pa.float64(), np.random.default_rng(0)).to_numpy()
 
     assert (decoded == decoded.round(2)).all()
+
+
+def test_synthetic_values_are_multiples_as_in_training() -> None:
+    prices = np.random.default_rng(0).integers(-900, 90_000, 4000) * 5 / 100
+    column = real_column("a", pa.float64(), sketched(pa.array(prices)))
+    scores = np.random.default_rng(1).normal(size=1000).astype(np.float32)
+
+    drawn = column.decode(scores[:, None], pa.float64(), np.random.default_rng(0))
+
+    cents = np.array(drawn) * 100
+    assert np.abs(cents - np.rint(cents)).max() < 1e-6
+    assert (np.rint(cents) % 5 == 0).all()
+    assert len(np.unique(cents)) > 500
