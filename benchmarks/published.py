@@ -54,13 +54,14 @@ from ar_models.variables import Variable
 from tasks.config.data import ColumnConfig, DataConfig
 from tasks.config.load import load
 from tasks.config.root import Config
+from tasks.config.section import AUTO
 from tasks.data import batches
 from tasks.data.batches import Batches, Order, Rows
 from tasks.data.cells import to_cells
 from tasks.data.columns.infer import infer_column
 from tasks.data.sketches import ListSketch, sketch_column
 from tasks.evaluation.intervals import bootstrap_interval
-from tasks.training import defaults, trainer
+from tasks.training import defaults, orderings, trainer
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "examples" / "published"
@@ -411,6 +412,10 @@ def trained(
     if family == "pixelcnn":
         (image,) = config.data.images.values()
         settings |= image.model_dump(include={"height", "width", "channels"})
+    if settings.get("ordering") == AUTO:
+        settings["ordering"] = orderings.automatic(
+            data.variables, settings["orderings"], images=bool(config.data.images)
+        )
     if settings.get("ordering") == "dependence":
         settings["ordering"] = dependence_orderings(
             data.variables, data.train, settings["orderings"]

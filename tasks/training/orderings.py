@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from ar_models.families.chow_liu import dependence_orderings
 from ar_models.tables.encoder import TableEncoder
+from ar_models.variables import Variable
 from tasks.config.section import AUTO
 from tasks.runtime import storage
 
@@ -40,7 +41,9 @@ def resolve(
     """
     ordering = model.get("ordering")
     if ordering == AUTO:
-        return model | {"ordering": automatic(encoder, model.get("orderings", 1))}
+        count = model.get("orderings", 1)
+        found = automatic(encoder.variables, count, images=bool(encoder.images))
+        return model | {"ordering": found}
     if ordering == "dependence":
         x = sample_rows(storage.join(prepared, "encoded", "train"))
         sequences = dependence_orderings(
@@ -67,7 +70,9 @@ def resolve(
     return model | {"ordering": sequences}
 
 
-def automatic(encoder: TableEncoder, orderings: int) -> str | list[list[int]]:
+def automatic(
+    variables: Sequence[Variable], orderings: int, *, images: bool = False
+) -> Literal["natural", "random"] | list[list[int]]:
     """Return the ordering that suits the columns of a table.
 
     Columns of codes come before numbers, and otherwise columns stay in their order:
@@ -76,15 +81,16 @@ def automatic(encoder: TableEncoder, orderings: int) -> str | list[list[int]]:
     orderings are random.
 
     Args:
-        encoder: Encoder of the table.
+        variables: Variables of the table.
         orderings: Number of orderings.
+        images: Whether some of them are pixels.
     """
     if orderings > 1:
         return "random"
-    if encoder.images or any(v.at_least for v in encoder.variables):
+    if images or any(v.at_least for v in variables):
         return "natural"
-    numbers = {v.group for v in encoder.variables if v.kind in ("integer", "real")}
-    groups = [group for of_column in groups_of(encoder) for group in of_column]
+    numbers = {v.group for v in variables if v.kind in ("integer", "real")}
+    groups = list(dict.fromkeys(v.group for v in variables))
     sequence = sorted(groups, key=lambda group: group in numbers)
     return "natural" if sequence == groups else [sequence]
 

@@ -52,7 +52,7 @@ def test_samples_have_the_original_columns_and_their_seed(
 def test_given_rows_are_completed(
     project: Project, retrained: dict[str, Any], tmp_path: Path
 ) -> None:
-    given = small_table(20, seed=1).select(["kind", "count"])
+    given = small_table(20, seed=1).select(["kind", "late"])
     pq.write_table(given, tmp_path / "given.parquet")
     options = ["--given", str(tmp_path / "given.parquet"), "--samples-per-row", "2"]
     rows = pq.read_table(project.json("sample", *options)["sample"]["path"])

@@ -43,7 +43,7 @@ class Project:
             "name": "small",
             "data": {"path": str(self.data), "id": ["id"]},
             "model": {"hidden": 16, "layers": 1, "components": 2},
-            "train": {"epochs": 2, "batch_size": 128},
+            "train": {"epochs": 6, "batch_size": 128},
             "evaluate": {"resamples": 100},
             "score": {"rows_per_fragment": 400},
             "gate": {"load_check": "none"},
