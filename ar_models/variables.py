@@ -58,7 +58,7 @@ class Variable:
             division. Such a variable has no atoms.
         tails: Scale and shape of the generalized Pareto distribution of the distances
             from the first edge below it, then of those from the last edge above it;
-            () for exponential tails of this scale.
+            () for nearly exponential tails with the scale `scale`.
         column: Number of the column that it is a part of; None: that of the group.
         place: Position in the list, for a column of lists.
         cyclic: Whether the first code follows the last one, as for hours of a day.

@@ -227,14 +227,18 @@ class DecimalIntervals(LogisticMixture):
         Returns:
             (batch, count), 0 for the integer beside them.
         """
-        outer = self.boundaries.gather(-1, self.last.unsqueeze(-1)).squeeze(-1)
-        return torch.where(leaf == 0, self.boundaries[:, 1] - 1 - x, x - outer)
+        inner, outer = self._outer_edges()
+        return torch.where(leaf == 0, inner - 1 - x, x - outer)
 
     def from_outer_distance(self, distance: Tensor, leaf: Tensor) -> Tensor:
         """Return the integers in outer leaves at a distance; see `outer_distance`."""
+        inner, outer = self._outer_edges()
+        return torch.where(leaf == 0, inner - 1 - distance, outer + distance)
+
+    def _outer_edges(self) -> tuple[Tensor, Tensor]:
+        """Return the first and the last edge between leaves, (count,) each."""
         outer = self.boundaries.gather(-1, self.last.unsqueeze(-1)).squeeze(-1)
-        inner = self.boundaries[:, 1] - 1
-        return torch.where(leaf == 0, inner - distance, outer + distance)
+        return self.boundaries[:, 1], outer
 
     def outer_tails(self, leaf: Tensor) -> ParetoTails:
         """Return the distributions of the distances in outer leaves (batch, count)."""

@@ -141,11 +141,13 @@ class DerivedColumn(Column):
         out_of_support = np.zeros(len(own), np.int8)
         rest = np.flatnonzero(numbers == 0)
         if not self.has_exceptions:
-            null = np.asarray(own.take(pa.array(rest)).is_null())
-            some = {name: cells[name].take(pa.array(rest)) for name in self.parents}
-            reason = np.where(self._any_defined(some, type), VIOLATION, UNSEEN)
-            out_of_support[rest] = np.where(null, MISSING, reason)
-            x[rest] = np.nan
+            if len(rest):
+                at = pa.array(rest)
+                some = {name: cells[name].take(at) for name in self.parents}
+                reason = np.where(self._any_defined(some, type), VIOLATION, UNSEEN)
+                null = np.asarray(own.take(at).is_null())
+                out_of_support[rest] = np.where(null, MISSING, reason)
+                x[rest] = np.nan
             return Coded(x, out_of_support)
         if not len(rest):
             log_slope = np.zeros(len(own)) if self.kind == "real" else None

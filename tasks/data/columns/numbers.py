@@ -13,13 +13,9 @@ from ar_models.tables.number_column import NumberColumn
 from ar_models.tables.number_column import bounds as representable_bounds
 from ar_models.variables import MAX_INTEGER, Variable
 from tasks.data.columns.intervals import divide
-from tasks.data.columns.reals import (
-    FEATURE_KNOTS,
-    MAX_STEP,
-    MIN_STEP_VALUES,
-    common_step,
-)
+from tasks.data.columns.reals import FEATURE_KNOTS
 from tasks.data.columns.states import smoothed_shares, state_variable
+from tasks.data.columns.steps import divisor_of_reals, step_of
 from tasks.data.counts import ApproximateCounts, EmpiricalDistribution, ExactCounts
 from tasks.data.sketches import NumberSketch
 
@@ -95,7 +91,7 @@ def _in_units(sketch: NumberSketch, decimals: int) -> NumberSketch:
         is_whole=True,
         low=round(sketch.low * factor),
         high=round(sketch.high * factor),
-        divisor=common_step(sketch),
+        divisor=divisor_of_reals(sketch),
         counts=ExactCounts(pa.array(given.values), rows),
     )
 
@@ -190,7 +186,9 @@ def _digits(
         return "integer", zero, 1, (), [""]
     low, high = int(sketch.low) - zero, int(sketch.high) - zero
     half = MAX_INTEGER // 2
-    step = _step(sketch) if family in ("integer", "real", "decimal") else 1
+    step = 1
+    if family in ("integer", "real", "decimal"):
+        step = step_of(sketch.divisor, sketch.distinct)
     if max(abs(low), abs(high)) <= half * step and not zero:
         return "integer", 0, step, (), [""]
     if max(abs(low), abs(high)) <= half:
@@ -204,15 +202,6 @@ def _digits(
         count += 1
     tags = ["high", *(f"digit{i}" for i in range(count - 1, -1, -1))]
     return "integer", zero, 1, (1 << 16,) * count, tags
-
-
-def _step(sketch: NumberSketch) -> int:
-    """Return the common divisor of integers, or one that it shares with `MAX_STEP`."""
-    if sketch.distinct < MIN_STEP_VALUES or not sketch.divisor:
-        return 1
-    if sketch.divisor <= MAX_STEP:
-        return sketch.divisor
-    return math.gcd(sketch.divisor, MAX_STEP)
 
 
 def _clock(

@@ -1,6 +1,5 @@
 """Real columns: atoms, and a monotone transform to normal scores."""
 
-import math
 from collections.abc import Collection
 from statistics import NormalDist
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 from ar_models.tables.real_column import RealColumn
 from ar_models.variables import Variable
 from tasks.data.columns.states import state_variable
+from tasks.data.columns.steps import divisor_of_reals, step_of
 from tasks.data.counts import EmpiricalDistribution, ExactCounts
 from tasks.data.sketches import NumberSketch
 
@@ -24,12 +24,6 @@ NEIGHBOURS = 4
 
 FEATURE_KNOTS = 32
 """Number of knots of the features that networks see of a number."""
-
-MAX_STEP = 1000
-"""Largest step of numbers that have a common divisor."""
-
-MIN_STEP_VALUES = 20
-"""Number of distinct values from which a common divisor is no coincidence."""
 
 MAX_KNOT = 1e290
 """Bound of knots, so that no slope overflows."""
@@ -60,23 +54,8 @@ def real_column(name: str, type: pa.DataType, sketch: NumberSketch) -> RealColum
         knots,
         scores,
         sketch.decimals or None,
-        common_step(sketch),
+        step_of(divisor_of_reals(sketch), sketch.distinct),
     )
-
-
-def common_step(sketch: NumberSketch) -> int:
-    """Return the common divisor of reals in units of their last decimal, 1 if unknown.
-
-    Of a sample, other values may not be multiples, and of a few values it is a
-    coincidence.
-    """
-    exact = isinstance(sketch.counts, ExactCounts)
-    if not sketch.decimals or not exact or sketch.distinct < MIN_STEP_VALUES:
-        return 1
-    values = sketch.distribution().values
-    units = np.rint(values * 10.0**sketch.decimals).astype(np.int64)
-    step = int(np.gcd.reduce(units))
-    return step if step <= MAX_STEP else math.gcd(step, MAX_STEP)
 
 
 def counts_of_neighbours(

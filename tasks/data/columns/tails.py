@@ -57,9 +57,10 @@ def _fit(
     total = given.counts.sum()
     above = total - np.cumsum(given.counts)
     place = int(np.searchsorted(-above, -TAIL_SHARE * total, side="right")) - 1
-    threshold = given.values[max(place, 0)]
-    excess = given.values[max(place, 0) + 1 :] - threshold - 0.5
-    weights = given.counts[max(place, 0) + 1 :]
+    place = max(place, 0)
+    threshold = given.values[place]
+    excess = given.values[place + 1 :] - threshold - 0.5
+    weights = given.counts[place + 1 :]
     if not len(excess):
         return max(least, 0.5), MIN_SHAPE
     weights = weights / weights.sum()

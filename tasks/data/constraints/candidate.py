@@ -20,7 +20,7 @@ from tasks.data.constraints.regression import Fit
 from tasks.data.constraints.sample import Sample, SampledColumn
 
 ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
-"""All roundings, in the order of preference."""
+"""Roundings that the search tries for a formula, the preferred ones first."""
 
 EXACT_SHARE = 0.98
 """Share of the rows in which a constraint holds, unless it is a partial copy."""

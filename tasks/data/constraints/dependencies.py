@@ -61,9 +61,10 @@ def dependencies(sample: Sample, ignored: Collection[str] = ()) -> Iterator[Cand
     found: dict[str, set[str]] = {}
     for key in keys:
         for target in _agreeing(key.codes, targets, table, {key.name}):
+            if not _is_worth_deriving(target, key.codes):
+                continue
             candidate = lookup_candidate(sample, target, [key])
-            if _is_used(candidate, target, [key]):
-                assert candidate is not None
+            if candidate is not None and is_exact(candidate, target):
                 found.setdefault(target.name, set()).add(key.name)
                 yield candidate
     done = {*ignored, *found}
@@ -89,25 +90,24 @@ def _of_two(
                 continue
             screened = both[:SCREENED_ROWS]
             for target in _agreeing(screened, targets, table, {a.name, b.name}):
+                if not _is_worth_deriving(target, both):
+                    continue
                 candidate = lookup_candidate(sample, target, [a, b])
-                if _is_used(candidate, target, [a, b]):
-                    assert candidate is not None
+                if candidate is not None and is_exact(candidate, target):
                     yield candidate
 
 
-def _is_used(
-    candidate: Candidate | None, target: SampledColumn, keys: Sequence[SampledColumn]
-) -> bool:
-    """Return whether a dependency is exact, and a network would not learn it better."""
-    if candidate is None or not is_exact(candidate, target):
-        return False
-    both = np.zeros(len(target.codes), np.int64)
-    for key in keys:
-        both = both * len(key.counts) + key.codes
-    counts = np.unique(both, return_counts=True)[1]
-    if len(both) >= OFTEN * len(counts):
+def _is_worth_deriving(target: SampledColumn, codes: np.ndarray) -> bool:
+    """Return whether a network would not learn a column better than its key.
+
+    Args:
+        target: The determined column.
+        codes: Key of each row, (n,).
+    """
+    counts = np.unique(codes, return_counts=True)[1]
+    if len(codes) >= OFTEN * len(counts):
         return True
-    shares = counts / len(both)
+    shares = counts / len(codes)
     return bool(target.entropy >= MOST * -(shares @ np.log(shares)))
 
 

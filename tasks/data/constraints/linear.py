@@ -417,9 +417,8 @@ def _rounded(
     sample: Sample, target: SampledColumn, formula: LinearFormula
 ) -> Candidate | None:
     """Return the candidate of a formula, if it is defined in enough rows."""
-    roundings = ROUNDINGS
-    if formula.rounding == "floor":
-        roundings = (formula.rounding,)
+    # The constant of a formula that rounds down fits no other rounding.
+    roundings = ("floor",) if formula.rounding == "floor" else ROUNDINGS
     best = best_rounding(sample, target.name, formula, roundings)
     present = (~target.missing).mean()
     if best is None or best.defined.mean() < MIN_DEFINED * present:
