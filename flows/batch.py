@@ -80,7 +80,8 @@ def rows_with_ids(
     """
     source = steps.input_path(config, path)
     ids = group.grouped_data(config.data, source).id
-    return Source(source, ids + passthrough, config.data.on_bad_file)
+    data = config.data
+    return Source(source, ids + passthrough, data.on_bad_file, data.on_missing)
 
 
 @flow(flow_run_name="{config.name}")
@@ -122,6 +123,7 @@ def backfill(
             config.score.input or config.data.path,
             config.data.id + config.score.passthrough,
             config.data.on_bad_file,
+            config.data.on_missing,
         ),
         partitions_path(config),
         config.score,
@@ -151,7 +153,10 @@ def monitor(
         version: Number or alias of a registered version.
     """
     path = steps.input_path(config, config.monitor.input)
-    source = Source(path, on_bad_file=config.data.on_bad_file)
+    data = config.data
+    source = Source(
+        path, on_bad_file=data.on_bad_file, on_missing=data.on_missing
+    )
     model, monitored = apply_model(
         "monitor", config, version, source, overwrite=overwrite
     )
@@ -193,7 +198,11 @@ def compare(
     one, other = (steps.fetch_model(config, version) for version in (first, second))
     compared = steps.compare_models(
         (one.folder, other.folder),
-        Source(source, on_bad_file=config.data.on_bad_file),
+        Source(
+            source,
+            on_bad_file=config.data.on_bad_file,
+            on_missing=config.data.on_missing,
+        ),
         output_path(config, "compared"),
         config.evaluate,
         config.resources,

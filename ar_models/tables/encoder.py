@@ -81,6 +81,8 @@ class TableEncoder:
         left_out: Columns that are not modelled.
         schema: Arrow schema of the training table, all columns.
         images: Columns that are images.
+        carried: Columns of the training table that are copied to outputs and whose
+            types later tables keep, such as hive keys among the ids.
         variables: Descriptions of all variables.
         order: Indices of the columns, parents before the columns derived from them.
     """
@@ -91,6 +93,7 @@ class TableEncoder:
         left_out: tuple[LeftOut, ...],
         schema: pa.Schema,
         images: tuple[Image, ...] = (),
+        carried: pa.Schema | None = None,
     ) -> None:
         if not columns:
             reasons = "; ".join(f"{c.name}: {c.reason}" for c in left_out)
@@ -102,6 +105,7 @@ class TableEncoder:
         self.left_out = left_out
         self.schema = schema.remove_metadata()
         self.images = images
+        self.carried = pa.schema(carried or [])
         self.variables = _absolute(columns)
         self.order = derivation_order(columns)
         starts = np.cumsum([0] + [len(c.variables) for c in columns])
@@ -361,13 +365,14 @@ class TableEncoder:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict from which `from_dict` makes an equal encoder."""
-        schema = base64.b64encode(self.schema.serialize().to_pybytes()).decode()
+        carried = {"carried": _to_text(self.carried)} if len(self.carried) else {}
         return {
             "format": FORMAT,
             "columns": [column.to_dict() for column in self.columns],
             "left_out": [asdict(left) for left in self.left_out],
-            "schema": schema,
+            "schema": _to_text(self.schema),
             "images": [asdict(image) for image in self.images],
+            **carried,
         }
 
     @classmethod
@@ -378,14 +383,30 @@ class TableEncoder:
                 f"encoder of format {fields['format']!r} given, this version reads "
                 f"{FORMAT}; prepare and train anew"
             )
-        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(fields["schema"])))
         columns = tuple(column_from_dict(column) for column in fields["columns"])
         left_out = tuple(LeftOut(**left) for left in fields["left_out"])
         images = tuple(
             Image(tuple(image["columns"]), tuple(image["shape"]))
             for image in fields.get("images", [])
         )
-        return cls(columns, left_out, schema, images)
+        carried = fields.get("carried")
+        return cls(
+            columns,
+            left_out,
+            _from_text(fields["schema"]),
+            images,
+            _from_text(carried) if carried else None,
+        )
+
+
+def _to_text(schema: pa.Schema) -> str:
+    """Return the serialised schema in base 64."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def _from_text(text: str) -> pa.Schema:
+    """Return the schema that `_to_text` wrote."""
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def _log_abs_det(coded: Coded, log_masses: np.ndarray) -> np.ndarray:

@@ -71,6 +71,13 @@ def describe(outcome: Outcome) -> str:
     return "\n".join(lines)
 
 
+def describe_missing(step: PrepareResult | ScoreResult) -> Iterator[str]:
+    """Yield the columns that some files lack and that are null there."""
+    if step.missing_columns:
+        lacking = (f"{name} in {n:,}" for name, n in step.missing_columns.items())
+        yield f"[yellow]null in files that lack it: {escape(', '.join(lacking))} files[/]"
+
+
 def describe_prepare(step: PrepareResult) -> Iterator[str]:
     """Yield the rows per split, excluded columns and quarantined rows."""
     counts = ", ".join(f"{count:,} {split}" for split, count in step.rows.items())
@@ -78,6 +85,7 @@ def describe_prepare(step: PrepareResult) -> Iterator[str]:
     left_out = [name for name, kind in step.columns.items() if kind == "left out"]
     if left_out:
         yield f"not modelled: {escape(', '.join(left_out))}"
+    yield from describe_missing(step)
     if step.rows_quarantined or step.bad_files:
         yield (
             f"[yellow]in quarantine: {step.rows_quarantined:,} rows, "
@@ -181,6 +189,7 @@ def describe_score(step: ScoreResult) -> Iterator[str]:
         f"{step.rows_out:,} rows, {step.anomalies:,} anomalies ({rule(step.rule)}), "
         f"{step.rows_quarantined:,} in quarantine"
     )
+    yield from describe_missing(step)
     small = [segment["value"] for segment in step.segments if not segment["own"]]
     if small:
         yield (

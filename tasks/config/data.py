@@ -1,9 +1,9 @@
 """Configuration of the dataset and of how its columns are read."""
 
 from collections.abc import Iterable
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import BeforeValidator, PositiveInt, model_validator
 
 from tasks.config.constraints import ConstraintsConfig
 from tasks.config.paths import DatasetPath
@@ -11,6 +11,14 @@ from tasks.config.section import Section, Share
 
 OnBadFile = Literal["stop", "quarantine"]
 """Treatment of a file that cannot be read: the job stops, or sets the file aside."""
+
+
+def _written_null(value: object) -> object:
+    return "null" if value is None else value  # YAML reads null as None
+
+
+OnMissing = Annotated[Literal["null", "error"], BeforeValidator(_written_null)]
+"""Treatment of a column that some files lack: it is null there, or an error."""
 
 
 class ColumnConfig(Section):
@@ -137,6 +145,10 @@ class DataConfig(Section):
     on_bad_file: OnBadFile = "stop"
     """Treatment of a corrupt file: the job stops, or sets the file aside and names it
     in the result."""
+
+    on_missing: OnMissing = "null"
+    """Treatment of a column that some files lack, as older files of a growing schema
+    do: it is null there, or the job stops."""
 
     max_categories: PositiveInt = 10_000
     """Text columns with more distinct values are left out of the model."""

@@ -127,6 +127,8 @@ def _is_left_out(
     plan: PreparePlan, table: pa.Table, schema: pa.Schema, name: str
 ) -> bool:
     """Return whether a column is constant or no variable, judging by the sample."""
+    if plan.is_left_out_period(name):
+        return True
     type = schema.field(name).type
     cells = to_cells(table.column(name), type, plan.representations[name])
     max_distinct = max_exact(plan.data, len(plan.modelled), plan.representations[name])

@@ -1,19 +1,23 @@
 """Datasets of Parquet files with one schema, opened from their footers alone."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.config.data import OnBadFile
+from tasks.config.data import OnBadFile, OnMissing
+from tasks.data import hive
 from tasks.data.files import content_hash, find_files, read_footer
 from tasks.data.fragments import Fragment, divide_files
-from tasks.data.schema import common_schema
+from tasks.data.schema import NOTHING_KNOWN, common_schema
 from tasks.runtime import storage
+
+logger = logging.getLogger(__name__)
 
 READERS = 8
 """Number of threads that read footers and hash files."""
@@ -44,6 +48,7 @@ class Dataset:
         fragments: All rows, in order.
         schema: Arrow schema of every row, hive columns included.
         bad_files: Files that were set aside.
+        missing: By column, the files that lack it and in which it is null.
     """
 
     root: str
@@ -51,11 +56,26 @@ class Dataset:
     fragments: tuple[Fragment, ...]
     schema: pa.Schema
     bad_files: tuple[BadFile, ...]
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         """Number of rows in all readable files."""
         return sum(fragment.rows for fragment in self.fragments)
+
+    @property
+    def missing_columns(self) -> dict[str, int]:
+        """Number of files that lack a column, by its name."""
+        return {name: len(files) for name, files in self.missing.items()}
+
+    @cached_property
+    def hive_keys(self) -> dict[str, set[str]]:
+        """The values of each hive key, of files that store it, too."""
+        found: dict[str, set[str]] = {}
+        for name in self.files:
+            for key, value in hive.key_values(name):
+                found.setdefault(key, set()).add(value)
+        return found
 
     @cached_property
     def contents(self) -> list[str]:
@@ -80,6 +100,8 @@ def open_dataset(
     *,
     rows_per_fragment: int | Callable[[pa.Schema], int],
     on_bad_file: OnBadFile = "stop",
+    on_missing: OnMissing = "null",
+    trained: pa.Schema = NOTHING_KNOWN,
 ) -> Dataset:
     """Open the Parquet files at a path and check that they hold one table.
 
@@ -90,6 +112,9 @@ def open_dataset(
         rows_per_fragment: Maximum number of rows of a fragment, or a function that
             returns it for the schema.
         on_bad_file: Whether an unreadable file raises an error or is set aside.
+        on_missing: Whether a column that some files lack is null there, or an error.
+        trained: Columns of the rows that a model was trained on, as `trained_schema`
+            returns them.
 
     Raises:
         FileNotFoundError: There is no such path, or no file in it.
@@ -105,15 +130,30 @@ def open_dataset(
             f"({bad_files[0].name}: {bad_files[0].reason}); replace them"
         )
     schemas = {name: f.schema.to_arrow_schema() for name, f in footers.items()}
-    schema, partitions = common_schema(root, schemas)
+    common = common_schema(root, schemas, on_missing=on_missing, trained=trained)
+    if common.missing:
+        logger.warning("%s: %s", path, describe_missing(common.missing))
     if callable(rows_per_fragment):
-        rows_per_fragment = rows_per_fragment(schema)
-    fragments = divide_files(root, footers, partitions, schema, rows_per_fragment)
+        rows_per_fragment = rows_per_fragment(common.schema)
+    fragments = divide_files(
+        root, footers, common.partitions, common.schema, rows_per_fragment
+    )
     if not fragments:
         raise ValueError(
             f"{path}: no rows in {len(footers)} files; use a dataset with rows"
         )
-    return Dataset(root, tuple(footers), fragments, schema, tuple(bad_files))
+    return Dataset(
+        root, tuple(footers), fragments, common.schema, tuple(bad_files), common.missing
+    )
+
+
+def describe_missing(missing: Mapping[str, tuple[str, ...]]) -> str:
+    """Return a sentence on columns that are null in files that lack them."""
+    return "; ".join(
+        f"column {column!r} is null in {len(files)} files that lack it, such as "
+        f"{files[0]}"
+        for column, files in missing.items()
+    )
 
 
 def _read_footers(

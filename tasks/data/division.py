@@ -9,7 +9,7 @@ import pyarrow as pa
 from ar_models.tables.formulas.formula import Formula
 from ar_models.tables.list_cells import Lists
 from tasks.config.data import DataConfig
-from tasks.data import hashing, splits
+from tasks.data import hashing, hive, splits
 from tasks.data.cells import Cells, Representation, representation_of, to_cells
 from tasks.data.datasets import Dataset
 from tasks.data.fragments import Fragment, read_fragment
@@ -28,6 +28,8 @@ class PreparePlan:
         modelled: Columns that may be modelled, some of `carried`.
         representations: Representation of each modelled column.
         boundaries: Last moments of the splits, if rows are split by time.
+        keys: Hive keys.
+        periods: Those of them that divide the rows by time, such as day=2026-01-31.
         constraints: Formulas of the derived columns, in the order in which they are
             tried.
     """
@@ -37,6 +39,8 @@ class PreparePlan:
     modelled: tuple[str, ...]
     representations: Mapping[str, Representation]
     boundaries: tuple[int | float, ...] = ()
+    keys: tuple[str, ...] = ()
+    periods: tuple[str, ...] = ()
     constraints: Mapping[str, tuple[Formula, ...]] = field(default_factory=dict)
 
     @classmethod
@@ -48,7 +52,19 @@ class PreparePlan:
         representations = {
             n: representation_of(field_of(n).type, data.kind_of(n)) for n in modelled
         }
-        return cls(data, carried, modelled, representations)
+        keys = dataset.hive_keys
+        return cls(
+            data,
+            carried,
+            modelled,
+            representations,
+            keys=tuple(keys),
+            periods=tuple(key for key in keys if hive.is_period(key, keys[key])),
+        )
+
+    def is_left_out_period(self, name: str) -> bool:
+        """Return whether a column is a period without a configured kind."""
+        return name in self.periods and self.data.kind_of(name) is None
 
 
 @dataclass(frozen=True)

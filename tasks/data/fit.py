@@ -28,6 +28,9 @@ from tasks.data.training_data import image_columns
 PREVIEWED_FRAGMENTS = 8
 """Number of fragments, from all over the dataset, that a preview reads."""
 
+PERIOD = "a period that divides the files, later in new rows than in all others"
+"""Reason why hive keys that are dates or parts of dates are left out."""
+
 MIN_RATE = 0.002
 """Share of the training rows in which a constraint is the first to hold, at least."""
 
@@ -69,7 +72,10 @@ def fit_encoder(
         Image(tuple(names), plan.data.images[pattern].shape)
         for pattern, names in images.items()
     )
-    return TableEncoder(tuple(columns), tuple(left_out), trained, shapes), entries
+    keys = [name for name in plan.data.id if name in plan.keys]
+    carried = pa.schema([schema.field(name) for name in keys])
+    encoder = TableEncoder(tuple(columns), tuple(left_out), trained, shapes, carried)
+    return encoder, entries
 
 
 def confirmed_constraints(
@@ -138,6 +144,8 @@ def _outcome(
     survey: Survey, plan: PreparePlan, name: str, type: pa.DataType
 ) -> Column | LeftOut:
     """Return the column that fits the training rows, or why it is left out."""
+    if plan.is_left_out_period(name):
+        return LeftOut(name, str(type), PERIOD)
     constancy = survey.constancies[name]
     # A constant column whose kind is configured is modelled nevertheless.
     if constancy.is_constant and plan.data.kind_of(name) is None:

@@ -148,7 +148,7 @@ def iter_tables(
                 skip -= min(skip, batch.num_rows)
                 left -= piece.num_rows
                 if piece.num_rows:
-                    yield _complete(piece, wanted, values)
+                    yield _complete(piece, wanted, values, fragment.path)
                 if left == 0:
                     return
     except (pa.ArrowException, OSError) as error:
@@ -159,31 +159,66 @@ def iter_tables(
 
 
 def _complete(
-    batch: pa.RecordBatch, wanted: Sequence[pa.Field], values: Mapping[str, str]
+    batch: pa.RecordBatch,
+    wanted: Sequence[pa.Field],
+    values: Mapping[str, str],
+    path: str,
 ) -> pa.Table:
-    """Return a batch as a table of the wanted fields, hive columns filled in."""
+    """Return a batch as a table of the wanted fields, hive columns filled in.
+
+    Columns that the file at `path` lacks are null.
+    """
     arrays = []
     for item in wanted:
         if item.name in values:
-            text = values[item.name]
-            value = pa.scalar(None if text == hive.NULL else text, pa.string())
-            array = pa.repeat(value.cast(arrow.plain(item.type)), batch.num_rows)
-            array = arrow.as_type(array, item.type)
+            value = hive.convert(values[item.name], item.type)
+            array = arrow.as_type(pa.repeat(value, batch.num_rows), item.type)
+        elif item.name not in batch.schema.names:
+            array = pa.nulls(batch.num_rows, item.type)
         else:
             array = batch.column(item.name)
             if array.type != item.type:
-                array = _convert(array, item.type)
+                array = _convert(array, item, path)
         arrays.append(array)
     return pa.Table.from_arrays(arrays, schema=pa.schema(wanted))
 
 
-def _convert(array: pa.Array, type: pa.DataType) -> pa.Array:
-    """Return the same values in another encoding, or nulls for an array of nulls."""
+def _convert(array: pa.Array, item: pa.Field, path: str) -> pa.Array:
+    """Return the same values in the type of a field, or nulls for an array of nulls.
+
+    Raises:
+        ValueError: The type cannot hold a value; the message names the file.
+    """
     if pa.types.is_null(array.type):
-        return pa.nulls(len(array), type)
+        return pa.nulls(len(array), item.type)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    return arrow.as_type(array, type)
+    if arrow.family(array.type) == "real" and arrow.family(item.type) == "integer":
+        return arrow.as_type(_whole(array, item, path), item.type)
+    try:
+        return arrow.as_type(array, item.type)
+    except pa.ArrowInvalid as error:
+        raise ValueError(
+            f"{path}: column {item.name!r} is {array.type}, and a value does not fit "
+            f"into {item.type}, which holds those of the other files ({error}); write "
+            "all files with the same type"
+        ) from error
+
+
+def _whole(array: pa.Array, item: pa.Field, path: str) -> pa.Array:
+    """Convert floats, of which NaN is null, to the integers of other files.
+
+    Raises:
+        ValueError: A value is no integer.
+    """
+    cells = arrow.integers(array, item.type)
+    if cells.off is not None:
+        value = array[int(cells.off.argmax())].as_py()
+        raise ValueError(
+            f"{path}: column {item.name!r} is {array.type} and holds {value!r}, but "
+            f"other files hold it as integers; write all files as {array.type}"
+        )
+    return arrow.from_integers(cells.values, cells.missing, item.type)
 
 
 def evenly_spaced(fragments: Sequence[Fragment], most: int) -> list[Fragment]:

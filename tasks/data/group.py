@@ -96,7 +96,10 @@ def group(
     sequence = data.sequence
     assert sequence is not None
     dataset = open_dataset(
-        source, rows_per_fragment=FRAGMENT_ROWS, on_bad_file=data.on_bad_file
+        source,
+        rows_per_fragment=FRAGMENT_ROWS,
+        on_bad_file=data.on_bad_file,
+        on_missing=data.on_missing,
     )
     names = _fields(data, dataset.schema)
     depends_on = {

@@ -53,6 +53,7 @@ class PrepareResult(JobResult):
         rows: Number of rows by split.
         rows_quarantined: Number of rows that belong to no split.
         bad_files: Files that were set aside.
+        missing_columns: Number of files that lack a column, and in which it is null.
         columns: Kind of each modelled column, or "left out".
         constraints: Constraints of derived columns, with their exceptions.
         rows_per_s: Rows per second of the call that prepared the dataset.
@@ -63,6 +64,7 @@ class PrepareResult(JobResult):
     rows: dict[str, int]
     rows_quarantined: int
     bad_files: tuple[BadFile, ...]
+    missing_columns: dict[str, int]
     columns: dict[str, str]
     constraints: tuple[str, ...]
     rows_per_s: float
@@ -149,6 +151,7 @@ def _prepare(
         "rows_quarantined": sum(r.quarantined for r in receipts)
         + sum(entry["rows"] for entry in bad),
         "bad_files": bad,
+        "missing_columns": dataset.missing_columns,
         # Source of each file of encoded train rows.
         "sources": {
             part_name(f): {"name": f.name, "content": contents[f.name][:16]}

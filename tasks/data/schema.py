@@ -3,44 +3,93 @@
 import difflib
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 from ar_models.tables import arrow, list_cells
+from ar_models.tables.encoder import TableEncoder
+from tasks.config.data import OnMissing
 from tasks.data import hive
+from tasks.data.common_types import common_type
 from tasks.data.hive import KeyValues
 from tasks.runtime import storage
 
+NOTHING_KNOWN = pa.schema([])
+"""The columns that are known of a dataset that no model was trained on."""
+
+
+@dataclass(frozen=True)
+class CommonSchema:
+    """The schema of all files of a dataset.
+
+    Attributes:
+        schema: Arrow schema of every row, hive columns included.
+        partitions: By file name, the hive keys that are not stored in the files.
+        missing: By column, the files that lack it and in which it is null.
+    """
+
+    schema: pa.Schema
+    partitions: dict[str, KeyValues]
+    missing: dict[str, tuple[str, ...]]
+
 
 def common_schema(
-    root: str, schemas: Mapping[str, pa.Schema]
-) -> tuple[pa.Schema, dict[str, KeyValues]]:
+    root: str,
+    schemas: Mapping[str, pa.Schema],
+    *,
+    on_missing: OnMissing = "null",
+    trained: pa.Schema = NOTHING_KNOWN,
+) -> CommonSchema:
     """Return the schema of all files of a dataset, hive columns included.
 
     Args:
         root: Root directory of the dataset.
         schemas: Arrow schema of each file, by relative name.
-
-    Returns:
-        The schema, and by file name the hive keys that are not stored in the files.
+        on_missing: Whether a column that some files lack is null there, or an error.
+        trained: Columns of the rows that a model was trained on. Hive keys have these
+            types, and columns that may be null are null where no file has them.
 
     Raises:
-        ValueError: The files do not have the same columns and types.
+        ValueError: A column has types of different meaning, or is missing.
     """
-    fields = _merged_fields(root, schemas)
+    fields, source = _merged_fields(root, schemas)
+    keys = {key for name in schemas for key, _ in hive.key_values(name)}
+    missing = {
+        column: tuple(name for name in schemas if column not in schemas[name].names)
+        for column in fields
+    }
+    missing = {column: names for column, names in missing.items() if names}
+    # A key that some files store as a column stands in the directories of the others.
+    _check_missing(root, missing, source, keys, on_missing)
+    for item in trained:
+        if item.nullable and item.name not in {*fields, *keys} and on_missing == "null":
+            fields[item.name] = item
+            missing[item.name] = tuple(schemas)
     partitions = {
         name: tuple((k, v) for k, v in hive.key_values(name) if k not in fields)
         for name in schemas
     }
     stored = [
-        pa.field(name, _without_views(item.type), _is_nullable(name, schemas))
+        pa.field(
+            name,
+            _without_views(item.type),
+            name in missing or _is_nullable(name, schemas),
+        )
         for name, item in fields.items()
     ]
-    return pa.schema(stored + hive.partition_fields(root, partitions)), partitions
+    partitioned = hive.partition_fields(root, partitions, trained)
+    return CommonSchema(pa.schema(stored + partitioned), partitions, missing)
 
 
-def _merged_fields(root: str, schemas: Mapping[str, pa.Schema]) -> dict[str, pa.Field]:
-    """Return the first field that is not of type null of each column, by name."""
+def _merged_fields(
+    root: str, schemas: Mapping[str, pa.Schema]
+) -> tuple[dict[str, pa.Field], dict[str, str]]:
+    """Return each column with a type for the values of all files, and its first file.
+
+    Raises:
+        ValueError: A column has types of different meaning.
+    """
     fields: dict[str, pa.Field] = {}
     source: dict[str, str] = {}
     for name, schema in schemas.items():
@@ -50,20 +99,38 @@ def _merged_fields(root: str, schemas: Mapping[str, pa.Schema]) -> dict[str, pa.
             if known is None or pa.types.is_null(known.type):
                 fields[item.name] = item
                 source[item.name] = name
-            elif not _is_same_type(known.type, item.type):
+                continue
+            type = common_type(known.type, item.type)
+            if type is None:
                 raise ValueError(
                     f"column {item.name!r} is {known.type} in "
                     f"{storage.join(root, source[item.name])} but {item.type} in "
                     f"{storage.join(root, name)}; write both files with the same type"
                 )
-    for name, schema in schemas.items():
-        for column in [c for c in fields if c not in schema.names]:
+            fields[item.name] = known.with_type(type)
+    return fields, source
+
+
+def _check_missing(
+    root: str,
+    missing: Mapping[str, tuple[str, ...]],
+    source: Mapping[str, str],
+    keys: Collection[str],
+    on_missing: OnMissing,
+) -> None:
+    """Raise if files lack columns that must not be missing.
+
+    Raises:
+        ValueError: The message names a column, a file with it and one without it.
+    """
+    for column, names in missing.items():
+        if on_missing == "error" or column in keys:
+            remedy = "" if column in keys else ", or set data.on_missing: null"
             raise ValueError(
-                f"{storage.join(root, name)}: column {column!r} is missing, which "
+                f"{storage.join(root, names[0])}: column {column!r} is missing, which "
                 f"{storage.join(root, source[column])} has; add the column, or remove "
-                "one of the files"
+                f"one of the files{remedy}"
             )
-    return fields
 
 
 def _check_unique_names(path: str, schema: pa.Schema) -> None:
@@ -72,11 +139,6 @@ def _check_unique_names(path: str, schema: pa.Schema) -> None:
             raise ValueError(
                 f"{path}: column {name!r} occurs more than once; rename one of them"
             )
-
-
-def _is_same_type(a: pa.DataType, b: pa.DataType) -> bool:
-    """Return whether values of `b` can be read as `a`, whatever their encoding."""
-    return bool(arrow.plain(a) == arrow.plain(b) or pa.types.is_null(b))
 
 
 def _without_views(type: pa.DataType) -> pa.DataType:
@@ -88,6 +150,24 @@ def _without_views(type: pa.DataType) -> pa.DataType:
 
 def _is_nullable(column: str, schemas: Mapping[str, pa.Schema]) -> bool:
     return any(schema.field(column).nullable for schema in schemas.values())
+
+
+def trained_schema(encoder: TableEncoder) -> pa.Schema:
+    """Return the columns of the rows that an encoder was fitted to.
+
+    The modelled columns that held nulls are nullable, no others.
+    """
+    nullable = {c.name for c in encoder.columns if "missing" in c.specials_seen}
+    fields = [*encoder.schema, *encoder.carried]
+    return pa.schema([f.with_nullable(f.name in nullable) for f in fields])
+
+
+def key_types(encoder: TableEncoder) -> pa.Schema:
+    """Return the columns of the rows that an encoder was fitted to, for their types.
+
+    None is nullable, so that one that a dataset lacks stays unknown.
+    """
+    return pa.schema([f.with_nullable(False) for f in trained_schema(encoder)])
 
 
 def check_columns(schema: pa.Schema, named: Mapping[str, Collection[str]]) -> None:

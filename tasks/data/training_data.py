@@ -35,7 +35,10 @@ def open_training_data(data: DataConfig) -> Dataset:
         return max(1, min(MAX_FRAGMENT_ROWS, FRAGMENT_CELLS // max(1, cells)))
 
     dataset = open_dataset(
-        data.path, rows_per_fragment=rows_per_fragment, on_bad_file=data.on_bad_file
+        data.path,
+        rows_per_fragment=rows_per_fragment,
+        on_bad_file=data.on_bad_file,
+        on_missing=data.on_missing,
     )
     schema = dataset.schema
     moment = [data.split.column] if data.split.column else []

@@ -12,7 +12,6 @@ import pyarrow as pa
 from ar_models.density.table_density import TableDensity
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
-from tasks.data.datasets import Dataset
 from tasks.data.fragments import Fragment, read_fragment
 from tasks.evaluation import compare_page, held_out, segments
 from tasks.evaluation.comparable import check_same_columns, comparable
@@ -107,8 +106,10 @@ def compare(
         ValueError: The models differ in their columns, or cannot read the rows.
     """
     began = time.monotonic()
-    dataset = source.open(FRAGMENT_ROWS)
-    pair = load_pair(models, source, dataset)
+    pair = load_pair(models)
+    dataset = source.open(FRAGMENT_ROWS, pair[0].encoder)
+    for density in pair:
+        model_store.check_readable(density, source.path, dataset.schema)
     segments.check(dataset.schema, config.segments, None)
     described = [model_store.describe(*each) for each in zip(pair, infos, strict=True)]
     about = {"input": source.path, "models": described}
@@ -142,20 +143,16 @@ def compare(
     return job.run(work, ComparisonResult)
 
 
-def load_pair(
-    models: tuple[str, str], source: Source, dataset: Dataset
-) -> tuple[TableDensity, TableDensity]:
-    """Load two models and check that they can be compared on a dataset.
+def load_pair(models: tuple[str, str]) -> tuple[TableDensity, TableDensity]:
+    """Load two models and check that they can be compared.
 
     Raises:
-        ValueError: The models differ in their columns, or cannot read the rows.
+        ValueError: The models differ in their columns.
     """
     pair = model_store.load(models[0]), model_store.load(models[1])
     same = check_same_columns(*pair, names=models)
     if not same.passed:
         raise ValueError(same.remark)
-    for density in pair:
-        model_store.check_readable(density, source.path, dataset.schema)
     return pair
 
 

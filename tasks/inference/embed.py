@@ -81,8 +81,8 @@ def embed(
         FileExistsError: The directory holds other results.
     """
     began = time.monotonic()
-    dataset = source.open(config.rows_per_fragment)
     density = model_store.load(model)
+    dataset = source.open(config.rows_per_fragment, density.encoder)
     taken = (FEATURES, *QUARANTINE_COLUMNS)
     carried = carried_columns(density, source, dataset, taken)
     about = model_store.describe(density, model_info)

@@ -14,6 +14,7 @@ from ar_models.scoring.imputation import require_order_agnostic
 from tasks.config.impute import ImputeConfig
 from tasks.config.resources import Resources
 from tasks.data.datasets import Dataset, open_dataset
+from tasks.data.schema import trained_schema
 from tasks.data.fragments import Fragment, read_fragment
 from tasks.runtime import model_store, parts
 from tasks.runtime.job import Job, JobResult
@@ -109,7 +110,11 @@ def open_checked(density: TableDensity, source: str, config: ImputeConfig) -> Da
         ValueError: It cannot, or a column has the name of an output column.
     """
     require_order_agnostic(density.model)
-    dataset = open_dataset(source, rows_per_fragment=config.rows_per_fragment)
+    dataset = open_dataset(
+        source,
+        rows_per_fragment=config.rows_per_fragment,
+        trained=trained_schema(density.encoder),
+    )
     model_store.check_readable(density, source, dataset.schema)
     added = {DETAILS_COLUMN: config.details, IMPUTATION: config.imputations > 1}
     for name, is_added in added.items():

@@ -16,7 +16,7 @@ from tasks.config.resources import Resources
 from tasks.config.sample import SampleConfig
 from tasks.data.datasets import Dataset, open_dataset
 from tasks.data.fragments import Fragment, read_fragment
-from tasks.data.schema import check_columns
+from tasks.data.schema import check_columns, key_types
 from tasks.runtime import model_store, parts
 from tasks.runtime.job import Job, JobResult
 
@@ -150,7 +150,9 @@ def open_given(density: TableDensity, path: str, config: SampleConfig) -> Datase
             on, or a column with the name of an output column.
     """
     rows_per_fragment = max(1, config.rows_per_shard // config.samples_per_row)
-    dataset = open_dataset(path, rows_per_fragment=rows_per_fragment)
+    dataset = open_dataset(
+        path, rows_per_fragment=rows_per_fragment, trained=key_types(density.encoder)
+    )
     names = dataset.schema.names
     missing = config.null_is_missing
     check_columns(dataset.schema, {"sample.null_is_missing": missing})

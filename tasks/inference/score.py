@@ -75,6 +75,7 @@ class ScoreResult(JobResult):
         rule: `threshold`, `fdr` or `budget`, and its value, which makes anomalies.
         segments: Segments that rows are compared within; empty if they are not.
         bad_files: Files that were set aside; their rows are not counted.
+        missing_columns: Number of files that lack a column, and in which it is null.
         rows_per_s: Rows per second of the call that finished the job.
     """
 
@@ -86,6 +87,7 @@ class ScoreResult(JobResult):
     rule: dict[str, float]
     segments: list[dict[str, Any]]  # see TableDensity.segments
     bad_files: list[UnreadableFile]
+    missing_columns: dict[str, int]
     rows_per_s: float
 
 
@@ -119,8 +121,8 @@ def score(
         FileExistsError: The directory holds other results.
     """
     began = time.monotonic()
-    dataset = source.open(config.rows_per_fragment)
     density = model_store.load(model)
+    dataset = source.open(config.rows_per_fragment, density.encoder)
     carried = output_columns(density, source, dataset, config)
     about = model_store.describe(density, model_info)
     depends_on = {
@@ -144,6 +146,7 @@ def score(
             "segments": segments(density, config),
             **totals(completed),
             "bad_files": unreadable_files(dataset),
+            "missing_columns": dataset.missing_columns,
             "rows_per_s": job.rows_per_s(completed.new_rows),
         }
 

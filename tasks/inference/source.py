@@ -5,9 +5,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ar_models.density.table_density import TableDensity
-from tasks.config.data import OnBadFile
+from ar_models.tables.encoder import TableEncoder
+from tasks.config.data import OnBadFile, OnMissing
 from tasks.data.datasets import Dataset, open_dataset
-from tasks.data.schema import check_columns
+from tasks.data.schema import check_columns, trained_schema
 from tasks.runtime.model_store import check_readable
 
 
@@ -19,22 +20,27 @@ class Source:
         path: The dataset, as for `datasets.open_dataset`.
         id_columns: Columns that are copied to the output.
         on_bad_file: Whether an unreadable file stops the job or goes to quarantine.
+        on_missing: Whether a column that some files lack is null there, or an error.
     """
 
     path: str
     id_columns: tuple[str, ...] = ()
     on_bad_file: OnBadFile = "stop"
+    on_missing: OnMissing = "null"
 
-    def open(self, rows_per_fragment: int) -> Dataset:
+    def open(self, rows_per_fragment: int, encoder: TableEncoder) -> Dataset:
         """Open the dataset.
 
         Args:
             rows_per_fragment: Maximum number of rows of a fragment.
+            encoder: Encoder of the model, whose types hive keys have.
         """
         return open_dataset(
             self.path,
             rows_per_fragment=rows_per_fragment,
             on_bad_file=self.on_bad_file,
+            on_missing=self.on_missing,
+            trained=trained_schema(encoder),
         )
 
     def check_bad_file(self, error: Exception) -> None:
@@ -87,8 +93,7 @@ def carried_columns(
     """
     check_columns(dataset.schema, {"data.id": source.id_columns})
     check_readable(density, source.path, dataset.schema)
-    partition = [key for key, _ in dataset.fragments[0].partition]
-    carried = tuple(dict.fromkeys([*source.id_columns, *partition]))
+    carried = tuple(dict.fromkeys([*source.id_columns, *dataset.hive_keys]))
     for column in carried:
         if column in output_columns:
             raise ValueError(

@@ -108,8 +108,8 @@ def monitor(
         ValueError: The model cannot read the dataset.
     """
     began = time.monotonic()
-    dataset = source.open(config.rows_per_fragment)
     density, known = model_store.load(model), reference.read(model)
+    dataset = source.open(config.rows_per_fragment, density.encoder)
     model_store.check_readable(density, source.path, dataset.schema)
     check_ignored(density.encoder, config)
     model_info = model_store.describe(density, model_info)

@@ -39,6 +39,7 @@ REFUSED = RetrainOutcome(
         rows={"train": 90, "test": 10},
         rows_quarantined=0,
         bad_files=(),
+        missing_columns={"kind": 2},
         columns={"kind": "categorical", "note": "left out"},
         constraints=("kind = first 1 character of note, 100 % (0 exceptions of 90)",),
         rows_per_s=100.0,

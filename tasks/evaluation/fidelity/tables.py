@@ -11,6 +11,7 @@ import pyarrow as pa
 from ar_models.density.table_density import TableDensity
 from tasks.data.datasets import Dataset, open_dataset
 from tasks.data.fragments import read_fragment
+from tasks.data.schema import trained_schema
 from tasks.evaluation import held_out
 from tasks.runtime import storage
 from tasks.runtime.model_store import check_readable
@@ -47,7 +48,11 @@ def open_samples(density: TableDensity, path: str, rows: int) -> Dataset:
     Raises:
         ValueError: The dataset lacks a column of the model.
     """
-    dataset = open_dataset(path, rows_per_fragment=max(1, rows))
+    dataset = open_dataset(
+        path,
+        rows_per_fragment=max(1, rows),
+        trained=trained_schema(density.encoder),
+    )
     check_readable(density, path, dataset.schema)
     return dataset
 
