@@ -154,9 +154,7 @@ def monitor(
     """
     path = steps.input_path(config, config.monitor.input)
     data = config.data
-    source = Source(
-        path, on_bad_file=data.on_bad_file, on_missing=data.on_missing
-    )
+    source = Source(path, on_bad_file=data.on_bad_file, on_missing=data.on_missing)
     model, monitored = apply_model(
         "monitor", config, version, source, overwrite=overwrite
     )

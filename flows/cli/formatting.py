@@ -74,8 +74,11 @@ def describe(outcome: Outcome) -> str:
 def describe_missing(step: PrepareResult | ScoreResult) -> Iterator[str]:
     """Yield the columns that some files lack and that are null there."""
     if step.missing_columns:
-        lacking = (f"{name} in {n:,}" for name, n in step.missing_columns.items())
-        yield f"[yellow]null in files that lack it: {escape(', '.join(lacking))} files[/]"
+        lacking = (
+            f"{name} (null in {files:,} {'files' if files > 1 else 'file'})"
+            for name, files in step.missing_columns.items()
+        )
+        yield f"[yellow]columns that some files lack: {escape(', '.join(lacking))}[/]"
 
 
 def describe_prepare(step: PrepareResult) -> Iterator[str]:

@@ -18,6 +18,14 @@ MAX_ROWS = 100_000
 UNIQUE_ID = "a unique id"
 """Start of the reason for leaving out columns that become ids."""
 
+UNPRINTABLE = re.compile(
+    "[^ -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+"""Characters that a line of YAML may not hold, such as line breaks."""
+
+NUMBER = re.compile(r"[-+.]?\d[\w.+-]*")
+"""Text that some readers of YAML take for a number."""
+
 Entry = dict[str, Any]
 """What is known of a column, as in profile.json."""
 
@@ -39,7 +47,7 @@ def propose(path: str, name: str | None) -> str:
     return "\n".join(
         [
             "# All keys and their defaults: chainrule --help-config",
-            f"name: {name or model_name(path)}",
+            f"name: {quoted(name or model_name(path))}",
             "data:",
             f"  path: {quoted(path)}",
             "  # Columns copied to every output and not modelled.",
@@ -73,7 +81,7 @@ def constraint_lines(constraints: list[Entry]) -> list[str]:
         "docs/how-to/choose-constraints.md.",
         "  constraints: {ignore: []}",
     ]
-    found = [f"  #   {constraint_text(entry)}" for entry in constraints]
+    found = [f"  #   {one_line(constraint_text(entry))}" for entry in constraints]
     return lines + (found or ["  #   none found"])
 
 
@@ -115,16 +123,27 @@ def column_comment(entry: Entry) -> str:
     nulls = f", {entry['missing']:,} nulls" if entry.get("missing") else ""
     return (
         f"  #   {quoted(entry['name'])}: {{kind: {kind}}}"
-        f"  # {entry['type']}, {entry['reason']}{nulls}"
+        f"  # {one_line(entry['type'])}, {one_line(entry['reason'])}{nulls}"
     )
 
 
 def listed(names: list[str]) -> str:
     """Return names as a YAML list in one line."""
-    options: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True}
-    return str(yaml.safe_dump(names, width=math.inf, **options)).strip()
+    return f"[{', '.join(map(quoted, names))}]"
 
 
 def quoted(text: str) -> str:
-    """Return text as a YAML string, quoted where necessary."""
-    return listed([text])[1:-1]
+    """Return text as a YAML string in one line, quoted where necessary."""
+    style = None
+    if UNPRINTABLE.search(text):
+        style = '"'
+    elif re.fullmatch(NUMBER, text):  # some readers of YAML take 1e5 for a number
+        style = "'"
+    options: dict[str, Any] = {"default_flow_style": True, "allow_unicode": True}
+    options |= {"default_style": style, "width": math.inf}
+    return str(yaml.safe_dump([text], **options)).strip()[1:-1]
+
+
+def one_line(text: str) -> str:
+    """Return text for a comment, with escapes for what would end the comment."""
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)

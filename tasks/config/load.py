@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -10,6 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from tasks.config.root import Config
+
+TEXT = "tag:yaml.org,2002:str"
+"""YAML's tag of text."""
 
 RENAMED = {
     "card": "model_card",
@@ -57,7 +61,7 @@ def load(path: Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Con
             message names the file and, per mistake, the key and the value.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content, written = parse(path.read_text())
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(content, dict):
@@ -65,9 +69,77 @@ def load(path: Path, overrides: Mapping[str, Any] = MappingProxyType({})) -> Con
     for key, value in overrides.items():
         replace_value(content, key, value)
     try:
-        return Config.model_validate(content)
+        return _validate(content, written)
     except ValidationError as error:
         raise ValueError(describe_errors(path, error)) from error
+
+
+class _TextKeys(yaml.SafeLoader):
+    """A YAML loader whose keys are text, also those such as 2024 and no."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        # The signature is PyYAML's, which has no types.
+        self.flatten_mapping(node)
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                key.tag = TEXT
+        return super().construct_mapping(node, deep=deep)
+
+
+def parse(text: str) -> tuple[Any, Any]:  # YAML values and nodes, without types
+    """Parse YAML to its values and to the nodes that hold them as they are written.
+
+    Raises:
+        yaml.YAMLError: It is not valid.
+    """
+    loader = _TextKeys(text)
+    try:
+        node = loader.get_single_node()
+        return None if node is None else loader.construct_document(node), node
+    finally:
+        loader.dispose()
+
+
+def _validate(content: dict[str, Any], written: Any) -> Config:  # YAML values, a node
+    """Validate a configuration, taking numbers and dates for text where it is needed.
+
+    Raises:
+        ValidationError: The configuration is invalid.
+    """
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        places = [e for e in error.errors() if e["type"] == "string_type"]
+        if not any([_take_as_text(content, written, e["loc"]) for e in places]):
+            raise
+    return Config.model_validate(content)
+
+
+def _take_as_text(content: Any, written: Any, location: tuple[int | str, ...]) -> bool:
+    """Replace the scalar at a location by its text; return whether there is one."""
+    *sections, last = location
+    try:
+        for step in sections:
+            content, written = content[step], _child(written, step)
+        given, node = content[last], _child(written, last)
+    except (KeyError, IndexError, TypeError):  # a part of the location is no key
+        return False
+    if isinstance(node, yaml.ScalarNode) and given == yaml.safe_load(node.value):
+        content[last] = node.value
+    elif isinstance(given, int | float | date) and not isinstance(given, bool):
+        content[last] = str(given)  # of an override
+    else:
+        return False
+    return True
+
+
+def _child(node: Any, step: int | str) -> Any:  # YAML nodes, without types
+    """Return the node at a key or an index of a node, or None."""
+    if isinstance(node, yaml.MappingNode):
+        return next((v for key, v in node.value if key.value == step), None)
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+        return node.value[step] if step < len(node.value) else None
+    return None
 
 
 def replace_value(content: dict[str, Any], key: str, value: Any) -> None:  # YAML values

@@ -126,14 +126,20 @@ def _nested(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
 
 def _is_list(type: pa.DataType) -> bool:
     of = pa.types
-    return bool(of.is_list(type) or of.is_large_list(type) or of.is_fixed_size_list(type))
+    return bool(
+        of.is_list(type) or of.is_large_list(type) or of.is_fixed_size_list(type)
+    )
 
 
 def _struct(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
-    fields = [{t.field(k).name: t.field(k).type for k in range(t.num_fields)} for t in (a, b)]
+    fields = [
+        {t.field(k).name: t.field(k).type for k in range(t.num_fields)} for t in (a, b)
+    ]
     if set(fields[0]) != set(fields[1]):
         return None
-    common = {name: common_type(type, fields[1][name]) for name, type in fields[0].items()}
+    common = {
+        name: common_type(type, fields[1][name]) for name, type in fields[0].items()
+    }
     if None in common.values():
         return None
     return pa.struct(list(common.items()))

@@ -49,6 +49,7 @@ class Dataset:
         schema: Arrow schema of every row, hive columns included.
         bad_files: Files that were set aside.
         missing: By column, the files that lack it and in which it is null.
+        version: Version of the Delta table that the files belong to, or None.
     """
 
     root: str
@@ -57,6 +58,7 @@ class Dataset:
     schema: pa.Schema
     bad_files: tuple[BadFile, ...]
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    version: int | None = None
 
     @property
     def rows(self) -> int:
@@ -92,6 +94,8 @@ class Dataset:
             digest.update(f"{name}\0{content}\n".encode())
         for bad in self.bad_files:
             digest.update(f"{bad.name}\0bad\n".encode())
+        if self.version is not None:
+            digest.update(f"version {self.version}\n".encode())
         return digest.hexdigest()[:16]
 
 
@@ -122,15 +126,14 @@ def open_dataset(
         ValueError: A file is not Parquet or damaged, files contradict each other, or
             there are no rows.
     """
-    root, names = find_files(path)
-    footers, bad_files = _read_footers(root, names, on_bad_file)
-    if not footers:
-        raise ValueError(
-            f"{path}: none of its {len(bad_files)} files can be read "
-            f"({bad_files[0].name}: {bad_files[0].reason}); replace them"
-        )
+    found = find_files(path)
+    root, names = found.root, found.names
+    footers, bad_files = _read_footers(path, root, names, on_bad_file)
     schemas = {name: f.schema.to_arrow_schema() for name, f in footers.items()}
-    common = common_schema(root, schemas, on_missing=on_missing, trained=trained)
+    known = [*trained, *(key for key in found.keys if key.name not in trained.names)]
+    common = common_schema(
+        root, schemas, on_missing=on_missing, trained=pa.schema(known)
+    )
     if common.missing:
         logger.warning("%s: %s", path, describe_missing(common.missing))
     if callable(rows_per_fragment):
@@ -143,7 +146,13 @@ def open_dataset(
             f"{path}: no rows in {len(footers)} files; use a dataset with rows"
         )
     return Dataset(
-        root, tuple(footers), fragments, common.schema, tuple(bad_files), common.missing
+        root,
+        tuple(footers),
+        fragments,
+        common.schema,
+        tuple(bad_files),
+        common.missing,
+        found.version,
     )
 
 
@@ -157,9 +166,15 @@ def describe_missing(missing: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def _read_footers(
-    root: str, names: list[str], on_bad_file: OnBadFile
+    given: str, root: str, names: list[str], on_bad_file: OnBadFile
 ) -> tuple[Mapping[str, pq.FileMetaData], list[BadFile]]:
-    """Read the footers of all files, setting aside those that cannot be read."""
+    """Read the footers of all files, setting aside those that cannot be read.
+
+    Raises:
+        PermissionError: A file may not be read.
+        ValueError: A file, or all if they may be set aside, cannot be read; then the
+            message names the path as it was given.
+    """
     paths = [storage.join(root, name) for name in names]
     with ThreadPoolExecutor(READERS) as pool:
         results = list(pool.map(read_footer, paths))
@@ -179,4 +194,9 @@ def _read_footers(
             raise ValueError(
                 f"{path}: {result}; replace it, or set data.on_bad_file: quarantine"
             )
+    if not footers:
+        raise ValueError(
+            f"{given}: none of its {len(bad_files)} files can be read "
+            f"({bad_files[0].name}: {bad_files[0].reason}); replace them"
+        )
     return footers, bad_files

@@ -3,12 +3,15 @@
 import fnmatch
 import hashlib
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from tasks.data import hive
+from tasks.data.table_logs import Snapshot, find_tables, only_snapshot
 from tasks.runtime import storage
 
 TAIL_BYTES = 1 << 16
@@ -17,23 +20,42 @@ TAIL_BYTES = 1 << 16
 MAGIC = b"PAR1"
 """First and last bytes of a Parquet file."""
 
+NO_KEYS = pa.schema([])
+"""The hive keys whose types are known where there is no log."""
+
 WILDCARD = re.compile(r"[*?\[]")
 UNFINISHED = (".tmp", ".crdownload", ".inprogress", "~")
 """Endings of files that another program still writes."""
 
 
-def find_files(path: str) -> tuple[str, list[str]]:
+@dataclass(frozen=True)
+class DatasetFiles:
+    """The files of a dataset.
+
+    Attributes:
+        root: Root directory of the dataset, above any hive directories.
+        names: Names of the files relative to it, in natural order (month=2 before
+            month=10).
+        version: Version of the Delta table that they belong to, or None.
+        keys: Types of the hive keys of a Delta table.
+    """
+
+    root: str
+    names: list[str]
+    version: int | None = None
+    keys: pa.Schema = NO_KEYS
+
+
+def find_files(path: str) -> DatasetFiles:
     """Find the Parquet files of a dataset.
 
     Args:
-        path: A file, a directory or a glob pattern; local or s3://.
-
-    Returns:
-        The root directory of the dataset, above any hive directories, and the names of
-        the files relative to it, in natural order (month=2 before month=10).
+        path: A file, a directory or a glob pattern; local or s3://. In the directory of
+            a Delta table, only the files of its current version count.
 
     Raises:
         FileNotFoundError: Nothing is found.
+        ValueError: The path lies in a table whose log cannot be read, or holds several.
     """
     filesystem, inner = storage.resolve(path)
     inner = inner.rstrip("/")
@@ -49,7 +71,12 @@ def find_files(path: str) -> tuple[str, list[str]]:
     else:
         matches = [inner]
         base = inner if kind == pafs.FileType.Directory else inner.rpartition("/")[0]
-    files = {file for match in matches for file in _files_below(filesystem, match)}
+    listed = {f: m for m in matches for f in _files_below(filesystem, m)}
+    files = {f for f, m in listed.items() if not _is_hidden(f, below=m)}
+    tables = find_tables(filesystem, base, listed)
+    snapshot = only_snapshot(path, prefix, tables) if tables else None
+    if snapshot is not None:
+        return _files_of_snapshot(path, prefix, snapshot, files)
     if not files:
         raise FileNotFoundError(
             f"{path}: contains no Parquet file (names that start with _ or . are "
@@ -58,7 +85,33 @@ def find_files(path: str) -> tuple[str, list[str]]:
     while hive.is_partition(base.rpartition("/")[2]):
         base = base.rpartition("/")[0]
     names = sorted((file[len(base) + 1 :] for file in files), key=_natural_key)
-    return prefix + base, names
+    return DatasetFiles(prefix + base, names)
+
+
+def _files_of_snapshot(
+    path: str, prefix: str, snapshot: Snapshot, files: Collection[str]
+) -> DatasetFiles:
+    """Return those of some files that belong to a version of a Delta table.
+
+    Raises:
+        FileNotFoundError: None does.
+        ValueError: Some of the files are not in the table.
+    """
+    root = snapshot.root
+    names = {file[len(root) + 1 :] for file in files if file.startswith(f"{root}/")}
+    outside = sorted(file for file in files if not file.startswith(f"{root}/"))
+    if outside:
+        raise ValueError(
+            f"{path}: holds the Delta table {prefix}{root} and other files, such as "
+            f"{prefix}{outside[0]}; name the table or the files"
+        )
+    current = sorted(names & snapshot.names, key=_natural_key)
+    if not current:
+        raise FileNotFoundError(
+            f"{path}: version {snapshot.version} of the Delta table {prefix}{root} has "
+            "no file there; check data.path"
+        )
+    return DatasetFiles(prefix + root, current, snapshot.version, snapshot.keys)
 
 
 def _glob(filesystem: pafs.FileSystem, pattern: str) -> list[str]:
@@ -95,16 +148,17 @@ def _directory_of_glob(pattern: str) -> str:
 
 
 def _files_below(filesystem: pafs.FileSystem, path: str) -> list[str]:
-    """Return the file itself, or all finished files below a directory."""
+    """Return the file itself, or all files below a directory."""
     if filesystem.get_file_info(path).type == pafs.FileType.File:
         return [path]
     selector = pafs.FileSelector(path, recursive=True)
-    return [
-        info.path
-        for info in filesystem.get_file_info(selector)
-        if info.type == pafs.FileType.File
-        and not any(map(_is_ignored, info.path[len(path) + 1 :].split("/")))
-    ]
+    infos = filesystem.get_file_info(selector)
+    return [info.path for info in infos if info.type == pafs.FileType.File]
+
+
+def _is_hidden(file: str, *, below: str) -> bool:
+    """Return whether a part of a path below a directory says that it is ignored."""
+    return any(map(_is_ignored, file[len(below) + 1 :].split("/")))
 
 
 def _is_ignored(name: str) -> bool:

@@ -144,13 +144,13 @@ def _outcome(
     survey: Survey, plan: PreparePlan, name: str, type: pa.DataType
 ) -> Column | LeftOut:
     """Return the column that fits the training rows, or why it is left out."""
-    if plan.is_left_out_period(name):
-        return LeftOut(name, str(type), PERIOD)
     constancy = survey.constancies[name]
     # A constant column whose kind is configured is modelled nevertheless.
     if constancy.is_constant and plan.data.kind_of(name) is None:
         reason = "all null" if constancy.first.null_count else "constant"
         return constant(name, constancy.first, reason)
+    if plan.is_left_out_period(name):
+        return LeftOut(name, str(type), PERIOD)
     return infer_column(name, type, survey.sketches[name], plan.data)
 
 

@@ -31,6 +31,7 @@ class Fragment:
         first: Number of the fragment's first row in its file.
         partition: Hive keys and values, for columns that the file does not store.
         schema: Arrow schema of the dataset, which rows are converted to.
+        missing: Columns of the schema that the file lacks and that are null.
     """
 
     index: int
@@ -42,6 +43,7 @@ class Fragment:
     first: int
     partition: KeyValues
     schema: pa.Schema = field(repr=False, compare=False)
+    missing: frozenset[str] = frozenset()
 
 
 def divide_files(
@@ -64,9 +66,13 @@ def divide_files(
     for name, footer in footers.items():
         sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
         path, partition = storage.join(root, name), partitions[name]
+        stored = {*footer.schema.to_arrow_schema().names, *dict(partition)}
+        missing = frozenset(set(schema.names) - stored)
         for place in _divide_row_groups(sizes, max_rows):
             index = len(fragments)
-            fragments.append(Fragment(index, path, name, *place, partition, schema))
+            fragments.append(
+                Fragment(index, path, name, *place, partition, schema, missing)
+            )
     return tuple(fragments)
 
 
@@ -125,7 +131,8 @@ def iter_tables(
     """
     wanted = [f for f in fragment.schema if columns is None or f.name in columns]
     values = dict(fragment.partition)
-    stored = [f.name for f in wanted if f.name not in values]
+    absent = values.keys() | fragment.missing
+    stored = [f.name for f in wanted if f.name not in absent]
     if dictionaries:
         wanted = [
             f.with_type(DICTIONARY) if f.type == pa.string() else f for f in wanted
@@ -212,8 +219,11 @@ def _whole(array: pa.Array, item: pa.Field, path: str) -> pa.Array:
         ValueError: A value is no integer.
     """
     cells = arrow.integers(array, item.type)
-    if cells.off is not None:
-        value = array[int(cells.off.argmax())].as_py()
+    off = cells.off
+    if off is not None and cells.missing is not None:
+        off = off & ~cells.missing
+    if off is not None and off.any():
+        value = array[int(off.argmax())].as_py()
         raise ValueError(
             f"{path}: column {item.name!r} is {array.type} and holds {value!r}, but "
             f"other files hold it as integers; write all files as {array.type}"

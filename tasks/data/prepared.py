@@ -53,6 +53,11 @@ def list_files(about: Mapping[str, Any], prefix: str) -> list[tuple[str, int]]:
     )
 
 
+def arrow_schema(description: Mapping[str, Any]) -> pa.Schema:
+    """Return the schema that `describe_schema` described."""
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(description["arrow"])))
+
+
 def describe_schema(schema: pa.Schema) -> Json:
     """Return a schema as JSON, readable and in Arrow's exact serialisation."""
     return {

@@ -12,6 +12,7 @@ import pyarrow as pa
 from ar_models.density.table_density import TableDensity
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.resources import Resources
+from tasks.data.datasets import Dataset
 from tasks.data.fragments import Fragment, read_fragment
 from tasks.evaluation import compare_page, held_out, segments
 from tasks.evaluation.comparable import check_same_columns, comparable
@@ -107,9 +108,7 @@ def compare(
     """
     began = time.monotonic()
     pair = load_pair(models)
-    dataset = source.open(FRAGMENT_ROWS, pair[0].encoder)
-    for density in pair:
-        model_store.check_readable(density, source.path, dataset.schema)
+    dataset = open_rows(pair, source)
     segments.check(dataset.schema, config.segments, None)
     described = [model_store.describe(*each) for each in zip(pair, infos, strict=True)]
     about = {"input": source.path, "models": described}
@@ -154,6 +153,18 @@ def load_pair(models: tuple[str, str]) -> tuple[TableDensity, TableDensity]:
     if not same.passed:
         raise ValueError(same.remark)
     return pair
+
+
+def open_rows(pair: tuple[TableDensity, TableDensity], source: Source) -> Dataset:
+    """Open the dataset on which two models are compared.
+
+    Raises:
+        ValueError: One of the models cannot read the rows.
+    """
+    dataset = source.open(FRAGMENT_ROWS, pair[0].encoder)
+    for density in pair:
+        model_store.check_readable(density, source.path, dataset.schema)
+    return dataset
 
 
 class PairScorer:

@@ -46,11 +46,11 @@ def add_partition(source: str, partition: str, folder: str, rows: int | None) ->
     Returns:
         The number of copied rows.
     """
-    root, files = find_files(source)
-    files = [file for file in files if partition_of(file) == partition]
+    dataset = find_files(source)
+    files = [file for file in dataset.names if partition_of(file) == partition]
     copied = 0
     for file in files:
-        table = held_out.read(storage.join(root, file))
+        table = held_out.read(storage.join(dataset.root, file))
         if rows is not None and rows < table.num_rows:
             chosen = np.linspace(0, table.num_rows - 1, rows).astype(np.int64)
             table = table.take(pa.array(chosen))

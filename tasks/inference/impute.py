@@ -14,8 +14,8 @@ from ar_models.scoring.imputation import require_order_agnostic
 from tasks.config.impute import ImputeConfig
 from tasks.config.resources import Resources
 from tasks.data.datasets import Dataset, open_dataset
-from tasks.data.schema import trained_schema
 from tasks.data.fragments import Fragment, read_fragment
+from tasks.data.schema import trained_schema
 from tasks.runtime import model_store, parts
 from tasks.runtime.job import Job, JobResult
 

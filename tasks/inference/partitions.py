@@ -16,12 +16,12 @@ def find_partitions(source: str) -> dict[str, str]:
     Args:
         source: The dataset, as for `datasets.open_dataset`.
     """
-    root, files = find_files(source)
+    files = find_files(source)
     found: dict[str, str] = {}
-    for file in files:
+    for file in files.names:
         name = partition_of(file)
         is_directory = file.startswith(f"{name}/")
-        found[name] = storage.join(root, name if is_directory else file)
+        found[name] = storage.join(files.root, name if is_directory else file)
     return found
 
 

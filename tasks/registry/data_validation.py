@@ -5,7 +5,7 @@ profiles, so that a broken export stops a retraining before the hours of trainin
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ from typing import Any
 import mlflow
 from mlflow import MlflowClient
 
+from ar_models.tables import arrow
 from tasks.config.data_validation import DataValidationConfig
+from tasks.data.common_types import common_type
+from tasks.data.prepared import arrow_schema
 from tasks.data.profile import MAX_TOP
 from tasks.evaluation import distances
 from tasks.evaluation.checks import Check, Verdict, at_least, at_most, conclude
@@ -21,6 +24,9 @@ from tasks.registry import aliases
 from tasks.runtime import storage
 
 logger = logging.getLogger(__name__)
+
+UNITLESS = ("text", "bytes", "bool", "integer", "real")
+"""Families of types whose values are the same number or text in every type."""
 
 FOLDER = "data"
 """Folder of an MLflow run with the profile and the schema of its dataset."""
@@ -78,7 +84,12 @@ def validate(
         checks += [
             check_schema(schema, reference.schema, config),
             check_rows_ratio(profile, reference.profile, config),
-            *check_columns(profile, reference.profile, config),
+            *check_columns(
+                profile,
+                reference.profile,
+                config,
+                comparable_columns(schema, reference.schema),
+            ),
         ]
     failed = [check.remark for check in checks if not check.passed]
     version = None if reference is None else reference.version
@@ -144,18 +155,24 @@ def check_rows(profile: Json, config: DataValidationConfig) -> Iterator[Check]:
 def check_schema(schema: Json, reference: Json, config: DataValidationConfig) -> Check:
     """Check that columns changed only as the configuration allows.
 
+    Types of the same meaning, such as other widths of integers, count as the same.
+
     Args:
         schema: Schema of the new dataset.
         reference: Schema of the champion's dataset.
         config: Says which changes are allowed.
     """
     ours, theirs = (
-        {column["name"]: column["type"] for column in each["columns"]}
+        {field.name: field.type for field in arrow_schema(each)}
         for each in (schema, reference)
     )
     removed = [name for name in theirs if name not in ours]
     added = [name for name in ours if name not in theirs]
-    retyped = [n for n in ours if n in theirs and ours[n] != theirs[n]]
+    retyped = [
+        name
+        for name in ours
+        if name in theirs and common_type(ours[name], theirs[name]) is None
+    ]
     changes = [
         *(f"{name} was removed" for name in removed),
         *(f"{name} changed from {theirs[name]} to {ours[name]}" for name in retyped),
@@ -170,6 +187,23 @@ def check_schema(schema: Json, reference: Json, config: DataValidationConfig) ->
     if not allowed:
         remark += "; to accept this, set data_validation.columns: any"
     return Check("columns", len(changes), allowed, remark)
+
+
+def comparable_columns(schema: Json, reference: Json) -> set[str]:
+    """Return the columns of two schemas whose values have the same meaning and unit.
+
+    Args:
+        schema: Schema of the new dataset.
+        reference: Schema of the champion's dataset.
+    """
+    ours, theirs = arrow_schema(schema), arrow_schema(reference)
+    found = set()
+    for name in set(ours.names) & set(theirs.names):
+        new, old = ours.field(name).type, theirs.field(name).type
+        same = arrow.plain(new) == arrow.plain(old)
+        if same or arrow.family(new) in UNITLESS and common_type(new, old) is not None:
+            found.add(name)
+    return found
 
 
 def check_rows_ratio(
@@ -189,7 +223,10 @@ def check_rows_ratio(
 
 
 def check_columns(
-    profile: Json, reference: Json, config: DataValidationConfig
+    profile: Json,
+    reference: Json,
+    config: DataValidationConfig,
+    comparable: Collection[str],
 ) -> Iterator[Check]:
     """Check each column's share of nulls, and the distribution of its values.
 
@@ -197,12 +234,13 @@ def check_columns(
         profile: Profile of the new dataset.
         reference: Profile of the champion's dataset.
         config: The largest increase of nulls and the largest distance.
+        comparable: Columns whose values have the same unit in both.
     """
     earlier = {column["name"]: column for column in reference["columns"]}
     for column in profile["columns"]:
         name = column["name"]
         old = earlier.get(name)
-        if old is None or old["type"] != column["type"]:
+        if old is None or name not in comparable:
             continue
         ours, theirs = (one["missing"] / max(1, one["rows"]) for one in (column, old))
         remark = (

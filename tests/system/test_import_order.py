@@ -20,6 +20,7 @@ MODELS = {
 }
 TASKS = MODELS | {
     "datasketches",
+    "deltalake",
     "jinja2",
     "matplotlib",
     "mlflow",

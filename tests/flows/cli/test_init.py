@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -6,6 +7,7 @@ import pytest
 import yaml
 
 from flows.cli import init
+from tasks.config.load import load
 from tasks.config.model import model_config
 from tasks.config.root import Config
 from tasks.config.train import TrainConfig
@@ -62,3 +64,42 @@ def test_a_name_is_derived_from_the_path(path: str, name: str) -> None:
 @pytest.mark.parametrize("text", ["plain", "a b", "null", "it's", "- x", "", " a"])
 def test_text_is_quoted_where_yaml_needs_it(text: str) -> None:
     assert yaml.safe_load(init.quoted(text)) == text
+
+
+NAMES = ["2024", "2024-01-31", "no", "1e5", "null", "007", "a\nb: c", "# x", "k: v"]
+NAMES += [
+    "",
+    " lead",
+    "it's",
+    'a"b',
+    "{key}",
+    "a,b",
+    "\x07",
+    "\x85",
+    "\u2028x",
+    "\ufeff",
+]
+
+
+def random_names(count: int) -> list[str]:
+    """Return distinct names of characters that mean something in YAML."""
+    rng = random.Random(0)
+    letters = "ab01.:#-?{}[],&*!|>'\"%@`~ \n\t\r\\=é\u2029\U0001f4cf\x00"
+    names = {"".join(rng.choices(letters, k=rng.randint(1, 6))) for _ in range(count)}
+    return sorted(names - set(NAMES))
+
+
+def test_a_proposal_is_the_same_for_any_names(tmp_path: Path) -> None:
+    names = [*NAMES, *random_names(150)]
+    ids = [f"row {k}" for k in range(200)]
+    values = [ids if k % 2 else ["p", "q # \n"] * 100 for k in range(len(names))]
+    path = tmp_path / "2024.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array(v) for v in values], names), path)
+    text = init.propose(str(path), None)
+    (tmp_path / "config.yaml").write_text(text)
+    config = load(tmp_path / "config.yaml")
+    assert config.name == "2024"
+    assert list(config.data.id) == names[1::2]
+    lines = [line for line in text.split("\n") if "{kind: " in line]
+    shown = [yaml.safe_load(line.removeprefix("  #")) for line in lines]
+    assert [name for entry in shown for name in entry] == names

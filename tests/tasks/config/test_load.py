@@ -25,3 +25,23 @@ def test_a_successor_exists(old: str) -> None:
     else:
         fields = set(type(getattr(section, sections[0])).model_fields)
     assert RENAMED[old] in fields
+
+
+@pytest.mark.parametrize("name", ["2024", "2024-01-31", "no", "null", "1e5", "007"])
+def test_what_yaml_takes_for_another_type_is_text_where_text_is_needed(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    columns = f"columns: {{{name}: {{kind: real}}}}"
+    path.write_text(f"name: {name}\ndata: {{path: p, id: [a, {name}], {columns}}}")
+    config = load(path)
+    assert (config.name, config.data.id) == (name, ("a", name))
+    assert list(config.data.columns) == [name]
+    assert load(path, {"name": 2025}).name == "2025"
+
+
+def test_text_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("name: a\ndata: {path: p}\ntrain: {seed: x}")
+    with pytest.raises(ValueError, match="train.seed: .*'x'"):
+        load(path)

@@ -32,7 +32,104 @@ def test_a_column_missing_from_one_file_is_named(
     write_parquet(tmp_path / f"{more}.parquet", pa.table({"a": [1], "b": [2]}))
     message = f"{fewer}.parquet: column 'b' is missing.*{more}.parquet"
     with pytest.raises(ValueError, match=message):
-        open_dataset(str(tmp_path), rows_per_fragment=9)
+        open_dataset(str(tmp_path), rows_per_fragment=9, on_missing="error")
+
+
+@pytest.mark.parametrize(("fewer", "more"), [("a", "b"), ("b", "a")])
+def test_a_column_is_null_in_files_that_lack_it(
+    tmp_path: Path, fewer: str, more: str
+) -> None:
+    write_parquet(tmp_path / f"{fewer}.parquet", pa.table({"a": [1]}))
+    write_parquet(tmp_path / f"{more}.parquet", pa.table({"a": [1], "b": ["x"]}))
+    dataset = open_dataset(str(tmp_path), rows_per_fragment=9)
+    assert dataset.missing_columns == {"b": 1}
+    assert dataset.schema.field("b").nullable
+    assert set(read_rows(dataset).column("b").to_pylist()) == {None, "x"}
+    (without,) = [f for f in dataset.fragments if f.name == f"{fewer}.parquet"]
+    read = read_fragment(without, ["b"], dictionaries=True)
+    assert read.column("b").to_pylist() == [None]
+
+
+def test_a_column_that_held_nulls_in_training_may_be_missing(tmp_path: Path) -> None:
+    path = str(write_parquet(tmp_path / "a.parquet", pa.table({"a": [1]})))
+    for nullable in (True, False):
+        trained = pa.schema([pa.field("b", pa.int8(), nullable)])
+        dataset = open_dataset(path, rows_per_fragment=9, trained=trained)
+        assert dataset.missing_columns == ({"b": 1} if nullable else {})
+    dataset = open_dataset(
+        path, rows_per_fragment=9, on_missing="error", trained=trained
+    )
+    assert dataset.schema.names == ["a"]
+
+
+WHOLE = pa.array([1.0, None, float("nan")])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "type", "values"),
+    [
+        (pa.array(["x"]), pa.array(["y"], pa.large_string()), pa.string(), ["x", "y"]),
+        (
+            pa.array(["x"], pa.string_view()),
+            pa.array(["y"]).dictionary_encode(),
+            pa.string(),
+            ["x", "y"],
+        ),
+        (pa.array([1], pa.int32()), pa.array([2**40]), pa.int64(), [1, 2**40]),
+        (pa.array([1.5], pa.float32()), pa.array([0.1]), pa.float64(), [1.5, 0.1]),
+        (pa.array([2], pa.int32()), WHOLE, pa.int64(), [2, 1, None, None]),
+        (
+            pa.array([1], pa.timestamp("ms")),
+            pa.array([5], pa.timestamp("us")),
+            pa.timestamp("us"),
+            [1000, 5],
+        ),
+        (
+            pa.array([[1]], pa.list_(pa.int8())),
+            pa.array([[2, None]], pa.large_list(pa.int64())),
+            pa.list_(pa.int64()),
+            [[1], [2, None]],
+        ),
+    ],
+)
+def test_types_of_the_same_meaning_are_read_as_one(
+    tmp_path: Path, first: pa.Array, second: pa.Array, type: pa.DataType, values: list
+) -> None:
+    for order in ((first, second), (second, first)):
+        for place, array in enumerate(order):
+            write_parquet(tmp_path / f"{place}.parquet", pa.table({"a": array}))
+        dataset = open_dataset(str(tmp_path), rows_per_fragment=9)
+        column = read_rows(dataset).column("a")
+        assert column.type == type
+        if pa.types.is_timestamp(type):
+            column = column.cast(pa.int64())
+        assert sorted(column.to_pylist(), key=str) == sorted(values, key=str)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (pa.array([1]), pa.array([2.5]), "b.parquet.*holds 2.5.*as integers"),
+        (pa.array([1.0]), pa.array([True]), "is double in .* but bool in"),
+        (
+            pa.array([0], pa.timestamp("us")),
+            pa.array([0], pa.timestamp("us", "UTC")),
+            "write both files with the same type",
+        ),
+        (
+            pa.array([0], pa.timestamp("ns")),
+            pa.array([2**61], pa.timestamp("us")),
+            "b.parquet: column 'a' is timestamp.* does not fit into timestamp.ns",
+        ),
+    ],
+)
+def test_a_change_of_meaning_is_refused(
+    tmp_path: Path, first: pa.Array, second: pa.Array, message: str
+) -> None:
+    write_parquet(tmp_path / "a.parquet", pa.table({"a": first}))
+    write_parquet(tmp_path / "b.parquet", pa.table({"a": second}))
+    with pytest.raises(ValueError, match=message):
+        read_rows(open_dataset(str(tmp_path), rows_per_fragment=9))
 
 
 def test_a_type_that_changes_between_files_is_named(tmp_path: Path) -> None:

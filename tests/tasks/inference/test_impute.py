@@ -130,7 +130,7 @@ def test_what_the_job_cannot_do_is_said_before_anything_is_written(
         run(small_model, source, tmp_path / "out")
     other = tmp_path / "other.parquet"
     pq.write_table(pa.table({"carrier": ["UA"], "imputed": [1]}), other)
-    with pytest.raises(ValueError, match="other.parquet: column 'delay' is missing"):
+    with pytest.raises(ValueError, match="other.parquet: column 'time' is missing"):
         run(model, str(other), tmp_path / "out")
     with pytest.raises(ValueError, match="imputations above 1 need method draw"):
         ImputeConfig(method="median", imputations=2)

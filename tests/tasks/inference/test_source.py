@@ -7,7 +7,7 @@ import pytest
 
 from tasks.inference.source import Source, carried_columns, unreadable_files
 from tasks.runtime import model_store
-from tests.support.tables import small_table
+from tests.support.tables import small_table, table_encoder
 
 
 @pytest.fixture
@@ -20,19 +20,20 @@ def folder(tmp_path: Path) -> Path:
 
 def test_id_and_partition_columns_are_carried(small_model: str, folder: Path) -> None:
     source = Source(str(folder), ("id",))
-    dataset = source.open(rows_per_fragment=100)
     density = model_store.load(small_model)
+    dataset = source.open(100, density.encoder)
     assert carried_columns(density, source, dataset, ()) == ("id", "month")
     with pytest.raises(ValueError, match="column 'month' has the name of a column"):
         carried_columns(density, source, dataset, ("month",))
 
 
 def test_an_unreadable_file_stops_the_job_or_is_set_aside(folder: Path) -> None:
+    encoder = table_encoder()
     (folder / "month=2" / "b.parquet").write_text("no Parquet")
     with pytest.raises(ValueError, match="b.parquet"):
-        Source(str(folder)).open(rows_per_fragment=100)
+        Source(str(folder)).open(100, encoder)
     source = Source(str(folder), on_bad_file="quarantine")
-    (bad,) = unreadable_files(source.open(rows_per_fragment=100))
+    (bad,) = unreadable_files(source.open(100, encoder))
     assert bad["name"] == "month=2/b.parquet"
     assert set(bad) == {"name", "reason"}
 

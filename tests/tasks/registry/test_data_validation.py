@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pyarrow as pa
 import pytest
 
 from tasks.config.data_validation import DataValidationConfig
+from tasks.data.prepared import arrow_schema, describe_schema
 from tasks.registry import data_validation, tracking
 from tasks.registry.data_validation import DatasetDescription, ValidationResult
 from tasks.runtime import storage
@@ -48,10 +50,15 @@ def test_the_first_data_is_held_against_no_other(pair: ModelPair) -> None:
     assert failed(few) == ["min_rows"]
 
 
+def change_schema(description: DatasetDescription, schema: pa.Schema) -> None:
+    description.schema.update(describe_schema(schema))
+
+
 def spoil_columns(description: DatasetDescription) -> None:
-    columns = description.schema["columns"]
-    columns[1]["type"] = "int64"
-    columns.append({"name": "gone", "type": "bool", "nullable": True})
+    schema = arrow_schema(description.schema)
+    place = schema.get_field_index("kind <b>")
+    schema = schema.set(place, pa.field("kind <b>", pa.int64()))
+    change_schema(description, schema.append(pa.field("gone", pa.bool_())))
 
 
 def spoil_rows(description: DatasetDescription) -> None:
@@ -111,16 +118,34 @@ def test_new_columns_are_allowed_unless_all_must_be_the_same(
     pair: ModelPair, description: DatasetDescription
 ) -> None:
     other = copy.deepcopy(description)
-    other.schema["columns"].pop(0)
+    change_schema(other, arrow_schema(other.schema).remove(0))
     assert data_validation.validate(pair.prepared, other, CONFIG).passed
     same = data_validation.validate(
         pair.prepared, other, DataValidationConfig(columns="same")
     )
     assert failed(same) == ["columns"]
     spoil_columns(other)
+    assert not data_validation.validate(pair.prepared, other, CONFIG).passed
     assert data_validation.validate(
         pair.prepared, other, DataValidationConfig(columns="any")
     ).valid
+
+
+def test_types_of_the_same_meaning_are_the_same_columns(
+    pair: ModelPair, description: DatasetDescription
+) -> None:
+    other = copy.deepcopy(description)
+    types = {"kind <b>": pa.large_string(), "count": pa.int16(), "amount": pa.float32()}
+    types["time"] = pa.timestamp("ns")
+    schema = arrow_schema(other.schema)
+    fields = [f.with_type(types.get(f.name, f.type)) for f in schema]
+    change_schema(other, pa.schema(fields))
+    verdict = data_validation.validate(
+        pair.prepared, other, DataValidationConfig(columns="same")
+    )
+    assert verdict.passed
+    names = {check.name for check in verdict.checks}
+    assert {"drift/kind <b>", "drift/count", "drift/amount"} <= names
 
 
 def test_a_champion_tells_later_runs_what_it_learned_from(
