@@ -33,6 +33,9 @@ SCORE_PARAMS = (
 ROWS = 65_536
 """Maximum number of rows that are processed at a time, to bound memory."""
 
+MAX_EXACT_FLOAT = 2.0**53
+"""Up to this, every integer is a float of 64 bits."""
+
 ZONE = r":\d\d.*(Z|[+-]\d\d:?\d\d)$"
 """Pattern of the end of an ISO 8601 timestamp that has a time zone."""
 
@@ -162,9 +165,11 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
 
     In columns that had NaN and no null in training, NaN stays NaN, since pandas does
     not distinguish them. Types may differ from those of training if the encoder can
-    convert them. Dates and times may be text in ISO 8601, as in JSON.
+    convert them. Dates and times may be text in ISO 8601, as in JSON, and numbers and
+    bools text, too. A column that Parquet stored for the index may be the index.
     """
     columns = encoder.names
+    frame = with_index(frame, columns)
     missing = [name for name in columns if name not in frame]
     if missing:
         raise ValueError(
@@ -177,13 +182,79 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
         null = "missing" in seen or "nan" not in seen
         try:
             array = pa.array(frame[name], from_pandas=null)
-            arrays[name] = parse_times(array, encoder.type_of(j))
+            check_exact(name, array, encoder.type_of(j))
+            arrays[name] = parse_text(array, encoder.type_of(j))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise ValueError(
                 f"column {name!r}: cannot be read as {column.type}, as it was in "
                 f"training: {error}"
             ) from error
     return pa.table(arrays)
+
+
+def with_index(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Return a frame with the levels of its index that are columns of the model.
+
+    Args:
+        frame: The frame.
+        columns: Columns of the model; that of a level without a name is
+            `__index_level_0__` and so on, as pandas writes it.
+    """
+    levels = {
+        f"__index_level_{place}__" if name is None else name: place
+        for place, name in enumerate(frame.index.names)
+    }
+    found = {
+        name: frame.index.get_level_values(place)
+        for name, place in levels.items()
+        if name in columns and name not in frame
+    }
+    return frame.assign(**found) if found else frame
+
+
+def check_exact(
+    name: str, array: pa.Array | pa.ChunkedArray, type: pa.DataType
+) -> None:
+    """Raise if integers are given as floats that cannot hold them.
+
+    Raises:
+        ValueError: A float is beyond 2**53, from where on not every integer is one.
+    """
+    if not (pa.types.is_integer(type) and pa.types.is_floating(array.type)):
+        return
+    sizes = pc.abs(array.cast(pa.float64()))
+    inexact = pc.and_(pc.greater(sizes, MAX_EXACT_FLOAT), pc.is_finite(sizes))
+    if pc.any(inexact).as_py():
+        value = array.filter(inexact)[0].as_py()
+        raise ValueError(
+            f"column {name!r}: holds {value!r} as a float, which is not exact beyond "
+            "2**53; give integers, such as pandas' Int64"
+        )
+
+
+def parse_text(
+    array: pa.Array | pa.ChunkedArray, type: pa.DataType
+) -> pa.Array | pa.ChunkedArray:
+    """Parse text as numbers, bools, dates or times if the column had such a type.
+
+    Args:
+        array: Values of the column; other than text, they are returned as they are.
+        type: Type of the column in training.
+    """
+    of = pa.types
+    while of.is_dictionary(type) or of.is_run_end_encoded(type):
+        type = type.value_type
+    values = array.type.value_type if of.is_dictionary(array.type) else array.type
+    if not (of.is_string(values) or of.is_large_string(values)):
+        return array
+    if of.is_floating(type) or of.is_boolean(type) or of.is_decimal(type):
+        return array.cast(pa.string()).cast(type)
+    if not of.is_integer(type):
+        return parse_times(array, type)
+    try:
+        return array.cast(pa.string()).cast(type)
+    except pa.ArrowInvalid:  # pandas writes integers with nulls as 3.0
+        return array.cast(pa.string()).cast(pa.float64())
 
 
 def parse_times(

@@ -34,6 +34,9 @@ MAX_SYMBOLS = 1000
 ID_NAME = re.compile(r"(?i:(^|[^a-z])(id|uuid|guid|pid|key)$)|[a-z](Id|ID|Key)$")
 """Names of columns that hold ids, if all their values differ."""
 
+INDEX_NAME = re.compile(r"__index_level_\d+__")
+"""Names that pandas gives to the levels of an index that have none."""
+
 LEAVE_OUT = "leave_out"
 """The configured kind of a column that is not modelled."""
 
@@ -61,6 +64,8 @@ def infer_column(
     kind = data.kind_of(name)
     if kind == LEAVE_OUT:
         return LeftOut(name, str(type), "left out by the configuration")
+    if kind is None and INDEX_NAME.fullmatch(name):
+        return LeftOut(name, str(type), "the index of a pandas frame, without a name")
     check_kind(name, type, kind)
     if isinstance(sketch, ListSketch):
         return list_column(name, type, sketch, data, _infer_element)

@@ -22,7 +22,13 @@ from tasks.registry import (
     tracking,
 )
 from tasks.registry.promotion import Promotion
-from tasks.registry.pyfunc_model import parse_times, to_arrow
+from tasks.registry.pyfunc_model import (
+    check_exact,
+    parse_text,
+    parse_times,
+    to_arrow,
+    with_index,
+)
 from tests.support.densities import sample_table, score_table
 from tests.support.model_pair import ModelPair
 
@@ -139,6 +145,46 @@ def test_nan_in_a_frame_means_what_it_meant_in_training(
     encoder = TableEncoder((column,), (), pa.schema([("a", pa.float64())]))
     table = to_arrow(pd.DataFrame({"a": [1.0, np.nan]}), encoder)
     assert table["a"].null_count == nulls
+
+
+def test_columns_may_be_the_index(pyfunc: Any, frame: pd.DataFrame) -> None:
+    usual = pyfunc.predict(frame, params={"output": "log_prob"})["log_prob"]
+    indexed = frame.set_index(["time", "count"])
+    found = pyfunc.predict(indexed, params={"output": "log_prob"})
+    np.testing.assert_allclose(found["log_prob"], usual, atol=1e-5)
+    pd.testing.assert_index_equal(found.index, indexed.index)
+    unnamed = pd.DataFrame({"a": [1.0]}, index=[7])
+    assert with_index(unnamed, ["__index_level_0__"])["__index_level_0__"][7] == 7
+
+
+def test_numbers_may_be_words(pyfunc: Any, frame: pd.DataFrame) -> None:
+    usual = pyfunc.predict(frame, params={"output": "log_prob"})["log_prob"]
+    words = frame.assign(
+        count=frame["count"].astype("Float64").astype("string"),
+        amount=frame["amount"].map(repr),
+        large=frame["large"].astype("string"),
+    )
+    found = pyfunc.predict(words, params={"output": "log_prob"})["log_prob"]
+    np.testing.assert_allclose(found, usual, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("word", "type"),
+    [("12.50", pa.decimal128(6, 2)), ("true", pa.bool_()), ("7", pa.uint8())],
+)
+def test_words_have_the_type_of_training(word: str, type: pa.DataType) -> None:
+    found = parse_text(pa.array([word, None]).dictionary_encode(), type)
+    assert found.type == type
+    assert found.null_count == 1
+    with pytest.raises(pa.ArrowInvalid):
+        parse_text(pa.array(["x"]), type)
+
+
+def test_floats_are_no_integers_where_they_are_not_exact() -> None:
+    check_exact("a", pa.array([2.0**53, float("nan"), None, np.inf]), pa.int64())
+    check_exact("a", pa.array([2.0**60]), pa.float64())
+    with pytest.raises(ValueError, match="column 'a': holds 1.15.* pandas' Int64"):
+        check_exact("a", pa.array([None, 2.0**60]), pa.int64())
 
 
 @pytest.mark.parametrize("output", ["score", "log_prob", "column_log_prob", "embed"])
