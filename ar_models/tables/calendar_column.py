@@ -19,6 +19,7 @@ from ar_models.tables.columns import (
     Coded,
     Column,
 )
+from ar_models.tables.later_dates import shift_back
 from ar_models.tables.lookup import lookup
 from ar_models.tables.time_zone import ZoneOffsets, zone_offsets
 from ar_models.variables import Variable
@@ -78,8 +79,10 @@ class CalendarColumn(Column):
     date outside the range of the training rows as the end of the range. The model's
     probability of these impossible values is lost.
 
-    A date before or after those of the training rows is out of support, but the
-    variables of its month, hour and so on are present, so that later columns know them;
+    A date soon after those of the training rows has the variables of the last date like
+    it, see `shift_back`: time moves on, and the model knows nothing of its future.
+    Another date before or after the training rows is out of support, but the variables
+    of its month, hour and so on are present, so that later columns know them;
     log-probabilities add theirs to that of a cell out of support.
 
     Attributes:
@@ -111,6 +114,8 @@ class CalendarColumn(Column):
     def encode(self, array: pa.Array, type: pa.DataType) -> Coded:
         cell = arrow.integers(array, type)
         ticks, outside = cell.values, np.zeros(len(cell.values), bool)
+        if arrow.family(type) != "time":
+            ticks = self._as_trained(ticks, type)
         if len(ticks) and (ticks.min() < self.low or ticks.max() > self.high):
             outside = (ticks < self.low) | (ticks > self.high)
             ticks = np.clip(ticks, *value_range(type))
@@ -140,6 +145,26 @@ class CalendarColumn(Column):
         if off.any():
             x[off] = np.nan
         return self._with_states(x, outside | off, cell)
+
+    def _as_trained(self, ticks: np.ndarray, type: pa.DataType) -> np.ndarray:
+        """Return values of which later ones are replaced by those of training."""
+        shift = shift_back(ticks, self.low, self.high, day_ticks(type))
+        if shift is None:
+            return ticks
+        earlier: np.ndarray = ticks - shift
+        offsets = self.offsets(type)
+        if offsets is None:
+            return earlier
+        # The time of day is that of the later date, also across a change of the clocks.
+        per_second = arrow.TICKS[arrow.plain(type).unit]
+        later = shift > 0
+        seconds = ticks[later] // per_second
+        local = seconds + offsets.shift(seconds)[0] - shift[later] // per_second
+        utc = offsets.to_utc(local, np.zeros(len(local), bool))
+        earlier[later] = np.clip(
+            utc * per_second + ticks[later] % per_second, self.low, self.high
+        )
+        return earlier
 
     def split(
         self, ticks: np.ndarray, type: pa.DataType

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ar_models.tables import arrow
+from ar_models.tables.calendar_column import day_ticks
 from ar_models.tables.columns import IN_SUPPORT, MISSING, UNSEEN, Coded, Column
+from ar_models.tables.later_dates import shift_back
 from ar_models.tables.lookup import lookup
 
 
@@ -52,7 +54,14 @@ class CodeColumn(Column):
             codes = np.where(np.isnan(cell.values), self.code("nan"), codes)
         else:
             cell = arrow.integers(array, type)
-            codes = lookup(np.array(self.values, np.int64), cell.values)
+            known = np.array(self.values, np.int64)
+            numbers = cell.values
+            if family in arrow.MOMENTS and len(known):
+                low, high = int(known.min()), int(known.max())
+                later = shift_back(numbers, low, high, day_ticks(type))
+                if later is not None:
+                    numbers = np.where(later > 0, high, numbers)
+            codes = lookup(known, numbers)
             if cell.off is not None:
                 codes[cell.off] = -1
         out_of_support = np.zeros(len(codes), np.int8)

@@ -31,7 +31,7 @@ from tasks.inference.source import (
 from tasks.runtime import cluster, model_store, parts, storage
 from tasks.runtime.job import Job, JobResult
 
-FORMAT = 4
+FORMAT = 5
 """Version of the output, in the job key; raised when the same job gives other rows."""
 
 

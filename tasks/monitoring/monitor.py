@@ -29,7 +29,7 @@ from tasks.reports import pages
 from tasks.runtime import model_store, parts, storage
 from tasks.runtime.job import Job, JobResult
 
-FORMAT = 3
+FORMAT = 4
 """Version of the results, part of the job key."""
 
 COUNTS = "counts"

@@ -117,16 +117,46 @@ def test_cells_of_any_value_are_encoded(type: pa.DataType) -> None:
     assert np.isnan(encoded.x[[0, 1, 3]]).all()
 
 
-def test_parts_of_a_date_after_the_training_rows_stay_known() -> None:
+def test_parts_of_a_date_long_after_the_training_rows_stay_known() -> None:
     hours = np.arange(0, 3 * 366 * 24, 5) * 3600 + YEAR_2023
     type = pa.timestamp("s", "Europe/Berlin")
     encoder, column = calendar(pa.array(hours).view(type))
-    later = pa.array([datetime(2027, 7, 14, 10)], pa.timestamp("s", "UTC"))
+    later = pa.array([datetime(2031, 7, 14, 10)], pa.timestamp("s", "UTC"))
     encoded = encoder.encode(pa.table({"t": later}))
     assert encoded.out_of_support.tolist() == [[OUT_OF_RANGE]]
     codes = dict(zip(column.parts, encoded.x[0].tolist(), strict=True))
     assert np.isnan(codes.pop("year"))
     assert codes == {"month": 6, "day": 13, "hour": 12, "fold": 0}
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_a_date_soon_after_the_training_rows_is_like_the_last_one(
+    zone: str | None,
+) -> None:
+    naive = [datetime(2024, 1, 1) + timedelta(hours=7 * i) for i in range(300)]
+
+    def moments(values: list[datetime]) -> pa.Array:
+        array = pa.array(values, pa.timestamp("s"))
+        return pc.assume_timezone(array, zone) if zone else array
+
+    encoder, _ = calendar(moments(naive))  # to 2024-03-28
+    later = [datetime(2024, 4, 2, 13, 0), datetime(2024, 3, 29, 20, 0)]
+    like = [datetime(2024, 3, 26, 13, 0), datetime(2024, 3, 22, 20, 0)]
+    found, expected = (
+        encoder.encode(pa.table({"t": moments(values)})) for values in (later, like)
+    )
+    np.testing.assert_array_equal(found.x, expected.x)
+    assert found.out_of_support.tolist() == [[IN_SUPPORT]] * 2
+    far = pa.table({"t": moments([datetime(2024, 8, 1), datetime(2023, 12, 31)])})
+    assert encoder.encode(far).out_of_support.tolist() == [[OUT_OF_RANGE]] * 2
+
+
+def test_of_few_days_the_last_one_stands_for_later_ones() -> None:
+    days = np.array(["2024-01-01", "2024-01-02", "2024-01-03"], "datetime64[D]")
+    encoder, _ = calendar(pa.array(np.repeat(days, 5)))
+    table = pa.table({"t": pa.array([date(2024, 1, d) for d in (3, 4, 30)])})
+    x = encoder.encode(table).x
+    assert (x == x[0]).all()
 
 
 def test_another_part_than_the_constant_one_is_out_of_support() -> None:

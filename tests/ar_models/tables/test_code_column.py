@@ -4,6 +4,7 @@ import pytest
 
 from ar_models.density.table_density import TableDensity
 from ar_models.families import registry
+from ar_models.tables.columns import UNSEEN
 from ar_models.tables.encoder import TableEncoder
 from tests.support.columns import fit_columns
 from tests.support.densities import (
@@ -53,3 +54,13 @@ def test_rare_categories_can_be_given_but_unknown_ones_cannot() -> None:
     assert set(rows["town"].to_pylist()) == {"C"}
     with pytest.raises(ValueError, match="'E' is given"):
         sample_table(density, 3, seed=1, given={"town": "E"})
+
+
+def test_a_date_soon_after_those_of_training_has_the_code_of_the_last_one() -> None:
+    days = pa.array(np.repeat(np.array([19_000, 19_001, 19_002], np.int32), 50))
+    encoder = fit_columns(pa.table({"d": days.cast(pa.date32())}))
+    given = pa.array([19_002, 19_003, 19_030, 19_090, 18_999], pa.int32())
+    encoded = encoder.encode(pa.table({"d": given.cast(pa.date32())}))
+    assert encoder.columns[0].kind == "categorical"
+    assert encoded.out_of_support[:, 0].tolist() == [0, 0, 0, UNSEEN, UNSEEN]
+    assert (encoded.x[:3] == encoded.x[0]).all()

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from tasks.config.data import DataConfig
 from tasks.data.columns.infer import infer_column
@@ -35,3 +36,21 @@ def test_the_profile_says_what_each_column_is_and_why(tmp_path: Path) -> None:
     encoder = read_encoder(str(tmp_path / "out"))
     decoded = encoder.decode(np.zeros((1, encoder.dim), np.float32))
     assert decoded.column_names == ["city", "age", "amount", "day", "unit"]
+
+
+def test_hive_keys_that_are_dates_are_carried_and_not_modelled(tmp_path: Path) -> None:
+    source = tmp_path / "raw"
+    for k in (1, 2, 3):
+        path = source / f"store=A{k}" / f"date=2024-01-0{k}"
+        write_files(path, example_table(80, seed=k), 1)
+    ids = ("key", "store")
+    result = run_prepare(source, tmp_path / "out", id=ids)
+    assert result.columns["date"] == "left out"
+    train = read_split(tmp_path / "out", "train")
+    assert train.schema.field("date").type == pa.date32()
+    encoder = read_encoder(str(tmp_path / "out"))
+    assert encoder.carried == pa.schema([("store", pa.string())])
+    assert {c.name: c.reason for c in encoder.left_out}["date"].startswith("a period")
+    kinds = {"date": {"kind": "timestamp"}}
+    chosen = run_prepare(source, tmp_path / "chosen", id=ids, columns=kinds)
+    assert chosen.columns["date"] == "timestamp"

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from ar_models.tables.columns import Column
+from ar_models.tables.left_out import LeftOut
 from tasks.config.data import DataConfig
 from tasks.data.columns.infer import infer_column
 from tasks.data.prepared import read_encoder
@@ -77,3 +78,12 @@ def test_a_kind_that_is_asked_for_is_taken(tmp_path: Path) -> None:
     encoder = read_encoder(str(tmp_path / "out"))
     decoded = encoder.decode(encoder.encode(train).x)
     assert decoded.column("unit").equals(train.column("unit"))
+
+
+def test_the_unnamed_index_of_a_frame_is_left_out_unless_a_kind_is_given() -> None:
+    sketch = sketched(pa.chunked_array([list(range(7)) * 9]))
+    name, kinds = "__index_level_0__", {"__index_level_0__": {"kind": "integer"}}
+    found = infer_column(name, pa.int64(), sketch, DataConfig(path=""))
+    assert isinstance(found, LeftOut)
+    data = DataConfig.model_validate({"path": "", "columns": kinds})
+    assert infer_column(name, pa.int64(), sketch, data).kind == "integer"
