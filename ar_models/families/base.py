@@ -184,6 +184,26 @@ class AutoregressiveModel(nn.Module):
             rows.append(total)
         return torch.stack(rows).logsumexp(0) - math.log(self.orderings)
 
+    def output_weights(self) -> list[tuple[Tensor, Tensor]]:
+        """Return the weights that lead to the parameters of each variable alone.
+
+        Returns:
+            Pairs of a weight, (parameters, n), and of the variable of each row of it,
+            (parameters,); none if variables share them. With weights of 0, the
+            distribution of a variable does not depend on the others.
+        """
+        return []
+
+    @torch.no_grad()
+    def scale_outputs(self, scales: Tensor) -> None:
+        """Multiply what a network adds to the marginal distribution of each variable.
+
+        Args:
+            scales: Factors (dim,): 1 changes nothing.
+        """
+        for weight, variables in self.output_weights():
+            weight.mul_(scales[variables].unsqueeze(-1).to(weight))
+
     def config(self) -> dict[str, Any]:
         """Return JSON-able keyword arguments with which `build` rebuilds the model."""
         return self.settings.to_dict()
@@ -211,18 +231,36 @@ class AutoregressiveModel(nn.Module):
         ]
         return torch.stack(rows).logsumexp(0) - math.log(self.orderings)
 
-    def estimate_log_prob(self, x: Tensor) -> Tensor:
-        """Return `log_prob`, or a faster estimate of it, in nats: (batch,).
+    def estimate_variable_log_prob(self, x: Tensor) -> Tensor:
+        """Return each variable's share of `log_prob`, or of a faster estimate of it.
 
         Its mean over rows compares the weights of one model on the same batches, for
         which the estimate is always the same.
-        """
-        return self.log_prob(x)
 
-    def forward(self, x: Tensor) -> Tensor:
-        # Training calls the module itself: DistributedDataParallel averages gradients
-        # for `forward` only, and has no `log_prob`.
-        return self.log_prob(x)
+        Args:
+            x: Observations (batch, dim), NaN where absent.
+
+        Returns:
+            Shares in nats, (batch, dim), which add up to the estimate.
+        """
+        return self.variable_log_prob(x)
+
+    def forward(self, x: Tensor, loss_weights: Tensor | None = None) -> Tensor:
+        """Return the log-likelihood of each row, in nats: (batch, dim) -> (batch,).
+
+        Training calls the module itself, as DistributedDataParallel averages gradients
+        for `forward` only.
+
+        Args:
+            x: Observations (batch, dim), NaN where absent.
+            loss_weights: Factors (dim,) of the gradients of the variables' shares; the
+                log-likelihood is the same. By default, all are 1.
+        """
+        if loss_weights is None:
+            return self.log_prob(x)
+        shares = self.variable_log_prob(x)
+        weighted = (shares * loss_weights).sum(-1)
+        return weighted + (shares.sum(-1) - weighted).detach()
 
     def _next_ordering(self) -> int:
         if not self.training:

@@ -80,14 +80,14 @@ class Ensemble(AutoregressiveModel):
             return rows.mean(0)
         return rows.logsumexp(0) - math.log(len(rows))
 
-    def estimate_log_prob(self, x: Tensor) -> Tensor:
-        rows = torch.stack(
-            [member.estimate_log_prob(x) for member in self._members_in_step()]
+    def estimate_variable_log_prob(self, x: Tensor) -> Tensor:
+        each = torch.stack(
+            [member.estimate_variable_log_prob(x) for member in self._members_in_step()]
         )
         # Estimates of order-agnostic members are unbiased only before the exponential.
         if self.member(0)[0].order_agnostic:
-            return rows.mean(0)
-        return rows.logsumexp(0) - math.log(len(rows))
+            return each.mean(0)
+        return mean_of_orderings(each)
 
     def _members_in_step(self) -> list[AutoregressiveModel]:
         """Return the members at the current training step, and advance the step."""
@@ -96,6 +96,10 @@ class Ensemble(AutoregressiveModel):
             member.step = self.step
         self.step += self.training
         return members
+
+    def output_weights(self) -> list[tuple[Tensor, Tensor]]:
+        members = (self.member(k)[0] for k in range(len(self.members)))
+        return [pair for member in members for pair in member.output_weights()]
 
     def features(self, x: Tensor) -> Tensor:
         each = [self.member(k)[0].features(x) for k in range(len(self.members))]

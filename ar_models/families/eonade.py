@@ -34,7 +34,7 @@ MAX_HIDDEN_VALUES = 2**21
 """Maximum number of values of a hidden layer that are computed at a time."""
 
 ESTIMATE_SPLITS = 4
-"""Random splits into known and unknown variables per row in `estimate_log_prob`."""
+"""Random splits into known and unknown variables per row in `estimate_variable_log_prob`."""
 
 
 class EoNADE(AutoregressiveModel):
@@ -123,6 +123,9 @@ class EoNADE(AutoregressiveModel):
         )
         return Conditionals(self.layout, parameters)
 
+    def output_weights(self) -> list[tuple[Tensor, Tensor]]:
+        return [(self.last.weight, self.layout.variable_index)]
+
     def plan(self, which: int = 0) -> ScanPlan:
         """Return the plan by which ordering number `which` is scanned, in blocks."""
 
@@ -190,14 +193,14 @@ class EoNADE(AutoregressiveModel):
     def marginal_log_prob(self, x: Tensor, known: Tensor) -> Tensor:
         return self.log_prob(x.masked_fill(~known, torch.nan))
 
-    def estimate_log_prob(self, x: Tensor) -> Tensor:
+    def estimate_variable_log_prob(self, x: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(self.settings.seed)
-        total = torch.zeros(len(x), device=x.device)
+        total = torch.zeros(x.shape, device=x.device)
         for k in range(ESTIMATE_SPLITS):
             keys = torch.rand(x.shape, generator=generator).to(x.device)
             share = _even(len(x), x.device) + k / (ESTIMATE_SPLITS * max(len(x), 1))
             free = torch.rand(len(x), generator=generator).to(x.device)
-            total = total + self._estimate(x, keys, share, free).sum(-1)
+            total = total + self._estimate(x, keys, share, free)
         return total / ESTIMATE_SPLITS
 
     def _estimate(self, x: Tensor, keys: Tensor, share: Tensor, free: Tensor) -> Tensor:

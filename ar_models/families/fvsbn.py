@@ -68,6 +68,9 @@ class FVSBN(AutoregressiveModel):
         parameters = self.linear(features, input_degrees, output_degrees, which)
         return Conditionals(self.layout, parameters)
 
+    def output_weights(self) -> list[tuple[Tensor, Tensor]]:
+        return [(self.linear.weight, self.layout.variable_index)]
+
     def features(self, x: Tensor) -> Tensor:
         """Return the parameters of all conditionals, as there are no hidden units."""
         return self.conditionals(x).parameters

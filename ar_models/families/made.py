@@ -97,6 +97,10 @@ class MADE(AutoregressiveModel):
             parameters = parameters + linear
         return Conditionals(self.layout, parameters)
 
+    def output_weights(self) -> list[tuple[Tensor, Tensor]]:
+        maps = [self.last] if self.direct is None else [self.last, self.direct]
+        return [(linear.weight, self.layout.variable_index) for linear in maps]
+
     def mask_of(self, which: int) -> int:
         """Return the number of the mask that ordering number `which` uses."""
         return which * len(self.degrees) // self.orderings

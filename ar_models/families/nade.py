@@ -104,6 +104,9 @@ class NADE(AutoregressiveModel):
         restored = parameters[:, plan.outputs.argsort()] + self.head_bias
         return Conditionals(self.layout, restored)
 
+    def output_weights(self) -> list[tuple[Tensor, Tensor]]:
+        return [(self.head_weight, self.layout.variable_index)]
+
     def features(self, x: Tensor) -> Tensor:
         """Return the hidden units after all variables, the same in every ordering."""
         a = self.inputs(x.to(self.weight.dtype)) @ self.weight + self.bias

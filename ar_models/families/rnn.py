@@ -109,6 +109,9 @@ class RNN(AutoregressiveModel):
             after.append(state)
         return h, after
 
+    def output_weights(self) -> list[tuple[Tensor, Tensor]]:
+        return [] if self.places is not None else self.chain.output_weights()
+
     def features(self, x: Tensor) -> Tensor:
         """Return the last layer's final vector and its mean: (batch, 2 * hidden)."""
         if self.places is not None:

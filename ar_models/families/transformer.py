@@ -221,6 +221,9 @@ class Transformer(AutoregressiveModel):
             return self.conditionals(x, order).log_prob(x)
         return super().variable_log_prob(x)
 
+    def output_weights(self) -> list[tuple[Tensor, Tensor]]:
+        return [] if self.places is not None else self.chain.output_weights()
+
     def features(self, x: Tensor) -> Tensor:
         """Return the mean over positions after each block: (batch, layers * hidden)."""
         if self.places is not None:

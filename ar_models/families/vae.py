@@ -24,7 +24,7 @@ MAX_LOG_SCALE = 4.0
 """Bound on the absolute log-scale of the approximate posterior."""
 
 ESTIMATE_SAMPLES = 8
-"""Importance samples of `estimate_log_prob`."""
+"""Importance samples of `estimate_variable_log_prob`."""
 
 
 class Network(nn.Module):
@@ -128,9 +128,6 @@ class VAE(AutoregressiveModel):
             return shares.sum(-1) - divergence
         return self._bound(x, self.points)
 
-    def estimate_log_prob(self, x: Tensor) -> Tensor:
-        return self._bound(x, self.points[:ESTIMATE_SAMPLES])
-
     def variable_log_prob(self, x: Tensor) -> Tensor:
         """Return each variable's share of the bound, in nats: (batch, dim).
 
@@ -140,16 +137,22 @@ class VAE(AutoregressiveModel):
         if self.training:
             shares, divergence = self._sample_posterior(x)
             return divide_rest(shares, -divergence)
+        return self._shares_of_bound(x, self.points)
+
+    def estimate_variable_log_prob(self, x: Tensor) -> Tensor:
+        return self._shares_of_bound(x, self.points[:ESTIMATE_SAMPLES])
+
+    def _shares_of_bound(self, x: Tensor, points: Tensor) -> Tensor:
         # A running mean, so that (samples, batch, dim) is never held.
-        top = x.new_full((len(x),), -math.inf, dtype=self.points.dtype)
+        top = x.new_full((len(x),), -math.inf, dtype=points.dtype)
         total, shares = torch.zeros_like(top), top.new_zeros(x.shape)
-        for log_weight, each in self._importance_weights(x, self.points):
+        for log_weight, each in self._importance_weights(x, points):
             higher = torch.maximum(top, log_weight)
             before, now = (top - higher).exp(), (log_weight - higher).exp()
             top, total = higher, total * before + now
             shares = shares * before.unsqueeze(-1) + each * now.unsqueeze(-1)
         shares = shares / total.unsqueeze(-1)
-        bound = top + (total / len(self.points)).log()
+        bound = top + (total / len(points)).log()
         return divide_rest(shares, bound - shares.sum(-1))
 
     def _sample_posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -48,6 +48,11 @@ class TrainConfig(Section):
     max_grad_norm: PositiveFloat = 1.0
     """Norm that gradients are clipped to."""
 
+    loss_weights: Literal["adaptive", "equal"] = "adaptive"
+    """Weights of the variables in the loss. adaptive lowers that of a variable while
+    its NLL on the valid rows does not fall: useful where some columns overfit before
+    others are learned. The VAE always weights them equally."""
+
     trim: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Share of each batch, the least likely rows, that is ignored after the first
     epoch. For train data that contains anomalies."""

@@ -15,6 +15,7 @@ WEIGHTS = "model.safetensors"
 EMA_WEIGHTS = "ema.safetensors"
 BEST_WEIGHTS = "best.safetensors"
 OPTIMIZER = "optimizer.safetensors"
+LOSS_WEIGHTS = "loss_weights.safetensors"
 
 EpochMetrics = dict[str, float]
 """Metrics of an epoch: epoch, train_nll and valid_nll (nats per row), learning_rate,

@@ -7,7 +7,7 @@ one that was never interrupted.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +24,7 @@ from tasks.data.batches import Batch
 from tasks.training import checkpoint
 from tasks.training.augmentation import Augmentation
 from tasks.training.checkpoint import EpochMetrics, TrainerState
+from tasks.training.loss_weights import LossWeights
 from tasks.training.optimization import (
     autocast_dtype,
     learning_rate,
@@ -32,6 +33,7 @@ from tasks.training.optimization import (
     parameter_groups,
     seed_step,
 )
+from tasks.training.output_scales import fit_scales
 
 MAX_SKIPPED = 20
 """Number of consecutive steps without a finite gradient that ends training."""
@@ -51,6 +53,7 @@ class Trainer:
         best: Weights of `eval_model` at the lowest validation NLL; empty before the
             first epoch has ended.
         state: Progress of the run.
+        loss_weights: Weights of the variables in the loss; None if all are equal.
         sums: On the device, this rank's sum of NLLs (nats) and all ranks' number of
             rows in the current epoch; the number of steps skipped in a row, the largest
             such number, and the number of all skipped steps.
@@ -105,6 +108,10 @@ class Trainer:
             )
         self.best: dict[str, Tensor] = {}
         self.state = TrainerState()
+        self.loss_weights: LossWeights | None = None
+        # The divergence in a bound would outweigh shares with lower weights.
+        if config.loss_weights == "adaptive" and not model.is_bound:
+            self.loss_weights = LossWeights(model.dim, self.device)
         self.sums = torch.zeros(5, dtype=torch.float64, device=self.device)
 
     @property
@@ -155,10 +162,11 @@ class Trainer:
         seed_step(self.config.seed, self.state.step, self.rank, self.device)
         self.model.step = self.state.step
         x = batch.x if self.augmentation is None else self.augmentation(batch.x)
+        weights = None if self.loss_weights is None else self.loss_weights.weights
         with torch.autocast(
             self.device.type, self.autocast, enabled=self.autocast is not None
         ):
-            log_prob: Tensor = self.network(x)
+            log_prob: Tensor = self.network(x, weights)
         trimmed = self.trimmed_rows(batch.rows)
         if trimmed:
             threshold = self.trim_threshold(log_prob.detach(), batch, trimmed)
@@ -231,21 +239,29 @@ class Trainer:
             "train.precision to fp32"
         )
 
-    @torch.no_grad()
     def nll(self, batches: Iterable[Tensor]) -> float:
         """Return the mean NLL of rows under `eval_model` over all ranks, in nats.
 
         Args:
             batches: This rank's share of the rows.
         """
+        return float(self.variable_nll(batches).sum())
+
+    @torch.no_grad()
+    def variable_nll(self, batches: Iterable[Tensor]) -> Tensor:
+        """Return the mean NLL of each variable, as `nll`: (dim,), in double precision.
+
+        Args:
+            batches: This rank's share of the rows.
+        """
         model = self.eval_model.eval()
-        total = torch.zeros(2, dtype=torch.float64, device=self.device)
+        total = torch.zeros(model.dim + 1, dtype=torch.float64, device=self.device)
         for x in batches:
-            total[0] -= model.estimate_log_prob(x).double().sum()
-            total[1] += len(x)
+            total[:-1] -= model.estimate_variable_log_prob(x).double().sum(0)
+            total[-1] += len(x)
         self.model.train()
-        nll, rows = self._sum_over_ranks(total).tolist()
-        return float(nll / rows)
+        total = self._sum_over_ranks(total)
+        return total[:-1] / total[-1]
 
     def end_epoch(
         self, valid_nll: float, *, log_abs_det: float = 0.0, seconds: float = 0.0
@@ -291,8 +307,25 @@ class Trainer:
     def _update_best(self, valid_nll: float) -> None:
         if valid_nll < self.state.best_nll:
             self.state.best_nll, self.state.best_epoch = valid_nll, self.state.epoch
-            weights = self.eval_model.state_dict()
-            self.best = {n: t.detach().cpu().clone() for n, t in weights.items()}
+            self.best = _copy(self.eval_model.state_dict())
+
+    def scale_outputs(self, batches: Callable[[], Iterable[Tensor]]) -> None:
+        """Scale the outputs of the best weights, if that lowers the validation NLL.
+
+        Args:
+            batches: Returns this rank's share of the valid rows.
+        """
+        model = self.eval_model
+        if not self.best or not model.output_weights():
+            return
+        model.load_state_dict(self.best)
+        before = self.nll(batches())
+        scales = fit_scales(model.eval(), batches(), self._sum_over_ranks)
+        model.scale_outputs(scales)
+        gain = before - self.nll(batches())
+        if gain > 0:
+            self.state.best_nll -= gain
+            self.best = _copy(model.state_dict())
 
     def _sum_over_ranks(self, values: Tensor) -> Tensor:
         if self.world > 1:
@@ -310,6 +343,9 @@ class Trainer:
             checkpoint.save_tensors(folder / checkpoint.EMA_WEIGHTS, averaged)
         checkpoint.save_tensors(folder / checkpoint.BEST_WEIGHTS, self.best)
         checkpoint.save_optimizer(folder / checkpoint.OPTIMIZER, self.optimizer)
+        if self.loss_weights is not None:
+            path = folder / checkpoint.LOSS_WEIGHTS
+            checkpoint.save_tensors(path, self.loss_weights.to_dict())
         checkpoint.write_state(folder, self.state)
 
     def load(self, folder: Path) -> None:
@@ -320,12 +356,19 @@ class Trainer:
             self.ema_model.module.load_state_dict(averaged)
         self.best = load_file(folder / checkpoint.BEST_WEIGHTS)
         checkpoint.load_optimizer(folder / checkpoint.OPTIMIZER, self.optimizer)
+        if self.loss_weights is not None:
+            self.loss_weights.load(load_file(folder / checkpoint.LOSS_WEIGHTS))
         self.state = checkpoint.read_state(folder)
         self.scheduler = make_scheduler(
             self.optimizer, self.config, self.steps, done=self.state.step
         )
         sums = checkpoint.load_sums(folder, self.rank, self.world)
         self.sums = torch.tensor(sums, dtype=torch.float64, device=self.device)
+
+
+def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a copy of weights on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
 
 
 def train_epoch(

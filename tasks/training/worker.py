@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ import torch.distributed as dist
 from ray import train as ray_train
 from ray.train.torch import get_device
 from safetensors.torch import load_file
+from torch import Tensor
 
 from ar_models.density.saved_form import WEIGHTS_FILE
 from ar_models.families import registry
@@ -196,6 +197,16 @@ def run_epochs(
         log_abs_det: As in `TrainingRun`.
     """
     state = trainer.state
+
+    def valid_share() -> Iterator[Tensor]:
+        return batches.in_sequence(
+            valid,
+            trainer.config.batch_size,
+            rank=trainer.rank,
+            world=trainer.world,
+            device=trainer.device,
+        )
+
     callback.send_history()
     while state.stopped is None and not callback.abandoned:
         remaining = data.epoch(state.epoch, start=state.batch)
@@ -203,16 +214,17 @@ def run_epochs(
         if callback.abandoned:
             return
         start = time.perf_counter()
-        share = batches.in_sequence(
-            valid,
-            trainer.config.batch_size,
-            rank=trainer.rank,
-            world=trainer.world,
-            device=trainer.device,
-        )
-        nll = trainer.nll(share) - log_abs_det["valid"]
+        nll = trainer.variable_nll(valid_share())
         seconds = time.perf_counter() - start
-        trainer.end_epoch(nll, log_abs_det=log_abs_det["train"], seconds=seconds)
+        trainer.end_epoch(
+            float(nll.sum()) - log_abs_det["valid"],
+            log_abs_det=log_abs_det["train"],
+            seconds=seconds,
+        )
+        if trainer.loss_weights is not None:
+            trainer.loss_weights.update(nll)
         if callback.out_of_time:
             state.stopped = "time"
+        if state.stopped is not None:
+            trainer.scale_outputs(valid_share)
         callback.end_epoch()
