@@ -464,21 +464,23 @@ def fit(
             budget = training.max_seconds or math.inf
             return position.seconds + position.epoch_seconds > budget
 
+        def valid_rows() -> Iterator[Tensor]:
+            return batches.in_sequence(valid, training.batch_size, device=device)
+
         while position.stopped is None:
             trainer.train_epoch(student, feed.epoch(position.epoch), out_of_time)
             start = time.perf_counter()
-            nll = student.nll(
-                batches.in_sequence(valid, training.batch_size, device=device)
-            )
+            nll = student.nll(valid_rows())
             record = student.end_epoch(nll, seconds=time.perf_counter() - start)
             if out_of_time():
                 position.stopped = "time"
             print(
                 f"  {data_set(config)} seed {training.seed} epoch {record['epoch']}: "
-                f"train {record['train_nll']:.3f}, valid {nll:.3f}, "
+                f"train {record['train_nll']:.3f}, valid {record['valid_nll']:.3f}, "
                 f"{record['seconds']:.1f} s",
                 flush=True,
             )
+        student.scale_outputs(valid_rows)
     return student
 
 

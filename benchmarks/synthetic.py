@@ -12,6 +12,7 @@ which is created with pip unless --env names one. The table has the metrics of
 """
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -234,15 +235,15 @@ def fit(
     position = learned.state
     source = Batches(rows, order)
     volume = storage.read_json(f"{prepared}/{manifest.MANIFEST}")["log_abs_det"]
+    held_back = functools.partial(batches.in_sequence, valid, training.batch_size)
     while position.stopped is None and clock() < deadline:
         trainer.train_epoch(
             learned,
             source.epoch(position.epoch),
             lambda: clock() > deadline,
         )
-        held_back = batches.in_sequence(valid, training.batch_size)
-        nll = learned.nll(held_back) - volume["valid"]
-        learned.end_epoch(nll, log_abs_det=volume["train"])
+        learned.end_epoch(learned.nll(held_back()), log_abs_det=volume)
+    learned.scale_outputs(held_back)
     model.load_state_dict(learned.best)
     history = {
         "fit_s": preparing + clock() - began,

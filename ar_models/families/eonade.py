@@ -34,7 +34,7 @@ MAX_HIDDEN_VALUES = 2**21
 """Maximum number of values of a hidden layer that are computed at a time."""
 
 ESTIMATE_SPLITS = 4
-"""Random splits into known and unknown variables per row in `estimate_variable_log_prob`."""
+"""Splits into known and unknown variables per row in `estimate_variable_log_prob`."""
 
 
 class EoNADE(AutoregressiveModel):

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -40,6 +41,9 @@ MAX_SKIPPED = 20
 
 NLL, ROWS, SKIPPED_IN_A_ROW, MOST_IN_A_ROW, SKIPPED = range(5)
 """Positions in `Trainer.sums`."""
+
+NO_TRANSFORMS = MappingProxyType({"train": 0.0, "valid": 0.0})
+"""Log absolute determinants of an encoder that leaves all numbers as they are."""
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
@@ -239,20 +243,15 @@ class Trainer:
             "train.precision to fp32"
         )
 
-    def nll(self, batches: Iterable[Tensor]) -> float:
-        """Return the mean NLL of rows under `eval_model` over all ranks, in nats.
-
-        Args:
-            batches: This rank's share of the rows.
-        """
-        return float(self.variable_nll(batches).sum())
-
     @torch.no_grad()
-    def variable_nll(self, batches: Iterable[Tensor]) -> Tensor:
-        """Return the mean NLL of each variable, as `nll`: (dim,), in double precision.
+    def nll(self, batches: Iterable[Tensor]) -> Tensor:
+        """Return each variable's share of the mean NLL of rows under `eval_model`.
 
         Args:
             batches: This rank's share of the rows.
+
+        Returns:
+            Shares over the rows of all ranks, in nats, (dim,), in double precision.
         """
         model = self.eval_model.eval()
         total = torch.zeros(model.dim + 1, dtype=torch.float64, device=self.device)
@@ -264,15 +263,18 @@ class Trainer:
         return total[:-1] / total[-1]
 
     def end_epoch(
-        self, valid_nll: float, *, log_abs_det: float = 0.0, seconds: float = 0.0
+        self,
+        valid_nll: Tensor,
+        *,
+        log_abs_det: Mapping[str, float] = NO_TRANSFORMS,
+        seconds: float = 0.0,
     ) -> EpochMetrics:
         """End the current epoch: record its metrics, and decide whether to stop.
 
         Args:
-            valid_nll: Validation NLL of `eval_model`, in nats per row of the original
-                columns.
+            valid_nll: Each variable's share of the validation NLL, as from `nll`.
             log_abs_det: Mean log absolute determinant of the encoder's transforms on
-                train rows, in nats; brings the train NLL to the original columns.
+                train and valid rows, in nats; brings NLLs to the original columns.
             seconds: Time spent on validation.
 
         Raises:
@@ -287,8 +289,8 @@ class Trainer:
         state.epoch += 1
         metrics = {
             "epoch": state.epoch,
-            "train_nll": nll / rows - log_abs_det,
-            "valid_nll": valid_nll,
+            "train_nll": nll / rows - log_abs_det["train"],
+            "valid_nll": float(valid_nll.sum()) - log_abs_det["valid"],
             "learning_rate": learning_rate(self.config, state.step - 1, self.steps),
             "rows_per_s": rows / max(state.epoch_seconds, 1e-9),
             "seconds": state.epoch_seconds + seconds,
@@ -297,7 +299,9 @@ class Trainer:
         state.seconds += metrics["seconds"]
         state.batch, state.epoch_seconds = 0, 0.0
         self.sums[[NLL, ROWS]] = 0.0
-        self._update_best(valid_nll)
+        self._update_best(metrics["valid_nll"])
+        if self.loss_weights is not None:
+            self.loss_weights.update(valid_nll)
         if state.epoch >= self.config.epochs:
             state.stopped = "epochs"
         elif state.epoch - state.best_epoch >= self.config.patience:
@@ -319,10 +323,10 @@ class Trainer:
         if not self.best or not model.output_weights():
             return
         model.load_state_dict(self.best)
-        before = self.nll(batches())
+        before = float(self.nll(batches()).sum())
         scales = fit_scales(model.eval(), batches(), self._sum_over_ranks)
         model.scale_outputs(scales)
-        gain = before - self.nll(batches())
+        gain = before - float(self.nll(batches()).sum())
         if gain > 0:
             self.state.best_nll -= gain
             self.best = _copy(model.state_dict())

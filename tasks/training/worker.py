@@ -214,15 +214,9 @@ def run_epochs(
         if callback.abandoned:
             return
         start = time.perf_counter()
-        nll = trainer.variable_nll(valid_share())
+        nll = trainer.nll(valid_share())
         seconds = time.perf_counter() - start
-        trainer.end_epoch(
-            float(nll.sum()) - log_abs_det["valid"],
-            log_abs_det=log_abs_det["train"],
-            seconds=seconds,
-        )
-        if trainer.loss_weights is not None:
-            trainer.loss_weights.update(nll)
+        trainer.end_epoch(nll, log_abs_det=log_abs_det, seconds=seconds)
         if callback.out_of_time:
             state.stopped = "time"
         if state.stopped is not None:

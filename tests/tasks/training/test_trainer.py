@@ -20,6 +20,7 @@ from tests.support.training import (
     draw_rows,
     make_batches,
     make_trainer,
+    spread,
     take_steps,
     train_config,
 )
@@ -28,11 +29,11 @@ from tests.support.training import (
 def test_learning_lowers_the_nll() -> None:
     learning = make_trainer(learning_rate=1e-2)
     held_out = draw_rows(200, seed=7)
-    before = learning.nll([held_out])
+    before = learning.nll([held_out]).sum()
 
     take_steps(learning, make_batches(0) + make_batches(1))
 
-    assert learning.nll([held_out]) < before - 1
+    assert learning.nll([held_out]).sum() < before - 1
 
 
 def test_l1_makes_weights_that_tell_nothing_vanish() -> None:
@@ -152,7 +153,7 @@ def test_trimmed_training_is_not_led_by_anomalies() -> None:
         for _ in range(2):
             take_steps(learning, [Batch(part, len(part)) for part in mixed.split(40)])
             learning.end_epoch(learning.nll([clean]))
-        nll[share] = learning.nll([clean]), learning.nll([odd])
+        nll[share] = [float(learning.nll([x]).sum()) for x in (clean, odd)]
     assert nll[0.15][0] < nll[0.0][0]
     assert nll[0.15][1] > nll[0.0][1] + 1
 
@@ -180,7 +181,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(
     assert interrupted.check_finite() == 1
     take_steps(interrupted, some[3:])
     assert all_weights(interrupted).isfinite().all()
-    assert interrupted.end_epoch(1.0)["train_nll"] < math.inf
+    assert interrupted.end_epoch(spread(1.0))["train_nll"] < math.inf
 
 
 def test_too_many_such_steps_end_the_training(broken: Callable[[], Batch]) -> None:
@@ -221,7 +222,7 @@ def test_the_best_weights_are_kept_and_patience_ends() -> None:
     kept = []
     for valid_nll in (3.0, 2.0, 2.5, math.nan):
         take_steps(learning, make_batches()[:2])
-        learning.end_epoch(valid_nll)
+        learning.end_epoch(spread(valid_nll))
         kept.append(learning.best["first.weight"].clone())
 
     assert learning.state.stopped == "patience"
@@ -236,7 +237,7 @@ def test_epochs_end_the_training() -> None:
     stopped = []
     for _ in range(2):
         take_steps(learning, make_batches())
-        learning.end_epoch(1.0 / (1 + learning.state.epoch))
+        learning.end_epoch(spread(1.0 / (1 + learning.state.epoch)))
         stopped.append(learning.state.stopped)
 
     assert stopped == [None, "epochs"]
@@ -252,7 +253,9 @@ def test_a_record_is_in_nats_of_the_original_columns() -> None:
         expected = -torch.cat([learning.model(b.x) for b in some]).mean().item()
 
     take_steps(learning, some)
-    record = learning.end_epoch(4.0, log_abs_det=1.5, seconds=2.0)
+    record = learning.end_epoch(
+        spread(4.0), log_abs_det={"train": 1.5, "valid": 0.0}, seconds=2.0
+    )
 
     assert record["train_nll"] == pytest.approx(expected - 1.5, abs=1e-3)
     assert record["valid_nll"] == 4.0
@@ -270,7 +273,7 @@ def test_weights_are_judged_by_the_quick_estimate() -> None:
     learning = Trainer(model, train_config(epochs=1, precision="fp32"), steps=1)
     held_out = draw_rows(50, seed=7)
 
-    nll = learning.nll([held_out])
+    nll = float(learning.nll([held_out]).sum())
 
     quick = -model.eval().estimate_variable_log_prob(held_out).sum(-1).mean().item()
     assert nll == pytest.approx(quick, abs=1e-5)
