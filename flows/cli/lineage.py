@@ -6,7 +6,7 @@ from rich.markup import escape
 
 from flows.outcomes import Json
 from tasks.registry import versions
-from tasks.runtime import manifest, parts, storage
+from tasks.runtime import manifest, parquet, storage
 
 
 def find_lineage(path: str) -> Json:
@@ -68,8 +68,8 @@ def read_metadata(path: str) -> Json:
     elif not storage.exists(path):
         raise ValueError(f"{path}: no such file")
     else:
-        footer = parts.read_footer(path)
-        content = (parts.read_metadata(footer) if footer else None) or {}
+        footer = parquet.read_footer(path)
+        content = (parquet.read_metadata(footer) if footer else None) or {}
     if not isinstance(content.get("model"), dict):
         raise ValueError(f"{path}: is not a result of score, sample, impute or embed")
     return content

@@ -6,18 +6,23 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.config.data import OnBadFile, OnMissing
 from tasks.data import hive
-from tasks.data.files import content_hash, find_files, read_footer
+from tasks.data.files import find_files, read_footer
 from tasks.data.fragments import Fragment, divide_files
 from tasks.data.schema import NOTHING_KNOWN, common_schema
+from tasks.data.source_file import SourceFile, open_source
 from tasks.runtime import storage
 
 logger = logging.getLogger(__name__)
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 READERS = 8
 """Number of threads that read footers and hash files."""
@@ -48,6 +53,7 @@ class Dataset:
         fragments: All rows, in order.
         schema: Arrow schema of every row, hive columns included.
         bad_files: Files that were set aside.
+        sources: The readable files as they were when the dataset was opened.
         missing: By column, the files that lack it and in which it is null.
         version: Version of the Delta table that the files belong to, or None.
     """
@@ -57,6 +63,7 @@ class Dataset:
     fragments: tuple[Fragment, ...]
     schema: pa.Schema
     bad_files: tuple[BadFile, ...]
+    sources: tuple[SourceFile, ...]
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     version: int | None = None
 
@@ -80,18 +87,12 @@ class Dataset:
         return found
 
     @cached_property
-    def contents(self) -> list[str]:
-        """Hash of the content of each file."""
-        with ThreadPoolExecutor(READERS) as pool:
-            paths = [storage.join(self.root, name) for name in self.files]
-            return list(pool.map(content_hash, paths))
-
-    @cached_property
     def fingerprint(self) -> str:
         """Hash of file names and contents, independent of the dataset's location."""
         digest = hashlib.sha256()
-        for name, content in zip(self.files, self.contents, strict=True):
-            digest.update(f"{name}\0{content}\n".encode())
+        for name, source in zip(self.files, self.sources, strict=True):
+            assert source.content, "the dataset was opened without hashes"
+            digest.update(f"{name}\0{source.content}\n".encode())
         for bad in self.bad_files:
             digest.update(f"{bad.name}\0bad\n".encode())
         if self.version is not None:
@@ -106,6 +107,7 @@ def open_dataset(
     on_bad_file: OnBadFile = "stop",
     on_missing: OnMissing = "null",
     trained: pa.Schema = NOTHING_KNOWN,
+    hashed: bool = True,
 ) -> Dataset:
     """Open the Parquet files at a path and check that they hold one table.
 
@@ -119,6 +121,8 @@ def open_dataset(
         on_missing: Whether a column that some files lack is null there, or an error.
         trained: Columns of the rows that a model was trained on, as `trained_schema`
             returns them.
+        hashed: Whether to compute the hash of every file's content, without which the
+            dataset has no fingerprint.
 
     Raises:
         FileNotFoundError: There is no such path, or no file in it.
@@ -127,8 +131,10 @@ def open_dataset(
             there are no rows.
     """
     found = find_files(path)
-    root, names = found.root, found.names
-    footers, bad_files = _read_footers(path, root, names, on_bad_file)
+    root, paths = found.root, {n: storage.join(found.root, n) for n in found.names}
+    stamps = _map_files(storage.stamp, paths)
+    footers, bad_files = _read_footers(path, paths, on_bad_file)
+    sources = _open_sources({n: (paths[n], stamps[n]) for n in footers}, hashed)
     schemas = {name: f.schema.to_arrow_schema() for name, f in footers.items()}
     known = [*trained, *(key for key in found.keys if key.name not in trained.names)]
     common = common_schema(
@@ -139,7 +145,7 @@ def open_dataset(
     if callable(rows_per_fragment):
         rows_per_fragment = rows_per_fragment(common.schema)
     fragments = divide_files(
-        root, footers, common.partitions, common.schema, rows_per_fragment
+        sources, footers, common.partitions, common.schema, rows_per_fragment
     )
     if not fragments:
         raise ValueError(
@@ -151,6 +157,7 @@ def open_dataset(
         fragments,
         common.schema,
         tuple(bad_files),
+        tuple(sources.values()),
         common.missing,
         found.version,
     )
@@ -165,22 +172,44 @@ def describe_missing(missing: Mapping[str, tuple[str, ...]]) -> str:
     )
 
 
+def _map_files(
+    function: Callable[[Given], Result], given: Mapping[str, Given]
+) -> dict[str, Result]:
+    """Call a function on what is given of each file, in threads."""
+    with ThreadPoolExecutor(READERS) as pool:
+        return dict(zip(given, pool.map(function, given.values()), strict=True))
+
+
+def _open_sources(
+    files: Mapping[str, tuple[str, storage.Stamp | None]], hashed: bool
+) -> dict[str, SourceFile]:
+    """Return the files as they are, by name, from their paths and earlier stamps."""
+
+    def open_file(file: tuple[str, storage.Stamp | None]) -> SourceFile:
+        return open_source(*file, hashed=hashed)
+
+    return _map_files(open_file, files)
+
+
 def _read_footers(
-    given: str, root: str, names: list[str], on_bad_file: OnBadFile
+    given: str, paths: Mapping[str, str], on_bad_file: OnBadFile
 ) -> tuple[Mapping[str, pq.FileMetaData], list[BadFile]]:
     """Read the footers of all files, setting aside those that cannot be read.
+
+    Args:
+        given: Path of the dataset as it was given, for messages.
+        paths: Path of each file by its relative name.
+        on_bad_file: Whether an unreadable file raises an error or is set aside.
 
     Raises:
         PermissionError: A file may not be read.
         ValueError: A file, or all if they may be set aside, cannot be read; then the
             message names the path as it was given.
     """
-    paths = [storage.join(root, name) for name in names]
-    with ThreadPoolExecutor(READERS) as pool:
-        results = list(pool.map(read_footer, paths))
     footers: dict[str, pq.FileMetaData] = {}
     bad_files: list[BadFile] = []
-    for name, path, result in zip(names, paths, results, strict=True):
+    for name, result in _map_files(read_footer, paths).items():
+        path = paths[name]
         if isinstance(result, pq.FileMetaData):
             footers[name] = result
         elif on_bad_file == "quarantine":

@@ -1,13 +1,13 @@
 """The second pass over a dataset: rows are written to their splits, and encoded."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ar_models.tables.encoder import TableEncoder
 from tasks.data.division import PreparePlan, divide_fragment
@@ -15,7 +15,10 @@ from tasks.data.fragments import Fragment
 from tasks.data.prepared import ENCODED
 from tasks.data.quarantine import write_quarantined_rows
 from tasks.data.splits import SPLITS
-from tasks.runtime import cluster, manifest, storage
+from tasks.runtime import cluster, manifest, parquet, receipts, storage
+
+READERS = 8
+"""Number of receipts that are read, with the files that they list, concurrently."""
 
 Json = dict[str, Any]  # JSON-able values
 
@@ -39,7 +42,11 @@ class Receipt:
 
 
 def write_fragments(
-    fragments: Sequence[Fragment], plan: PreparePlan, encoder: TableEncoder, folder: str
+    fragments: Sequence[Fragment],
+    plan: PreparePlan,
+    encoder: TableEncoder,
+    folder: str,
+    bound: Json,
 ) -> list[Receipt]:
     """Write all fragments that are not written yet, on the Ray cluster.
 
@@ -48,37 +55,42 @@ def write_fragments(
         plan: How rows are read and divided.
         encoder: Encodes the rows.
         folder: Directory of the prepared dataset.
+        bound: What all receipts are bound to, such as the job key.
 
     Returns:
         The receipt of each fragment, in order.
     """
-    receipts = _read_receipts(fragments, folder)
-    todo = [f for f in fragments if f.index not in receipts]
+    found = _read_receipts(fragments, folder, bound)
+    todo = [f for f in fragments if f.index not in found]
     written = cluster.stream(
-        partial(write_fragment, plan, encoder, folder),
+        partial(write_fragment, plan, encoder, folder, bound),
         todo,
         what="prepare: rows encoded",
         units=lambda fragment: fragment.rows,
         done=sum(f.rows for f in fragments) - sum(f.rows for f in todo),
     )
     for fragment, receipt in zip(todo, written, strict=True):
-        receipts[fragment.index] = receipt
-    return [receipts[f.index] for f in fragments]
+        found[fragment.index] = receipt
+    return [found[f.index] for f in fragments]
 
 
-def _read_receipts(fragments: Sequence[Fragment], folder: str) -> dict[int, Receipt]:
-    """Read the receipts of the fragments whose files are complete, by index."""
-    sizes = storage.file_sizes(folder)
-    receipts = {
-        f.index: Receipt(**storage.read_json(storage.join(folder, receipt_name(f))))
-        for f in fragments
-        if receipt_name(f) in sizes
-    }
-    return {
-        index: receipt
-        for index, receipt in receipts.items()
-        if all(sizes.get(e["path"]) == e["bytes"] for e in receipt.files)
-    }
+def _read_receipts(
+    fragments: Sequence[Fragment], folder: str, bound: Json
+) -> dict[int, Receipt]:
+    """Read the receipts of the fragments whose files are whole, by index."""
+
+    def read(fragment: Fragment) -> Json | None:
+        expected = _bound(fragment, bound)
+        return receipts.read_whole(folder, receipt_name(fragment), expected)
+
+    with ThreadPoolExecutor(READERS) as pool:
+        pairs = zip(fragments, pool.map(read, fragments), strict=True)
+        return {f.index: Receipt(**content) for f, content in pairs if content}
+
+
+def _bound(fragment: Fragment, bound: Json) -> Json:
+    """Return what the receipt of a fragment is bound to."""
+    return {**bound, "part": fragment.index, "content": fragment.content}
 
 
 def part_name(fragment: Fragment) -> str:
@@ -88,11 +100,15 @@ def part_name(fragment: Fragment) -> str:
 
 def receipt_name(fragment: Fragment) -> str:
     """Return the name of the file with the receipt of a fragment."""
-    return f"_parts/{part_name(fragment)}.json"
+    return f"{receipts.FOLDER}/{part_name(fragment)}.json"
 
 
 def write_fragment(
-    plan: PreparePlan, encoder: TableEncoder, folder: str, fragment: Fragment
+    plan: PreparePlan,
+    encoder: TableEncoder,
+    folder: str,
+    bound: Json,
+    fragment: Fragment,
 ) -> Receipt:
     """Write the rows of a fragment to their splits, encoded rows, and the receipt.
 
@@ -100,6 +116,7 @@ def write_fragment(
         plan: How rows are read and divided.
         encoder: Encodes the rows.
         folder: Directory of the prepared dataset.
+        bound: What all receipts are bound to.
         fragment: The rows.
     """
     divided = divide_fragment(plan, fragment)
@@ -114,7 +131,7 @@ def write_fragment(
             continue
         path = f"{split}/{name}.parquet"
         with storage.publish(storage.join(folder, path)) as unfinished:
-            pq.write_table(chosen.cast(schema), unfinished, compression="zstd")
+            parquet.write(unfinished, chosen.cast(schema))
         files.append(manifest.file_entry(folder, path, chosen.num_rows))
         if split in ENCODED:
             path = f"encoded/{split}/{name}.arrow"
@@ -128,7 +145,8 @@ def write_fragment(
         write_quarantined_rows(storage.join(folder, path), divided, fragment)
         files.append(manifest.file_entry(folder, path, quarantined))
     receipt = Receipt(rows, log_abs_det, quarantined, files)
-    storage.write_json(storage.join(folder, receipt_name(fragment)), asdict(receipt))
+    path = storage.join(folder, receipt_name(fragment))
+    receipts.write(path, _bound(fragment, bound), asdict(receipt))
     return receipt
 
 

@@ -174,8 +174,8 @@ def _natural_key(name: str) -> list[tuple[int, int, str]]:
 def content_hash(path: str) -> str:
     """Return a hash of a file's content.
 
-    It covers all bytes of a local file, and size, modification time and the last bytes
-    of a remote one.
+    It covers all bytes of a local file, and size, ETag (or modification time where
+    there is none) and the last bytes of a remote one.
     """
     filesystem, inner = storage.resolve(path)
     if isinstance(filesystem, pafs.LocalFileSystem):
@@ -184,7 +184,8 @@ def content_hash(path: str) -> str:
     with filesystem.open_input_file(inner) as file:
         size = min(TAIL_BYTES, info.size)
         tail = file.read_at(size, max(0, info.size - TAIL_BYTES))
-    stamp = f"{info.size} {info.mtime_ns} ".encode()
+    version = "".join(storage.object_tags(filesystem, inner)[:1]) or info.mtime_ns
+    stamp = f"{info.size} {version} ".encode()
     return hashlib.sha256(stamp + tail).hexdigest()
 
 

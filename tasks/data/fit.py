@@ -205,7 +205,11 @@ def preview_dataset(path: str, rows: int) -> Preview:
         path: The dataset, as for `open_dataset`.
         rows: Maximum number of rows to read, from all over the dataset.
     """
-    dataset = open_dataset(path, rows_per_fragment=max(1, rows // PREVIEWED_FRAGMENTS))
+    dataset = open_dataset(
+        path,
+        rows_per_fragment=max(1, rows // PREVIEWED_FRAGMENTS),
+        hashed=False,
+    )
     chosen = evenly_spaced(dataset.fragments, PREVIEWED_FRAGMENTS)
     unknown = [
         f

@@ -11,6 +11,7 @@ from ar_models.tables import arrow
 from tasks.data import hive
 from tasks.data.files import damage_of
 from tasks.data.hive import KeyValues
+from tasks.data.source_file import SourceFile
 from tasks.runtime import storage
 
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())
@@ -30,6 +31,7 @@ class Fragment:
         rows: Number of rows.
         first: Number of the fragment's first row in its file.
         partition: Hive keys and values, for columns that the file does not store.
+        file: The file as it was when the dataset was opened.
         schema: Arrow schema of the dataset, which rows are converted to.
         missing: Columns of the schema that the file lacks and that are null.
     """
@@ -42,12 +44,18 @@ class Fragment:
     rows: int
     first: int
     partition: KeyValues
+    file: SourceFile = field(repr=False, compare=False)
     schema: pa.Schema = field(repr=False, compare=False)
     missing: frozenset[str] = frozenset()
 
+    @property
+    def content(self) -> str:
+        """Hash of the content of the file."""
+        return self.file.content
+
 
 def divide_files(
-    root: str,
+    files: Mapping[str, SourceFile],
     footers: Mapping[str, pq.FileMetaData],
     partitions: Mapping[str, KeyValues],
     schema: pa.Schema,
@@ -56,7 +64,7 @@ def divide_files(
     """Divide all rows of a dataset into fragments of at most `max_rows` rows.
 
     Args:
-        root: Root directory of the dataset.
+        files: All files, by relative name.
         footers: Footer of each file, by relative name and in order.
         partitions: Hive keys and values of each file, by relative name.
         schema: Arrow schema of the dataset.
@@ -65,14 +73,12 @@ def divide_files(
     fragments: list[Fragment] = []
     for name, footer in footers.items():
         sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
-        path, partition = storage.join(root, name), partitions[name]
+        file, partition = files[name], partitions[name]
         stored = {*footer.schema.to_arrow_schema().names, *dict(partition)}
         missing = frozenset(set(schema.names) - stored)
-        for place in _divide_row_groups(sizes, max_rows):
-            index = len(fragments)
-            fragments.append(
-                Fragment(index, path, name, *place, partition, schema, missing)
-            )
+        for rows in _divide_row_groups(sizes, max_rows):
+            place = (len(fragments), file.path, name, *rows, partition)
+            fragments.append(Fragment(*place, file, schema, missing))
     return tuple(fragments)
 
 
@@ -128,7 +134,17 @@ def iter_tables(
 
     Raises:
         pa.ArrowInvalid: The file is damaged; the message names it.
+        ValueError: The file has changed since the dataset was opened, or while it was
+            read.
     """
+    with fragment.file.unchanged():
+        yield from _iter_tables(fragment, rows, columns, dictionaries)
+
+
+def _iter_tables(
+    fragment: Fragment, rows: int, columns: Collection[str] | None, dictionaries: bool
+) -> Iterator[pa.Table]:
+    """Read the rows of a fragment from a file that is known to be the same."""
     wanted = [f for f in fragment.schema if columns is None or f.name in columns]
     values = dict(fragment.partition)
     absent = values.keys() | fragment.missing
@@ -142,7 +158,9 @@ def iter_tables(
     filesystem, inner = storage.resolve(fragment.path)
     try:
         with pq.ParquetFile(
-            filesystem.open_input_file(inner), read_dictionary=words
+            filesystem.open_input_file(inner),
+            read_dictionary=words,
+            page_checksum_verification=True,
         ) as file:
             skip, left = fragment.start, fragment.rows
             for batch in file.iter_batches(

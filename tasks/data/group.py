@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ar_models.tables.list_cells import element_types
 from tasks.config.data import DataConfig, SequenceConfig
@@ -26,7 +25,7 @@ from tasks.data.datasets import BadFile, Dataset, open_dataset
 from tasks.data.fragments import read_fragment
 from tasks.data.hashing import cell_hashes
 from tasks.data.schema import check_columns
-from tasks.runtime import manifest, storage
+from tasks.runtime import manifest, parquet, storage
 from tasks.runtime.job import Job, JobResult
 
 ROWS = "rows"
@@ -107,7 +106,7 @@ def group(
         "sequence": sequence.model_dump(mode="json"),
         "fields": names,
     }
-    job = Job("group", output, depends_on, overwrite, began)
+    job = Job("group", output, depends_on, overwrite, began, dataset.sources)
 
     def work() -> Json:
         files = list(_write_sequences(sequence, dataset, names, job.path))
@@ -187,7 +186,7 @@ def _write_sequences(
                 sequences = _nest(sequence, table, names)
             name = f"part-{number:05d}.parquet"
             with storage.publish(storage.join(folder, name)) as unfinished:
-                pq.write_table(sequences, unfinished, compression="zstd")
+                parquet.write(unfinished, sequences)
             yield manifest.file_entry(folder, name, len(sequences))
             number += 1
 

@@ -34,11 +34,14 @@ from tasks.data.profile import constraint_text
 from tasks.data.splits import SPLITS
 from tasks.data.survey import check_splits, survey_rows
 from tasks.data.training_data import open_training_data
-from tasks.runtime import cluster, manifest, storage
+from tasks.runtime import cluster, manifest, receipts, storage
 from tasks.runtime.job import Job, JobResult
 
-FIRST_PASS = (SCHEMA, PROFILE, ENCODER)
-"""Files that the first pass writes, in this order."""
+FIRST_RECEIPT = f"{receipts.FOLDER}/first-pass.json"
+"""Receipt of the files that the first pass writes."""
+
+BAD_FILES = "quarantine/files.json"
+"""List of the files that were set aside, if there are any."""
 
 Json = dict[str, Any]  # JSON-able values
 
@@ -107,32 +110,33 @@ def prepare(
         "encoder": encoder.fingerprint if encoder else FORMAT,
         "split": splits.FORMAT,
     }
-    job = Job("prepare", output, depends_on, overwrite, began)
+    job = Job("prepare", output, depends_on, overwrite, began, dataset.sources)
 
     def work() -> Json:
         cluster.connect(resources)
-        content = _prepare(dataset, data, job.path, encoder)
+        content = _prepare(dataset, data, job, encoder)
         return {**content, "rows_per_s": job.rows_per_s(content["rows_out"])}
 
     return job.run(work, PrepareResult)
 
 
 def _prepare(
-    dataset: Dataset, data: DataConfig, folder: str, given: TableEncoder | None
+    dataset: Dataset, data: DataConfig, job: Job, given: TableEncoder | None
 ) -> Json:
     """Run both passes and return the content of the manifest."""
+    folder, bound = job.path, {"job_key": job.key}
     plan = PreparePlan.of(dataset, data)
-    sizes = storage.file_sizes(folder)
-    if not all(name in sizes for name in FIRST_PASS):
-        _run_first_pass(dataset, plan, folder, given)
+    first = receipts.read_whole(folder, FIRST_RECEIPT, bound)
+    if first is None:
+        first = _run_first_pass(dataset, plan, folder, given, bound)
     encoder, profile = read_encoder(folder), read_profile(folder)
     plan = replace(plan, boundaries=tuple(profile["boundaries"]))
     bad = profile["bad_files"]
     bad_names = {entry["name"] for entry in bad}
     fragments = [f for f in dataset.fragments if f.name not in bad_names]
-    receipts = write_fragments(fragments, plan, encoder, folder)
-    rows = {s: sum(r.rows[s] for r in receipts) for s in SPLITS}
-    contents = dict(zip(dataset.files, dataset.contents, strict=True))
+    bound["first_pass"] = manifest.job_key(files=first["files"])
+    written = write_fragments(fragments, plan, encoder, folder, bound)
+    rows = {s: sum(r.rows[s] for r in written) for s in SPLITS}
     return {
         "inputs": {"dataset": dataset.fingerprint},
         "config": data.model_dump(mode="json", exclude={"path"}),
@@ -143,29 +147,30 @@ def _prepare(
         "rows": rows,
         # Nats per row to add to the network's log-probability of encoded rows.
         "log_abs_det": {
-            s: sum(r.log_abs_det[s] for r in receipts) / max(rows[s], 1)
-            for s in ENCODED
+            s: sum(r.log_abs_det[s] for r in written) / max(rows[s], 1) for s in ENCODED
         },
         "rows_in": dataset.rows,
         "rows_out": sum(rows.values()),
-        "rows_quarantined": sum(r.quarantined for r in receipts)
+        "rows_quarantined": sum(r.quarantined for r in written)
         + sum(entry["rows"] for entry in bad),
         "bad_files": bad,
         "missing_columns": dataset.missing_columns,
         # Source of each file of encoded train rows.
         "sources": {
-            part_name(f): {"name": f.name, "content": contents[f.name][:16]}
-            for f in fragments
+            part_name(f): {"name": f.name, "content": f.content[:16]} for f in fragments
         },
-        "files": [manifest.file_entry(folder, name, 0) for name in FIRST_PASS]
-        + [entry for r in receipts for entry in r.files],
+        "files": first["files"] + [entry for r in written for entry in r.files],
     }
 
 
 def _run_first_pass(
-    dataset: Dataset, plan: PreparePlan, folder: str, given: TableEncoder | None
-) -> None:
-    """Survey the rows, fit the encoder and write the files of the first pass."""
+    dataset: Dataset,
+    plan: PreparePlan,
+    folder: str,
+    given: TableEncoder | None,
+    bound: Json,
+) -> Json:
+    """Survey the rows, fit the encoder, write the files and return their receipt."""
     bad = list(dataset.bad_files)
     if plan.data.split.by == "time":
         boundaries, unreadable = find_boundaries(dataset, plan)
@@ -185,7 +190,7 @@ def _run_first_pass(
     encoder, entries = fit_encoder(survey, plan, dataset.schema)
     bad_files = [asdict(file) for file in bad]
     if bad_files:
-        storage.write_json(storage.join(folder, "quarantine/files.json"), bad_files)
+        storage.write_json(storage.join(folder, BAD_FILES), bad_files)
     schema = describe_schema(dataset.schema)
     storage.write_json(storage.join(folder, SCHEMA), schema)
     storage.write_json(
@@ -200,3 +205,7 @@ def _run_first_pass(
         },
     )
     storage.write_json(storage.join(folder, ENCODER), (given or encoder).to_dict())
+    names = [SCHEMA, PROFILE, ENCODER, *([BAD_FILES] if bad_files else [])]
+    receipt = {"files": [manifest.file_entry(folder, name, 0) for name in names]}
+    receipts.write(storage.join(folder, FIRST_RECEIPT), bound, receipt)
+    return receipt

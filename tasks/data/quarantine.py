@@ -5,13 +5,12 @@ from itertools import groupby
 from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tasks.config.data import DataConfig
 from tasks.data.datasets import BadFile
 from tasks.data.division import DividedFragment
 from tasks.data.fragments import Fragment
-from tasks.runtime import storage
+from tasks.runtime import parquet, storage
 
 Result = TypeVar("Result")
 
@@ -83,4 +82,4 @@ def write_quarantined_rows(
         }
     )
     with storage.publish(path) as unfinished:
-        pq.write_table(listing, unfinished, compression="zstd")
+        parquet.write(unfinished, listing)

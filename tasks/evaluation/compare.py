@@ -118,7 +118,7 @@ def compare(
         "data": dataset.fingerprint,
         "config": config.model_dump(mode="json", include=USED_KEYS),
     }
-    job = Job("compare", output, depends_on, overwrite, began)
+    job = Job("compare", output, depends_on, overwrite, began, dataset.sources)
 
     def work() -> Json:
         folder = storage.join(job.path, ROWS)
@@ -211,7 +211,7 @@ class PairScorer:
         finite = np.isfinite(mine.sum(axis=1)) & np.isfinite(theirs.sum(axis=1))
         mine, theirs, table = mine[finite], theirs[finite], table.filter(finite)
         metadata = {
-            "job_key": self.key,
+            **parts.bound(fragment, self.key),
             "rows_in": fragment.rows,
             "columns": (mine - theirs).sum(axis=0).tolist(),
         }

@@ -22,11 +22,13 @@ class HeldOutFile:
         index: Position among the dataset's test files.
         path: Path of the file, local or S3.
         rows: Number of rows.
+        content: Hash of the content.
     """
 
     index: int
     path: str
     rows: int
+    content: str
 
 
 def list_test_files(prepared: str, about: Mapping[str, Any]) -> list[HeldOutFile]:
@@ -45,8 +47,9 @@ def list_test_files(prepared: str, about: Mapping[str, Any]) -> list[HeldOutFile
             f"{prepared}: has no test rows to evaluate a model on; give "
             "data.split.test a larger share"
         )
+    contents = {entry["path"]: entry["sha256"] for entry in about["files"]}
     return [
-        HeldOutFile(k, storage.join(prepared, path), rows)
+        HeldOutFile(k, storage.join(prepared, path), rows, contents[path])
         for k, (path, rows) in enumerate(files)
     ]
 

@@ -73,7 +73,7 @@ class RowEvaluator:
                 tables.append(results)
         totals = {name: np.sum([s[name] for s in sums], axis=0) for name in SUMS}
         metadata: parts.PartMetadata = {
-            "job_key": self.key,
+            **parts.bound(file, self.key),
             **{name: total.tolist() for name, total in totals.items()},
         }
         name = parts.file_name(file.index)

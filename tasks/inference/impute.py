@@ -82,7 +82,7 @@ def impute(
         "data": dataset.fingerprint,
         "config": settings,
     }
-    job = Job("impute", output, depends_on, overwrite, began)
+    job = Job("impute", output, depends_on, overwrite, began, dataset.sources)
 
     def work() -> dict[str, Any]:
         make = partial(FragmentImputer, model, job.path, config, job.key)
@@ -142,7 +142,7 @@ class FragmentImputer:
         self.imputer = Imputer(density, options)
         self.output = output
         self.config = config
-        self.about = {"job_key": key, "model": model_store.fingerprint(density)}
+        self.key, self.model = key, model_store.fingerprint(density)
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write the part of a fragment and return its metadata."""
@@ -152,7 +152,8 @@ class FragmentImputer:
         nulls = {name: count for name, count in nulls.items() if count}
         imputed = self.impute(table, fragment)
         metadata = {
-            **self.about,
+            **parts.bound(fragment, self.key),
+            "model": self.model,
             "source": fragment.name,
             "first_row": fragment.first,
             "rows_in": fragment.rows,

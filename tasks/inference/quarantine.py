@@ -89,6 +89,7 @@ def write_part(
     """
     name = parts.file_name(fragment.index)
     companions = {f"{QUARANTINE}/{name}": bad.num_rows} if bad.num_rows else {}
+    common = {**common, **parts.bound(fragment, common["job_key"])}
     files = [parts.write(folder, file, bad, common) for file in companions]
     metadata |= {
         **common,

@@ -38,6 +38,11 @@ class Shard:
     rows: int
     given: Fragment | None = None
 
+    @property
+    def content(self) -> str:
+        """Hash of the content of the given rows' file; empty if there is none."""
+        return self.given.content if self.given else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SampleResult(JobResult):
@@ -195,17 +200,21 @@ class ShardSampler:
         self.sampler = Sampler(density, options)
         self.output = output
         self.config = config
+        self.key = key
         # Nothing here may depend on where the model came from: version numbers differ
         # between registries, and a shard is to be the same bytes everywhere.
         self.common = {
-            "job_key": key,
             "model": model_store.fingerprint(density),
             "seed": config.seed,
         }
 
     def __call__(self, shard: Shard) -> parts.PartMetadata:
         """Write the part of a shard and return its metadata."""
-        metadata: parts.PartMetadata = {**self.common, "shard": shard.index}
+        metadata = {
+            **parts.bound(shard, self.key),
+            **self.common,
+            "shard": shard.index,
+        }
         if shard.given is not None:
             metadata["source"] = shard.given.name
             metadata["first_row"] = shard.given.first

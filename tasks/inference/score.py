@@ -132,7 +132,7 @@ def score(
         "config": config.model_dump(exclude={"input", "output"}),
         "carried": carried,
     }
-    job = Job("score", output, depends_on, overwrite, began)
+    job = Job("score", output, depends_on, overwrite, began, dataset.sources)
     plan = ScoringPlan(model, source, job.path, config, carried, about, job.key)
 
     def work() -> dict[str, Any]:
@@ -186,7 +186,7 @@ def run_passes(
     Returns:
         All parts; `new_rows` are the rows that the model was asked about.
     """
-    whole = parts.finished(plan.path, plan.key, [f.index for f in fragments])
+    whole = parts.finished(plan.path, plan.key, fragments)
     missing = [fragment for fragment in fragments if fragment.index not in whole]
     with cluster.actor_pool(resources.gpus_per_process) as pool:
         staged = job.complete_parts(

@@ -12,7 +12,7 @@ from ar_models.scoring.conformal import Rule
 from tasks.config.score import ScoreConfig
 from tasks.data.fragments import Fragment, read_fragment
 from tasks.inference.source import Source
-from tasks.runtime import parts, storage
+from tasks.runtime import parquet, parts, storage
 
 FIRST_PASS = "_first_pass"
 """Directory of the first pass's parts within the results, until the job is finished."""
@@ -65,19 +65,8 @@ class ScoringPlan:
         )
 
     def read(self, density: TableDensity, fragment: Fragment) -> pa.Table:
-        """Read the columns of a fragment that are modelled or carried.
-
-        Raises:
-            ValueError: The file has changed since the dataset was opened.
-        """
-        table = read_fragment(fragment, {*density.encoder.names, *self.carried})
-        if table.num_rows != fragment.rows:
-            raise ValueError(
-                f"{fragment.path}: held {fragment.rows} rows in row groups "
-                f"{fragment.row_groups} and now holds {table.num_rows}; do not change "
-                "a dataset while it is scored"
-            )
-        return table
+        """Read the columns of a fragment that are modelled or carried."""
+        return read_fragment(fragment, {*density.encoder.names, *self.carried})
 
 
 def rule_of(config: ScoreConfig) -> Rule:
@@ -96,6 +85,6 @@ def read_part(path: str) -> tuple[pa.Table, parts.PartMetadata]:
     filesystem, inner = storage.resolve(path)
     with filesystem.open_input_file(inner) as source:
         file = pq.ParquetFile(source)
-        metadata = parts.read_metadata(file.metadata)
+        metadata = parquet.read_metadata(file.metadata)
         assert metadata is not None  # or the first pass would have written it again
         return file.read(use_threads=False), metadata

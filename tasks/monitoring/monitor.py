@@ -121,7 +121,7 @@ def monitor(
         "data": dataset.fingerprint,
         "config": config.model_dump(mode="json", exclude={"input", "output"}),
     }
-    job = Job("monitor", output, depends_on, overwrite, began)
+    job = Job("monitor", output, depends_on, overwrite, began, dataset.sources)
 
     def work() -> Json:
         make = partial(FragmentCounter, model, source, job.path, job.key)
@@ -192,7 +192,7 @@ class FragmentCounter:
             self.source.check_bad_file(error)
             histograms, rows = reference.empty(self.reference), 0
         metadata = {
-            "job_key": self.key,
+            **parts.bound(fragment, self.key),
             "source": fragment.name,
             "rows_in": fragment.rows,
             "rows_out": rows,

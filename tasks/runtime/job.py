@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -63,6 +63,13 @@ class JobResult:
         return {}
 
 
+class Input(Protocol):
+    """A file that a job reads, as it was when the job opened it."""
+
+    def check(self) -> None:
+        """Raise ValueError if the file has changed since."""
+
+
 Result = TypeVar("Result", bound=JobResult)
 Unit = TypeVar("Unit", bound=parts.WorkUnit)
 
@@ -77,6 +84,7 @@ class Job:
         depends_on: Everything that the results depend on, JSON-able; enters the key.
         overwrite: Whether the results of another job may be replaced.
         began: `time.monotonic()` at the start of the call; defaults to now.
+        inputs: The files that are read, each of which must stay as it is.
     """
 
     kind: str
@@ -84,6 +92,7 @@ class Job:
     depends_on: Mapping[str, Any]
     overwrite: bool = False
     began: float = field(default_factory=time.monotonic)
+    inputs: Sequence[Input] = field(default=(), repr=False)
 
     @cached_property
     def key(self) -> str:
@@ -107,12 +116,14 @@ class Job:
         Raises:
             FileExistsError: The directory holds other results and `overwrite` is false,
                 or another process is writing to it.
-            ValueError: The manifest is damaged.
+            ValueError: An input changed while the job ran; no manifest is written.
         """
         content = manifest.claim(self.path, self.key, overwrite=self.overwrite)
         done = content is not None
         if content is None:
             found = work()
+            for file in self.inputs:
+                file.check()
             content = manifest.finish(
                 self.path, self.key, **{"seconds": round(self.elapsed, 3), **found}
             )
@@ -140,7 +151,7 @@ class Job:
             pool: The actors to use; new ones if None.
         """
         folder = storage.join(self.path, subdirectory) if subdirectory else self.path
-        found = parts.finished(folder, self.key, [unit.index for unit in units])
+        found = parts.finished(folder, self.key, units)
         missing = [unit for unit in units if unit.index not in found]
         rows = sum(unit.rows for unit in missing)
         if missing:
@@ -155,6 +166,7 @@ class Job:
                 pool=pool,
             )
             for unit, metadata in zip(missing, written, strict=True):
+                assert parts.bound(unit, self.key).items() <= metadata.items()
                 found[unit.index] = metadata
         return parts.CompletedParts([found[unit.index] for unit in units], rows)
 

@@ -9,13 +9,14 @@ import hashlib
 import json
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import pyarrow.fs as pafs
 
-from tasks.runtime import locks, storage
+from tasks.runtime import locks, parquet, receipts, storage
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,18 @@ MANIFEST = "_manifest.json"
 
 CLAIM = "_job.json"
 """File that marks a directory as the output of an unfinished job."""
+
+SET_ASIDE = "_unlisted"
+"""Directory, within results, of files of rows that the manifest does not list."""
+
+ROW_FILES = (".parquet", ".arrow")
+"""Endings of files that a reader of the directory would take for results."""
+
+SMALL_BYTES = 1 << 22
+"""Size up to which files are hashed whenever they are checked."""
+
+HASHERS = 8
+"""Number of files that are hashed concurrently."""
 
 _locks: dict[str, int] = {}
 """File descriptors of the local directories that this process has locked, by path."""
@@ -61,12 +74,12 @@ def claim(folder: str, key: str, *, overwrite: bool = False) -> dict[str, Any] |
         overwrite: Whether the output of another job may be replaced.
 
     Returns:
-        The manifest if the job is finished and its files exist, else None.
+        The manifest if the job is finished and its files are whole, else None.
 
     Raises:
         FileExistsError: The directory holds another job's output and `overwrite` is
             false, or files of no job, or another process is writing to it.
-        ValueError: The manifest is damaged.
+        ValueError: The manifest is damaged and nothing else names the job.
     """
     _lock(folder)
     try:
@@ -91,7 +104,7 @@ def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-abl
     Raises:
         FileExistsError: Another job has claimed the directory in the meantime.
     """
-    claimed = storage.read_json(storage.join(folder, CLAIM))
+    claimed = _read(folder, CLAIM, key) or {"job_key": key, "started": now()}
     if claimed["job_key"] != key:
         raise FileExistsError(
             f"{folder}: another job ({claimed['job_key']}) took it over before job "
@@ -101,11 +114,12 @@ def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-abl
         "job_key": key,
         **content,
         "chainrule": version("chainrule"),
-        "started": claimed["started"],
+        "started": claimed.get("started", now()),
         "finished": now(),
     }
     # Workers may outlive a killed driver and leave files after the next one's claim.
     storage.delete_unfinished(folder)
+    _set_unlisted_aside(folder, manifest)
     storage.write_json(storage.join(folder, MANIFEST), manifest)
     storage.delete(storage.join(folder, CLAIM))
     _unlock(folder)
@@ -131,28 +145,120 @@ def entry(path: str, name: str, rows: int) -> dict[str, Any]:
         name: Path that the file will have within the directory of the results.
         rows: Number of rows in the file.
     """
-    return {
-        "path": name,
-        "rows": rows,
-        "bytes": storage.file_size(path),
-        "sha256": storage.checksum(path),
-    }
+    return hashed_entry(name, rows, storage.file_size(path), storage.checksum(path))
 
 
-def missing_files(folder: str, manifest: dict[str, Any]) -> list[str]:
-    """Return the files of a manifest that are missing or have another size."""
+def hashed_entry(name: str, rows: int, size: int, digest: str) -> dict[str, Any]:
+    """Return the manifest's entry for a file whose hash is known.
+
+    Args:
+        name: Path of the file within the directory of the results.
+        rows: Number of rows in the file.
+        size: Size of the file in bytes.
+        digest: SHA-256 of the file in hexadecimal digits.
+    """
+    return {"path": name, "rows": rows, "bytes": size, "sha256": digest}
+
+
+def read_finished(folder: str, remedy: str) -> dict[str, Any]:
+    """Read the manifest of finished results whose files are whole.
+
+    Args:
+        folder: Directory of the results.
+        remedy: What to do where they are not, such as "run prepare first".
+
+    Raises:
+        FileNotFoundError: The directory has no manifest.
+        ValueError: The manifest or a file is damaged; the message names it.
+    """
+    path = storage.join(folder, MANIFEST)
+    if not storage.exists(path):
+        raise FileNotFoundError(f"{folder}: {MANIFEST} is missing; {remedy}")
+    content: dict[str, Any] = storage.read_json(path)
+    damaged = damaged_files(folder, content)
+    if damaged:
+        raise ValueError(
+            f"{storage.join(folder, damaged[0])}: is damaged or missing, since it is "
+            f"not the file that {MANIFEST} lists; {remedy}"
+        )
+    return content
+
+
+def damaged_files(
+    folder: str, manifest: dict[str, Any], *, thorough: bool = False
+) -> list[str]:
+    """Return the files of a manifest that are missing or have another content.
+
+    Sizes are always compared; hashes of small files, and of files that have been
+    touched since the manifest was written.
+
+    Args:
+        folder: Directory of the results.
+        manifest: Its manifest.
+        thorough: Whether to hash all files.
+    """
+    written = storage.change_time(storage.join(folder, MANIFEST))
     sizes = storage.file_sizes(folder)
-    return [
-        entry["path"]
-        for entry in manifest.get("files", [])
-        if sizes.get(entry["path"]) != entry["bytes"]
-    ]
+
+    def is_damaged(entry: dict[str, Any]) -> bool:
+        if sizes.get(entry["path"]) != entry["bytes"]:
+            return True
+        path = storage.join(folder, entry["path"])
+        if not thorough and entry["bytes"] > SMALL_BYTES:
+            if storage.change_time(path) <= written:
+                return False
+        return bool(storage.checksum(path) != entry["sha256"])
+
+    files = manifest.get("files", [])
+    with ThreadPoolExecutor(HASHERS) as pool:
+        found = pool.map(is_damaged, files)
+        return [e["path"] for e, bad in zip(files, found, strict=True) if bad]
+
+
+def unlisted_files(folder: str, manifest: dict[str, Any]) -> list[str]:
+    """Return the files of rows in a directory that its manifest does not list.
+
+    Files whose path has a name that starts with `_` or `.` are left out, as readers
+    ignore them; so are results of other jobs in subdirectories.
+
+    Args:
+        folder: Directory of the results.
+        manifest: Its manifest.
+    """
+    paths = storage.file_sizes(folder)
+    listed = {entry["path"] for entry in manifest.get("files", [])}
+    others = tuple(
+        path.removesuffix(name)
+        for path in paths
+        for name in (MANIFEST, CLAIM)
+        if path.endswith(f"/{name}")
+    )
+    return sorted(
+        path
+        for path in paths
+        if path.endswith(ROW_FILES)
+        and path not in listed
+        and not path.startswith(others)
+        and not any(name.startswith(("_", ".")) for name in path.split("/"))
+    )
+
+
+def _set_unlisted_aside(folder: str, manifest: dict[str, Any]) -> None:
+    """Move files of rows that the manifest does not list to where no reader looks."""
+    for name in unlisted_files(folder, manifest):
+        target = storage.join(folder, SET_ASIDE, name)
+        storage.move(storage.join(folder, name), target)
+        logger.warning(
+            "%s: is none of the files of this job, and was moved to %s",
+            storage.join(folder, name),
+            target,
+        )
 
 
 def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
     """Claim a directory that is locked."""
-    done = _read(folder, MANIFEST, overwrite)
-    claimed = _read(folder, CLAIM, overwrite)
+    done = _read(folder, MANIFEST, key, overwrite)
+    claimed = _read(folder, CLAIM, key, overwrite)
     if done is None and claimed is None:
         _refuse_foreign_files(folder)
     holder = (claimed or done or {"job_key": key})["job_key"]
@@ -162,11 +268,12 @@ def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
             "choose another output directory or pass --overwrite"
         )
     clearing = holder != key or (claimed or {}).get("clearing", False)
-    if done and not clearing and not missing_files(folder, done):
+    if done and not clearing and _is_whole(folder, done):
+        _set_unlisted_aside(folder, done)
         return done
     if clearing:
         _clear(folder, key)
-    if clearing or claimed is None:
+    if clearing or "started" not in (claimed or {}):
         _mark(folder, key)
     # Now that the claim says that the job is unfinished, its manifest can go.
     storage.delete(storage.join(folder, MANIFEST))
@@ -189,10 +296,28 @@ def _clear(folder: str, key: str) -> None:
             storage.delete(storage.join(folder, name))
 
 
-def _read(folder: str, name: str, overwrite: bool) -> dict[str, Any] | None:
+def _is_whole(folder: str, manifest: dict[str, Any]) -> bool:
+    """Return whether the files of a finished job are whole, naming those that are not.
+
+    A manifest that was put together for a damaged one lists no files.
+    """
+    if "finished" not in manifest:
+        return False
+    damaged = damaged_files(folder, manifest)
+    for name in damaged:
+        logger.warning(
+            "%s: is damaged or missing, and is written again",
+            storage.join(folder, name),
+        )
+    return not damaged
+
+
+def _read(
+    folder: str, name: str, key: str, overwrite: bool = False
+) -> dict[str, Any] | None:
     """Read a manifest or claim; return None where there is none.
 
-    A damaged one counts as another job's if it may be overwritten.
+    In place of a damaged one, the key of the job is found in its other files.
     """
     path = storage.join(folder, name)
     if not storage.exists(path):
@@ -201,13 +326,31 @@ def _read(folder: str, name: str, overwrite: bool) -> dict[str, Any] | None:
         content = storage.read_json(path)
         if isinstance(content, dict) and isinstance(content.get("job_key"), str):
             return content
-        raise ValueError(f"{path}: damaged, it has no job_key")
+        fault = f"{path}: damaged, it has no job_key"
     except ValueError as error:
-        if overwrite:
-            return {"job_key": "damaged"}
+        fault = str(error)
+    holder = key if key in folder else _holder(folder)
+    if holder is None and name == MANIFEST and not overwrite:
         raise ValueError(
-            f"{error}; delete the directory, choose another one or pass --overwrite"
-        ) from error
+            f"{fault}; delete the directory, choose another one or pass --overwrite"
+        )
+    logger.warning("%s; it is discarded and written again", fault)
+    # An unfinished job that left no file of its own has nothing to lose.
+    return {"job_key": holder or (key if name == CLAIM else "damaged")}
+
+
+def _holder(folder: str) -> str | None:
+    """Return the key of the job that wrote the first file that names one."""
+    for name in storage.file_sizes(folder):
+        path, metadata = storage.join(folder, name), None
+        if name.endswith(".parquet"):
+            footer = parquet.read_footer(path)
+            metadata = parquet.read_metadata(footer) if footer else None
+        elif name.startswith(f"{receipts.FOLDER}/"):
+            metadata = (receipts.read(path) or {}).get("bound")
+        if metadata and "job_key" in metadata:
+            return str(metadata["job_key"])
+    return None
 
 
 def _refuse_foreign_files(folder: str) -> None:

@@ -1,19 +1,18 @@
 """Parts of a bulk job: numbered Parquet files with metadata in their footers."""
 
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from tasks.runtime import manifest, storage
+from tasks.runtime import manifest, parquet, storage
 
-METADATA_KEY = b"chainrule"
-"""Key of the footer's metadata that holds the part's metadata as JSON."""
+logger = logging.getLogger(__name__)
 
 READERS = 8
 """Number of footers that are read concurrently."""
@@ -21,9 +20,9 @@ READERS = 8
 PartMetadata = dict[str, Any]
 """Metadata of a part, JSON-able.
 
-`job_key` is the key of the job. `companions` maps the other files of the part, such as
-its quarantine, to their numbers of rows. `files` are the manifest's entries for the
-part and its companions; they are not in the footer.
+`job_key`, `part` and `content` bind the part, see `bound`. `companions` maps the other
+files of the part, such as its quarantine, to their numbers of rows. `files` are the
+manifest's entries for the part and its companions; they are not in the footer.
 """
 
 
@@ -38,10 +37,24 @@ class WorkUnit(Protocol):
     def rows(self) -> int:
         """Number of rows to process."""
 
+    @property
+    def content(self) -> str:
+        """Hash of the content that the part is made of; empty if it needs no input."""
+
 
 def file_name(index: int) -> str:
     """Return the file name of a part."""
     return f"part-{index:05d}.parquet"
+
+
+def bound(unit: WorkUnit, key: str) -> PartMetadata:
+    """Return the metadata that binds a part to its job, place and input.
+
+    Args:
+        unit: The input of the part.
+        key: The job key.
+    """
+    return {"job_key": key, "part": unit.index, "content": unit.content}
 
 
 def write(
@@ -64,17 +77,13 @@ def write(
     Returns:
         The manifest's entry for the file.
     """
-    table = table.replace_schema_metadata(
-        {METADATA_KEY: json.dumps(metadata, sort_keys=True)}
-    )
+    footer = {parquet.METADATA_KEY: json.dumps(metadata, sort_keys=True)}
     with storage.publish(storage.join(folder, file)) as unfinished:
-        pq.write_table(
-            table,
-            unfinished,
-            row_group_size=max(1, table.num_rows),
-            compression=compression,
+        digest = parquet.write_sealed(
+            unfinished, table, footer, compression=compression
         )
-        return manifest.entry(str(unfinished), file, table.num_rows)
+        size = unfinished.stat().st_size
+    return manifest.hashed_entry(file, table.num_rows, size, digest)
 
 
 @dataclass(frozen=True)
@@ -111,53 +120,62 @@ class CompletedParts:
         ]
 
 
-def finished(folder: str, key: str, indices: Iterable[int]) -> dict[int, PartMetadata]:
+def finished(
+    folder: str, key: str, units: Sequence[WorkUnit]
+) -> dict[int, PartMetadata]:
     """Return the metadata of the parts that are complete, by number.
 
-    A part is complete if its footer can be read, names the job, and its companions
-    exist.
+    A part is complete if its seal and those of its companions hold, and their footers
+    name the job, the number of the unit and the content that it is read from.
 
     Args:
         folder: Directory of the parts.
         key: The job key.
-        indices: Numbers of the parts of the job.
+        units: The units of the job.
     """
-    existing = set(storage.file_sizes(folder))
-    candidates = [index for index in indices if file_name(index) in existing]
+    sizes = storage.file_sizes(folder)
+    candidates = [unit for unit in units if file_name(unit.index) in sizes]
     with ThreadPoolExecutor(READERS) as pool:
         found = pool.map(
-            lambda index: _read_finished(folder, index, key, existing), candidates
+            lambda unit: _read_finished(folder, unit, key, sizes), candidates
         )
-        return {i: part for i, part in zip(candidates, found, strict=True) if part}
+        pairs = zip(candidates, found, strict=True)
+        return {unit.index: part for unit, part in pairs if part}
 
 
 def _read_finished(
-    folder: str, index: int, key: str, existing: set[str]
+    folder: str, unit: WorkUnit, key: str, sizes: Mapping[str, int]
 ) -> PartMetadata | None:
-    footer = read_footer(storage.join(folder, file_name(index)))
-    metadata = read_metadata(footer) if footer else None
-    if footer is None or metadata is None or metadata["job_key"] != key:
+    """Return the metadata of a part, or None if it has to be written again."""
+    name, expected = file_name(unit.index), bound(unit, key)
+    metadata = _read_bound(folder, name, expected, sizes)
+    files = [name, *(metadata or {}).get("companions", ())]
+    for companion in files[1:]:
+        if _read_bound(folder, companion, expected, sizes) is None:
+            return None
+    entries = [_sealed_entry(folder, file, sizes) for file in files if metadata]
+    if metadata is None or None in entries:
         return None
-    companions: dict[str, int] = metadata.get("companions", {})
-    if not existing.issuperset(companions):
+    return {**metadata, "files": entries}
+
+
+def _read_bound(
+    folder: str, file: str, expected: PartMetadata, sizes: Mapping[str, int]
+) -> PartMetadata | None:
+    """Return the metadata of a file that is bound as expected, else None."""
+    footer = parquet.read_footer(storage.join(folder, file)) if file in sizes else None
+    metadata = parquet.read_metadata(footer) if footer else None
+    return metadata if metadata and expected.items() <= metadata.items() else None
+
+
+def _sealed_entry(
+    folder: str, file: str, sizes: Mapping[str, int]
+) -> dict[str, Any] | None:
+    """Return the manifest's entry for a sealed file, or None if it is damaged."""
+    path = storage.join(folder, file)
+    digest = parquet.sealed_checksum(path)
+    footer = parquet.read_footer(path)
+    if digest is None or footer is None:
+        logger.warning("%s: is damaged, and is written again", path)
         return None
-    rows = {file_name(index): footer.num_rows, **companions}
-    files = [manifest.file_entry(folder, file, count) for file, count in rows.items()]
-    return {**metadata, "files": files}
-
-
-def read_footer(path: str) -> pq.FileMetaData | None:
-    """Return the footer of a Parquet file, or None if it is damaged."""
-    filesystem, inner = storage.resolve(path)
-    try:
-        with filesystem.open_input_file(inner) as file:
-            return pq.read_metadata(file)
-    except pa.ArrowInvalid:
-        return None
-
-
-def read_metadata(footer: pq.FileMetaData) -> PartMetadata | None:
-    """Return the part's metadata in a footer, or None if there is none."""
-    content = (footer.metadata or {}).get(METADATA_KEY)
-    metadata: PartMetadata | None = json.loads(content) if content else None
-    return metadata
+    return manifest.hashed_entry(file, footer.num_rows, sizes[file], digest)

@@ -16,6 +16,9 @@ import pyarrow.fs as pafs
 TEMPORARY = ".tmp-"
 """Prefix of the names of unfinished files, which readers of directories skip."""
 
+Stamp = tuple[int | str, ...]
+"""What the storage says about one version of a file: size, times, inode, or ETag."""
+
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error codes for a full disk, an exhausted quota and the maximum file size."""
 
@@ -85,12 +88,62 @@ def file_size(path: str) -> int:
     return int(filesystem.get_file_info(inner).size)
 
 
+def stamp(path: str) -> Stamp | None:
+    """Return what differs between two versions of a file, or None if it is absent.
+
+    Size, time of the last change of content and of attributes in nanoseconds, and inode
+    of a local file; size, ETag and version of an object on S3.
+    """
+    filesystem, inner = resolve(path)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        try:
+            found = os.stat(inner)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        # The time of a file's attributes cannot be set to an earlier one.
+        return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    info = filesystem.get_file_info(inner)
+    if info.type != pafs.FileType.File:
+        return None
+    tags = object_tags(filesystem, inner)
+    return info.size, *(tags or (str(info.mtime_ns),))
+
+
+def object_tags(filesystem: pafs.FileSystem, inner: str) -> tuple[str, ...]:
+    """Return ETag and version of an object on S3; empty on other file systems.
+
+    Args:
+        filesystem: The file system.
+        inner: Path of the object within it.
+    """
+    with filesystem.open_input_file(inner) as file:
+        found = file.metadata() or {}
+    names = (b"ETag", b"VersionId")
+    return tuple(found[name].decode() for name in names if found.get(name))
+
+
 def _list(folder: str, recursive: bool = False) -> list[pafs.FileInfo]:
     """List the entries of a directory; an absent one has none."""
     filesystem, inner = resolve(folder)
     selector = pafs.FileSelector(inner, allow_not_found=True, recursive=recursive)
     found: list[pafs.FileInfo] = filesystem.get_file_info(selector)
     return found
+
+
+def change_time(path: str) -> int:
+    """Return when a file was last changed, or its attributes, in nanoseconds."""
+    filesystem, inner = resolve(path)
+    if isinstance(filesystem, pafs.LocalFileSystem):
+        return os.stat(inner).st_ctime_ns
+    return int(filesystem.get_file_info(inner).mtime_ns)
+
+
+def move(path: str, target: str) -> None:
+    """Move a file within a file system; directories are created as needed."""
+    filesystem, inner = resolve(path)
+    destination = resolve(target)[1]
+    filesystem.create_dir(destination.rpartition("/")[0], recursive=True)
+    filesystem.move(inner, destination)
 
 
 def delete(path: str) -> None:

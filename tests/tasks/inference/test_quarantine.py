@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.data.fragments import Fragment
+from tasks.data.source_file import SourceFile
 from tasks.inference.quarantine import (
     QUARANTINE_COLUMNS,
     quarantine_table,
@@ -20,6 +21,7 @@ FRAGMENT = Fragment(
     rows=4,
     first=100,
     partition=(),
+    file=SourceFile("/data/b.parquet", (), "c1"),
     schema=SCHEMA,
 )
 

@@ -98,14 +98,14 @@ def test_only_missing_parts_are_written(ray: None, tmp_path: Path) -> None:
 
     def make() -> Callable[[SimpleNamespace], parts.PartMetadata]:
         def write(unit: SimpleNamespace) -> parts.PartMetadata:
-            metadata = {"job_key": job.key, "rows_out": unit.rows}
+            metadata = {**parts.bound(unit, job.key), "rows_out": unit.rows}
             name = parts.file_name(unit.index)
             entry = parts.write(f"{job.path}/rows", name, table, metadata)
             return {**metadata, "files": [entry]}
 
         return write
 
-    units = [SimpleNamespace(index=i, rows=3) for i in range(4)]
+    units = [SimpleNamespace(index=i, rows=3, content="c1") for i in range(4)]
     complete = partial(
         job.complete_parts, make, units, Resources(), subdirectory="rows"
     )
