@@ -28,13 +28,20 @@ CALIBRATION_FILE = "calibration.parquet"
 
 
 def save_density(density: TableDensity, folder: Path) -> None:
-    """Write a density into a directory, which is created if needed."""
+    """Write a density into a directory, which is created if needed.
+
+    Other files that are to belong to the model, such as reference data, have to be in
+    the directory already, and their hashes in `density.info["files"]`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights = _weights_bytes(density.model)
     (folder / WEIGHTS_FILE).write_bytes(weights)
+    files = _known_files(density, folder)
     if density.calibration:
+        path = folder / CALIBRATION_FILE
         calibration = pa.table(dict(density.calibration))
-        pq.write_table(calibration, folder / CALIBRATION_FILE)
+        pq.write_table(calibration, path, write_page_checksum=True)
+        files[CALIBRATION_FILE] = file_hash(path)
     content = {
         "format": FORMAT,
         "family": family_name(density.model),
@@ -53,6 +60,7 @@ def save_density(density: TableDensity, folder: Path) -> None:
         **density.info,
         "versions": {name: version(name) for name in libraries},
         "fingerprints": fingerprints,
+        "files": files,
     }
     (folder / MODEL_FILE).write_text(json.dumps(content | {"info": info}) + "\n")
 
@@ -72,12 +80,15 @@ def load_density(
             this version does not read.
     """
     content = _read_model(folder)
+    _check_files(folder, content["info"].get("files", {}))
+    weights = _read_weights(folder, content["info"]["fingerprints"]["weights"])
+    calibration = _read_calibration(folder)
+    _check_fingerprint(folder, content, calibration)
     encoder = TableEncoder.from_dict(content["encoder"])
     model = build(content["family"], encoder.variables, **content["config"])
-    expected = content["info"]["fingerprints"]["weights"]
-    model.load_state_dict(load_tensors(_read_weights(folder, expected)))
+    model.load_state_dict(load_tensors(weights))
     model = model.to(device or "cpu")
-    return TableDensity(encoder, model, _read_calibration(folder), content["info"])
+    return TableDensity(encoder, model, calibration, content["info"])
 
 
 def model_fingerprint(
@@ -100,6 +111,55 @@ def model_fingerprint(
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _known_files(density: TableDensity, folder: Path) -> dict[str, str]:
+    """Return the hashes of those other files of a density that are in a directory."""
+    known = density.info.get("files", {})
+    return {
+        name: digest
+        for name, digest in known.items()
+        if name != CALIBRATION_FILE and (folder / name).exists()
+    }
+
+
+def _check_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Raise an error for a file that is missing or has another hash than stated."""
+    for name, expected in files.items():
+        path = folder / name
+        if not path.exists():
+            raise FileNotFoundError(f"{folder}: is incomplete, {name} is missing")
+        _check_hash(path, file_hash(path), expected)
+
+
+def _check_hash(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise ValueError(
+            f"{path}: is damaged or belongs to another model: its SHA-256 is "
+            f"{found[:16]}…, {MODEL_FILE} states {expected[:16]}…; copy the whole "
+            "folder again"
+        )
+
+
+def _check_fingerprint(
+    folder: Path, content: Mapping[str, Any], calibration: Mapping[str, Floats | Codes]
+) -> None:
+    """Raise ValueError unless all that was read has the stated fingerprint."""
+    described = {n: v for n, v in content.items() if n != "info"}
+    stated = content["info"]["fingerprints"]
+    found = model_fingerprint(described, stated["weights"], calibration)
+    if found != stated["model"]:
+        raise ValueError(
+            f"{folder / MODEL_FILE}: is damaged, or {CALIBRATION_FILE} is missing or "
+            f"belongs to another model: the fingerprint is {found[:16]}…, {MODEL_FILE} "
+            f"states {stated['model'][:16]}…; copy the whole folder again"
+        )
+
+
 def _read_model(folder: Path) -> dict[str, Any]:  # any JSON value
     path = folder / MODEL_FILE
     if not path.exists():
@@ -110,11 +170,16 @@ def _read_model(folder: Path) -> dict[str, Any]:  # any JSON value
         content: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path}: is damaged, invalid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: is damaged, not a JSON object")
     if content.get("format") != FORMAT:
         raise ValueError(
             f"{path}: has format {content.get('format')!r}, this version reads "
             f"{FORMAT}; use the version of chainrule that wrote it"
         )
+    known = content.get("info", {})
+    if not {"weights", "model"} <= set(known.get("fingerprints", {})):
+        raise ValueError(f"{path}: is damaged, its fingerprints are missing")
     return content
 
 
@@ -129,13 +194,7 @@ def _read_weights(folder: Path, expected: str) -> bytes:
     if not path.exists():
         raise FileNotFoundError(f"{folder}: is incomplete, {WEIGHTS_FILE} is missing")
     weights = path.read_bytes()
-    found = hashlib.sha256(weights).hexdigest()
-    if found != expected:
-        raise ValueError(
-            f"{path}: is damaged or belongs to another model: its SHA-256 is "
-            f"{found[:16]}…, {MODEL_FILE} states {expected[:16]}…; copy the whole "
-            "folder again"
-        )
+    _check_hash(path, hashlib.sha256(weights).hexdigest(), expected)
     return weights
 
 

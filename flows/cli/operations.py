@@ -1,5 +1,6 @@
 """Commands for unattended operation, for looking at results, and the demo."""
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ import typer
 
 from flows.cli.console import CommandConsole
 from flows.cli.execution import (
+    ExitCode,
     default_storage,
     ensure_supervised,
     errors_reported,
@@ -120,6 +122,29 @@ def status(
         else:
             content = status.collect(root, name)
             console.print_result(content, status.describe(content))
+
+
+@command(app, panel=PANEL, example="chainrule verify .chainrule/orders")
+def verify(
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="Directory of results, with others below it, local or s3://.",
+        ),
+    ],
+    *,
+    common: CommonOptions,
+) -> None:
+    """Hash all files below PATH that a job has written, and name the damaged ones."""
+    from flows.cli import verified
+    from tasks.runtime.verification import verify as verify_files
+
+    with session("verify", default_storage(common), common) as console:
+        result = verify_files(path)
+        console.print_result(dataclasses.asdict(result), verified.describe(result))
+    if result.faults:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @command(app, panel=PANEL, example="chainrule ui --storage .chainrule")

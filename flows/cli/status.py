@@ -1,5 +1,6 @@
 """List the registered versions and the results below a storage."""
 
+import logging
 from datetime import UTC, datetime
 
 import mlflow
@@ -9,6 +10,8 @@ from mlflow.entities.model_registry import ModelVersion
 from flows.outcomes import Json
 from tasks.registry import versions
 from tasks.runtime import manifest, storage
+
+logger = logging.getLogger(__name__)
 
 RESULT_KINDS = (
     "prepared",
@@ -101,7 +104,10 @@ def result_entry(name: str, kind: str, folder: str) -> Json:
     for file in (manifest.MANIFEST, manifest.CLAIM):
         path = storage.join(folder, file)
         if storage.exists(path):
-            content = storage.read_json(path)
+            try:
+                content = storage.read_json(path)
+            except ValueError as error:
+                logger.warning("%s; give the command that wrote it again", error)
             break
     return {
         "name": name,

@@ -1,14 +1,48 @@
 """Let one command at a time write an output, and clean up after a killed one."""
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from flows.process import reaper
 from tasks.runtime import locks
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HolderRecord:
+    """What the last holder of a lock wrote of itself.
+
+    Attributes:
+        marker: Marker of its processes, empty if it ended in good order.
+        flow_runs: Ids of its flow runs.
+    """
+
+    marker: str = ""
+    flow_runs: tuple[str, ...] = ()
+
+
+def read_record(file: TextIO) -> HolderRecord:
+    """Read the record in a lock file; one that cannot be read is discarded.
+
+    The lock itself is held by the operating system, whatever the file contains.
+    """
+    text = file.read()
+    try:
+        content = json.loads(text or "{}")
+        flow_runs = tuple(map(str, content.get("flow_runs", ())))
+        return HolderRecord(str(content.get("marker") or ""), flow_runs)
+    except (ValueError, TypeError, AttributeError):
+        logger.warning(
+            "%s: its record of the last command is damaged, and is discarded", file.name
+        )
+        return HolderRecord()
 
 
 class OutputLock:
@@ -24,10 +58,10 @@ class OutputLock:
     def __init__(self, file: TextIO) -> None:
         self.file = file
         self.flow_runs: list[str] = []
-        previous = json.loads(file.read() or "{}")
-        if previous.get("marker"):
-            reaper.end_processes(previous["marker"])
-        self.dead_flow_runs: list[str] = previous.get("flow_runs", [])
+        previous = read_record(file)
+        if previous.marker:
+            reaper.end_processes(previous.marker)
+        self.dead_flow_runs = list(previous.flow_runs)
         # Until they are marked as crashed, a second crash must not lose them.
         self.record(*self.dead_flow_runs)
 
@@ -77,7 +111,10 @@ def hold_output(path: Path) -> Iterator[OutputLock]:
             f"{path}: another chainrule command writes the same output; wait for it to "
             "end, or choose another name or --output"
         ) from error
-    with open(descriptor, "r+") as file:
+    # Opened by the descriptor that holds the lock, under the name for messages.
+    with open(
+        path, "r+", encoding="utf-8", errors="replace", opener=lambda *_: descriptor
+    ) as file:
         lock = OutputLock(file)
         yield lock
         lock.clear()

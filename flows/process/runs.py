@@ -67,7 +67,7 @@ def run_flow(
             get_client(sync_client=True) as client,
         ):
             for flow_run in lock.dead_flow_runs:
-                mark_crashed(client, UUID(flow_run))
+                mark_crashed(client, flow_run)
         lock.forget_dead()
         with logs_in_prefect():
             recorded = flow.with_options(on_running=[flow_run_recorder(lock)])
@@ -122,12 +122,18 @@ def flow_run_recorder(lock: OutputLock) -> Callable[..., None]:
     return record
 
 
-def mark_crashed(client: SyncPrefectClient, flow_run: UUID) -> None:
-    """Set the state of a flow run whose process is gone, unless it has ended."""
+def mark_crashed(client: SyncPrefectClient, name: str) -> None:
+    """Set the state of a flow run whose process is gone, unless it has ended.
+
+    Args:
+        client: Client of the Prefect server.
+        name: Id of the flow run, as a lock file names it.
+    """
     try:
+        flow_run = UUID(name)
         state = client.read_flow_run(flow_run).state
-    except ObjectNotFound:
-        return  # It ran on another server, or was deleted.
+    except (ObjectNotFound, ValueError):
+        return  # It ran on another server, was deleted, or its id is damaged.
     if state is None or not state.is_final():
         client.set_flow_run_state(
             flow_run, Crashed(message="its process was killed"), force=True

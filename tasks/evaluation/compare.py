@@ -124,7 +124,7 @@ def compare(
         folder = storage.join(job.path, ROWS)
         make = partial(PairScorer, models, source, folder, config.segments, job.key)
         made = job.complete_parts(make, dataset.fragments, resources, subdirectory=ROWS)
-        rows = held_out.read_folder(folder)
+        rows = held_out.read_folder(folder, len(dataset.fragments))
         result = about | summarize(pair[0], made.metadata, rows, config)
         page = compare_page.render(job.key, result)
         files = pages.publish(job.path, RESULT, result, PAGE, page)

@@ -1,5 +1,6 @@
 """The evaluation of a model on the held-out test rows of a prepared dataset."""
 
+import logging
 import tempfile
 import time
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from tasks.reports import evaluation_figures, figures
 from tasks.runtime import manifest, storage
 from tasks.runtime.job import Job, JobResult
 from tasks.runtime.model_store import describe, fingerprint, load
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 5
 """Version of the results, part of the job key."""
@@ -75,7 +78,7 @@ def evaluate(
         ValueError: There are no test rows, or they lack a column.
     """
     began = time.monotonic()
-    about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
+    about = manifest.read_finished(prepared)
     density = load(model)
     depends_on = {
         "format": FORMAT,
@@ -93,7 +96,7 @@ def evaluate(
         _fit_baseline(density, prepared, about, config.baseline_rows, job.path)
         make = partial(RowEvaluator, model, config, job.path, job.key)
         completed = job.complete_parts(make, files, resources, subdirectory=ROWS)
-        rows = read_rows(job.path)
+        rows = held_out.read_folder(storage.join(job.path, ROWS), len(files))
         evaluation = summarize(density, completed.metadata, rows, config)
         storage.write_json(storage.join(job.path, EVALUATION), evaluation)
         _draw_figures(job.path, evaluation, rows)
@@ -138,7 +141,11 @@ def _fit_baseline(
     """Write the baseline of independent columns, unless it is there already."""
     target = storage.join(folder, BASELINE)
     if storage.exists(storage.join(target, "model.json")):
-        return
+        try:
+            load(target)
+            return
+        except (ValueError, FileNotFoundError) as error:
+            logger.warning("%s; it is fitted again", error)
     x = baseline.read_training_rows(prepared, about, rows)
     model = baseline.fit(density.encoder.variables, x)
     with tempfile.TemporaryDirectory() as temporary:

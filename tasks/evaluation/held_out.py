@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.data.prepared import list_files
-from tasks.runtime import storage
+from tasks.runtime import parts, storage
 
 READ_ROWS = 16_384
 """Number of test rows that are read at a time."""
@@ -75,7 +75,16 @@ def read_schema(path: str) -> pa.Schema:
     return pq.read_schema(inner, filesystem=filesystem)
 
 
-def read_folder(folder: str) -> pa.Table:
-    """Read all Parquet files in a directory, local or S3, in the order of names."""
-    files = storage.list_files(folder)
+def read_folder(folder: str, count: int | None = None) -> pa.Table:
+    """Read the parts in a directory, local or S3, in order.
+
+    Args:
+        folder: The directory.
+        count: Number of parts; if None, all files are read, as of a finished job.
+    """
+    files = (
+        storage.list_files(folder)
+        if count is None
+        else [parts.file_name(index) for index in range(count)]
+    )
     return pa.concat_tables([read(storage.join(folder, file)) for file in files])

@@ -78,7 +78,7 @@ def compare_nll(models: dict[str, str | None], prepared: str, partition: str) ->
         `rows`, and for each model None or `nll`, `low` and `high`: the mean in nats per
         row and its 95 % interval.
     """
-    about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
+    about = manifest.read_finished(prepared)
     files = [
         file
         for file in held_out.list_test_files(prepared, about)

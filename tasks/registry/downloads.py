@@ -13,6 +13,7 @@ from ar_models.density.saved_form import (
     CALIBRATION_FILE,
     MODEL_FILE,
     WEIGHTS_FILE,
+    file_hash,
     load_density,
 )
 from tasks.monitoring import reference
@@ -106,10 +107,12 @@ def download_artifacts(uri: str, target: Path) -> Path:
 
 
 def _copy_model(source: Path, folder: str) -> None:
-    # model.json is written last: where it is, the folder is complete.
-    if storage.exists(storage.join(folder, MODEL_FILE)):
-        return
     for file in MODEL_FILES:
-        if (source / file).exists():
-            with storage.publish(storage.join(folder, file)) as unfinished:
+        copy = storage.join(folder, file)
+        if not (source / file).exists():
+            storage.delete(copy)
+        elif not storage.exists(copy) or storage.checksum(copy) != file_hash(
+            source / file
+        ):
+            with storage.publish(copy) as unfinished:
                 shutil.copyfile(source / file, unfinished)

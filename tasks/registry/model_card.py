@@ -46,7 +46,7 @@ def render(
         evaluated: Its evaluation, as in evaluation.json.
         config: Descriptions written by the user.
     """
-    about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
+    about = manifest.read_finished(prepared)
     profiled = storage.read_json(storage.join(prepared, "profile.json"))
     return "\n".join(
         [

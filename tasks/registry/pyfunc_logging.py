@@ -148,7 +148,7 @@ def _params() -> list[ParamSpec]:
 
 def input_example(density: TableDensity, prepared: str) -> pd.DataFrame | None:
     """Return a few test rows, or None if MLflow cannot write them as JSON."""
-    content = storage.read_json(storage.join(prepared, manifest.MANIFEST))
+    content = manifest.read_finished(prepared)
     first = held_out.list_test_files(prepared, content)[0]
     table = next(held_out.read_batches(first.path, density.columns))
     return to_json_frame(table.slice(0, EXAMPLE_ROWS))

@@ -130,7 +130,7 @@ def lineage_tags(
     }
     folders = {"train": model, "prepare": prepared, "evaluate": evaluation}
     for task, folder in folders.items():
-        content = storage.read_json(storage.join(folder, manifest.MANIFEST))
+        content = manifest.read_finished(folder)
         tags[f"{task}_key"] = content["job_key"]
         if task == "prepare":
             tags["dataset_fingerprint"] = content["inputs"]["dataset"]
@@ -140,7 +140,7 @@ def lineage_tags(
 
 
 def _log_dataset(run_id: str, name: str, prepared: str, source: str | None) -> None:
-    content = storage.read_json(storage.join(prepared, manifest.MANIFEST))
+    content = manifest.read_finished(prepared)
     dataset = Dataset(
         name=name,
         digest=content["inputs"]["dataset"],

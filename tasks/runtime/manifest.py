@@ -160,26 +160,22 @@ def hashed_entry(name: str, rows: int, size: int, digest: str) -> dict[str, Any]
     return {"path": name, "rows": rows, "bytes": size, "sha256": digest}
 
 
-def read_finished(folder: str, remedy: str) -> dict[str, Any]:
+def read_finished(folder: str) -> dict[str, Any]:
     """Read the manifest of finished results whose files are whole.
 
     Args:
         folder: Directory of the results.
-        remedy: What to do where they are not, such as "run prepare first".
 
     Raises:
         FileNotFoundError: The directory has no manifest.
         ValueError: The manifest or a file is damaged; the message names it.
     """
-    path = storage.join(folder, MANIFEST)
-    if not storage.exists(path):
-        raise FileNotFoundError(f"{folder}: {MANIFEST} is missing; {remedy}")
-    content: dict[str, Any] = storage.read_json(path)
+    content: dict[str, Any] = storage.read_json(storage.join(folder, MANIFEST))
     damaged = damaged_files(folder, content)
     if damaged:
         raise ValueError(
             f"{storage.join(folder, damaged[0])}: is damaged or missing, since it is "
-            f"not the file that {MANIFEST} lists; {remedy}"
+            f"not the file that {MANIFEST} lists; give the command that wrote it again"
         )
     return content
 
@@ -219,14 +215,17 @@ def unlisted_files(folder: str, manifest: dict[str, Any]) -> list[str]:
     """Return the files of rows in a directory that its manifest does not list.
 
     Files whose path has a name that starts with `_` or `.` are left out, as readers
-    ignore them; so are results of other jobs in subdirectories.
+    ignore them; so are results of other jobs in subdirectories. A manifest without a
+    list of files says nothing about them.
 
     Args:
         folder: Directory of the results.
         manifest: Its manifest.
     """
+    if "files" not in manifest:
+        return []
     paths = storage.file_sizes(folder)
-    listed = {entry["path"] for entry in manifest.get("files", [])}
+    listed = {entry["path"] for entry in manifest["files"]}
     others = tuple(
         path.removesuffix(name)
         for path in paths

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from ar_models.density.saved_form import load_density
 from ar_models.density.table_density import TableDensity
-from tasks.runtime import cluster, storage
+from tasks.runtime import cluster, manifest, storage
 
 
 def load(model: str) -> TableDensity:
@@ -17,7 +17,13 @@ def load(model: str) -> TableDensity:
 
     Args:
         model: Directory of the model, local or S3.
+
+    Raises:
+        FileNotFoundError: The directory lacks one of the files.
+        ValueError: A file is damaged; the message names it.
     """
+    if storage.exists(storage.join(model, manifest.MANIFEST)):
+        manifest.read_finished(model)
     with tempfile.TemporaryDirectory() as copy:
         return load_density(storage.fetch(model, Path(copy)), cluster.device())
 

@@ -57,14 +57,21 @@ def read_whole(folder: str, name: str, bound: Json) -> Json | None:
     receipt = read(storage.join(folder, name))
     if receipt is None or receipt.pop("bound") != bound:
         return None
-    for entry in receipt["files"]:
+    faulty = faulty_entries(folder, receipt["files"])
+    for entry in faulty:
         path = storage.join(folder, entry["path"])
-        if not storage.exists(path):
-            return None
-        if storage.checksum(path) != entry["sha256"]:
-            logger.warning("%s: is damaged, and is written again", path)
-            return None
-    return receipt
+        logger.warning("%s: is damaged or missing, and is written again", path)
+    return None if faulty else receipt
+
+
+def faulty_entries(folder: str, entries: list[Json]) -> list[Json]:
+    """Return the manifest entries whose files are missing or have another content."""
+    return [
+        entry
+        for entry in entries
+        for path in [storage.join(folder, entry["path"])]
+        if not storage.exists(path) or storage.checksum(path) != entry["sha256"]
+    ]
 
 
 def _digest(receipt: Json) -> str:

@@ -118,7 +118,7 @@ def object_tags(filesystem: pafs.FileSystem, inner: str) -> tuple[str, ...]:
     """
     with filesystem.open_input_file(inner) as file:
         found = file.metadata() or {}
-    names = (b"ETag", b"VersionId")
+    names = ("ETag", "VersionId")
     return tuple(found[name].decode() for name in names if found.get(name))
 
 

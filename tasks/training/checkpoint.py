@@ -10,12 +10,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tasks.runtime import manifest, receipts, storage
+
 STATE = "state.json"
 WEIGHTS = "model.safetensors"
 EMA_WEIGHTS = "ema.safetensors"
 BEST_WEIGHTS = "best.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 LOSS_WEIGHTS = "loss_weights.safetensors"
+
+HASHES = "hashes-{rank}.json"
+"""Receipt of the files that a rank wrote to a checkpoint."""
 
 EpochMetrics = dict[str, float]
 """Metrics of an epoch: epoch, train_nll and valid_nll (nats per row), learning_rate,
@@ -84,6 +89,40 @@ def load_optimizer(path: Path, optimizer: torch.optim.Optimizer) -> None:
         state.setdefault(int(index), {})[name] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def seal(folder: Path, rank: int, world: int) -> None:
+    """Write the hashes of all files that a rank has written to a checkpoint.
+
+    Args:
+        folder: Folder of the checkpoint, which other ranks may share.
+        rank: The rank.
+        world: Number of ranks that write the checkpoint.
+    """
+    own = {f"rank-{rank}.json"}
+    if rank == 0:
+        own |= {path.name for path in folder.glob("*.safetensors")} | {STATE}
+    files = [manifest.file_entry(str(folder), name, 0) for name in sorted(own)]
+    path = str(folder / HASHES.format(rank=rank))
+    receipts.write(path, {"rank": rank, "world": world}, {"files": files})
+
+
+def is_whole(folder: str) -> bool:
+    """Return whether a checkpoint has all files that its ranks wrote, undamaged.
+
+    Args:
+        folder: Folder of the checkpoint, local or S3.
+    """
+    first = receipts.read(storage.join(folder, HASHES.format(rank=0)))
+    if first is None:
+        return False
+    world = int(first["bound"]["world"])
+    return all(
+        receipts.read_whole(
+            folder, HASHES.format(rank=rank), {"rank": rank, "world": world}
+        )
+        for rank in range(world)
+    )
 
 
 def save_sums(folder: Path, rank: int, sums: Tensor) -> None:

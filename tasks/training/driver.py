@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tasks.config.resources import Resources
 from tasks.runtime import cluster, progress, storage
-from tasks.training.checkpoint import EpochMetrics
+from tasks.training.checkpoint import EpochMetrics, is_whole
 from tasks.training.placement import check_gpus, cluster_cpus, cpus_per_worker
 from tasks.training.worker import TrainingRun, train_loop_per_worker
 
@@ -195,23 +195,69 @@ def _last_line(error: Exception) -> str:
 
 
 def discard_unreadable(folder: str) -> None:
-    """Delete Ray's records of a run that Ray could not resume, so that it starts over.
+    """Discard damaged checkpoints of a run, so that it goes on from the one before.
 
-    Ray does not write them atomically: a kill may leave half a file. Another version of
-    Ray refuses them.
+    Without any whole checkpoint, or if Ray's record of them cannot be read, the run
+    starts over: Ray does not write the record atomically, and refuses that of another
+    version.
+
+    Args:
+        folder: Folder of the run.
     """
     path = storage.join(folder, SNAPSHOT)
     if not storage.exists(path):
         return
     try:
-        version = storage.read_json(path)["ray_version"]
-    except (ValueError, KeyError):
-        version = "an unknown version"
-    if version != ray.__version__:
-        logger.warning(
-            "%s: checkpoints of Ray %s, but this is Ray %s; training starts over",
-            folder,
-            version,
-            ray.__version__,
-        )
-        storage.delete(folder)
+        snapshot = storage.read_json(path)
+        found = snapshot["ray_version"]
+        known = {
+            index: result["checkpoint_dir_name"]
+            for index, result in enumerate(snapshot["checkpoint_results"])
+        }
+        latest = snapshot["latest_checkpoint_result"]["checkpoint_dir_name"]
+    except (ValueError, KeyError, TypeError):
+        start_over(folder, f"{SNAPSHOT} is damaged")
+        return
+    if found != ray.__version__:
+        start_over(folder, f"checkpoints of Ray {found}, but this is {ray.__version__}")
+        return
+    whole = [i for i, name in known.items() if is_whole(storage.join(folder, name))]
+    if not whole:
+        start_over(folder, "no checkpoint is whole")
+    elif len(whole) < len(known) or latest not in known.values():
+        keep_checkpoints(folder, snapshot, whole)
+
+
+def start_over(folder: str, reason: str) -> None:
+    """Delete all records of a run, with a warning that says why."""
+    logger.warning("%s: %s; training starts over", folder, reason)
+    storage.delete(folder)
+
+
+def keep_checkpoints(folder: str, snapshot: dict[str, Any], kept: list[int]) -> None:
+    """Remove checkpoints from a run and from Ray's record of it.
+
+    Args:
+        folder: Folder of the run.
+        snapshot: Ray's record, JSON values.
+        kept: Positions of the checkpoints to keep in the record, the last one last.
+    """
+    results, indices = "checkpoint_results", "checkpoint_report_indices"
+    last = snapshot[results][kept[-1]]
+    for position, result in enumerate(snapshot[results]):
+        damaged = storage.join(folder, result["checkpoint_dir_name"])
+        if position not in kept:
+            logger.warning(
+                "%s: this checkpoint is damaged; training goes on from %s",
+                damaged,
+                last["checkpoint_dir_name"],
+            )
+            storage.delete(damaged)
+    changes = {
+        results: [snapshot[results][position] for position in kept],
+        indices: [snapshot[indices][position] for position in kept],
+        "latest_checkpoint_result": last,
+        "pending_training_results": [],
+        "pending_validation_specs": [],
+    }
+    storage.write_json(storage.join(folder, SNAPSHOT), {**snapshot, **changes})

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from ray.train import Checkpoint
 from safetensors.torch import load_file
 
-from ar_models.density.saved_form import save_density
+from ar_models.density.saved_form import file_hash, save_density
 from ar_models.density.table_density import TableDensity
 from tasks.data.prepared import read_encoder
 from tasks.monitoring import reference
@@ -97,11 +97,13 @@ def write_model(
 def _write_files(density: TableDensity, prepared: str, output: str) -> list[str]:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        save_density(density, folder)
         if density.calibration:
             rows = partial(calibration_batches, prepared)
             content = reference.build(density, rows).to_dict()
-            (folder / reference.FILE).write_text(json.dumps(content) + "\n")
+            path = folder / reference.FILE
+            path.write_text(json.dumps(content) + "\n")
+            density.info["files"] = {reference.FILE: file_hash(path)}
+        save_density(density, folder)
         names = sorted(path.name for path in folder.iterdir())
         for name in names:
             with storage.publish(storage.join(output, name)) as unfinished:

@@ -187,6 +187,7 @@ def read_prepared_manifest(prepared: str) -> Json:
 
     Raises:
         FileNotFoundError: There is none.
+        ValueError: A file is damaged.
     """
     path = storage.join(prepared, manifest.MANIFEST)
     if not storage.exists(path):
@@ -194,5 +195,4 @@ def read_prepared_manifest(prepared: str) -> Json:
             f"{prepared}: not a finished prepared dataset ({manifest.MANIFEST} is "
             "missing); run prepare first"
         )
-    content: Json = storage.read_json(path)
-    return content
+    return manifest.read_finished(prepared)

@@ -339,8 +339,12 @@ class Trainer:
     def save(self, folder: Path) -> None:
         """Write this rank's part of a checkpoint; all ranks may share the folder."""
         checkpoint.save_sums(folder, self.rank, self.sums)
-        if self.rank:
-            return
+        if self.rank == 0:
+            self._save_common(folder)
+        checkpoint.seal(folder, self.rank, self.world)
+
+    def _save_common(self, folder: Path) -> None:
+        """Write what is equal on all ranks to a checkpoint."""
         checkpoint.save_tensors(folder / checkpoint.WEIGHTS, self.model.state_dict())
         if self.ema_model is not None:
             averaged = self.ema_model.module.state_dict()

@@ -19,8 +19,8 @@ from ray import tune
 
 from tasks.data import batches
 from tasks.data.batches import Batches, Order
-from tasks.runtime import storage
-from tasks.training.checkpoint import EpochMetrics
+from tasks.runtime import receipts, storage
+from tasks.training.checkpoint import EpochMetrics, is_whole
 from tasks.training.trainer import Trainer
 from tasks.training.worker import TrainingRun, initial_model, open_rows, run_epochs
 
@@ -58,14 +58,14 @@ class Record:
 
 
 def read_record(folder: str) -> Record:
-    """Return the record of a trial, empty if it has not been started."""
-    path = storage.join(folder, RECORD)
-    return Record(**storage.read_json(path)) if storage.exists(path) else Record()
+    """Return the record of a trial, empty if it is damaged or there is none."""
+    content = receipts.read(storage.join(folder, RECORD)) or {"bound": {}}
+    return Record(**{name: content[name] for name in content if name != "bound"})
 
 
 def write_record(folder: str, record: Record) -> None:
     """Write the record of a trial."""
-    storage.write_json(storage.join(folder, RECORD), asdict(record))
+    receipts.write(storage.join(folder, RECORD), {}, asdict(record))
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def train_trial(trial: Trial, report: Report) -> None:
         steps=run.training.epochs * order.batches,
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
     )
-    if record.checkpoint is not None:
+    folder = storage.join(trial.folder, record.checkpoint or "")
+    if record.checkpoint is not None and is_whole(folder):
         with tempfile.TemporaryDirectory() as copy:
-            folder = storage.join(trial.folder, record.checkpoint)
             trainer.load(storage.fetch(folder, Path(copy)))
     data = Batches(rows, order, rank=0, world=1, device=trainer.device)
     callback = TrialCallback(trainer, trial, record, report)

@@ -124,7 +124,7 @@ def measure_fidelity(
     """
     began = time.monotonic()
     density = load(model)
-    about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
+    about = manifest.read_finished(prepared)
     check_target(density, config.target)
     samples = None
     if config.samples not in (None, AUTO):

@@ -55,8 +55,7 @@ def write_report(
     if gate is not None:
         folders["gate"] = gate
     manifests = {
-        name: storage.read_json(storage.join(folder, manifest.MANIFEST))
-        for name, folder in folders.items()
+        name: manifest.read_finished(folder) for name, folder in folders.items()
     }
     rule = Rule.of(config.threshold, config.fdr, config.budget)
     key = manifest.job_key(

@@ -67,7 +67,7 @@ def gate(
     Raises:
         ValueError: The dataset lacks a column that the configuration names.
     """
-    about = storage.read_json(storage.join(prepared, manifest.MANIFEST))
+    about = manifest.read_finished(prepared)
     new = load(challenger)
     old = load(champion) if champion else None
     settings = config.model_dump(mode="json")

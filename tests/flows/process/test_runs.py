@@ -52,7 +52,7 @@ def test_a_flow_run_without_process_is_marked_as_crashed(server: None) -> None:
             for state in (Running(), Completed())
         )
         for run in (dead, ended):
-            runs.mark_crashed(client, run.id)
+            runs.mark_crashed(client, str(run.id))
         states = [client.read_flow_run(run.id).state for run in (dead, ended)]
     assert [state is not None and state.is_crashed() for state in states] == [
         True,

@@ -1,6 +1,5 @@
 """Selection of anomalies: q-values, thresholds and budgets over all rows."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ar_models.density.saved_form import load_density, save_density
+from ar_models.density.table_density import TableDensity
 from tasks.config.score import ScoreConfig
 from tasks.inference.scoring_plan import FIRST_PASS
 from tests.support.scoring import ROWS, Job, read_manifest, read_rows
@@ -94,8 +95,8 @@ def test_a_budget_needs_no_calibration_rows(
     job: Job, in_process: None, small_model: str, tmp_path: Path
 ) -> None:
     bare = tmp_path / "bare"
-    shutil.copytree(small_model, bare)
-    (bare / "calibration.parquet").unlink()
+    density = load_density(Path(small_model))
+    save_density(TableDensity(density.encoder, density.model), bare)
     with pytest.raises(ValueError, match="flag by a budget"):
         job(model=str(bare))
     config = ScoreConfig(rows_per_fragment=400, budget=9)
