@@ -1,5 +1,5 @@
 """Run the `chainrule` command by `python -m flows.cli`."""
 
-from flows.cli.main import main
+from flows.cli.start import main
 
 main()

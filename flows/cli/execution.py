@@ -17,7 +17,7 @@ import yaml
 
 from flows.cli.console import CommandConsole
 from flows.cli.options import CommonOptions, RunOptions
-from flows.process import supervisor
+from flows.process import report, supervisor
 from tasks.config.load import load
 from tasks.config.resources import Resources
 from tasks.config.root import Config
@@ -100,7 +100,8 @@ def run_job(name: str, config: Config, job: "Job", options: CommonOptions) -> No
 def ensure_supervised() -> None:
     """Return in a supervised child process; elsewhere run one and exit as it does."""
     if not supervisor.is_supervised():
-        raise typer.Exit(supervisor.supervise(sys.argv[1:]))
+        console = CommandConsole(as_json="--json" in sys.argv)
+        raise typer.Exit(supervisor.supervise(sys.argv[1:], console.print_error))
 
 
 @contextmanager
@@ -120,6 +121,8 @@ def session(name: str, root: str, options: CommonOptions) -> Iterator[CommandCon
         console.open_log(log_path(root, name), debug=options.debug),
     ):
         environment.configure(root)
+        if console.log is not None:
+            report.tell_log(console.log)
         yield console
 
 

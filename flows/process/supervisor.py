@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
-from flows.process import reaper
+from flows.process import interrupts, memory, reaper, report
 
 SUPERVISOR_VARIABLE = "CHAINRULE_SUPERVISED"
 """Environment variable of a supervised child: the process id of its supervisor."""
@@ -24,7 +25,9 @@ def is_supervised() -> bool:
     return os.environ.get(SUPERVISOR_VARIABLE) == str(os.getppid())
 
 
-def supervise(arguments: Sequence[str]) -> int:
+def supervise(
+    arguments: Sequence[str], complain: Callable[[str, Path | None], None]
+) -> int:
     """Run `chainrule ARGUMENTS` in a child process and end whatever it leaves behind.
 
     The child has a session of its own, since Ray leaves its process group and would
@@ -35,6 +38,8 @@ def supervise(arguments: Sequence[str]) -> int:
 
     Args:
         arguments: Arguments of the command line, without the program.
+        complain: Called with a message, and the log if there is one, if the child ends
+            without a word of its own.
 
     Returns:
         The exit code: the child's, or 128 plus the number of the signal that ended it.
@@ -42,24 +47,87 @@ def supervise(arguments: Sequence[str]) -> int:
     marker = uuid.uuid4().hex
     reaping = start_reaper(marker)
     received: list[int] = []
+    children: list[subprocess.Popen[bytes]] = []
+    killed = memory.killed_count()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        child.send_signal(signal.SIGINT if len(received) == 1 else signal.SIGKILL)
+        for child in children:
+            child.send_signal(signal.SIGINT if len(received) == 1 else signal.SIGKILL)
 
-    child = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *arguments],
-        env=os.environ
-        | {reaper.VARIABLE: marker, SUPERVISOR_VARIABLE: str(os.getpid())},
-        start_new_session=True,
-    )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
+    child, reports = start_child(arguments, marker)
+    children.append(child)
+    if received:  # before there was a child to pass it on to
+        child.send_signal(signal.SIGINT)
     code = wait(child, received)
     reaping.communicate()
-    if received and code in (-signal.SIGKILL, 128 + signal.SIGINT):
+    told = report.read(reports)
+    os.close(reports)
+    if received and not told.ended and code != interrupts.EXIT_CODE:
+        complain("interrupted; give the same command again to continue", told.log)
+    elif code and not told.ended and not received:
+        out_of_memory = memory.killed_count() > killed
+        complain(describe_death(code, out_of_memory=out_of_memory), told.log)
+    if received and code in (-signal.SIGKILL, -signal.SIGINT, 128 + signal.SIGINT):
         return 128 + received[0]
     return code if code >= 0 else 128 - code
+
+
+def start_child(
+    arguments: Sequence[str], marker: str
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start `chainrule ARGUMENTS`, and return what it reports to as well.
+
+    Args:
+        arguments: Arguments of the command line, without the program.
+        marker: Marker of its processes.
+    """
+    reading, writing = os.pipe()
+    own = {
+        reaper.VARIABLE: marker,
+        SUPERVISOR_VARIABLE: str(os.getpid()),
+        report.VARIABLE: report.address(writing),
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        env=os.environ | own,
+        start_new_session=True,
+        pass_fds=[writing],
+    )
+    os.close(writing)
+    return child, reading
+
+
+def describe_death(code: int, *, out_of_memory: bool) -> str:
+    """Return the message for a child that ended without a word.
+
+    Args:
+        code: Its exit code, negative if a signal ended it.
+        out_of_memory: Whether the kernel has ended a process for want of memory.
+    """
+    again = "give the same command again: it continues with what is finished"
+    if out_of_memory:
+        limit = memory.limit()
+        size = "" if limit is None else f" of {limit / 2**30:.1f} GiB"
+        return (
+            f"a process was killed since the memory limit{size} was reached; raise the "
+            "limit, or lower rows_per_fragment, train.batch_size or "
+            f"resources.workers, and {again}"
+        )
+    if code == -signal.SIGKILL:
+        return (
+            "the process of this command was killed (SIGKILL); if the machine ran out "
+            f"of memory, use smaller parts or fewer workers; {again}"
+        )
+    if code < 0:
+        name = signal.Signals(-code).name
+        return f"the process of this command crashed ({name}); {again}"
+    return (
+        "a process that this command depends on, such as one of Ray's, has ended, and "
+        f"the command with it (exit code {code}); {again}"
+    )
 
 
 def start_reaper(marker: str) -> subprocess.Popen[bytes]:

@@ -46,7 +46,7 @@ def test_a_child_is_killed_if_it_does_not_end_after_a_signal(
 def test_a_supervised_command_has_the_exit_code_of_its_child() -> None:
     code = (
         "import sys; from flows.process import supervisor\n"
-        "sys.exit(supervisor.supervise(['retrain', '--nonsense']))"
+        "sys.exit(supervisor.supervise(['retrain', '--nonsense'], print))"
     )
     with start(code) as process:
         assert process.wait(timeout=60) == 2
