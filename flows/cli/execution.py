@@ -116,14 +116,13 @@ def session(name: str, root: str, options: CommonOptions) -> Iterator[CommandCon
         options: Options of the command.
     """
     console = CommandConsole(as_json=options.as_json)
-    with (
-        errors_reported(console, debug=options.debug),
-        console.open_log(log_path(root, name), debug=options.debug),
-    ):
-        environment.configure(root)
-        if console.log is not None:
-            report.tell_log(console.log)
-        yield console
+    with errors_reported(console, debug=options.debug):
+        environment.check_root(root)
+        with console.open_log(log_path(root, name), debug=options.debug):
+            environment.configure(root)
+            if console.log is not None:
+                report.tell_log(console.log)
+            yield console
 
 
 def read_config(file: Path, run: RunOptions, overrides: Mapping[str, Any]) -> Config:

@@ -91,14 +91,8 @@ def embed(
         "data": dataset.fingerprint,
         "config": config.model_dump(exclude={"input", "output", "passthrough"}),
     }
-    job = Job(
-        "embed",
-        output,
-        {**identity, "carried": carried},
-        overwrite,
-        began,
-        dataset.sources,
-    )
+    depends_on = {**identity, "carried": carried}
+    job = Job("embed", output, depends_on, overwrite, began, dataset.sources)
 
     def work() -> dict[str, Any]:
         make = partial(Embedder, model, source, job.path, carried, about, job.key)

@@ -7,6 +7,13 @@ PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
 """Retries that wait eight minutes, not one, for a Prefect server that is down."""
 
 
+UNSUITABLE = "?#%'\""
+"""Characters that the path of an embedded database may not have."""
+
+MAX_ROOT_BYTES = 400
+"""Maximum length of the path of the local state."""
+
+
 def local_root(storage: str) -> Path:
     """Return the local directory of embedded databases and server state.
 
@@ -14,6 +21,33 @@ def local_root(storage: str) -> Path:
         storage: Root of all results; if remote, the directory is `.chainrule`.
     """
     return Path(".chainrule" if "://" in storage else storage).absolute()
+
+
+def check_root(storage: str) -> None:
+    """Raise ValueError if embedded databases cannot lie below the storage.
+
+    Their paths become part of URLs and of SQL, where some characters would have another
+    meaning.
+
+    Args:
+        storage: Root of all results, local or S3.
+    """
+    root = str(local_root(storage))
+    if {"PREFECT_API_URL", "MLFLOW_TRACKING_URI"} <= os.environ.keys():
+        return
+    found = [c for c in root if c in UNSUITABLE or not c.isprintable()]
+    if found:
+        raise ValueError(
+            f"{root!r}: the databases of Prefect and MLflow cannot have a path with "
+            f"the character {found[0]!r}; choose another --storage, or set "
+            "PREFECT_API_URL and MLFLOW_TRACKING_URI to servers"
+        )
+    if len(root.encode()) > MAX_ROOT_BYTES:
+        raise ValueError(
+            f"{root}: this path has {len(root.encode())} bytes, and the files below it "
+            f"need the rest of what the system allows; choose a --storage of at most "
+            f"{MAX_ROOT_BYTES} bytes"
+        )
 
 
 def configure(storage: str) -> None:

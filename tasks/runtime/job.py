@@ -7,6 +7,7 @@ returns the same result without work where the job is finished.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, Self, TypeVar
@@ -15,6 +16,9 @@ from pydantic import TypeAdapter
 
 from tasks.config.resources import Resources
 from tasks.runtime import cluster, manifest, parts, storage
+
+CHECKERS = 8
+"""Number of inputs that are checked concurrently."""
 
 Json = dict[str, Any]  # JSON-able values
 
@@ -122,8 +126,8 @@ class Job:
         done = content is not None
         if content is None:
             found = work()
-            for file in self.inputs:
-                file.check()
+            with ThreadPoolExecutor(CHECKERS) as pool:
+                list(pool.map(lambda file: file.check(), self.inputs))
             content = manifest.finish(
                 self.path, self.key, **{"seconds": round(self.elapsed, 3), **found}
             )

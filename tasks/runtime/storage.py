@@ -102,15 +102,18 @@ def stamp(path: str) -> Stamp | None:
             return None
         # The time of a file's attributes cannot be set to an earlier one.
         return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-    info = filesystem.get_file_info(inner)
-    if info.type != pafs.FileType.File:
+    try:
+        tags = object_tags(filesystem, inner)
+    except FileNotFoundError:
         return None
-    tags = object_tags(filesystem, inner)
-    return info.size, *(tags or (str(info.mtime_ns),))
+    if tags:
+        return tags
+    info = filesystem.get_file_info(inner)
+    return info.size, info.mtime_ns
 
 
 def object_tags(filesystem: pafs.FileSystem, inner: str) -> tuple[str, ...]:
-    """Return ETag and version of an object on S3; empty on other file systems.
+    """Return ETag, version and size of an object on S3; empty on other systems.
 
     Args:
         filesystem: The file system.
@@ -118,7 +121,9 @@ def object_tags(filesystem: pafs.FileSystem, inner: str) -> tuple[str, ...]:
     """
     with filesystem.open_input_file(inner) as file:
         found = file.metadata() or {}
-    names = ("ETag", "VersionId")
+    if not found.get("ETag"):
+        return ()
+    names = ("ETag", "VersionId", "Content-Length")
     return tuple(found[name].decode() for name in names if found.get(name))
 
 

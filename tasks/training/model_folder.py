@@ -102,7 +102,8 @@ def _write_files(density: TableDensity, prepared: str, output: str) -> list[str]
             content = reference.build(density, rows).to_dict()
             path = folder / reference.FILE
             path.write_text(json.dumps(content) + "\n")
-            density.info["files"] = {reference.FILE: file_hash(path)}
+            files = {reference.FILE: file_hash(path)}
+            density.info = {**density.info, "files": files}
         save_density(density, folder)
         names = sorted(path.name for path in folder.iterdir())
         for name in names:
