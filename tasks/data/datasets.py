@@ -121,8 +121,7 @@ def open_dataset(
         on_missing: Whether a column that some files lack is null there, or an error.
         trained: Columns of the rows that a model was trained on, as `trained_schema`
             returns them.
-        hashed: Whether to compute the hash of every file's content, without which the
-            dataset has no fingerprint.
+        hashed: Whether to hash the content of every file, for the fingerprint.
 
     Raises:
         FileNotFoundError: There is no such path, or no file in it.
