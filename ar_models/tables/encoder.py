@@ -28,6 +28,7 @@ from ar_models.tables.derivations import (
 from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_cells import readable
+from ar_models.tables.text_formats import as_modelled
 from ar_models.tables.trained_cells import as_trained
 from ar_models.variables import Variable
 
@@ -149,6 +150,23 @@ class TableEncoder:
     def type_of(self, j: int) -> pa.DataType:
         """Return the Arrow type of column `j` in the training table."""
         return self.schema.field(self.columns[j].name).type
+
+    def as_modelled(
+        self, j: int, array: pa.Array | pa.ChunkedArray
+    ) -> pa.Array | pa.ChunkedArray:
+        """Return the values of column `j` where it was text, such as dates, that it is.
+
+        Args:
+            j: Index of the column.
+            array: Its cells, which are returned as they are if they are no text.
+        """
+        return as_modelled(array, self.schema.field(self.columns[j].name))
+
+    def with_formats(self, table: pa.Table) -> pa.Table:
+        """Return a table whose fields know how they were written in training."""
+        known = {f.name: f.metadata for f in self.schema if f.metadata}
+        fields = [f.with_metadata(known.get(f.name)) for f in table.schema]
+        return table.cast(pa.schema(fields)) if known else table
 
     def encode(self, table: pa.Table) -> Encoded:
         """Encode a table: the variables of its rows and the log-determinants.
@@ -301,7 +319,7 @@ class TableEncoder:
             if left.constant:
                 arrays[left.name] = left.repeat(len(x))
         fields = [
-            pa.field(f.name, arrays[f.name].type, _nullable(f, arrays[f.name]))
+            f.with_type(arrays[f.name].type).with_nullable(_nullable(f, arrays[f.name]))
             for f in self.schema
             if f.name in arrays
         ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ar_models.tables import arrow
+from ar_models.tables import arrow, text_formats
 from ar_models.tables.columns import Column
 from ar_models.tables.derived_column import Candidate, derived_column
 from ar_models.tables.encoder import Image, TableEncoder
@@ -21,6 +21,7 @@ from tasks.data.datasets import open_dataset
 from tasks.data.division import PreparePlan
 from tasks.data.fragments import evenly_spaced
 from tasks.data.profile import describe_column, describe_constraint
+from tasks.data.recognition import recognise_text
 from tasks.data.sketches import merge
 from tasks.data.survey import Survey, max_exact_of, merge_surveys, survey_fragment
 from tasks.data.training_data import image_columns
@@ -65,7 +66,11 @@ def fit_encoder(
             columns.append(outcome)
         else:
             left_out.append(outcome)
-        entries.append(describe_column(survey.sketches[name], outcome, type))
+        entry = describe_column(survey.sketches[name], outcome, type)
+        format = text_formats.format_of(schema.field(name))
+        if format is not None:
+            entry["reason"] += f", written as text ({format})"
+        entries.append(entry)
     columns = _with_constraints(columns, survey, plan)
     trained = pa.schema([schema.field(name) for name in plan.modelled])
     shapes = tuple(
@@ -210,13 +215,14 @@ def preview_dataset(path: str, rows: int) -> Preview:
         rows_per_fragment=max(1, rows // PREVIEWED_FRAGMENTS),
         hashed=False,
     )
-    chosen = evenly_spaced(dataset.fragments, PREVIEWED_FRAGMENTS)
     unknown = [
         f
         for f in dataset.schema
         if arrow.family(f.type) is None and not is_nested(f.type)
     ]
     data = DataConfig(path=path, exclude=tuple(field.name for field in unknown))
+    dataset = recognise_text(dataset, data)
+    chosen = evenly_spaced(dataset.fragments, PREVIEWED_FRAGMENTS)
     plan = PreparePlan.of(dataset, data)
     found = find_constraints(plan, chosen, dataset.schema)
     plan = replace(plan, constraints=found)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ar_models.tables import arrow
+from ar_models.tables import arrow, text_formats
 from tasks.data import hive
 from tasks.data.files import damage_of
 from tasks.data.hive import KeyValues
@@ -216,6 +216,8 @@ def _convert(array: pa.Array, item: pa.Field, path: str) -> pa.Array:
     """
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), item.type)
+    if text_formats.format_of(item) and arrow.family(array.type) == "text":
+        return text_formats.as_modelled(array, item)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if arrow.family(array.type) == "real" and arrow.family(item.type) == "integer":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from ar_models.tables import arrow, list_cells
+from ar_models.tables import arrow, list_cells, text_formats
 from ar_models.tables.encoder import TableEncoder
 from tasks.config.data import OnMissing
 from tasks.data import hive
@@ -54,6 +54,7 @@ def common_schema(
         ValueError: A column has types of different meaning, or is missing.
     """
     fields, source = _merged_fields(root, schemas)
+    fields = _with_formats(fields, trained)
     keys = {key for name in schemas for key, _ in hive.key_values(name)}
     missing = {
         column: tuple(name for name in schemas if column not in schemas[name].names)
@@ -71,10 +72,8 @@ def common_schema(
         for name in schemas
     }
     stored = [
-        pa.field(
-            name,
-            _without_views(item.type),
-            name in missing or _is_nullable(name, schemas),
+        item.with_type(_without_views(item.type)).with_nullable(
+            name in missing or _is_nullable(name, schemas)
         )
         for name, item in fields.items()
     ]
@@ -109,6 +108,19 @@ def _merged_fields(
                 )
             fields[item.name] = known.with_type(type)
     return fields, source
+
+
+def _with_formats(
+    fields: Mapping[str, pa.Field], trained: pa.Schema
+) -> dict[str, pa.Field]:
+    """Return columns of which text is what it was in training, such as dates."""
+    found = {name: item.remove_metadata() for name, item in fields.items()}
+    for item in trained:
+        format = text_formats.format_of(item)
+        own = found.get(item.name)
+        if own and format and arrow.family(own.type) == "text":
+            found[item.name] = text_formats.with_format(own, format, item.type)
+    return found
 
 
 def _check_missing(

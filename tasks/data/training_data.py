@@ -8,6 +8,7 @@ from ar_models.tables.list_cells import element_types, is_nested
 from tasks.config.data import DataConfig
 from tasks.data.columns.infer import LEAVE_OUT, check_kind
 from tasks.data.datasets import Dataset, open_dataset
+from tasks.data.recognition import recognise_text
 from tasks.data.schema import check_columns, check_types
 
 FRAGMENT_CELLS = 1 << 22
@@ -40,6 +41,7 @@ def open_training_data(data: DataConfig) -> Dataset:
         on_bad_file=data.on_bad_file,
         on_missing=data.on_missing,
     )
+    dataset = recognise_text(dataset, data)
     schema = dataset.schema
     moment = [data.split.column] if data.split.column else []
     named = {"data.id": data.id, "data.exclude": data.exclude}

@@ -55,6 +55,7 @@ class DensityModel(PythonModel):
             self.sampler: Any = import_module(f"{PACKAGE}.density.sampler")
             self.imputer: Any = import_module(f"{PACKAGE}.density.imputer")
             self.conformal: Any = import_module(f"{PACKAGE}.scoring.conformal")
+            self.text_formats: Any = import_module(f"{PACKAGE}.tables.text_formats")
         self.density: Any = saved_form.load_density(folder)
 
     def predict(
@@ -80,7 +81,7 @@ class DensityModel(PythonModel):
             options = self.sampler.SampleOptions(**{n: chosen[n] for n in names})
             sampler = self.sampler.Sampler(self.density, options)
             drawn = sampler.sample(chosen["rows"], seed=chosen["seed"])
-            frame: pd.DataFrame = drawn.to_pandas()
+            frame: pd.DataFrame = self.text_formats.as_written(drawn).to_pandas()
             return frame
         if output == "score":
             found = self.score(model_input, chosen)
@@ -133,8 +134,9 @@ class DensityModel(PythonModel):
             method=chosen["method"], details=chosen["details"]
         )
         imputer = self.imputer.Imputer(self.density, options)
-        filled: pd.DataFrame = imputer.impute(table, seed=chosen["seed"]).to_pandas()
-        return filled
+        filled = imputer.impute(encoder.with_formats(table), seed=chosen["seed"])
+        found: pd.DataFrame = self.text_formats.as_written(filled).to_pandas()
+        return found
 
 
 @contextmanager
@@ -182,6 +184,7 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
         null = "missing" in seen or "nan" not in seen
         try:
             array = pa.array(frame[name], from_pandas=null)
+            array = encoder.as_modelled(j, array)
             check_exact(name, array, encoder.type_of(j))
             arrays[name] = parse_text(array, encoder.type_of(j))
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
