@@ -10,12 +10,16 @@ MAX_DAYS = 3660
 
 WEEK = 7
 
+LEAST_DAYS = 4 * WEEK
+"""Number of days from which the training rows know what a weekday is like. The same
+weekday among fewer days may be one of the first, when columns did not exist yet."""
+
 
 def shift_back(ticks: np.ndarray, low: int, high: int, day: int) -> np.ndarray | None:
     """Return how far later dates are shifted back to a date of training like them.
 
     That is the last one of the same weekday, or the last one of all if the training
-    rows last less than a week. Dates much later than the training rows, by more than
+    rows last less than four weeks. Dates much later than the training rows, by more than
     these last and a month, are not shifted.
 
     Args:
@@ -36,6 +40,6 @@ def shift_back(ticks: np.ndarray, low: int, high: int, day: int) -> np.ndarray |
     if not later.any():
         return None
     beyond = np.where(later, ticks, high) - high
-    step = day * (WEEK if span >= WEEK else 1)
+    step = day * (WEEK if span >= LEAST_DAYS else 1)
     shift: np.ndarray = -(-beyond // step) * step
     return shift

@@ -34,7 +34,8 @@ class ColumnConfig(Section):
         "leave_out",
     ]
     """Kind of the column's distribution; a text column of kind sequence is modelled
-    letter by letter, and a column of kind leave_out is not modelled."""
+    letter by letter, and a column of kind leave_out is not modelled. Text that says
+    dates, times or numbers is modelled as such, with kind categorical as text."""
 
 
 class ImageConfig(Section):

@@ -28,14 +28,18 @@ def recognise_text(dataset: Dataset, data: DataConfig) -> Dataset:
     Args:
         dataset: The dataset.
         data: Its configuration; text of the kinds binary, categorical and sequence
-            stays text, as do columns that are not modelled.
+            stays text, as do columns that are not modelled, except for the time that
+            rows are split by.
     """
+    wanted = set(data.modelled(dataset.schema.names)) - dataset.hive_keys.keys()
+    if data.split.by == "time" and data.split.column:
+        wanted.add(data.split.column)
     names = [
-        name
-        for name in data.modelled(dataset.schema.names)
-        if arrow.family(dataset.schema.field(name).type) == "text"
-        and data.kind_of(name) in KINDS
-        and name not in dataset.hive_keys
+        field.name
+        for field in dataset.schema
+        if field.name in wanted
+        and arrow.family(field.type) == "text"
+        and data.kind_of(field.name) in KINDS
     ]
     sample = _sample(dataset, names) if names else None
     if sample is None:
