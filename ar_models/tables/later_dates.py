@@ -19,8 +19,8 @@ def shift_back(ticks: np.ndarray, low: int, high: int, day: int) -> np.ndarray |
     """Return how far later dates are shifted back to a date of training like them.
 
     That is the last one of the same weekday, or the last one of all if the training
-    rows last less than four weeks. Dates much later than the training rows, by more than
-    these last and a month, are not shifted.
+    rows last less than four weeks. Dates much later than the training rows, by more
+    than these last and a month, are not shifted.
 
     Args:
         ticks: Dates or timestamps in units of their type, (n,).
