@@ -1,6 +1,6 @@
 """Imputation of the nulls in a table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import torch
@@ -8,7 +8,7 @@ import torch
 from ar_models.density.random_streams import stream_seed
 from ar_models.density.table_density import BATCH_ROWS, TableDensity
 from ar_models.scoring.choices import ImputationMethod
-from ar_models.scoring.filled_cells import details, fill
+from ar_models.scoring.filled_cells import Filling, details, fill
 from ar_models.scoring.imputation import METHODS, impute, require_order_agnostic
 
 DETAILS_COLUMN = "imputed"
@@ -85,9 +85,16 @@ class Imputer:
                 confidence=options.confidence,
                 seed=(first << 40) + start,
             )
+            fillings = [self._as_written(filling) for filling in fillings]
             filled = fill(rows, fillings)
             if options.details:
                 listed = details(fillings, len(rows))
                 filled = filled.append_column(DETAILS_COLUMN, listed)
             parts.append(filled)
         return pa.concat_tables(parts)
+
+    def _as_written(self, filling: Filling) -> Filling:
+        """Return a filling with values of the training table's type."""
+        encoder = self.density.encoder
+        values = encoder.as_written(filling.column, filling.values)
+        return replace(filling, values=values)

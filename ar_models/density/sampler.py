@@ -15,6 +15,7 @@ from ar_models.density.table_density import BATCH_ROWS, TableDensity
 from ar_models.distributions.sampling import SamplingParams
 from ar_models.scoring.choices import Precision
 from ar_models.tables.given_cells import encode_given, solve_given
+from ar_models.tables.ranges import rows_outside, within_range
 
 LOG_PROB_COLUMN = "log_prob"
 """Name of the column of samples that holds each row's log-probability."""
@@ -44,6 +45,10 @@ DEFAULT_OPTIONS = SampleOptions()
 
 MAX_REDRAWS = 20
 """Maximum number of times that rows whose constraints are undefined are drawn again."""
+
+RANGE_REDRAWS = 4
+"""Maximum number of times that rows with a value outside the range of its column are
+drawn again; then the value becomes the nearest end of the range."""
 
 MIN_REDRAWN = 64
 """Minimum number of rows that are drawn again together."""
@@ -91,7 +96,7 @@ class Sampler:
 
         A row in which a derived cell should follow from cells that do not determine it,
         such as a pair of values that its table lacks, has no probability and is drawn
-        again.
+        again. So is a row with a value outside the range of its column.
         """
         density = self.density
         table, missing = given_table(density.encoder, given, missing, count)
@@ -132,8 +137,11 @@ class Sampler:
         encoder = self.density.encoder
         x = self._variables(BATCH_ROWS, known, generator)
         part = encoder.decode(x, seed=seed, given=rows)
-        for _ in range(MAX_REDRAWS):
-            wrong = np.flatnonzero(encoder.undefined(x, part))
+        for attempt in range(MAX_REDRAWS):
+            bad = encoder.undefined(x, part)
+            if attempt < RANGE_REDRAWS:
+                bad |= rows_outside(encoder, part, rows)
+            wrong = np.flatnonzero(bad)
             if not len(wrong):
                 break
             # Few sizes, as the last digits depend on the number of rows.
@@ -143,6 +151,8 @@ class Sampler:
                 again = known[torch.from_numpy(np.resize(wrong, size))]
             x[wrong] = self._variables(size, again, generator)[: len(wrong)]
             part = encoder.decode(x, seed=seed, given=rows)
+        if rows_outside(encoder, part, rows).any():
+            part = encoder.decode(x, seed=seed, given=rows, adjust=within_range)
         return part
 
     def _variables(

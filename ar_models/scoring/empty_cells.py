@@ -216,7 +216,6 @@ class _Quantiles:
             cell.known[:, cell.span.start] = True
         self.own = cell.ask(cell.value)
         names = list(column.states) if self.has_state else ["regular"]
-        atoms = column.atoms if isinstance(column, RealColumn) else ()
         self.regular = shares[:, 0]
         self.ends = {
             name: (shares[:, names.index(name)], names.index(name))
@@ -226,9 +225,11 @@ class _Quantiles:
         self.atom_shares = shares[:, len(names) :]
         self.first_atom = len(names)
         at = torch.zeros(0, dtype=cell.x.dtype)
-        if atoms:
-            assert isinstance(column, RealColumn)
-            z, _ = column.transform.forward(np.asarray(atoms, np.float64))
+        if column.atoms:
+            if isinstance(column, RealColumn):
+                z, _ = column.transform.forward(np.asarray(column.atoms, np.float64))
+            else:
+                z = column.tops()
             at = torch.from_numpy(z.astype(np.float32))
         columns = [self.own.cdf(z.expand(count, 1).to(cell.x)) for z in at.unbind()]
         # Share of the regular values up to each atom, (n, atoms).

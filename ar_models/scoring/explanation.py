@@ -1,6 +1,7 @@
 """Explanations: the columns that make a row anomalous, and the expected values."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -363,6 +364,10 @@ def text(value: Any, digits: int = 6) -> str:  # any value that Arrow gives
     """Format a value in one line, reals to a number of significant digits."""
     if value is None:
         return "missing"
+    if isinstance(value, Decimal):
+        exact = f"{value:f}"
+        many = len(exact.partition(".")[2]) > digits
+        return exact.rstrip("0").rstrip(".") if many else exact
     if not isinstance(value, float):
         return "↵".join(str(value).splitlines()) or str(value)
     if 10**digits <= abs(value) < 1e15:

@@ -122,11 +122,19 @@ def replace_cells(
     field = table.schema.field(place)
     # Decode both: their dictionaries may differ.
     inner = arrow.plain(field.type)
-    old, new = (arrow.flat(a).cast(inner) for a in (table.column(place), values))
+    old, new = (
+        arrow.as_type(_decoded(arrow.flat(a)), inner)
+        for a in (table.column(place), values)
+    )
     sources = np.arange(len(old))
     sources[rows] = len(old) + np.arange(len(new))
     whole = pa.concat_arrays([old, new]).take(pa.array(sources))
     return table.set_column(place, field, arrow.as_type(whole, field.type))
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    """Return an array without a dictionary."""
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def mean(each: Sequence[pa.Array], type: pa.DataType) -> pa.Array | None:

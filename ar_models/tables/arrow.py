@@ -6,12 +6,13 @@ the last digit of a decimal.
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from ar_models.tables import decimals
 
 Family = Literal[
     "text",
@@ -61,10 +62,14 @@ class Cells:
 
 
 def plain(type: pa.DataType) -> pa.DataType:
-    """Return the value type behind dictionary and run-end encodings."""
-    while pa.types.is_dictionary(type) or pa.types.is_run_end_encoded(type):
-        type = type.value_type
-    return type
+    """Return the type of the values behind encodings and extension types."""
+    while True:
+        if pa.types.is_dictionary(type) or pa.types.is_run_end_encoded(type):
+            type = type.value_type
+        elif isinstance(type, pa.BaseExtensionType):
+            type = type.storage_type
+        else:
+            return type
 
 
 def family(type: pa.DataType) -> Family | None:
@@ -92,7 +97,10 @@ def family(type: pa.DataType) -> Family | None:
 
 
 def flat(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Convert to one chunk of plain values or, for text and bytes, of a dictionary."""
+    """Convert to one chunk of plain values or, for text and bytes, of a dictionary.
+
+    Extension types are replaced by their storage, and views of lists by lists.
+    """
     if isinstance(array, pa.ChunkedArray):
         if array.num_chunks == 1:
             array = array.chunk(0)
@@ -100,13 +108,30 @@ def flat(array: pa.Array | pa.ChunkedArray) -> pa.Array:
             array = array.unify_dictionaries().combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # combine_chunks keeps very large ones
         array = pa.concat_arrays(array.chunks)
+    if isinstance(array.type, pa.BaseExtensionType):
+        array = array.storage
     if pa.types.is_run_end_encoded(array.type):
         array = pc.run_end_decode(array)
+    if pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type):
+        array = _lists_of_views(array)
     if pa.types.is_dictionary(array.type):
         inner = family(array.type)
         if inner not in ("text", "bytes"):
             array = array.dictionary_decode()
     return array
+
+
+def _lists_of_views(array: pa.Array) -> pa.Array:
+    """Convert views of lists to lists, which Arrow's cast does not do correctly."""
+    lengths = pc.fill_null(pc.list_value_length(array), 0)
+    ends = np.cumsum(lengths.to_numpy(zero_copy_only=False), dtype=np.int64)
+    offsets = pa.array(np.concatenate([[0], ends]))
+    return pa.LargeListArray.from_arrays(
+        offsets,
+        pc.list_flatten(array),
+        type=pa.large_list(array.type.value_field),
+        mask=array.is_null() if array.null_count else None,
+    )
 
 
 def nulls(array: pa.Array) -> np.ndarray | None:
@@ -231,49 +256,7 @@ def _decimal_units(array: pa.Array, scale: int) -> tuple[np.ndarray, np.ndarray 
         near = np.rint(scaled)
         close = np.abs(scaled - near) <= 1e-9 * np.maximum(1.0, np.abs(scaled))
         return _whole(np.where(close, near, np.nan))
-    given = array.type.scale
-    wide = array.cast(pa.decimal256(76, given)) if array.type.bit_width > 128 else None
-    if wide is not None:
-        top = pa.scalar(Decimal(10**37).scaleb(-given), wide.type)
-        fits = pc.less(pc.abs(wide), top)
-        array = pc.if_else(fits, wide, pa.scalar(None, wide.type))
-    lost = nulls(array)
-    array = array.cast(pa.decimal128(38, given))
-    pairs = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2)
-    pairs = pairs[array.offset : array.offset + len(array)]
-    low, high = pairs[:, 0], pairs[:, 1]
-    off = (
-        (high != (low >> 63))
-        if wide is None
-        else (high != (low >> 63)) | (lost if lost is not None else False)
-    )
-    values = np.where(off, 0, low)
-    values, off = _rescale(values, off, scale - given)
-    if lost is not None:
-        values = np.where(lost, 0, values)
-        off &= ~nulls_of(lost, wide)
-    return values, off if off.any() else None
-
-
-def nulls_of(lost: np.ndarray, wide: pa.Array | None) -> np.ndarray:
-    """Return which of the `lost` cells were null before wide decimals were cut."""
-    if wide is None:
-        return lost
-    mask = nulls(wide)
-    return np.zeros(len(lost), bool) if mask is None else mask
-
-
-def _rescale(
-    values: np.ndarray, off: np.ndarray, digits: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Multiply by 10**digits; also return where that is no 64-bit integer."""
-    if digits == 0:
-        return values, off
-    if digits < 0:
-        whole, rest = np.divmod(values, 10**-digits)
-        return whole, off | (rest != 0)
-    off = off | (np.abs(values) > (2**63 - 1) // 10**digits)
-    return np.where(off, 0, values) * 10**digits, off
+    return decimals.to_units(array, scale)
 
 
 def _ticks(
@@ -326,7 +309,7 @@ def from_integers(
     """Convert int64 in units of `type` to an array of `type`, clipped to its range."""
     inner, kind = plain(type), family(type)
     if kind == "decimal":
-        array = _decimals(values, missing, inner)
+        array = decimals.from_units(values, missing, inner)
     elif kind == "bool":
         array = pa.array(values != 0, inner, mask=missing)
     elif kind == "real":
@@ -354,8 +337,9 @@ def from_reals(
     kind = family(type)
     if kind == "real":
         return as_type(_floats(values, missing, plain(type)), type)
-    scale = 10.0 ** plain(type).scale if kind == "decimal" else 1.0
-    units = np.nan_to_num(np.rint(values * scale))
+    if kind == "decimal":
+        return as_type(decimals.from_reals(values, missing, plain(type)), type)
+    units = np.nan_to_num(np.rint(values))
     if pa.types.is_uint64(plain(type)):
         unsigned = np.clip(units, 0, np.nextafter(2.0**64, 0)).astype(np.uint64)
         return from_integers((unsigned ^ _BIAS).view(np.int64), missing, type)
@@ -375,38 +359,58 @@ def _floats(
     return pa.array(values, type, mask=missing, from_pandas=False)
 
 
-def _decimals(
-    values: np.ndarray, missing: np.ndarray | None, type: pa.DataType
-) -> pa.Array:
-    """Convert integers in units of the last digit to decimals."""
-    if type.precision <= 18:
-        top = 10**type.precision - 1
-        values = np.clip(values, -top, top)
-    pairs = np.stack([values, values >> 63], axis=1).astype(np.int64)
-    array = pa.Array.from_buffers(
-        pa.decimal128(38, type.scale), len(values), [None, pa.py_buffer(pairs)]
-    )
-    if missing is not None:
-        array = pc.if_else(pa.array(missing), pa.scalar(None, array.type), array)
-    return array.cast(type)
+def dictionary_encoded(array: pa.Array | pa.ChunkedArray) -> pa.DictionaryArray:
+    """Convert to a dictionary, of floats or decimals perhaps of a wider type."""
+    array = flat(array)
+    of, type = pa.types, array.type
+    # Arrow makes no dictionary of these.
+    if of.is_float16(type):
+        array = array.cast(pa.float32())
+    elif of.is_decimal32(type) or of.is_decimal64(type):
+        array = array.cast(pa.decimal128(type.precision, type.scale))
+    return array.dictionary_encode()
 
 
 def as_type(array: pa.Array, type: pa.DataType) -> pa.Array:
-    """Cast to a type, which may be encoded as a dictionary or by run ends."""
+    """Cast to a type: an extension type or an encoding by dictionary or run ends."""
+    if array.type == type:
+        return array
+    if pa.types.is_list_view(type) or pa.types.is_large_list_view(type):
+        return _views_of_lists(array, type)
+    if isinstance(type, pa.BaseExtensionType):
+        storage = as_type(flat(array), type.storage_type)
+        return pa.ExtensionArray.from_storage(type, storage)
     if pa.types.is_run_end_encoded(type):
         inner = as_type(array, type.value_type)
         return pc.run_end_encode(inner, run_end_type=type.run_end_type)
     if not pa.types.is_dictionary(type):
-        return array if array.type == type else array.cast(type)
+        return array.cast(type)
     if pa.types.is_dictionary(array.type):
         indices, dictionary = array.indices, array.dictionary
     else:
-        encoded = array.dictionary_encode()
+        encoded = dictionary_encoded(array)
         indices, dictionary = encoded.indices, encoded.dictionary
     return pa.DictionaryArray.from_arrays(
         indices.cast(type.index_type),
         dictionary.cast(type.value_type),
         ordered=type.ordered,
+    )
+
+
+def _views_of_lists(array: pa.Array, type: pa.DataType) -> pa.Array:
+    """Convert lists to views of lists, for which Arrow has no cast."""
+    large = pa.types.is_large_list_view(type)
+    view = pa.LargeListViewArray if large else pa.ListViewArray
+    lengths = pc.fill_null(pc.list_value_length(array), 0)
+    sizes = lengths.to_numpy(zero_copy_only=False)
+    width = np.int64 if large else np.int32
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])[: len(sizes)]
+    return view.from_arrays(
+        pa.array(starts.astype(width)),
+        pa.array(sizes.astype(width)),
+        pc.list_flatten(array).cast(type.value_type),
+        type=type,
+        mask=array.is_null() if array.null_count else None,
     )
 
 
@@ -424,8 +428,13 @@ def calendar_range(type: pa.DataType) -> tuple[int, int]:
 
 
 def python_values(array: pa.Array | pa.ChunkedArray) -> list[Any]:
-    """Convert to Python values, or to text if dates are before year 1 or after 9999."""
+    """Convert to Python values that can be shown.
+
+    Dates before year 1 or after 9999 become text, and bytes their hexadecimal digits.
+    """
     inner = plain(array.type)
+    if family(inner) == "bytes" and not isinstance(array.type, pa.BaseExtensionType):
+        return [None if value is None else value.hex() for value in array.to_pylist()]
     if family(inner) in MOMENTS:
         values = integers(array, inner).values
         least, most = calendar_range(inner)
@@ -439,6 +448,6 @@ def scalar_text(value: Any) -> str | None:  # any Arrow scalar
     """Return the text of a scalar; None for null."""
     if not value.is_valid:
         return None
-    if family(value.type) in MOMENTS:
+    if family(value.type) in (*MOMENTS, "bytes"):
         return str(python_values(pa.array([value], value.type))[0])
     return str(value.as_py())

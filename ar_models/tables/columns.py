@@ -7,7 +7,7 @@ whole arrays. Numbers of variables (parent) are relative to the column here;
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -60,6 +60,8 @@ class Column:
         type: Arrow type in the training rows, as text.
         rows: Number of training rows, from which the mass out of support follows.
         variables: Variables of the column; `parent` counts from the first of them.
+        range: Least and greatest value of sampled rows besides atoms, integers in the
+            type's units or floats of real types; None: any value.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Column:
     type: str
     rows: int
     variables: tuple[Variable, ...]
+    range: tuple[int | float, int | float] | None = field(default=None, kw_only=True)
 
     form: ClassVar[str]
 

@@ -9,7 +9,7 @@ from `decode` exactly; reals come back from a float32 score z with an error of a
 import base64
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow as pa
 from ar_models.tables import arrow
 from ar_models.tables.column_types import column_from_dict
 from ar_models.tables.columns import IN_SUPPORT, Coded, Column
+from ar_models.tables.decimals import WideDecimal, restored
 from ar_models.tables.derivations import (
     derivation_order,
     overlay,
@@ -34,6 +35,9 @@ from ar_models.variables import Variable
 
 BLOCK = 1 << 15
 """Number of rows encoded at a time, whose intermediate results fit the cache."""
+
+Adjust = Callable[[Column, pa.Array, pa.DataType], pa.Array]
+"""Function that replaces the cells of a column."""
 
 FORMAT = 4
 """Version of the encoding; prepared data of another version are stale."""
@@ -80,10 +84,13 @@ class TableEncoder:
         columns: The modelled columns; a variable's group is its column's number, where
             no column is an image.
         left_out: Columns that are not modelled.
-        schema: Arrow schema of the training table, all columns.
+        schema: Arrow schema in which the training table is modelled, all columns.
         images: Columns that are images.
         carried: Columns of the training table that are copied to outputs and whose
             types later tables keep, such as hive keys among the ids.
+        written: Arrow schema of the training table, in which `decode` returns rows; its
+            decimals may have more digits than those of `schema`.
+        wide: Columns of decimals that are modelled as reals.
         variables: Descriptions of all variables.
         order: Indices of the columns, parents before the columns derived from them.
     """
@@ -95,6 +102,8 @@ class TableEncoder:
         schema: pa.Schema,
         images: tuple[Image, ...] = (),
         carried: pa.Schema | None = None,
+        written: pa.Schema | None = None,
+        wide: tuple[WideDecimal, ...] = (),
     ) -> None:
         if not columns:
             reasons = "; ".join(f"{c.name}: {c.reason}" for c in left_out)
@@ -107,6 +116,8 @@ class TableEncoder:
         self.schema = schema.remove_metadata()
         self.images = images
         self.carried = pa.schema(carried or [])
+        self.written = self.schema if written is None else written.remove_metadata()
+        self.wide = wide
         self.variables = _absolute(columns)
         self.order = derivation_order(columns)
         starts = np.cumsum([0] + [len(c.variables) for c in columns])
@@ -291,7 +302,12 @@ class TableEncoder:
         return self.encode(table).out_of_support
 
     def decode(
-        self, x: np.ndarray, *, seed: int = 0, given: pa.Table | None = None
+        self,
+        x: np.ndarray,
+        *,
+        seed: int = 0,
+        given: pa.Table | None = None,
+        adjust: Adjust | None = None,
     ) -> pa.Table:
         """Convert variables (n, dim) to a table, with the constant columns.
 
@@ -301,6 +317,8 @@ class TableEncoder:
             seed: Chooses among the rare categories that share a code.
             given: Known cells of the first rows, which derived columns are computed
                 from; a null says that the cell is not known.
+            adjust: Function that replaces the cells of a column, given the column and
+                its type, before others are derived from them.
         """
         x = np.asarray(x, np.float32)
         if x.ndim != 2 or x.shape[1] != self.dim:
@@ -309,23 +327,36 @@ class TableEncoder:
         for j in self.order:
             rng = np.random.default_rng([seed, j])
             name = self.columns[j].name
-            arrays[name] = self.decode_cells(j, x[:, self._slices[j]], rng, arrays)
+            cells = self.decode_cells(j, x[:, self._slices[j]], rng, arrays)
+            if adjust is not None:
+                cells = adjust(self.columns[j], cells, self.type_of(j))
+            arrays[name] = cells
             if given is not None and name in self.parents & set(given.column_names):
                 own, _ = as_trained(given.column(name), self.type_of(j))
                 rest = pa.nulls(len(x) - len(own), own.type)
                 known = overlay(pa.concat_arrays([own, rest]), arrays[name])
                 arrays[name] = arrow.as_type(known, self.type_of(j))
+        arrays = {name: self.as_written(name, a) for name, a in arrays.items()}
         for left in self.left_out:
             if left.constant:
                 arrays[left.name] = left.repeat(len(x))
         fields = [
             f.with_type(arrays[f.name].type).with_nullable(_nullable(f, arrays[f.name]))
-            for f in self.schema
+            for f in self.written
             if f.name in arrays
         ]
         return pa.Table.from_arrays(
             [arrays[f.name] for f in fields], schema=pa.schema(fields)
         )
+
+    def as_written(self, name: str, array: pa.Array) -> pa.Array:
+        """Convert cells of a column from the modelled to the training table's type."""
+        type = self.written.field(name).type
+        if array.type == type or self.schema.field(name).type == type:
+            return array
+        wide = next((w for w in self.wide if w.name == name), None)
+        plain = restored(arrow.flat(array), arrow.plain(type), wide)
+        return arrow.as_type(plain, type)
 
     @cached_property
     def parents(self) -> set[str]:
@@ -390,6 +421,8 @@ class TableEncoder:
             "left_out": [asdict(left) for left in self.left_out],
             "schema": _to_text(self.schema),
             "images": [asdict(image) for image in self.images],
+            "written": _to_text(self.written),
+            "wide": [asdict(column) for column in self.wide],
             **carried,
         }
 
@@ -408,12 +441,15 @@ class TableEncoder:
             for image in fields.get("images", [])
         )
         carried = fields.get("carried")
+        wide = tuple(WideDecimal(**column) for column in fields.get("wide", []))
         return cls(
             columns,
             left_out,
             _from_text(fields["schema"]),
             images,
             _from_text(carried) if carried else None,
+            _from_text(fields.get("written", fields["schema"])),
+            wide,
         )
 
 

@@ -64,6 +64,8 @@ def element_types(type: pa.DataType) -> dict[str, pa.DataType] | None:
         return {"": SYMBOL if family == "text" else pa.uint8()}
     if not _is_list(type):
         return None
+    if pa.types.is_map(type):
+        return _element_types({"key": type.key_type, "value": type.item_type})
     inner = type.value_type
     while pa.types.is_fixed_size_list(inner):
         inner = inner.value_type
@@ -71,6 +73,11 @@ def element_types(type: pa.DataType) -> dict[str, pa.DataType] | None:
         types = {inner.field(k).name: inner.field(k).type for k in range(len(inner))}
     else:
         types = {"": inner}
+    return _element_types(types)
+
+
+def _element_types(types: dict[str, pa.DataType]) -> dict[str, pa.DataType] | None:
+    """Return the types of the fields of elements; None if one cannot be modelled."""
     if not types or any(arrow.family(t) in (None, "nothing") for t in types.values()):
         return None
     return types
@@ -81,10 +88,20 @@ def is_nested(type: pa.DataType) -> bool:
     return _is_list(arrow.plain(type)) and element_types(type) is not None
 
 
+def can_be_modelled(type: pa.DataType) -> bool:
+    """Return whether cells of a type are scalars, or lists that can be modelled."""
+    return arrow.family(type) is not None or is_nested(type)
+
+
 def _is_list(type: pa.DataType) -> bool:
     of = pa.types
     return bool(
-        of.is_list(type) or of.is_large_list(type) or of.is_fixed_size_list(type)
+        of.is_list(type)
+        or of.is_large_list(type)
+        or of.is_fixed_size_list(type)
+        or of.is_list_view(type)
+        or of.is_large_list_view(type)
+        or of.is_map(type)
     )
 
 
@@ -113,6 +130,9 @@ def lists(array: pa.Array | pa.ChunkedArray) -> Lists:
         return _symbols(array, missing)
     if pa.types.is_null(array.type):
         return Lists(np.zeros(len(array), np.int64), np.ones(len(array), bool), {})
+    if pa.types.is_map(array.type):
+        entry = pa.struct([("key", array.type.key_type), array.type.item_field])
+        array = array.cast(pa.list_(entry))
     lengths = pc.fill_null(pc.list_value_length(array), 0)
     count = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
     inner = pc.list_flatten(array)
@@ -155,9 +175,14 @@ def assemble(
         arrays: The elements by field, "" if they are no structs.
         lengths: Of the lists, (n,); 0 where null.
         null: (n,).
-        type: Text, bytes or a kind of list.
+        type: Text, bytes, a map or a kind of list. Of the entries of a map with equal
+            keys the first is kept.
     """
     inner = arrow.plain(type)
+    if inner != type:
+        return arrow.as_type(assemble(arrays, lengths, null, inner), type)
+    if pa.types.is_map(inner):
+        return _map(arrays, lengths, null, inner)
     ends = np.concatenate([[0], np.cumsum(lengths)])
     if arrow.family(inner) in ("text", "bytes"):
         return _words(arrays[""], ends, null, type)
@@ -172,15 +197,43 @@ def assemble(
     for size in reversed(sizes):
         values = pa.FixedSizeListArray.from_arrays(values, size)
         ends = ends // size
-    mask = pa.array(null) if null.any() else None
     if pa.types.is_fixed_size_list(inner):
         return _fixed(values, ends, null, inner)
-    if pa.types.is_large_list(inner):
+    return _lists(values, ends, null, inner)
+
+
+def _lists(
+    values: pa.Array, ends: np.ndarray, null: np.ndarray, type: pa.DataType
+) -> pa.Array:
+    """Build lists, or views of lists, from their elements and the ends of all lists."""
+    mask = pa.array(null) if null.any() else None
+    if pa.types.is_large_list(type) or pa.types.is_large_list_view(type):
         made = pa.LargeListArray.from_arrays(pa.array(ends), values, mask=mask)
     else:
         offsets = pa.array(ends.astype(np.int32))
         made = pa.ListArray.from_arrays(offsets, values, mask=mask)
-    return made.cast(inner)
+    return arrow.as_type(made, type)
+
+
+def _map(
+    arrays: Mapping[str, pa.Array],
+    lengths: np.ndarray,
+    null: np.ndarray,
+    type: pa.DataType,
+) -> pa.Array:
+    """Build maps from their keys and values, the first of those with equal keys."""
+    keys = arrays["key"].cast(arrow.plain(type.key_type))
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    codes = keys.dictionary_encode().indices
+    codes = pc.fill_null(codes, -1).to_numpy(zero_copy_only=False)
+    entries = np.stack([rows, codes], axis=1)
+    first = np.sort(np.unique(entries, axis=0, return_index=True)[1])
+    first = first[codes[first] >= 0]  # a key is never null
+    counts = np.bincount(rows[first], minlength=len(lengths))
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    offsets = pa.array(ends.astype(np.int32), mask=np.append(null, False))
+    taken = [a.take(pa.array(first)) for a in (keys, arrays["value"])]
+    return pa.MapArray.from_arrays(offsets, *taken, type=type)
 
 
 def _fixed(

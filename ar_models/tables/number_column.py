@@ -10,8 +10,15 @@ import pyarrow.compute as pc
 
 from ar_models.tables import arrow
 from ar_models.tables.cell_states import fill_states, place_states, special_states
-from ar_models.tables.columns import IN_SUPPORT, OUT_OF_RANGE, Coded, Column
+from ar_models.tables.columns import (
+    IN_SUPPORT,
+    OUT_OF_RANGE,
+    SPECIALS,
+    Coded,
+    Column,
+)
 from ar_models.tables.grid import from_units, to_units
+from ar_models.tables.lookup import lookup
 from ar_models.variables import MAX_INTEGER, Variable
 
 
@@ -30,6 +37,9 @@ class NumberColumn(Column):
         radices: Sizes of the digits after the first.
         decimals: Number of decimals of a real column, whose values are integers after
             multiplication by ten to this power.
+        atoms: Values far from all others that have codes of the state variable after
+            `states`, such as -9999, ascending, in the type's units or those of the last
+            decimal.
     """
 
     states: tuple[str, ...] = ()
@@ -37,6 +47,7 @@ class NumberColumn(Column):
     step: int = 1
     radices: tuple[int, ...] = ()
     decimals: int = 0
+    atoms: tuple[int, ...] = ()
 
     form: ClassVar[str] = "number"
 
@@ -59,12 +70,20 @@ class NumberColumn(Column):
             outside |= cell.off
         if arrow.family(type) == "real" and cell.off is not None:
             states = special_states(arrow.reals(array).values)
+        if self.atoms:
+            at = lookup(np.array(self.atoms, np.int64), cell.values)
+            if cell.off is not None:
+                at[cell.off] = -1
+            states = np.zeros(len(top), np.int64) if states is None else states
+            states = np.where(at >= 0, len(SPECIALS) + 1 + at, states)
         out_of_support = np.where(outside, OUT_OF_RANGE, IN_SUPPORT).astype(np.int8)
         x = np.empty((len(top), len(self.variables)), np.float32)
         x[:, self.value] = top
         for place, digit in enumerate(digits):
             x[:, self.value + 1 + place] = digit
-        regular = place_states(x, out_of_support, states, cell.missing, self.states)
+        regular = place_states(
+            x, out_of_support, states, cell.missing, self.states, len(self.atoms)
+        )
         if regular is not None:
             x[~regular, self.value :] = np.nan
         x[out_of_support != IN_SUPPORT] = np.nan
@@ -99,9 +118,14 @@ class NumberColumn(Column):
             digit = np.nan_to_num(np.rint(x[:, self.value + 1 + place]))
             values = values * radix + digit.astype(np.int64)
         values = values * self.step + self.offset
+        codes = np.nan_to_num(x[:, 0], nan=1).astype(np.int64)
+        if self.atoms:
+            at = codes >= len(self.states)
+            at &= ~np.isnan(x[:, 0])
+            values[at] = np.array(self.atoms, np.int64)[codes[at] - len(self.states)]
+            absent &= ~at
         if not self.states or arrow.family(type) != "real":
             return self._from_units(values, absent, type)
-        codes = np.nan_to_num(x[:, 0], nan=1).astype(np.int64)
         reals = np.where(absent, 0.0, from_units(values, self.decimals))
         null = fill_states(reals, codes, np.isnan(x[:, 0]), self.states)
         return arrow.from_reals(reals, null if null.any() else None, type)
@@ -142,7 +166,14 @@ class NumberColumn(Column):
         return arrow.from_reals(from_units(units, self.decimals), null, type)
 
     def labels(self, type: pa.DataType) -> list[str]:
-        return list(self.states)
+        if not self.states:
+            return []
+        atoms = self._from_units(np.array(self.atoms, np.int64), None, type)
+        return list(self.states) + [str(v) for v in arrow.python_values(atoms)]
+
+    def tops(self) -> np.ndarray:
+        """Return the values of the main value variable that the atoms would have."""
+        return self._digits(np.array(self.atoms, np.int64))[1]
 
 
 def bounds(variable: Variable) -> tuple[float, float]:

@@ -43,7 +43,6 @@ def propose(path: str, name: str | None) -> str:
     preview = preview_dataset(path, MAX_ROWS)
     entries = preview.columns
     ids = [e["name"] for e in entries if e["reason"].startswith(UNIQUE_ID)]
-    excluded = [e["name"] for e in entries if e["kind"] == "exclude"]
     return "\n".join(
         [
             "# All keys and their defaults: chainrule --help-config",
@@ -53,7 +52,7 @@ def propose(path: str, name: str | None) -> str:
             "  # Columns copied to every output and not modelled.",
             f"  id: {listed(ids)}",
             "  # Columns neither modelled nor copied to outputs.",
-            f"  exclude: {listed(excluded)}",
+            "  exclude: []",
             f"  # Kinds inferred from up to {MAX_ROWS:,} rows. To correct one, set it "
             "under columns:",
             "  # binary, categorical, integer, real, timestamp, sequence (text letter "
@@ -94,7 +93,7 @@ def automatic_settings(rows: int, entries: list[Entry]) -> list[str]:
     """
     split = SplitConfig()
     learned = round(rows * (1 - split.valid - split.calibration - split.test))
-    modelled = [e for e in entries if e["kind"] not in ("exclude", "left out")]
+    modelled = [e for e in entries if e["kind"] != "left out"]
     lines = [
         f"# auto is chosen when training starts; for about {learned:,} training rows "
         f"and {len(modelled)} columns:"

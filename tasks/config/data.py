@@ -1,5 +1,6 @@
 """Configuration of the dataset and of how its columns are read."""
 
+import datetime
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
@@ -21,21 +22,42 @@ OnMissing = Annotated[Literal["null", "error"], BeforeValidator(_written_null)]
 """Treatment of a column that some files lack: it is null there, or an error."""
 
 
-class ColumnConfig(Section):
-    """The kind of a column, where the inferred one is wrong."""
+Bound = int | float | datetime.date | datetime.datetime
+"""A number, or a date or timestamp in the time zone of its column."""
 
-    kind: Literal[
-        "binary",
-        "categorical",
-        "integer",
-        "real",
-        "timestamp",
-        "sequence",
-        "leave_out",
-    ]
-    """Kind of the column's distribution; a text column of kind sequence is modelled
-    letter by letter, and a column of kind leave_out is not modelled. Text that says
-    dates, times or numbers is modelled as such, with kind categorical as text."""
+
+class ColumnConfig(Section):
+    """The kind of a column, where the inferred one is wrong, and bounds of samples."""
+
+    kind: (
+        Literal[
+            "binary",
+            "categorical",
+            "integer",
+            "real",
+            "timestamp",
+            "sequence",
+            "leave_out",
+        ]
+        | None
+    ) = None
+    """Kind of the column's distribution; by default, it is inferred. A text column of
+    kind sequence is modelled letter by letter, and a column of kind leave_out is not
+    modelled. Text that says dates, times or numbers is modelled as such, with kind
+    categorical as text."""
+
+    min: Bound | None = None
+    """Least number or date of synthetic rows; by default, that of the training rows."""
+
+    max: Bound | None = None
+    """Greatest number or date of synthetic rows; by default, that of the training
+    rows."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind is None and self.min is None and self.max is None:
+            raise ValueError("give kind, min or max")
+        return self
 
 
 class ImageConfig(Section):
@@ -132,7 +154,7 @@ class DataConfig(Section):
     """Columns that are neither modelled nor copied to outputs."""
 
     columns: dict[str, ColumnConfig] = {}
-    """Kinds of columns whose inferred kind is wrong."""
+    """Kinds of columns whose inferred kind is wrong, and bounds of synthetic values."""
 
     images: dict[str, ImageConfig] = {}
     """Images by column name, or by a pattern such as x* where every pixel is a

@@ -10,6 +10,7 @@ from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.encoder import TableEncoder
 from ar_models.tables.formulas.formula import Formula
 from ar_models.tables.left_out import LeftOut
+from ar_models.tables.trained_cells import as_trained
 from tasks.data.cells import to_cells
 from tasks.data.columns.infer import LEAVE_OUT, infer_column
 from tasks.data.constraints.configured import configured_formulas
@@ -48,6 +49,7 @@ def find_constraints(
         ValueError: A configured constraint does not fit the data.
     """
     config = plan.data.constraints
+    schema = plan.schema(schema)
     columns = _searchable(plan, schema)
     if not (config.discover or config.add) or len(columns) < 2:
         return {}
@@ -109,12 +111,11 @@ def draw_sample(
             continue
         rows = np.flatnonzero(divided.codes == SPLITS.index("train"))
         rows = rng.permutation(rows)[: SAMPLE_ROWS // len(chosen)]
-        own = pa.schema([fragment.schema.field(name) for name in columns])
         part = divided.table.select(columns).take(pa.array(rows))
-        plain = [
-            arrow.as_type(arrow.flat(part.column(f.name)), arrow.plain(f.type))
-            for f in own
-        ]
+        plain = []
+        for name in columns:
+            cells, _ = as_trained(part.column(name), plan.types[name])
+            plain.append(arrow.as_type(cells, arrow.plain(plan.types[name])))
         parts.append(pa.Table.from_arrays(plain, names=list(columns)))
     table = pa.concat_tables(parts) if parts else None
     if table is None or not table.num_rows:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from ar_models.tables.decimals import WideDecimal
 from ar_models.tables.formulas.formula import Formula
-from ar_models.tables.list_cells import Lists
+from ar_models.tables.list_cells import Lists, can_be_modelled
 from tasks.config.data import DataConfig
 from tasks.data import hashing, hive, splits
 from tasks.data.cells import Cells, Representation, representation_of, to_cells
@@ -26,7 +27,11 @@ class PreparePlan:
         data: The configuration of the dataset.
         carried: Columns that the files of the splits hold.
         modelled: Columns that may be modelled, some of `carried`.
+        nested: Columns of types that cannot be modelled, some of `carried`.
         representations: Representation of each modelled column.
+        types: Arrow type in which each modelled column is modelled; decimals may have
+            fewer digits than in the dataset, see `tasks.data.decimal_types`.
+        wide: Columns of decimals that are modelled as reals.
         boundaries: Last moments of the splits, if rows are split by time.
         keys: Hive keys.
         periods: Those of them that divide the rows by time, such as day=2026-01-31.
@@ -38,6 +43,9 @@ class PreparePlan:
     carried: tuple[str, ...]
     modelled: tuple[str, ...]
     representations: Mapping[str, Representation]
+    types: Mapping[str, pa.DataType]
+    wide: tuple[WideDecimal, ...] = ()
+    nested: tuple[str, ...] = ()
     boundaries: tuple[int | float, ...] = ()
     keys: tuple[str, ...] = ()
     periods: tuple[str, ...] = ()
@@ -48,16 +56,22 @@ class PreparePlan:
         """Return the plan for a dataset, without boundaries of splits by time."""
         names, field_of = dataset.schema.names, dataset.schema.field
         carried = tuple(n for n in names if n not in data.exclude)
-        modelled = data.modelled(names)
+        known = {f.name for f in dataset.schema if can_be_modelled(f.type)}
+        wanted = data.modelled(names)
+        modelled = tuple(n for n in wanted if n in known)
+        nested = tuple(n for n in wanted if n not in known)
         representations = {
             n: representation_of(field_of(n).type, data.kind_of(n)) for n in modelled
         }
+        types = {n: field_of(n).type for n in modelled}
         keys = dataset.hive_keys
         return cls(
             data,
             carried,
             modelled,
             representations,
+            types,
+            nested=nested,
             keys=tuple(keys),
             periods=tuple(key for key in keys if hive.is_period(key, keys[key])),
         )
@@ -65,6 +79,10 @@ class PreparePlan:
     def is_left_out_period(self, name: str) -> bool:
         """Return whether a column is a period without a configured kind."""
         return name in self.periods and self.data.kind_of(name) is None
+
+    def schema(self, dataset: pa.Schema) -> pa.Schema:
+        """Return the schema of a dataset with the types in which it is modelled."""
+        return pa.schema([f.with_type(self.types.get(f.name, f.type)) for f in dataset])
 
 
 @dataclass(frozen=True)
@@ -113,9 +131,7 @@ def divide_fragment(plan: PreparePlan, fragment: Fragment) -> DividedFragment:
     readable, has_text, faults = _without_invalid_text(table)
     cells = {
         name: to_cells(
-            readable.column(name),
-            fragment.schema.field(name).type,
-            plan.representations[name],
+            readable.column(name), plan.types[name], plan.representations[name]
         )
         for name in plan.modelled
     }
@@ -125,13 +141,30 @@ def divide_fragment(plan: PreparePlan, fragment: Fragment) -> DividedFragment:
         for row in np.flatnonzero(has_text)[found < 0].tolist():
             faults.append(RowFault(row, split.column, "no time to split by"))
     else:
-        columns = cells | splits.id_cells(readable, plan.data.id)
+        exact = _exact_cells(plan, fragment.schema, readable)
+        columns = cells | exact | splits.id_cells(readable, plan.data.id)
         hashes = hashing.row_hashes(columns, split.seed)
         found = splits.split_by_hash(hashes, split)
     codes = np.full(table.num_rows, -1, np.int8)
     codes[has_text] = found
     faults.sort(key=lambda fault: (fault.row, fault.column, fault.reason))
     return DividedFragment(table, cells, codes, has_text, faults)
+
+
+def _exact_cells(
+    plan: PreparePlan, schema: pa.Schema, table: pa.Table
+) -> dict[str, Cells]:
+    """Return the cells of the columns that are modelled in another type than theirs.
+
+    The hash of a row must not depend on the type in which other rows can be modelled.
+    """
+    found = {}
+    for name, type in plan.types.items():
+        own = schema.field(name).type
+        if type != own:
+            representation = representation_of(own, plan.data.kind_of(name))
+            found[name] = to_cells(table.column(name), own, representation)
+    return found
 
 
 def _without_invalid_text(

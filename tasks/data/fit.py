@@ -1,7 +1,7 @@
 """Fitting of the table encoder to a survey, and a preview of what would be fitted."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial, reduce
 from typing import Any
 
@@ -18,6 +18,7 @@ from tasks.data.columns.infer import infer_column
 from tasks.data.columns.pixels import pixel_column
 from tasks.data.constraint_search import find_constraints
 from tasks.data.datasets import open_dataset
+from tasks.data.decimal_types import preview_decimal_types
 from tasks.data.division import PreparePlan
 from tasks.data.fragments import evenly_spaced
 from tasks.data.profile import describe_column, describe_constraint
@@ -57,6 +58,7 @@ def fit_encoder(
     columns: list[Column] = []
     left_out: list[LeftOut] = []
     entries = []
+    written, schema = schema, plan.schema(schema)
     images = image_columns(plan.data, schema)
     pixels = _pixel_columns(survey, plan, schema, images)
     for name in plan.modelled:
@@ -70,16 +72,24 @@ def fit_encoder(
         format = text_formats.format_of(schema.field(name))
         if format is not None:
             entry["reason"] += f", written as text ({format})"
-        entries.append(entry)
+        entries.append({**entry, "type": str(written.field(name).type)})
+    for name in plan.nested:
+        type = str(schema.field(name).type)
+        left_out.append(LeftOut(name, type, f"columns of type {type} are not modelled"))
     columns = _with_constraints(columns, survey, plan)
-    trained = pa.schema([schema.field(name) for name in plan.modelled])
+    modelled = {*plan.modelled, *plan.nested}
+    trained, own = (
+        pa.schema([field for field in each if field.name in modelled])
+        for each in (schema, written)
+    )
     shapes = tuple(
         Image(tuple(names), plan.data.images[pattern].shape)
         for pattern, names in images.items()
     )
     keys = [name for name in plan.data.id if name in plan.keys]
     carried = pa.schema([schema.field(name) for name in keys])
-    encoder = TableEncoder(tuple(columns), tuple(left_out), trained, shapes, carried)
+    found = tuple(columns), tuple(left_out)
+    encoder = TableEncoder(*found, trained, shapes, carried, own, plan.wide)
     return encoder, entries
 
 
@@ -193,8 +203,8 @@ class Preview:
 
     Attributes:
         rows: Number of all rows.
-        columns: An entry per column, as in the profile. The kind `exclude` means that
-            the type cannot be modelled.
+        columns: An entry per column, as in the profile; without counts where the type
+            cannot be modelled.
         constraints: An entry per constraint, as in the profile.
     """
 
@@ -215,28 +225,17 @@ def preview_dataset(path: str, rows: int) -> Preview:
         rows_per_fragment=max(1, rows // PREVIEWED_FRAGMENTS),
         hashed=False,
     )
-    unknown = [
-        f
-        for f in dataset.schema
-        if arrow.family(f.type) is None and not is_nested(f.type)
-    ]
-    data = DataConfig(path=path, exclude=tuple(field.name for field in unknown))
+    data = DataConfig(path=path)
     dataset = recognise_text(dataset, data)
     chosen = evenly_spaced(dataset.fragments, PREVIEWED_FRAGMENTS)
-    plan = PreparePlan.of(dataset, data)
+    plan = preview_decimal_types(PreparePlan.of(dataset, data), chosen)
     found = find_constraints(plan, chosen, dataset.schema)
     plan = replace(plan, constraints=found)
     surveys = map(partial(survey_fragment, plan), chosen)
     survey, _ = merge_surveys(chosen, surveys, plan)
     encoder, entries = fit_encoder(survey, plan, dataset.schema)
-    by_name = {entry["name"]: entry for entry in entries} | {
-        field.name: {
-            "name": field.name,
-            "type": str(field.type),
-            "kind": "exclude",
-            "reason": f"{field.type} cannot be modelled; flatten it",
-        }
-        for field in unknown
-    }
+    by_name = {
+        left.name: {"kind": "left out", **asdict(left)} for left in encoder.left_out
+    } | {entry["name"]: entry for entry in entries}
     columns = [by_name[name] for name in dataset.schema.names]
     return Preview(dataset.rows, columns, describe_constraints(survey, plan, encoder))

@@ -17,6 +17,7 @@ from tasks.config.resources import Resources
 from tasks.data import splits
 from tasks.data.constraint_search import find_constraints, given_constraints
 from tasks.data.datasets import BadFile, Dataset
+from tasks.data.decimal_types import with_decimal_types
 from tasks.data.division import PreparePlan
 from tasks.data.encoding import part_name, write_fragments
 from tasks.data.fit import describe_constraints, fit_encoder
@@ -178,6 +179,7 @@ def _run_first_pass(
         bad += unreadable
     bad_names = {file.name for file in bad}
     fragments = [f for f in dataset.fragments if f.name not in bad_names]
+    plan = with_decimal_types(plan, fragments)
     plan = replace(
         plan,
         constraints=find_constraints(plan, fragments, dataset.schema)

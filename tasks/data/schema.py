@@ -203,16 +203,20 @@ def check_columns(schema: pa.Schema, named: Mapping[str, Collection[str]]) -> No
                 )
 
 
-def check_types(schema: pa.Schema, columns: Collection[str]) -> None:
+def check_types(schema: pa.Schema, kinds: Mapping[str, str]) -> None:
     """Raise if a column has a type that cannot be modelled.
+
+    Args:
+        schema: Schema of the dataset.
+        kinds: Configured kinds by column.
 
     Raises:
         ValueError: A column is nested other than as a list, or its type is unknown.
     """
-    for name in columns:
+    for name, kind in kinds.items():
         type = schema.field(name).type
-        if arrow.family(type) is None and not list_cells.is_nested(type):
+        if not list_cells.can_be_modelled(type):
             raise ValueError(
-                f"column {name!r} has type {type}, which cannot be modelled; flatten "
-                "it, or add it to data.exclude"
+                f"data.columns.{name}: kind {kind} is impossible for type {type}, "
+                "which cannot be modelled; remove the entry, and the column is left out"
             )

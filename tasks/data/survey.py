@@ -116,9 +116,9 @@ def survey_fragment(plan: PreparePlan, fragment: Fragment) -> Survey | str:
         quarantined=int((codes < 0).sum()),
     )
     for name, cells in divided.cells.items():
-        type = fragment.schema.field(name).type
         own = select_cells(cells, is_train)
-        survey.sketches[name] = sketch_column(own, type, max_exact_of(plan, name))
+        exact = max_exact_of(plan, name)
+        survey.sketches[name] = sketch_column(own, plan.types[name], exact)
         readable = divided.table.column(name).filter(pa.array(divided.has_text))
         first = readable.slice(0, 1)
         if len(first):
@@ -126,7 +126,8 @@ def survey_fragment(plan: PreparePlan, fragment: Fragment) -> Survey | str:
             survey.constancies[name] = constancy
     if plan.constraints:
         train = divided.table.filter(pa.array(codes == SPLITS.index("train")))
-        survey.tallies = count_matches(train, fragment.schema, plan.constraints)
+        schema = plan.schema(fragment.schema)
+        survey.tallies = count_matches(train, schema, plan.constraints)
     return survey
 
 

@@ -4,9 +4,10 @@ from fnmatch import fnmatchcase
 
 import pyarrow as pa
 
-from ar_models.tables.list_cells import element_types, is_nested
+from ar_models.tables.list_cells import can_be_modelled, element_types, is_nested
 from tasks.config.data import DataConfig
 from tasks.data.columns.infer import LEAVE_OUT, check_kind
+from tasks.data.columns.ranges import check_bounds
 from tasks.data.datasets import Dataset, open_dataset
 from tasks.data.recognition import recognise_text
 from tasks.data.schema import check_columns, check_types
@@ -49,10 +50,20 @@ def open_training_data(data: DataConfig) -> Dataset:
     check_columns(_with_fields(schema), {"data.columns": tuple(data.columns)})
     check_columns(schema, {"data.constraints": data.constraints.columns})
     modelled = data.modelled(schema.names)
-    check_types(schema, [*modelled, *moment])
+    every = {name: data.kind_of(name) for name in modelled}
+    kinds = {n: kind for n, kind in every.items() if kind and kind != LEAVE_OUT}
+    check_types(schema, kinds)
     for name in modelled:
-        if data.kind_of(name) != LEAVE_OUT:
-            check_kind(name, schema.field(name).type, data.kind_of(name))
+        if name in data.columns:
+            check_bounds(name, schema.field(name).type, data.columns[name])
+    for name in moment:
+        if not can_be_modelled(schema.field(name).type):
+            raise ValueError(
+                f"data.split.column: column {name!r} is {schema.field(name).type}, "
+                "which holds no time; name a column of dates, timestamps or numbers"
+            )
+    for name, kind in kinds.items():
+        check_kind(name, schema.field(name).type, kind)
     image_columns(data, schema)
     if not modelled:
         raise ValueError(

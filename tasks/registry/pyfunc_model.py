@@ -183,7 +183,7 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
         name, seen = column.name, column.specials_seen
         null = "missing" in seen or "nan" not in seen
         try:
-            array = pa.array(frame[name], from_pandas=null)
+            array = to_array(frame[name], encoder.type_of(j), null)
             array = encoder.as_modelled(j, array)
             check_exact(name, array, encoder.type_of(j))
             arrays[name] = parse_text(array, encoder.type_of(j))
@@ -258,6 +258,25 @@ def parse_text(
         return array.cast(pa.string()).cast(type)
     except pa.ArrowInvalid:  # pandas writes integers with nulls as 3.0
         return array.cast(pa.string()).cast(pa.float64())
+
+
+def to_array(
+    values: pd.Series, type: pa.DataType, null: bool
+) -> pa.Array | pa.ChunkedArray:
+    """Convert values to Arrow, to the type of training where they suggest none.
+
+    Args:
+        values: Values of the column.
+        type: Type of the column in training.
+        null: Whether NaN becomes null.
+
+    Raises:
+        pa.ArrowInvalid: The values suggest no type and do not fit that of training.
+    """
+    try:
+        return pa.array(values, from_pandas=null)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # such as the pairs of a map
+        return pa.array(values, type, from_pandas=null)
 
 
 def parse_times(

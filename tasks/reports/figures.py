@@ -2,7 +2,9 @@
 
 import base64
 import io
+import logging
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
@@ -14,6 +16,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tasks.runtime import storage
+
+logger = logging.getLogger(__name__)
 
 BLUE, ORANGE, GREY, INK = "#2f6db3", "#d9822b", "#b8bec6", "#22272e"
 GRID_COLOUR = "#e4e7eb"
@@ -46,24 +50,53 @@ Figures = Mapping[str, Callable[[], Figure]]
 
 
 def save_all(figures: Figures, folder: str) -> None:
-    """Draw figures in the common style and publish them as NAME.png in a directory."""
+    """Draw figures in the common style and publish them as NAME.png in a directory.
+
+    In place of a figure that cannot be drawn stands the reason, see `to_data_urls`.
+    """
     with matplotlib.rc_context(STYLE):
         for name, draw in figures.items():
             path = storage.join(folder, f"{name}.png")
-            with storage.publish(path) as unfinished, open(unfinished, "wb") as file:
-                _write_png(draw(), file)
+            with storage.publish(path) as unfinished:
+                unfinished.write_bytes(_png(name, draw))
 
 
 def to_data_urls(figures: Figures) -> dict[str, str]:
-    """Draw figures in the common style and return each as a PNG in a data URL."""
+    """Draw figures in the common style and return each as a PNG in a data URL.
+
+    In place of a figure that cannot be drawn stands the reason, which is logged as a
+    warning: no model fails for want of a picture of it.
+    """
     with matplotlib.rc_context(STYLE):
-        return {name: _to_data_url(draw()) for name, draw in figures.items()}
+        return {
+            name: f"data:image/png;base64,{base64.b64encode(_png(name, draw)).decode()}"
+            for name, draw in figures.items()
+        }
 
 
-def _to_data_url(figure: Figure) -> str:
+def _png(name: str, draw: Callable[[], Figure]) -> bytes:
+    """Draw a figure as a PNG, or the reason why it cannot be drawn."""
+    try:
+        return _to_png(draw())
+    except Exception as error:  # whatever a chart of unforeseen values may raise
+        reason = f"figure {name} was not drawn: {type(error).__name__}: {error}"
+        logger.warning(reason, exc_info=True)
+        return _to_png(_draw_text(reason))
+
+
+def _draw_text(text: str) -> Figure:
+    """Draw a text in place of a figure."""
+    figure, axes = draw_axes(7, 1.0)
+    axes.axis("off")
+    shown = textwrap.fill(shorten(text, 300), 100)
+    axes.text(0, 0.5, shown, va="center", fontsize=8)
+    return figure
+
+
+def _to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     _write_png(figure, buffer)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()
 
 
 def _write_png(figure: Figure, file: BinaryIO) -> None:

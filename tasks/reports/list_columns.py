@@ -11,6 +11,7 @@ from ar_models.tables import arrow
 from ar_models.tables.encoder import TableEncoder
 from ar_models.tables.list_cells import SYMBOL, Lists, lists
 from ar_models.tables.list_column import ListColumn
+from tasks.reports.column_values import to_strings
 
 FREQUENT = 10
 """Number of the most frequent elements of sequences whose shares become columns."""
@@ -107,7 +108,7 @@ def _to_words(array: pa.Array) -> pa.Array:
     """Return elements as strings, a code of a character as the character."""
     if array.type == SYMBOL:
         return pa.array([chr(code) for code in array.to_pylist()], pa.string())
-    return arrow.flat(array).cast(pa.string())
+    return to_strings(pa.chunked_array([arrow.flat(array)])).combine_chunks()
 
 
 def _most_frequent(words: pa.Array) -> list[str]:

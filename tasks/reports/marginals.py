@@ -1,5 +1,6 @@
 """Figures of the marginal distributions of columns in real and in synthetic rows."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ar_models.density.table_density import TableDensity
 from ar_models.tables import arrow
-from tasks.reports.column_values import integer_type, to_numbers, to_strings
+from tasks.reports.column_values import to_distances, to_numbers, to_strings
 from tasks.reports.figures import (
     BLUE,
     GREY,
@@ -25,6 +26,9 @@ from tasks.reports.list_columns import flatten_lists
 
 REAL: dict[str, Any] = {"fill": True, "color": GREY, "label": "test rows"}
 SYNTHETIC: dict[str, Any] = {"color": BLUE, "linewidth": 1.3, "label": "synthetic rows"}
+
+MAX_EXACT = 2.0**52
+"""Up to this, distances of one between integers are exact as floats."""
 
 CATEGORIES = 6
 """Maximum number of categories in a panel."""
@@ -74,22 +78,46 @@ def _draw_marginal(
     axes.set_title(title, fontsize=9)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    numbers = _finite_numbers(real), _finite_numbers(synthetic)
-    if numbers[0] is None or numbers[1] is None:
-        _draw_categories(axes, real, synthetic)
+    kind, origin = arrow.plain(real.type), None
+    if pa.types.is_integer(kind) or pa.types.is_temporal(kind):
+        origin = _origin(real)
+        numbers = to_distances(real, origin), to_distances(synthetic, origin)
     else:
-        _draw_histograms(axes, numbers[0], numbers[1], arrow.plain(real.type))
+        known, drawn = to_numbers(real), to_numbers(synthetic)
+        if known is None or drawn is None:
+            _draw_categories(axes, real, synthetic)
+            return
+        numbers = known, drawn
+    finite = [values[np.isfinite(values)] for values in numbers]
+    _draw_histograms(axes, finite[0], finite[1], whole=pa.types.is_integer(kind))
+    if origin is not None and (origin or pa.types.is_temporal(kind)):
+        low, high = axes.get_xlim()
+        ticks = [low + (high - low) * share for share in (0.15, 0.85)]
+        axes.set_xticks(ticks, [_tick_label(origin, t, kind) for t in ticks])
+
+
+def _origin(array: pa.ChunkedArray) -> int:
+    """Return the number from which the numbers of a column are measured.
+
+    It is 0 if all of them are exact as floats, else the median.
+    """
+    cells = arrow.integers(array, array.type)
+    known = cells.values if cells.missing is None else cells.values[~cells.missing]
+    if not len(known) or np.abs(known.astype(np.float64)).max() < MAX_EXACT:
+        return 0
+    return int(np.sort(known)[len(known) // 2])
 
 
 def _draw_histograms(
-    axes: Axes, real: Floats, synthetic: Floats, kind: pa.DataType
+    axes: Axes, real: Floats, synthetic: Floats, *, whole: bool
 ) -> None:
     """Draw histograms of numbers over the central 99 % of the real ones."""
     low, high = np.quantile(real, [0.005, 0.995]) if len(real) else (0.0, 1.0)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    if high - low < 64 * np.spacing(max(abs(low), abs(high))):
+        room = max(0.5, 1e-6 * max(abs(low), abs(high)))
+        low, high = low - room, high + room
     edges = np.linspace(low, high, 31)
-    if pa.types.is_integer(kind) and high - low <= 30:
+    if whole and high - low <= 30:
         low, high = np.floor(low) - 0.5, np.ceil(high) + 0.5
         edges = np.arange(low, high + 1)
     for values, style in ((real, REAL), (synthetic, SYNTHETIC)):
@@ -97,9 +125,6 @@ def _draw_histograms(
         axes.stairs(counts / max(len(values), 1), edges, **style)
     axes.set_xlim(low, high)
     axes.locator_params(axis="x", nbins=3)
-    if pa.types.is_temporal(kind) and not pa.types.is_time(kind):
-        ticks = [low + (high - low) * share for share in (0.15, 0.85)]
-        axes.set_xticks(ticks, [_date_of(tick, kind) for tick in ticks])
 
 
 def _draw_categories(
@@ -118,12 +143,18 @@ def _count_categories(array: pa.ChunkedArray) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in counted}
 
 
-def _finite_numbers(array: pa.ChunkedArray) -> Floats | None:
-    values = to_numbers(array)
-    return None if values is None else values[np.isfinite(values)]
+def _tick_label(origin: int, distance: float, kind: pa.DataType) -> str:
+    """Return the label of a place on the axis of integers or times.
 
-
-def _date_of(value: float, kind: pa.DataType) -> str:
-    """Return the date of a time that `_finite_numbers` turned into a number."""
-    cell = pa.array([int(value)], integer_type(kind))
-    return str(arrow.python_values(cell.cast(kind).cast(pa.date32()))[0])
+    Args:
+        origin: The number from which places are measured.
+        distance: Distance of the place from it.
+        kind: Type of the numbers.
+    """
+    bounds = np.iinfo(np.int64)
+    value = min(max(origin + math.floor(distance), int(bounds.min)), int(bounds.max))
+    cell = arrow.from_integers(np.array([value]), None, kind)
+    if arrow.family(kind) == "timestamp":
+        cell = cell.cast(pa.date32(), safe=False)
+    text = str(arrow.python_values(cell)[0])
+    return text.partition(".")[0] if pa.types.is_temporal(kind) else text

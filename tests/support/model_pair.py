@@ -1,5 +1,6 @@
 """A small dataset of related columns, and a weak and a strong model of it."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from ar_models.density.saved_form import save_density
 from ar_models.density.table_density import TableDensity
-from ar_models.families.made import MADE
+from ar_models.families.registry import build
 from tasks.config.data import DataConfig, SplitConfig
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.gate import GateConfig
@@ -20,6 +21,7 @@ from tasks.data import prepare
 from tasks.data.prepared import read_encoder
 from tasks.evaluation import baseline, evaluate
 from tasks.evaluation.evaluate import EvaluationResult
+from tasks.monitoring import reference
 from tasks.registry import downloads, promotion, registration, tracking
 from tasks.registry.gate import gate
 from tasks.registry.promotion import Promotion
@@ -94,11 +96,18 @@ def build_model_pair(root: Path) -> ModelPair:
 
 def train_made(prepared: str, folder: Path, steps: int) -> str:
     """Train a MADE for a number of steps and return its folder."""
+    return train_small("made", prepared, folder, steps, hidden=32, components=4)
+
+
+def train_small(
+    family: str, prepared: str, folder: Path, steps: int, **settings: Any
+) -> str:
+    """Train a model of a family for a number of steps and return its folder."""
     about = storage.read_json(f"{prepared}/_manifest.json")
     encoder = read_encoder(prepared)
     x = baseline.read_training_rows(prepared, about, 10_000)
     torch.manual_seed(0)
-    model = MADE(encoder.variables, MADE.Settings(hidden=32, components=4))
+    model = build(family, encoder.variables, **settings)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     history = []
     for epoch in range(1, steps + 1):
@@ -118,6 +127,8 @@ def train_made(prepared: str, folder: Path, steps: int) -> str:
     density.calibration = density.reference_scores(pa.concat_tables(tables))
     manifest.claim(str(folder), f"train-{steps}")
     save_density(density, folder)
+    content = reference.build(density, lambda: tables).to_dict()
+    (folder / reference.FILE).write_text(json.dumps(content))
     manifest.finish(str(folder), f"train-{steps}", history=history)
     return str(folder)
 

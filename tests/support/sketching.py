@@ -34,7 +34,7 @@ def fit(table: pa.Table, **settings: object) -> TableEncoder:
     kinds = {name: column.kind for name, column in data.columns.items()}
     types = {name: table.schema.field(name).type for name in names}
     representations = {n: representation_of(t, kinds.get(n)) for n, t in types.items()}
-    plan = PreparePlan(data, names, names, representations)
+    plan = PreparePlan(data, names, names, representations, types)
     survey = Survey()
     for half in (table.slice(0, len(table) // 2), table.slice(len(table) // 2)):
         part = Survey()

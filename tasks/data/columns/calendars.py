@@ -20,15 +20,13 @@ from ar_models.tables.calendar_column import (
 )
 from ar_models.variables import Variable
 from tasks.data.columns.numbers import integer_variable, quantile_knots, robust_spread
+from tasks.data.columns.sentinels import far_values, known_values
 from tasks.data.columns.states import smoothed_shares, state_variable
 from tasks.data.counts import EmpiricalDistribution, ExactCounts
 from tasks.data.sketches import NumberSketch
 
-MAX_SENTINELS = 8
-"""Number of distinct dates far from all others that have states of their own."""
-
 FAR_DAYS = 5 * 365
-"""Fewest days between such dates and all others, and more than the others span."""
+"""Fewest days between a sentinel and all other dates."""
 
 MAX_YEARS = 256
 """Number of years up to which the year is categorical."""
@@ -50,12 +48,16 @@ def calendar_column(
         type: Arrow type of the column.
         sketch: Sketch of its training rows.
     """
-    values, counts = _known_values(sketch, type)
+    known = known_values(sketch)
+    least, most = value_range(type)
+    possible = (known.values >= least) & (known.values <= most)
+    values, counts = known.values[possible], known.counts[possible]
     if len(values) == 0:
         return None
     inside = np.ones(len(values), bool)
     if arrow.family(type) != "time":
-        inside = ~_are_sentinels(values, counts, FAR_DAYS * day_ticks(type))
+        given = EmpiricalDistribution(values, counts)
+        inside = ~far_values(given, least=FAR_DAYS * day_ticks(type))
     atoms = {
         int(value): int(count)
         for value, count in zip(values[~inside], counts[~inside], strict=True)
@@ -112,61 +114,6 @@ def _with_whole_days(
     low = column.low - int(ticks[0])
     high = column.high + day_ticks(type) - 1 - int(ticks[1])
     return replace(column, low=max(low, least), high=min(high, most))
-
-
-def _known_values(
-    sketch: NumberSketch, type: pa.DataType
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return values that have a date, ascending, and their numbers of rows.
-
-    They are all distinct values, or a sample with the least, the greatest and the
-    frequent ones.
-    """
-    if sketch.low is None:
-        return np.empty(0, np.int64), np.empty(0)
-    if isinstance(sketch.counts, ExactCounts):
-        given = sketch.distribution()
-        values, counts = given.values.astype(np.int64), given.counts
-    else:
-        top = sketch.frequent_values(0.002, CODES["minute"])
-        ends = {int(sketch.low): 1, int(sketch.high): 1}
-        known = ends | {int(value): count for value, count in top.items()}
-        values = sketch.counts.sample.astype(np.int64)
-        counts = sketch.counts.sample_counts
-        others = ~np.isin(values, list(known))
-        left = max(0.0, sketch.regular - sum(known.values()))
-        scale = left / max(1.0, float(counts[others].sum()))
-        values = np.r_[values[others], np.array(list(known), np.int64)]
-        counts = np.r_[counts[others] * scale, list(known.values())]
-    order = np.argsort(values)
-    values, counts = values[order], counts[order]
-    least, most = value_range(type)
-    inside = (values >= least) & (values <= most)
-    return values[inside], counts[inside]
-
-
-def _are_sentinels(values: np.ndarray, counts: np.ndarray, far: int) -> np.ndarray:
-    """Return which values are far from most others, (n,).
-
-    Args:
-        values: Distinct values, ascending, (n,).
-        counts: Number of rows of each, (n,).
-        far: Fewest units between such values and the others.
-    """
-    found = np.zeros(len(values), bool)
-    while found.sum() < MAX_SENTINELS:
-        rest = np.flatnonzero(~found)
-        if len(rest) < 2:
-            break
-        gaps = np.diff(values[rest].astype(np.float64))
-        at = int(gaps.argmax()) + 1
-        sides = sorted((rest[:at], rest[at:]), key=lambda side: counts[side].sum())
-        few, many = sides
-        span = values[many[-1]].item() - values[many[0]].item()
-        if gaps[at - 1] <= max(far, span) or len(few) > MAX_SENTINELS - found.sum():
-            break
-        found[few] = True
-    return found
 
 
 def _constants(

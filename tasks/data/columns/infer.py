@@ -14,6 +14,7 @@ from tasks.data.columns.calendars import calendar_column
 from tasks.data.columns.codes import UNIQUE_ROWS, number_code_column, word_column
 from tasks.data.columns.lists import list_column
 from tasks.data.columns.numbers import number_column
+from tasks.data.columns.ranges import with_range
 from tasks.data.columns.reals import real_column
 from tasks.data.counts import ExactCounts
 from tasks.data.sketches import ListSketch, NumberSketch, Sketch, WordSketch
@@ -71,7 +72,10 @@ def infer_column(
         return list_column(name, type, sketch, data, _infer_element)
     if isinstance(sketch, WordSketch):
         return word_column(name, type, sketch, data, kind)
-    return _infer_number(name, type, sketch, data, kind, nested=nested)
+    outcome = _infer_number(name, type, sketch, data, kind, nested=nested)
+    if isinstance(outcome, LeftOut):
+        return outcome
+    return with_range(outcome, type, sketch, data.columns.get(name))
 
 
 def check_kind(name: str, type: pa.DataType, kind: str | None) -> None:

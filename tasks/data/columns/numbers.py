@@ -14,6 +14,7 @@ from ar_models.tables.number_column import bounds as representable_bounds
 from ar_models.variables import MAX_INTEGER, Variable
 from tasks.data.columns.intervals import divide
 from tasks.data.columns.reals import FEATURE_KNOTS
+from tasks.data.columns.sentinels import number_sentinels, without_values
 from tasks.data.columns.states import smoothed_shares, state_variable
 from tasks.data.columns.steps import divisor_of_reals, step_of
 from tasks.data.counts import ApproximateCounts, EmpiricalDistribution, ExactCounts
@@ -46,7 +47,9 @@ def number_column(
     decimals = 0 if sketch.is_integer else sketch.decimals or 0
     if decimals:
         sketch = _in_units(sketch, decimals)
-    names, state = state_variable(name, sketch, {})
+    sentinels = number_sentinels(sketch)
+    names, state = state_variable(name, sketch, sentinels)
+    sketch = without_values(sketch, list(sentinels))
     kind, offset, step, radices, tags = _digits(type, sketch)
     parent = None if state is None else 0
     given = _digit_distributions(sketch, offset, step, radices)
@@ -73,6 +76,7 @@ def number_column(
         step,
         radices,
         decimals,
+        tuple(int(value) for value in sentinels),
     )
 
 

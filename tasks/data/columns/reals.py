@@ -6,8 +6,10 @@ from statistics import NormalDist
 import numpy as np
 import pyarrow as pa
 
+from ar_models.tables.grid import least_decimals
 from ar_models.tables.real_column import RealColumn
 from ar_models.variables import Variable
+from tasks.data.columns.sentinels import number_sentinels
 from tasks.data.columns.states import state_variable
 from tasks.data.columns.steps import divisor_of_reals, step_of
 from tasks.data.counts import EmpiricalDistribution, ExactCounts
@@ -33,9 +35,13 @@ def real_column(name: str, type: pa.DataType, sketch: NumberSketch) -> RealColum
     """Return a real column: frequent values as atoms, the others transformed."""
     found = sketch.frequent_values(0.01, MAX_ATOMS)
     beside = counts_of_neighbours(sketch, found)
-    atoms = {
-        v: c for v, c in sorted(found.items()) if c >= max(10, ATOM_RATIO * beside[v])
-    }
+    atoms = {v: c for v, c in found.items() if c >= max(10, ATOM_RATIO * beside[v])}
+    sentinels = number_sentinels(sketch)
+    atoms = dict(sorted((sentinels | atoms).items()))
+    decimals = sketch.decimals or None
+    if decimals is None and sentinels and isinstance(sketch.counts, ExactCounts):
+        rest = sketch.distribution(without=list(sentinels))
+        decimals = least_decimals(rest.values, type)
     names, state = state_variable(name, sketch, atoms)
     knots, scores = normal_scores(sketch.distribution(without=list(atoms)))
     even = tuple(
@@ -53,7 +59,7 @@ def real_column(name: str, type: pa.DataType, sketch: NumberSketch) -> RealColum
         tuple(float(a) for a in atoms),
         knots,
         scores,
-        sketch.decimals or None,
+        decimals,
         step_of(divisor_of_reals(sketch), sketch.distinct),
     )
 

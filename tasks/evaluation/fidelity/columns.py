@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ar_models.tables import arrow
 from tasks.evaluation.distances import shares, total_variation
 from tasks.evaluation.fidelity.findings import Finding, Mask, StackedRows
 from tasks.reports.column_values import to_numbers
@@ -110,7 +111,7 @@ def _rules(column: pa.ChunkedArray, train: slice) -> Iterator[tuple[str, str, Ma
             label = f"last two digits {to_ranges(usual)}"
             yield "digits", label, units.known & ~np.isin(digits, usual)
     yield from _date_rules(column, train)
-    codes = column.combine_chunks().dictionary_encode().indices.fill_null(-1)
+    codes = arrow.dictionary_encoded(column).indices.fill_null(-1)
     values = codes.to_numpy(zero_copy_only=False)
     wrong = ~np.isin(values, np.unique(values[train]))
     yield "values", "values that occur in training rows", wrong

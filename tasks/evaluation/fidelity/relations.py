@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ar_models.tables import arrow
 from tasks.evaluation.fidelity.findings import Finding, Mask, StackedRows
 from tasks.evaluation.fidelity.tables import column_pairs
 from tasks.reports.column_values import to_numbers
@@ -97,7 +98,7 @@ def encode_states(name: str, column: pa.ChunkedArray, train: slice) -> States:
         column: Its cells.
         train: Places of the training rows.
     """
-    indices = column.combine_chunks().dictionary_encode().indices
+    indices = arrow.dictionary_encoded(column).indices
     codes = np.asarray(pc.add(indices, 1).fill_null(0)).astype(np.int64)
     known = np.unique(codes[train])
     numbers = to_numbers(column)

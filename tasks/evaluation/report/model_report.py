@@ -1,5 +1,6 @@
 """The report of a model, written as one HTML page."""
 
+import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -14,6 +15,8 @@ from tasks.evaluation.report.report_figures import Evaluated
 from tasks.reports import pages
 from tasks.runtime import manifest, storage
 from tasks.runtime.model_store import load
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 6
 """Version of the page, part of the job key."""
@@ -38,6 +41,9 @@ def write_report(
     config: ScoreConfig = DEFAULT,
 ) -> str:
     """Write the report of a model, report.html, unless it is there already.
+
+    A report that cannot be rendered is a warning, and the page gives the reason: no
+    model fails for want of a page about it.
 
     Args:
         model: Directory of the trained model.
@@ -68,7 +74,14 @@ def write_report(
     path = storage.join(output, REPORT)
     if storage.exists(path) and pages.read_job_key(path) == key:
         return path
-    page = _render(key, name, folders, manifests, rule)
+    try:
+        page = _render(key, name, folders, manifests, rule)
+    except Exception as error:  # whatever unforeseen values may raise
+        reason = f"{type(error).__name__}: {error}"
+        logger.warning("the report was not written: %s", reason, exc_info=True)
+        # Without a job key, the next call tries again.
+        heading = name or "the model"
+        page = pages.render("failed.html.j2", key="", name=heading, reason=reason)
     pages.write(path, page)
     return path
 

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from ar_models.density.table_density import TableDensity
 from ar_models.tables import arrow
+from ar_models.tables.list_cells import can_be_modelled
 from tasks.config.data import DataConfig
 from tasks.config.gate import GateConfig
 from tasks.data import splits
@@ -137,7 +138,8 @@ def trained_on(density: TableDensity, table: pa.Table) -> np.ndarray | None:
         return np.asarray((codes == 0) | (codes == 1))
     if not {*schema.names, *data.id} <= set(table.column_names):
         return None
-    return _hashed_to_training(table, schema.names, data)
+    modelled = [field.name for field in schema if can_be_modelled(field.type)]
+    return _hashed_to_training(table, modelled, data)
 
 
 def _hashed_to_training(

@@ -42,13 +42,13 @@ def test_a_configuration_that_does_not_fit_says_why(
     assert not (tmp_path / "out" / manifest.MANIFEST).exists()
 
 
-def test_nested_columns_must_be_excluded(tmp_path: Path) -> None:
+def test_columns_that_cannot_be_modelled_are_left_out(tmp_path: Path) -> None:
     deep = example_table(300).append_column("deep", pa.array([[[1, 2], [1]]] * 300))
     source = write_files(tmp_path / "raw", deep, 1)
-    message = "column 'deep' has type list<.*list<.*data.exclude"
-    with pytest.raises(ValueError, match=message):
-        run_prepare(source, tmp_path / "out")
-    assert "deep" not in run_prepare(source, tmp_path / "out", exclude=["deep"]).columns
+    assert run_prepare(source, tmp_path / "out").columns["deep"] == "left out"
+    with pytest.raises(ValueError, match=r"split.column: column 'deep' is list<.*time"):
+        split = {"by": "time", "column": "deep"}
+        run_prepare(source, tmp_path / "timed", split=split)
 
 
 def test_the_raw_columns_of_a_split_can_be_read_as_the_dataset(tmp_path: Path) -> None:
