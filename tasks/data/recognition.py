@@ -39,6 +39,7 @@ def recognise_text(dataset: Dataset, data: DataConfig) -> Dataset:
         for field in dataset.schema
         if field.name in wanted
         and arrow.family(field.type) == "text"
+        and not isinstance(field.type, pa.BaseExtensionType)  # such as JSON
         and data.kind_of(field.name) in KINDS
     ]
     sample = _sample(dataset, names) if names else None
