@@ -76,8 +76,8 @@ def counts_of_neighbours(
         return dict.fromkeys(values, 1.0)
     if len(sketch.counts) <= 2 * NEIGHBOURS:
         return dict.fromkeys(values, 0.0)
-    known = sketch.counts.numbers
-    counts = np.asarray(sketch.counts.counts, np.float64)
+    given = sketch.distribution()  # ascending, as merged counts are not
+    known, counts = given.values, given.counts
     result = {}
     for value in values:
         place = int(np.searchsorted(known, value))
