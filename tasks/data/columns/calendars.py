@@ -48,16 +48,9 @@ def calendar_column(
         type: Arrow type of the column.
         sketch: Sketch of its training rows.
     """
-    known = known_values(sketch)
-    least, most = value_range(type)
-    possible = (known.values >= least) & (known.values <= most)
-    values, counts = known.values[possible], known.counts[possible]
-    if len(values) == 0:
+    values, counts, inside = _known_dates(sketch, type)
+    if not inside.any():
         return None
-    inside = np.ones(len(values), bool)
-    if arrow.family(type) != "time":
-        given = EmpiricalDistribution(values, counts)
-        inside = ~far_values(given, least=FAR_DAYS * day_ticks(type))
     atoms = {
         int(value): int(count)
         for value, count in zip(values[~inside], counts[~inside], strict=True)
@@ -95,6 +88,29 @@ def calendar_column(
     variables = _part_variables(column, shares, days, None if state is None else 0)
     first = () if state is None else (state,)
     return replace(column, variables=(*first, *variables))
+
+
+def _known_dates(
+    sketch: NumberSketch, type: pa.DataType
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return known values, their numbers of rows, and which are no sentinels, (n,).
+
+    Values that cannot be divided into parts are sentinels or are left out.
+    """
+    known, day = known_values(sketch), day_ticks(type)
+    values, counts = known.values, known.counts
+    least, most = value_range(type)
+    inside = (values >= least) & (values <= most)
+    if arrow.family(type) == "time":
+        return values[inside], counts[inside], inside[inside]
+    # The first day is not divided, since time zones differ, but may be a sentinel.
+    first, end = arrow.FIRST_DAY * day, (arrow.LAST_DAY + 1) * day
+    dated = (values >= first) & (values < end)
+    values, counts, inside = values[dated], counts[dated], inside[dated]
+    given = EmpiricalDistribution(values, counts)
+    is_far = far_values(given, least=FAR_DAYS * day)
+    kept = inside | is_far
+    return values[kept], counts[kept], (inside & ~is_far)[kept]
 
 
 def _with_whole_days(

@@ -58,3 +58,13 @@ def test_a_sentinel_may_hold_most_rows() -> None:
     column, encoder, table = columns_of(pa.array(cells))
     assert encoder.labels(0) == ["regular", "9999-12-31"]
     assert encoder.decode(encoder.encode(table).x)["n"].equals(table["n"])
+
+
+def test_the_first_moment_that_python_knows_may_be_a_sentinel() -> None:
+    seconds = 1_700_000_000 + np.random.default_rng(0).integers(0, 10**7, ROWS)
+    moments = (seconds * 10**6).astype("M8[us]")
+    moments[:30] = np.datetime64("0001-01-01")
+    cells = pa.array(moments).cast(pa.timestamp("us", "UTC"))
+    column, encoder, table = columns_of(cells)
+    assert len(column.atoms) == 1
+    assert encoder.decode(encoder.encode(table).x)["n"].equals(table["n"])
