@@ -480,7 +480,7 @@ def fit(
                 f"{record['seconds']:.1f} s",
                 flush=True,
             )
-        student.scale_outputs(valid_rows)
+        student.shrink_outputs(valid_rows)
     return student
 
 

@@ -243,7 +243,7 @@ def fit(
             lambda: clock() > deadline,
         )
         learned.end_epoch(learned.nll(held_back()), log_abs_det=volume)
-    learned.scale_outputs(held_back)
+    learned.shrink_outputs(held_back)
     model.load_state_dict(learned.best)
     history = {
         "fit_s": preparing + clock() - began,

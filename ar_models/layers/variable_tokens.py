@@ -187,12 +187,6 @@ class VariableTokens(nn.Module):
             h = torch.take_along_dim(h, ranks.unsqueeze(-1), 1)
         return Conditionals(self.layout, self.heads(h))
 
-    def output_weights(self) -> list[tuple[Tensor, Tensor]]:
-        """Return the heads and the variable of each row; none if they are shared."""
-        if isinstance(self.heads, SharedHeads):
-            return []
-        return [(self.heads.weight, self.layout.variable_index)]
-
     @torch.no_grad()
     def sample(
         self,

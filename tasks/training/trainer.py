@@ -34,7 +34,7 @@ from tasks.training.optimization import (
     parameter_groups,
     seed_step,
 )
-from tasks.training.output_scales import fit_scales
+from tasks.training.output_shrinkage import fit_shrinkage
 
 MAX_SKIPPED = 20
 """Number of consecutive steps without a finite gradient that ends training."""
@@ -313,19 +313,19 @@ class Trainer:
             self.state.best_nll, self.state.best_epoch = valid_nll, self.state.epoch
             self.best = _copy(self.eval_model.state_dict())
 
-    def scale_outputs(self, batches: Callable[[], Iterable[Tensor]]) -> None:
-        """Scale the outputs of the best weights, if that lowers the validation NLL.
+    def shrink_outputs(self, batches: Callable[[], Iterable[Tensor]]) -> None:
+        """Shrink the outputs of the best weights, if that lowers the validation NLL.
 
         Args:
             batches: Returns this rank's share of the valid rows.
         """
         model = self.eval_model
-        if not self.best or not model.output_weights():
+        if not self.best or not model.output_maps():
             return
         model.load_state_dict(self.best)
         before = float(self.nll(batches()).sum())
-        scales = fit_scales(model.eval(), batches(), self._sum_over_ranks)
-        model.scale_outputs(scales)
+        factors = fit_shrinkage(model.eval(), batches(), self._sum_over_ranks)
+        model.shrink_outputs(factors)
         gain = before - float(self.nll(batches()).sum())
         if gain > 0:
             self.state.best_nll -= gain

@@ -220,5 +220,5 @@ def run_epochs(
         if callback.out_of_time:
             state.stopped = "time"
         if state.stopped is not None:
-            trainer.scale_outputs(valid_share)
+            trainer.shrink_outputs(valid_share)
         callback.end_epoch()

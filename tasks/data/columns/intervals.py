@@ -1,5 +1,6 @@
 """Division of integers into decimal intervals, and whether a column gains by it."""
 
+import itertools
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
@@ -10,11 +11,12 @@ from tasks.data.columns.states import smoothed_shares
 from tasks.data.columns.tails import pareto_tails
 from tasks.data.counts import EmpiricalDistribution
 
-MAX_LEAVES = 96
-"""Number of intervals at most, not counting the two outer ones."""
+MAX_LEAVES = (96, 192, 384)
+"""Limits of the number of intervals that are tried, without the two outer ones."""
 
-HEAVY_SHARE = 1 / 48
-"""An interval with a larger share of the rows is divided by ten."""
+HEAVY_LEAVES = 2
+"""An interval is divided by ten if it has more rows than this many average ones, were
+there as many as the limit."""
 
 MAX_SINGLE_VALUES = 100
 """Range up to which all integers have an interval of their own."""
@@ -28,8 +30,9 @@ MIN_ROWS = 400
 SMOOTH_BINS = 32
 """Number of bins, of equally many rows, of the smooth distribution to compare with."""
 
-PRIOR_ROWS = 20
-"""Rows as many as which the digits of all leaves count in the context of one."""
+PRIOR_ROWS = (20, 5)
+"""Rows as many as which the digits of all leaves count in the context of one; the
+numbers that are tried."""
 
 DECIMALS = 5
 """Number of decimals to which frequencies of digits are rounded."""
@@ -41,9 +44,10 @@ MIN_DENSITY = 1e-7
 def divide(variable: Variable, given: EmpiricalDistribution) -> Variable:
     """Return an integer variable divided into intervals if that shortens its code.
 
-    Half of the rows fit a histogram over the intervals and over the digits below them,
-    and a smooth distribution with the atoms of the variable; the other half decides
-    between them.
+    Half of the rows fit histograms over intervals and over the digits below them, and a
+    smooth distribution with the atoms of the variable; the other half decides between
+    them. Where the fewest intervals shorten the code by `MIN_GAIN`, more of them, or
+    digits that depend more on their leaf, are used if they do so again.
 
     Args:
         variable: The variable.
@@ -59,10 +63,16 @@ def divide(variable: Variable, given: EmpiricalDistribution) -> Variable:
     half = rng.binomial(np.rint(given.counts).astype(np.int64), 0.5)
     held_out = np.maximum(given.counts - half, 0)
     first = EmpiricalDistribution(given.values, half.astype(np.float64))
-    gain = _log_prob_of_intervals(first, edges) - _log_prob_smooth(first, variable)
-    if not (gain @ held_out) > MIN_GAIN * held_out.sum():
-        return variable
-    leaves, digits = frequencies(given, edges)
+    best = _log_prob_smooth(first, variable) @ held_out
+    prior_rows = 0
+    for limit, rows_of_prior in itertools.product(MAX_LEAVES, PRIOR_ROWS):
+        tried = decimal_edges(given, limit)
+        log_prob = _log_prob_of_intervals(first, tried, rows_of_prior) @ held_out
+        if log_prob > best + MIN_GAIN * held_out.sum():
+            best, edges, prior_rows = log_prob, tried, rows_of_prior
+        elif not prior_rows and rows_of_prior == PRIOR_ROWS[-1]:
+            return variable
+    leaves, digits = frequencies(given, edges, prior_rows)
     return replace(
         variable,
         atoms=(),
@@ -72,30 +82,37 @@ def divide(variable: Variable, given: EmpiricalDistribution) -> Variable:
     )
 
 
-def decimal_edges(given: EmpiricalDistribution) -> list[int]:
+def decimal_edges(
+    given: EmpiricalDistribution, limit: int = MAX_LEAVES[0]
+) -> list[int]:
     """Return ascending edges of intervals whose widths are powers of ten.
 
     The interval with the most rows is divided by ten, again and again, unless one of
     its values has most of them.
+
+    Args:
+        given: Distribution of integers.
+        limit: Number of intervals at most.
     """
     values, total = given.values.astype(np.int64), given.counts.sum()
     low, high = int(values[0]), int(values[-1])
     if high - low < MAX_SINGLE_VALUES:
         return list(range(low, high + 2))
     upto = np.concatenate([[0.0], np.cumsum(given.counts)])
+    heavy = HEAVY_LEAVES / limit * total
 
     def entry(start: int, width: int) -> tuple[float, int, int]:
         first, last = np.searchsorted(values, [start, start + width])
         count = upto[last] - upto[first]
         inside = given.counts[first:last]
-        splits = width > 1 and count > HEAVY_SHARE * total and inside.max() < count / 2
+        splits = width > 1 and count > heavy and inside.max() < count / 2
         return (-count if splits else 0.0), start, width
 
     width = 10 ** (len(str(high - low)) - 1)
     starts = range(low // width * width, high + 1, width)
     heap = [entry(start, width) for start in starts]
     heapify(heap)
-    while heap[0][0] < 0 and len(heap) + 9 <= MAX_LEAVES:
+    while heap[0][0] < 0 and len(heap) + 9 <= limit:
         _, start, width = heappop(heap)
         for child in range(start, start + width, width // 10):
             heappush(heap, entry(child, width // 10))
@@ -104,13 +121,14 @@ def decimal_edges(given: EmpiricalDistribution) -> list[int]:
 
 
 def frequencies(
-    given: EmpiricalDistribution, edges: list[int]
+    given: EmpiricalDistribution, edges: list[int], prior_rows: int = PRIOR_ROWS[0]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return smoothed shares of the leaves, and of the digits below them.
 
     Args:
         given: Distribution of integers.
         edges: Result of `decimal_edges`.
+        prior_rows: Rows as many as which the digits of all leaves count.
 
     Returns:
         Shares of the leaves, with the outer ones, (leaves,); shares of the ten digits
@@ -132,7 +150,7 @@ def frequencies(
         )
         here[leaves + 10 * place :][:10] = True
         marginal[here] = smoothed_shares(tally.sum(0).tolist())
-    table += PRIOR_ROWS * marginal
+    table += prior_rows * marginal
     table /= table.sum(-1, keepdims=True)
     return np.array(smoothed_shares(counts.tolist())), table
 
@@ -164,10 +182,10 @@ def _places(
 
 
 def _log_prob_of_intervals(
-    given: EmpiricalDistribution, edges: list[int]
+    given: EmpiricalDistribution, edges: list[int], prior_rows: int
 ) -> np.ndarray:
     """Return log-probabilities (n,) of the values in the histogram that fits them."""
-    leaves, table = frequencies(given, edges)
+    leaves, table = frequencies(given, edges, prior_rows)
     _, leaf, steps = _places(given, edges)
     result: np.ndarray = np.log(leaves)[leaf]
     for active, context, digit in steps:

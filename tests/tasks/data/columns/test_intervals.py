@@ -59,7 +59,7 @@ def test_edges_are_aligned_and_hold_all_values(values: np.ndarray) -> None:
     assert (widths == 10**powers).all()
     assert (np.asarray(edges[:-1]) % widths == 0).all()
     assert edges[0] <= values.min() and values.max() < edges[-1]
-    assert len(widths) <= max(MAX_LEAVES, 100)
+    assert len(widths) <= max(MAX_LEAVES[0], 100)
 
 
 def test_a_dominating_value_is_not_divided_further() -> None:
@@ -79,6 +79,20 @@ def test_frequencies_are_those_of_leaves_and_digits() -> None:
     assert digits.shape == (5, 10)
     assert digits.sum(-1) == pytest.approx(np.ones(5))
     assert digits[2, 3] == pytest.approx((2 + 20 * 3.5 / 9) / 22)
+
+
+def test_many_separate_values_get_more_intervals() -> None:
+    # Such as flight numbers: some 600 of 60,000 values occur.
+    values = RNG.choice(np.cumsum(RNG.integers(1, 200, 600)), 12_000)
+    given = distribution(values)
+
+    found = divide(integer_variable("a", given, None, 0, None), given)
+
+    assert len(found.edges) > 2 * MAX_LEAVES[0] >= len(decimal_edges(given)) - 1
+    assert len(decimal_edges(given, MAX_LEAVES[1])) - 1 <= MAX_LEAVES[1]
+    clock = distribution(CLOCK_TIMES)
+    plain = divide(integer_variable("b", clock, None, 0, None), clock)
+    assert len(plain.edges) <= MAX_LEAVES[0] + 1
 
 
 def test_bounds_of_the_type_are_kept() -> None:

@@ -1,4 +1,4 @@
-"""Tests of the factors of outputs that are fitted to validation rows."""
+"""Tests of the shrinkage of outputs that is fitted to validation rows."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ar_models.families import registry
 from ar_models.families.base import AutoregressiveModel
 from ar_models.variables import Variable
 from tasks.data.batches import Batch
-from tasks.training.output_scales import SCALES, fit_scales
+from tasks.training.output_shrinkage import FACTORS, fit_shrinkage
 from tests.support.training import (
     VARIABLES,
     draw_rows,
@@ -37,25 +37,28 @@ def build(family: str, **settings: Any) -> AutoregressiveModel:
     model = registry.build(
         family, VARIABLES, components=2, embedding=4, **shape, **settings
     )
-    for weight, _ in model.output_weights():
-        weight.data.mul_(30)
+    for each in model.output_maps():
+        each.weight.data.mul_(30)
+        each.bias.data.add_(torch.randn(len(each.bias)))
     return model.eval()
 
 
 @pytest.mark.parametrize("family", SMALL)
-def test_scales_of_zero_leave_the_marginal_distributions(family: str) -> None:
+def test_factors_of_zero_leave_the_marginal_distributions(family: str) -> None:
     model, x = build(family, **SMALL[family]), draw_rows(20, seed=3)
-    model.scale_outputs(torch.zeros(len(VARIABLES)))
+    model.shrink_outputs(torch.zeros(len(VARIABLES)))
 
-    parameters = model.conditionals(x).parameters
-    assert torch.equal(parameters, parameters[:1].expand_as(parameters))
+    conditionals = model.conditionals(x)
+    marginal = conditionals.layout.initial_bias()  # type: ignore[attr-defined]
+    parameters = conditionals.parameters
+    torch.testing.assert_close(parameters, marginal.expand_as(parameters))
 
 
 @pytest.mark.parametrize("family", SMALL)
-def test_scales_change_their_own_variable_alone(family: str) -> None:
+def test_factors_change_their_own_variable_alone(family: str) -> None:
     model, x = build(family, **SMALL[family]), draw_rows(20, seed=3)
     before = model.conditionals(x).log_prob(x)
-    model.scale_outputs(torch.tensor([1.0, 1.0, 0.5, 1.0]))
+    model.shrink_outputs(torch.tensor([1.0, 1.0, 0.5, 1.0]))
 
     after = model.conditionals(x).log_prob(x)
     same = [0, 1, 3]
@@ -63,17 +66,17 @@ def test_scales_change_their_own_variable_alone(family: str) -> None:
     assert not torch.allclose(after[:, 2], before[:, 2])
 
 
-def test_shared_outputs_are_not_scaled() -> None:
+def test_shared_outputs_are_not_shrunk() -> None:
     alike = [Variable(str(i), "binary", group=i) for i in range(4)]
     model = registry.build("rnn", alike, hidden=8, layers=1, shared=True)
-    assert model.output_weights() == []
+    assert model.output_maps() == []
 
 
-def test_outputs_that_are_too_sure_are_scaled_down() -> None:
+def test_outputs_that_are_too_sure_are_shrunk() -> None:
     torch.manual_seed(0)
     names = [Variable(str(i), "binary", group=i) for i in range(3)]
     model = registry.build("fvsbn", names).eval()
-    weight, variables = model.output_weights()[0]
+    weight, _, _, variables = model.output_maps()[0]
     # Variables 1 and 2 copy the one before; variable 2 does so in truth.
     weight.data.zero_()
     weight.data[1, 0], weight.data[2, 1] = 6.0, 6.0
@@ -81,30 +84,30 @@ def test_outputs_that_are_too_sure_are_scaled_down() -> None:
     x = torch.cat([first, first[:, 1:]], 1)
     kept = weight.clone()
 
-    found = fit_scales(model, x.split(1000), lambda total: total)
+    found = fit_shrinkage(model, x.split(1000), lambda total: total)
 
     assert found[0] == 1
-    assert found[1] == min(SCALES)
+    assert found[1] == min(FACTORS)
     assert found[2] >= 1
     assert torch.equal(weight, kept)
     assert variables.tolist() == [0, 1, 2]
 
 
-def test_chance_does_not_scale_outputs() -> None:
+def test_chance_does_not_shrink_outputs() -> None:
     model = build("made")
     x = model.sample(2000, generator=torch.Generator().manual_seed(0))
-    found = fit_scales(model, [x], lambda total: total)
+    found = fit_shrinkage(model, [x], lambda total: total)
     assert found.tolist() == [1.0] * len(VARIABLES)
 
 
-def test_the_best_weights_are_scaled_at_the_end() -> None:
+def test_the_best_weights_are_shrunk_at_the_end() -> None:
     learning = make_trainer(learning_rate=5e-2, loss_weights="equal")
     few, held_out = draw_rows(20, seed=0), draw_rows(400, seed=7)
     take_steps(learning, [Batch(few, len(few))] * 40)
     learning.end_epoch(learning.nll([held_out]))
     overfitted = learning.state.best_nll
 
-    learning.scale_outputs(lambda: [held_out])
+    learning.shrink_outputs(lambda: [held_out])
 
     learning.model.load_state_dict(learning.best)
     after = float(learning.nll([held_out]).sum())
