@@ -208,7 +208,6 @@ def learn(
         some = itertools.islice(rows, setting.steps // JUDGED)
         train_epoch(trainer, (Batch(train[r], len(r)) for r in some), lambda: False)
         trainer.end_epoch(trainer.nll([valid]))
-    trainer.shrink_outputs(lambda: [valid])
     model.load_state_dict(trainer.best)
 
 

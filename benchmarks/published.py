@@ -480,7 +480,6 @@ def fit(
                 f"{record['seconds']:.1f} s",
                 flush=True,
             )
-        student.shrink_outputs(valid_rows)
     return student
 
 

@@ -12,7 +12,6 @@ which is created with pip unless --env names one. The table has the metrics of
 """
 
 import argparse
-import functools
 import json
 import os
 import subprocess
@@ -235,15 +234,14 @@ def fit(
     position = learned.state
     source = Batches(rows, order)
     volume = storage.read_json(f"{prepared}/{manifest.MANIFEST}")["log_abs_det"]
-    held_back = functools.partial(batches.in_sequence, valid, training.batch_size)
     while position.stopped is None and clock() < deadline:
         trainer.train_epoch(
             learned,
             source.epoch(position.epoch),
             lambda: clock() > deadline,
         )
-        learned.end_epoch(learned.nll(held_back()), log_abs_det=volume)
-    learned.shrink_outputs(held_back)
+        held_back = batches.in_sequence(valid, training.batch_size)
+        learned.end_epoch(learned.nll(held_back), log_abs_det=volume)
     model.load_state_dict(learned.best)
     history = {
         "fit_s": preparing + clock() - began,

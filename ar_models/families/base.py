@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ar_models.distributions.conditionals import Conditionals
-from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
 from ar_models.families.orderings import (
@@ -25,29 +24,6 @@ from ar_models.variables import Variable, apply_given, check_variables
 
 SAMPLE_ROWS = 4096
 """Rows that `sample` draws in one batch. Samples depend on it, as the noise does."""
-
-
-class OutputMap(NamedTuple):
-    """A linear map to the parameters of all variables, or a term of it.
-
-    Attributes:
-        weight: Its weights, (parameters, n).
-        bias: Its biases, (parameters,).
-        marginal: Biases with which weights of 0 give the marginal distributions in
-            training, likewise.
-        variables: The variable of each parameter, likewise.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    marginal: Tensor
-    variables: Tensor
-
-    @classmethod
-    def of(cls, layout: ParameterLayout, weight: Tensor, bias: Tensor) -> Self:
-        """Return the only map to the parameters of a layout."""
-        marginal = layout.initial_bias().to(bias)
-        return cls(weight, bias, marginal, layout.variable_index)
 
 
 class AutoregressiveModel(nn.Module):
@@ -207,23 +183,6 @@ class AutoregressiveModel(nn.Module):
                 before[:, i] = known[:, i]
             rows.append(total)
         return torch.stack(rows).logsumexp(0) - math.log(self.orderings)
-
-    def output_maps(self) -> list[OutputMap]:
-        """Return the maps to the parameters of variables; none if they share one."""
-        return []
-
-    @torch.no_grad()
-    def shrink_outputs(self, factors: Tensor) -> None:
-        """Move the parameters of each variable towards its marginal distribution.
-
-        Args:
-            factors: What is left of the difference from the parameters of the marginal
-                distribution, (dim,): 1 changes nothing, 0 leaves the marginal one.
-        """
-        for weight, bias, marginal, variables in self.output_maps():
-            own = factors[variables].to(weight)
-            weight.mul_(own.unsqueeze(-1))
-            bias.copy_(torch.lerp(marginal, bias, own))
 
     def config(self) -> dict[str, Any]:
         """Return JSON-able keyword arguments with which `build` rebuilds the model."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
-from ar_models.families.base import AutoregressiveModel, OutputMap
+from ar_models.families.base import AutoregressiveModel
 from ar_models.families.orderings import mean_of_orderings
 
 
@@ -96,10 +96,6 @@ class Ensemble(AutoregressiveModel):
             member.step = self.step
         self.step += self.training
         return members
-
-    def output_maps(self) -> list[OutputMap]:
-        members = (self.member(k)[0] for k in range(len(self.members)))
-        return [each for member in members for each in member.output_maps()]
 
     def features(self, x: Tensor) -> Tensor:
         each = [self.member(k)[0].features(x) for k in range(len(self.members))]

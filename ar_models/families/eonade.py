@@ -10,7 +10,7 @@ from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
-from ar_models.families.base import AutoregressiveModel, OutputMap, known_columns
+from ar_models.families.base import AutoregressiveModel, known_columns
 from ar_models.families.settings import EoNADESettings
 from ar_models.layers.draws import sample_group
 from ar_models.layers.features import InputFeatures
@@ -122,9 +122,6 @@ class EoNADE(AutoregressiveModel):
             )
         )
         return Conditionals(self.layout, parameters)
-
-    def output_maps(self) -> list[OutputMap]:
-        return [OutputMap.of(self.layout, self.last.weight, self.last.bias)]
 
     def plan(self, which: int = 0) -> ScanPlan:
         """Return the plan by which ordering number `which` is scanned, in blocks."""

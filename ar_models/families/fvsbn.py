@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
-from ar_models.families.base import AutoregressiveModel, OutputMap, known_columns
+from ar_models.families.base import AutoregressiveModel, known_columns
 from ar_models.families.settings import FVSBNSettings
 from ar_models.layers.draws import sample_group
 from ar_models.layers.features import InputFeatures
@@ -67,9 +67,6 @@ class FVSBN(AutoregressiveModel):
         features = self.inputs(x.to(self.linear.weight.dtype))
         parameters = self.linear(features, input_degrees, output_degrees, which)
         return Conditionals(self.layout, parameters)
-
-    def output_maps(self) -> list[OutputMap]:
-        return [OutputMap.of(self.layout, self.linear.weight, self.linear.bias)]
 
     def features(self, x: Tensor) -> Tensor:
         """Return the parameters of all conditionals, as there are no hidden units."""

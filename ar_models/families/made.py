@@ -10,7 +10,7 @@ from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
-from ar_models.families.base import AutoregressiveModel, OutputMap, known_columns
+from ar_models.families.base import AutoregressiveModel, known_columns
 from ar_models.families.made_network import MaskedNetwork, SamplingOrder
 from ar_models.families.made_sampling import sample_masked_network
 from ar_models.families.settings import MADESettings
@@ -96,13 +96,6 @@ class MADE(AutoregressiveModel):
             linear = self.direct(features, degrees, output_degrees, which)
             parameters = parameters + linear
         return Conditionals(self.layout, parameters)
-
-    def output_maps(self) -> list[OutputMap]:
-        last = OutputMap.of(self.layout, self.last.weight, self.last.bias)
-        if self.direct is None:
-            return [last]
-        weight, bias = self.direct.weight, self.direct.bias
-        return [last, OutputMap(weight, bias, torch.zeros_like(bias), last.variables)]
 
     def mask_of(self, which: int) -> int:
         """Return the number of the mask that ordering number `which` uses."""

@@ -9,7 +9,7 @@ from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.tensor_cache import TensorCache
-from ar_models.families.base import AutoregressiveModel, OutputMap, known_columns
+from ar_models.families.base import AutoregressiveModel, known_columns
 from ar_models.families.settings import NADESettings
 from ar_models.layers.draws import sample_group
 from ar_models.layers.dropout import Dropout
@@ -103,9 +103,6 @@ class NADE(AutoregressiveModel):
         )
         restored = parameters[:, plan.outputs.argsort()] + self.head_bias
         return Conditionals(self.layout, restored)
-
-    def output_maps(self) -> list[OutputMap]:
-        return [OutputMap.of(self.layout, self.head_weight, self.head_bias)]
 
     def features(self, x: Tensor) -> Tensor:
         """Return the hidden units after all variables, the same in every ordering."""

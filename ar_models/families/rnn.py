@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
-from ar_models.families.base import AutoregressiveModel, OutputMap
+from ar_models.families.base import AutoregressiveModel
 from ar_models.families.orderings import sequence_orderings
 from ar_models.families.settings import RNNSettings
 from ar_models.layers.dropout import Dropout
@@ -108,12 +108,6 @@ class RNN(AutoregressiveModel):
             h = self.dropout(out) if k == 0 else h + self.dropout(out)
             after.append(state)
         return h, after
-
-    def output_maps(self) -> list[OutputMap]:
-        if self.places is not None or self.settings.shared:
-            return []
-        heads = self.chain.heads
-        return [OutputMap.of(self.chain.layout, heads.weight, heads.bias)]
 
     def features(self, x: Tensor) -> Tensor:
         """Return the last layer's final vector and its mean: (batch, 2 * hidden)."""

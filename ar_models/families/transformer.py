@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
-from ar_models.families.base import AutoregressiveModel, OutputMap
+from ar_models.families.base import AutoregressiveModel
 from ar_models.families.orderings import sequence_orderings
 from ar_models.families.settings import TransformerSettings
 from ar_models.layers.attention import causal_attention
@@ -220,12 +220,6 @@ class Transformer(AutoregressiveModel):
             order = random_orderings(self.variables, keys)
             return self.conditionals(x, order).log_prob(x)
         return super().variable_log_prob(x)
-
-    def output_maps(self) -> list[OutputMap]:
-        if self.places is not None or self.settings.shared:
-            return []
-        heads = self.chain.heads
-        return [OutputMap.of(self.chain.layout, heads.weight, heads.bias)]
 
     def features(self, x: Tensor) -> Tensor:
         """Return the mean over positions after each block: (batch, layers * hidden)."""

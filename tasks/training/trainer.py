@@ -34,7 +34,6 @@ from tasks.training.optimization import (
     parameter_groups,
     seed_step,
 )
-from tasks.training.output_shrinkage import fit_shrinkage
 
 MAX_SKIPPED = 20
 """Number of consecutive steps without a finite gradient that ends training."""
@@ -311,25 +310,8 @@ class Trainer:
     def _update_best(self, valid_nll: float) -> None:
         if valid_nll < self.state.best_nll:
             self.state.best_nll, self.state.best_epoch = valid_nll, self.state.epoch
-            self.best = _copy(self.eval_model.state_dict())
-
-    def shrink_outputs(self, batches: Callable[[], Iterable[Tensor]]) -> None:
-        """Shrink the outputs of the best weights, if that lowers the validation NLL.
-
-        Args:
-            batches: Returns this rank's share of the valid rows.
-        """
-        model = self.eval_model
-        if not self.best or not model.output_maps():
-            return
-        model.load_state_dict(self.best)
-        before = float(self.nll(batches()).sum())
-        factors = fit_shrinkage(model.eval(), batches(), self._sum_over_ranks)
-        model.shrink_outputs(factors)
-        gain = before - float(self.nll(batches()).sum())
-        if gain > 0:
-            self.state.best_nll -= gain
-            self.best = _copy(model.state_dict())
+            weights = self.eval_model.state_dict()
+            self.best = {n: t.detach().cpu().clone() for n, t in weights.items()}
 
     def _sum_over_ranks(self, values: Tensor) -> Tensor:
         if self.world > 1:
@@ -372,11 +354,6 @@ class Trainer:
         )
         sums = checkpoint.load_sums(folder, self.rank, self.world)
         self.sums = torch.tensor(sums, dtype=torch.float64, device=self.device)
-
-
-def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a copy of weights on the CPU."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
 
 
 def train_epoch(

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,6 @@ import torch.distributed as dist
 from ray import train as ray_train
 from ray.train.torch import get_device
 from safetensors.torch import load_file
-from torch import Tensor
 
 from ar_models.density.saved_form import WEIGHTS_FILE
 from ar_models.families import registry
@@ -197,16 +196,6 @@ def run_epochs(
         log_abs_det: As in `TrainingRun`.
     """
     state = trainer.state
-
-    def valid_share() -> Iterator[Tensor]:
-        return batches.in_sequence(
-            valid,
-            trainer.config.batch_size,
-            rank=trainer.rank,
-            world=trainer.world,
-            device=trainer.device,
-        )
-
     callback.send_history()
     while state.stopped is None and not callback.abandoned:
         remaining = data.epoch(state.epoch, start=state.batch)
@@ -214,11 +203,16 @@ def run_epochs(
         if callback.abandoned:
             return
         start = time.perf_counter()
-        nll = trainer.nll(valid_share())
+        share = batches.in_sequence(
+            valid,
+            trainer.config.batch_size,
+            rank=trainer.rank,
+            world=trainer.world,
+            device=trainer.device,
+        )
+        nll = trainer.nll(share)
         seconds = time.perf_counter() - start
         trainer.end_epoch(nll, log_abs_det=log_abs_det, seconds=seconds)
         if callback.out_of_time:
             state.stopped = "time"
-        if state.stopped is not None:
-            trainer.shrink_outputs(valid_share)
         callback.end_epoch()
