@@ -62,10 +62,6 @@ def truncated(folder: Path) -> None:
     (folder / "part-1.parquet").write_bytes(whole[: len(whole) // 2])
 
 
-def column_missing(folder: Path) -> None:
-    pq.write_table(small_table().drop(["paid"]), folder / "part-1.parquet")
-
-
 def type_changed(folder: Path) -> None:
     table = small_table()
     text = pa.compute.cast(table["count"], pa.string())
@@ -87,7 +83,6 @@ SPOILED: list[tuple[Callable[[Path], object], list[str]]] = [
     (not_parquet, ["part-1.parquet", "Parquet"]),
     (truncated, ["part-1.parquet"]),
     (no_rows, ["no rows"]),
-    (column_missing, ["part-1.parquet", "paid"]),
     (type_changed, ["part-1.parquet", "count", "string", "int64"]),
 ]
 
@@ -115,6 +110,22 @@ def test_bad_data_is_one_message_and_harms_nothing(
         assert part in result.stderr
     assert "Traceback" not in result.output
     assert before.items() <= project.files().items()
+
+
+@pytest.mark.parametrize("command", ["prepare", "score"])
+def test_a_column_that_a_file_lacks_is_an_error_if_so_configured(
+    project: Project, retrained: dict[str, Any], tmp_path: Path, command: str
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(project.data, data)
+    pq.write_table(small_table().drop(["paid"]), data / "part-1.parquet")
+    option = "--input" if command == "score" else "--data"
+
+    result = project.run(command, option, str(data), "--set", "data.on_missing=error")
+
+    assert result.exit_code == ExitCode.FAILED
+    assert "part-1.parquet" in result.stderr
+    assert "paid" in result.stderr
 
 
 @pytest.mark.parametrize(
