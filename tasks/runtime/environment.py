@@ -1,6 +1,7 @@
 """Environment variables to set before Prefect, Ray and MLflow are imported."""
 
 import os
+import secrets
 from pathlib import Path
 
 PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
@@ -97,9 +98,11 @@ def configure(storage: str) -> None:
         "RAY_AIR_NEW_OUTPUT": "0",
     }
     if "RAY_ADDRESS" not in os.environ:
-        # A local Ray needs no token authentication, which would write a token file to
-        # the user's home.
-        defaults["RAY_AUTH_MODE"] = "disabled"
+        # A local Ray listens on all network interfaces and runs what it is sent, so its
+        # processes share a secret. Ray would write its own to the user's home.
+        defaults["RAY_AUTH_MODE"] = "token"
+        if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            defaults["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         # A local Ray gets no preemption notices.
         defaults["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
     for key, value in defaults.items():

@@ -11,7 +11,10 @@ from tasks.runtime import environment
 @pytest.fixture
 def clean(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Environment that has none of the variables, restored after the test."""
-    for name in ("PREFECT_HOME", "MLFLOW_TRACKING_URI", "RAY_AUTH_MODE", "RAY_ADDRESS"):
+    for name in (
+        *("PREFECT_HOME", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"),
+        *("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"),
+    ):
         # Setting it first makes monkeypatch remember that it has to be restored.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -40,6 +43,21 @@ def test_a_remote_cluster_keeps_its_authentication(
     clean.setenv("RAY_ADDRESS", "ray://head:10001")
     environment.configure(str(tmp_path))
     assert "RAY_AUTH_MODE" not in os.environ
-    clean.delenv("RAY_ADDRESS")
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_a_local_ray_has_a_secret_of_its_own(
+    clean: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     environment.configure(str(tmp_path))
-    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    secret = os.environ["RAY_AUTH_TOKEN"]
+    assert len(secret) == 64
+
+    environment.configure(str(tmp_path))
+    assert os.environ["RAY_AUTH_TOKEN"] == secret  # as children inherit it
+
+    clean.delenv("RAY_AUTH_TOKEN")
+    clean.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    environment.configure(str(tmp_path))
+    assert "RAY_AUTH_TOKEN" not in os.environ
