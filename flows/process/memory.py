@@ -3,7 +3,7 @@
 from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
-"""Where Linux shows control groups."""
+"""Mount point of the control groups of Linux."""
 
 
 def killed_count(root: Path = GROUPS) -> int:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HolderRecord:
-    """What the last holder of a lock wrote of itself.
+    """The processes and flow runs of the last holder of a lock, from the lock file.
 
     Attributes:
         marker: Marker of its processes, empty if it ended in good order.

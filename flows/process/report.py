@@ -1,4 +1,4 @@
-"""What a supervised command tells its supervisor, which otherwise sees an exit code.
+"""The report of a supervised command, which tells more than its exit code.
 
 The command says where its log is, and that it has ended by itself. If it does not say
 so, something else has ended it: the kernel, or Ray, which ends a process without a word
@@ -20,7 +20,7 @@ LOG = "log "
 
 @dataclass(frozen=True)
 class Report:
-    """What a command has told its supervisor.
+    """The end and the log file of a supervised command, as it reported them.
 
     Attributes:
         ended: Whether it ended by itself, with a message if it failed.

@@ -23,7 +23,7 @@ MAX_DIGITS = 18
 
 @dataclass(frozen=True)
 class DecimalExtent:
-    """How many digits the values of a column of decimals have.
+    """The number of decimals and the range of the values of a column of decimals.
 
     Attributes:
         places: Least number of decimals with which all values can be written.

@@ -17,7 +17,7 @@ TEMPORARY = ".tmp-"
 """Prefix of the names of unfinished files, which readers of directories skip."""
 
 Stamp = tuple[int | str, ...]
-"""What the storage says about one version of a file: size, times, inode, or ETag."""
+"""Identity of one version of a file: size, times and inode, or ETag and version."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error codes for a full disk, an exhausted quota and the maximum file size."""

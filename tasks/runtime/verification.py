@@ -28,7 +28,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was verified, and what was found.
+    """The result of verifying the files below a path: their number, size and faults.
 
     Attributes:
         path: The directory or file.

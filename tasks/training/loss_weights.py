@@ -35,18 +35,19 @@ class LossWeights:
             device: Device of the weights.
         """
         self.weights = torch.ones(dim, device=device)
-        self.lowest = torch.full((dim,), torch.inf, device=device)
+        self.lowest = torch.full((dim,), torch.inf, dtype=torch.float64, device=device)
 
     def update(self, nll: Tensor) -> None:
         """Adapt the weights at the end of an epoch.
 
         Args:
-            nll: Mean validation NLL of each variable, in nats, (dim,).
+            nll: Mean validation NLL of each variable, in nats, (dim,), in double
+                precision.
         """
         fell = nll < self.lowest
         factors = torch.where(fell, INCREASE, DECREASE)
         self.weights = (self.weights * factors).clamp(LEAST_WEIGHT, 1.0)
-        self.lowest = torch.where(fell, nll, self.lowest).to(self.lowest)
+        self.lowest = torch.where(fell, nll, self.lowest)
 
     def to_dict(self) -> dict[str, Tensor]:
         """Return the state, from which `load` restores it."""

@@ -1,6 +1,5 @@
 """Division of integers into decimal intervals, and whether a column gains by it."""
 
-import itertools
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
@@ -64,14 +63,17 @@ def divide(variable: Variable, given: EmpiricalDistribution) -> Variable:
     held_out = np.maximum(given.counts - half, 0)
     first = EmpiricalDistribution(given.values, half.astype(np.float64))
     best = _log_prob_smooth(first, variable) @ held_out
-    prior_rows = 0
-    for limit, rows_of_prior in itertools.product(MAX_LEAVES, PRIOR_ROWS):
+    chosen: tuple[list[int], int] | None = None
+    for limit in MAX_LEAVES:
         tried = decimal_edges(given, limit)
-        log_prob = _log_prob_of_intervals(first, tried, rows_of_prior) @ held_out
-        if log_prob > best + MIN_GAIN * held_out.sum():
-            best, edges, prior_rows = log_prob, tried, rows_of_prior
-        elif not prior_rows and rows_of_prior == PRIOR_ROWS[-1]:
+        for prior_rows in PRIOR_ROWS:
+            log_prob = _log_prob_of_intervals(first, tried, prior_rows) @ held_out
+            if log_prob > best + MIN_GAIN * held_out.sum():
+                best, chosen = log_prob, (tried, prior_rows)
+        if chosen is None:
             return variable
+    assert chosen is not None
+    edges, prior_rows = chosen
     leaves, digits = frequencies(given, edges, prior_rows)
     return replace(
         variable,
