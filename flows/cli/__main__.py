@@ -1,5 +1,7 @@
 """Run the `chainrule` command by `python -m flows.cli`."""
 
-from flows.cli.start import main
+import runpy
 
-main()
+from flows.process.supervisor import ENTRY
+
+runpy.run_path(str(ENTRY), run_name="__main__")

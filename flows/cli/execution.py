@@ -22,6 +22,7 @@ from tasks.config.load import load
 from tasks.config.resources import Resources
 from tasks.config.root import Config
 from tasks.runtime import environment
+from tasks.runtime.failures import ClusterError
 
 if TYPE_CHECKING:
     from flows.outcomes import Outcome
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Job = Callable[[Config, CommandConsole], tuple[Outcome, str]]
     """The work of a command: returns the outcome and the text that describes it."""
 
-EXPECTED_ERRORS = (ValueError, TypeError, OSError)
+EXPECTED_ERRORS = (ValueError, TypeError, OSError, ClusterError)
 """Errors that tasks raise about the input or the machine, with a message for users."""
 
 SPACE_REMEDY = "; free some space, or choose another --storage or --output"

@@ -80,7 +80,7 @@ def deployment_spec(
     """
     planned = prefect_schedule(kind, schedule)
     fields = {
-        "entrypoint": f"{flow.fn.__module__}.{flow.fn.__name__}",
+        "entrypoint": f"chainrule_entry.{flow.fn.__name__}",
         "parameters": {"config": make_paths_absolute(config).model_dump(mode="json")},
         "schedules": [schedule_fields(planned, schedule.active)],
         "tags": sorted([dataset_lock.TAG, config.name, kind]),

@@ -11,10 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from flows.process import interrupts, memory, reaper, report
+from flows.process import interrupts, reaper, report
+from tasks.runtime import memory
+from tasks.runtime.failures import AGAIN
 
 SUPERVISOR_VARIABLE = "CHAINRULE_SUPERVISED"
 """Environment variable of a supervised child: the process id of its supervisor."""
+
+ENTRY = Path(__file__).parents[2] / "chainrule_entry.py"
+"""The program of the `chainrule` command."""
 
 INTERRUPT_SECONDS = 15.0
 """Seconds that an interrupted command may take to end before it is killed."""
@@ -91,7 +96,7 @@ def start_child(
         report.VARIABLE: report.address(writing),
     }
     child = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-P", str(ENTRY), *arguments],
         env=os.environ | own,
         start_new_session=True,
         pass_fds=[writing],
@@ -107,26 +112,25 @@ def describe_death(code: int, *, out_of_memory: bool) -> str:
         code: Its exit code, negative if a signal ended it.
         out_of_memory: Whether the kernel has ended a process for want of memory.
     """
-    again = "give the same command again: it continues with what is finished"
     if out_of_memory:
         limit = memory.limit()
         size = "" if limit is None else f" of {limit / 2**30:.1f} GiB"
         return (
             f"a process was killed since the memory limit{size} was reached; raise the "
             "limit, or lower rows_per_fragment, train.batch_size or "
-            f"resources.workers, and {again}"
+            f"resources.workers, and {AGAIN}"
         )
     if code == -signal.SIGKILL:
         return (
             "the process of this command was killed (SIGKILL); if the machine ran out "
-            f"of memory, use smaller parts or fewer workers; {again}"
+            f"of memory, use smaller parts or fewer workers; {AGAIN}"
         )
     if code < 0:
         name = signal.Signals(-code).name
-        return f"the process of this command crashed ({name}); {again}"
+        return f"the process of this command crashed ({name}); {AGAIN}"
     return (
         "a process that this command depends on, such as one of Ray's, has ended, and "
-        f"the command with it (exit code {code}); {again}"
+        f"the command with it (exit code {code}); {AGAIN}"
     )
 
 

@@ -13,15 +13,25 @@ import torch
 from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 
 from tasks.config.resources import Resources
+from tasks.runtime.failures import AGAIN, ClusterError
 from tasks.runtime.progress import report
+from tasks.runtime.ray_errors import explained
 
 logger = logging.getLogger(__name__)
+
+WORKER_HOOK = "CHAINRULE_WORKER_HOOK"
+"""Environment variable: name of a function that each worker is to call first, which
+`chainrule_entry` sets where workers would import other packages with our names."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RETRIES = 3
 """Number of times that a call is repeated after its worker process died."""
+
+STARTS = 3
+"""Number of times that a local Ray is started at most; on a busy machine its processes
+may miss each other's deadlines, which cannot be set."""
 
 CANCEL_SECONDS = 10.0
 """Seconds that cancelled calls have to remove their unfinished files."""
@@ -36,6 +46,9 @@ def connect(resources: Resources, *, cpus: int | None = None) -> None:
         resources: Number of training workers, and CPUs of each. If they need more CPUs
             than the machine has, a local Ray is told that it has that many.
         cpus: Number of CPUs that a local Ray schedules; all of the machine if None.
+
+    Raises:
+        ClusterError: Ray does not start, or no cluster answers.
     """
     if ray.is_initialized():
         return
@@ -46,8 +59,37 @@ def connect(resources: Resources, *, cpus: int | None = None) -> None:
         if cpus is None and needed > (os.cpu_count() or 1):
             cpus = needed
         options = {"num_cpus": cpus, "include_dashboard": False}
-    ray.init(
-        address=address, log_to_driver=False, logging_level=logging.ERROR, **options
+    if hook := os.environ.get(WORKER_HOOK):
+        options["runtime_env"] = {"worker_process_setup_hook": hook}
+    options |= {"log_to_driver": False, "logging_level": logging.ERROR}
+    attempts = STARTS if address == "local" else 1
+    for attempt in range(1, attempts + 1):
+        try:
+            ray.init(address=address, **options)
+            return
+        except Exception as error:  # Ray raises this class itself.
+            ray.shutdown()
+            if attempt == attempts:
+                raise ClusterError(describe_start(address, error)) from error
+            logger.warning("Ray did not start in time; it is started again")
+
+
+def describe_start(address: str, error: Exception) -> str:
+    """Return the message for a Ray that could not be started or reached.
+
+    Args:
+        address: Address of the cluster, or "local".
+        error: Error of Ray.
+    """
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if address == "local":
+        return (
+            f"Ray did not start, {STARTS} times: {reason}; the machine may be too busy "
+            f"or short of memory; {AGAIN}"
+        )
+    return (
+        f"RAY_ADDRESS is {address}, but no Ray cluster can be used there: {reason}; "
+        "start it, or unset RAY_ADDRESS to use this machine"
     )
 
 
@@ -77,16 +119,18 @@ def stream(
             memory for earlier ones.
     """
     items = list(items)
-    function_reference = ray.put(function)
-    call: Any = ray.remote(_call).options(max_retries=RETRIES)  # Ray's types are loose
-    yield from _in_order(
-        lambda item, slot: call.remote(function_reference, item),
-        items,
-        what=what,
-        units=units,
-        done=done,
-        parallel=parallel or 2 * cpu_count(),
-    )
+    with explained(what):
+        function_reference = ray.put(function)
+        # Ray's types are loose.
+        call: Any = ray.remote(_call).options(max_retries=RETRIES)
+        yield from _in_order(
+            lambda item, slot: call.remote(function_reference, item),
+            items,
+            what=what,
+            units=units,
+            done=done,
+            parallel=parallel or 2 * cpu_count(),
+        )
 
 
 def stream_actors(
@@ -118,8 +162,11 @@ def stream_actors(
         pool: Actors to use and leave alive; new ones if None.
     """
     items = list(items)
-    make_reference = ray.put(make)
-    with actor_pool(gpus) if pool is None else nullcontext(pool) as pool:
+    with (
+        explained(what),
+        actor_pool(gpus) if pool is None else nullcontext(pool) as pool,
+    ):
+        make_reference = ray.put(make)
         workers = pool.take(min(actors or pool.capacity(), len(items)))
         # On a shared cluster some actors may start late, or never. Work that waited for
         # all of them could deadlock with other jobs that wait for ours.
@@ -313,12 +360,12 @@ def _result(
     try:
         return ray.get(reference)
     except RayTaskError as error:
-        cause: BaseException = error.cause
+        cause: BaseException = error.cause  # perhaps one of Ray's, met in a worker
         trace = re.sub(r"\x1b\[\d+m", "", str(error))
         cause.add_note(f"raised in a Ray worker:\n{trace}")
         raise cause from None
     except (WorkerCrashedError, OutOfMemoryError) as error:
-        raise RuntimeError(
+        raise ClusterError(
             f"{what}: worker processes died {RETRIES + 1} times on {item!r}; if "
             "memory ran out, use smaller parts or fewer CPUs"
         ) from error

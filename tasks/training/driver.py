@@ -9,13 +9,15 @@ from typing import Any
 
 import ray
 from ray import train as ray_train
-from ray.exceptions import ActorDiedError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 from ray.train.torch import TorchTrainer
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tasks.config.resources import Resources
-from tasks.runtime import cluster, progress, storage
+from tasks.runtime import cluster, progress, ray_errors, storage
+from tasks.runtime.failures import ClusterError
+from tasks.runtime.ray_errors import explained
 from tasks.training.checkpoint import EpochMetrics, is_whole
 from tasks.training.placement import check_gpus, cluster_cpus, cpus_per_worker
 from tasks.training.worker import TrainingRun, train_loop_per_worker
@@ -55,7 +57,7 @@ def fit(
     Raises:
         ValueError: The cluster has no room for the workers.
         FloatingPointError: Training diverged.
-        RuntimeError: Workers failed more often than `resources` allows.
+        ClusterError: Workers failed more often than `resources` allows.
     """
     cluster.connect(resources)
     cpus = cpus_per_worker(resources, cluster_cpus())
@@ -85,7 +87,8 @@ def fit(
             logging_config=ray_train.LoggingConfig("ERROR"),
         ),
     )
-    result: Any = fit_in_thread(torch_trainer, messages, on_metrics)
+    with explained("train"):
+        result: Any = fit_in_thread(torch_trainer, messages, on_metrics)
     if "failed" in result.return_value:
         raise FloatingPointError(result.return_value["failed"])
     checkpoint: ray_train.Checkpoint = result.checkpoint
@@ -107,7 +110,7 @@ def fit_in_thread(
         on_metrics: Called with the metrics of every epoch.
 
     Raises:
-        RuntimeError: Workers failed too often; the message gives a line per worker.
+        ClusterError: Workers failed too often; the message gives a line per worker.
     """
     outcome: Future[ray_train.Result] = Future()
 
@@ -130,7 +133,7 @@ def fit_in_thread(
     try:
         return outcome.result()
     except ray_train.TrainingFailedError as error:
-        raise RuntimeError(describe_failure(error)) from error
+        raise ClusterError(describe_failure(error)) from error
 
 
 def pass_on_messages(
@@ -187,6 +190,8 @@ def describe_failure(error: ray_train.TrainingFailedError) -> str:
 
 
 def _last_line(error: Exception) -> str:
+    if isinstance(error, RayError) and not isinstance(error, RayTaskError):
+        return ray_errors.message(type(error))
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

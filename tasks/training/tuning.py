@@ -11,13 +11,16 @@ from typing import Any
 
 import yaml
 from ray import tune as ray_tune
+from ray.tune.error import TuneError
 from ray.tune.experiment import Trial as RayTrial
 from ray.tune.schedulers import ASHAScheduler
 
 from tasks.config.root import Config
 from tasks.config.tune import duration_seconds
 from tasks.runtime import cluster, manifest, progress, storage
+from tasks.runtime.failures import AGAIN, ClusterError
 from tasks.runtime.job import Job, JobResult
+from tasks.runtime.ray_errors import explained
 from tasks.training.search_space import Settings, draw_trials
 from tasks.training.train import identity, read_prepared_manifest, resolve_model
 from tasks.training.trial import Record, Trial, read_record, run_trial
@@ -221,7 +224,8 @@ def run_trials(trials: Sequence[Trial], config: Config) -> None:
                 callbacks=[ProgressCallback(len(trials))],
             ),
         )
-        fit_in_thread(tuner)
+        with explained("tune"):
+            fit_in_thread(tuner)
 
 
 class ProgressCallback(ray_tune.Callback):
@@ -247,6 +251,9 @@ def fit_in_thread(tuner: ray_tune.Tuner) -> None:
 
     Args:
         tuner: The search.
+
+    Raises:
+        ClusterError: Ray cannot run the trials.
     """
     outcome: Future[None] = Future()
 
@@ -258,7 +265,10 @@ def fit_in_thread(tuner: ray_tune.Tuner) -> None:
             outcome.set_exception(error)
 
     threading.Thread(target=work, name="tune", daemon=True).start()
-    outcome.result()
+    try:
+        outcome.result()
+    except TuneError as error:
+        raise ClusterError(f"tune: {error}; {AGAIN}") from error
 
 
 def describe_trial(number: int, settings: Settings, record: Record) -> TrialResult:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.process import memory, supervisor
+from flows.process import supervisor
+from tasks.runtime import memory
 from tests.support.processes import start
 
 SUPERVISED = """
@@ -89,10 +90,26 @@ def test_want_of_memory_is_told_with_the_limit(
 
 
 def test_a_system_that_tells_nothing_of_memory(tmp_path: Path) -> None:
-    assert memory.killed_count(tmp_path) == 0
+    assert memory.killed_count(tmp_path, machine=tmp_path / "none") == 0
+    (tmp_path / "vmstat").write_text("nr_free_pages 7\noom_kill 3\n")
+    assert memory.killed_count(tmp_path, machine=tmp_path / "vmstat") == 3
     assert memory.limit(tmp_path) is None
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.limit(tmp_path) is None
+
+
+@pytest.mark.parametrize("line", ["0::/a/b", "9:cpu,memory:/a/b"])
+def test_the_limit_of_a_group_may_be_that_of_an_outer_one(
+    line: str, tmp_path: Path
+) -> None:
+    (tmp_path / "own").write_text(f"3:cpuset:/other\n{line}\n")
+    version = "memory" if "memory" in line else "."
+    inner = tmp_path / version / "a" / "b"
+    inner.mkdir(parents=True)
+    name = "memory.limit_in_bytes" if "memory" in line else "memory.max"
+    (inner / name).write_text("900\n")
+    (inner.parent / name).write_text("700\n")
+    assert memory.limit(tmp_path, tmp_path / "own") == 700
 
 
 def test_an_interruption_during_the_imports_is_one_line() -> None:

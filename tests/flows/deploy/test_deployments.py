@@ -22,7 +22,7 @@ def test_each_schedule_becomes_a_deployment(deployed: Any) -> None:
         name = dataset_lock.limit_name(config.name)
         limit = client.read_global_concurrency_limit_by_name(name)
     assert pool.type == "process"
-    assert found.entrypoint == "flows.deploy.scheduled.retrain"
+    assert found.entrypoint == "chainrule_entry.retrain"
     assert found.parameters["config"]["data"]["path"] == str(Path("data").absolute())
     (planned,) = found.schedules
     assert planned.schedule.cron == "0 3 * * 0"

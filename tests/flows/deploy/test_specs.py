@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.deploy import scheduled
+import chainrule_entry
 from flows.deploy.specs import deployment_specs, prefect_schedule
 from tasks.config.root import Config
 from tasks.config.schedules import Schedule
@@ -21,8 +21,8 @@ def test_flows_of_deployments_can_be_found_by_their_entrypoints() -> None:
     config = with_schedules("any", SCHEDULES)
     for wanted in deployment_specs(config).values():
         module, _, name = wanted.fields["entrypoint"].rpartition(".")
-        assert module == "flows.deploy.scheduled"
-        assert getattr(scheduled, name) is wanted.flow
+        assert module == "chainrule_entry"
+        assert getattr(chainrule_entry, name) is wanted.flow
 
 
 @pytest.mark.parametrize("rule", ["FREQ=DAILY", "DTSTART:20250101T000000\nFREQ=DAILY"])
