@@ -74,38 +74,40 @@ def _one_cell(name: str, value: object, type: pa.DataType) -> pa.Array:
         ) from error
 
 
-def check_given(
+def rows_in_order(
     model: AutoregressiveModel,
     columns: Sequence[str],
     known: Mapping[str, NDArray[np.bool_]],
-) -> None:
-    """Raise ValueError if a model cannot condition on given columns.
+) -> NDArray[np.bool_]:
+    """Return the rows that a model completes in one pass, (n,).
+
+    Those are the rows whose given columns come first in one of its orderings; with an
+    order-agnostic model, all.
 
     Args:
         model: The model.
         columns: Names of the modelled columns.
         known: For each given column, the rows in which it is given, (n,).
+
+    Raises:
+        ValueError: Cells are given, and the model cannot condition on any.
     """
-    if model.order_agnostic or not any(rows.any() for rows in known.values()):
-        return
-    orders = [] if model.is_bound else column_orderings(model, columns)
     rows = np.stack([known[name] for name in known], axis=1)
-    for pattern in np.unique(rows, axis=0):
-        names = {name for name, fixed in zip(known, pattern, strict=True) if fixed}
-        if any(set(order[: len(names)]) == names for order in orders):
-            continue
-        listed = ", ".join(name for name in columns if name in names)
-        problem = (
-            "no ordering of this model starts with them (the first of "
-            f"{len(orders)}: {', '.join(orders[0])})"
-            if orders
-            else "this family cannot condition on any"
-        )
+    if model.order_agnostic or not rows.any():
+        return np.ones(len(rows), bool)
+    if model.is_bound:
+        listed = ", ".join(name for name in columns if name in known)
         raise ValueError(
-            f"given are {listed}, but {problem}; train with model.family eonade, or "
-            "transformer with order_agnostic: true, which condition on any columns, or "
-            f"with model.ordering: [{listed}], which puts these first"
+            f"given are {listed}, but a {type(model).__name__} cannot condition on any "
+            "column; train with another model.family, such as made"
         )
+    orders = column_orderings(model, columns)
+    patterns, which = np.unique(rows, axis=0, return_inverse=True)
+    fits = np.zeros(len(patterns), bool)
+    for k, pattern in enumerate(patterns):
+        names = {name for name, fixed in zip(known, pattern, strict=True) if fixed}
+        fits[k] = any(set(order[: len(names)]) == names for order in orders)
+    return np.asarray(fits[which.ravel()])
 
 
 def column_orderings(

@@ -8,8 +8,10 @@ import torch
 from ar_models.density.random_streams import stream_seed
 from ar_models.density.table_density import BATCH_ROWS, TableDensity
 from ar_models.scoring.choices import ImputationMethod
+from ar_models.scoring.completions import Completer, Effectiveness
 from ar_models.scoring.filled_cells import Filling, details, fill
-from ar_models.scoring.imputation import METHODS, impute, require_order_agnostic
+from ar_models.scoring.imputation import METHODS, impute
+from ar_models.scoring.weighted_imputation import impute_by_weights
 
 DETAILS_COLUMN = "imputed"
 """Name of the column that lists the filled cells of each row."""
@@ -25,7 +27,8 @@ class ImputeOptions:
         confidence: Coverage of the central intervals of numbers that are not drawn.
         details: Whether to add the column `imputed`, which lists for each filled cell
             its column, the conditional probability of the value and, unless drawn, the
-            ends of its interval as text.
+            ends of its interval as text. Models that are not order-agnostic know the
+            probabilities of categories only.
     """
 
     method: ImputationMethod = "draw"
@@ -40,11 +43,15 @@ class Imputer:
     """Fills the nulls of modelled columns with one density and one set of options.
 
     Args:
-        density: A density of an order-agnostic family.
+        density: The density.
         options: How cells are filled.
 
+    Attributes:
+        effectiveness: Numbers of rows that were completed by weights so far.
+
     Raises:
-        ValueError: The family is not order-agnostic, or an option is out of its range.
+        ValueError: The family cannot condition on columns, or an option is out of its
+            range.
     """
 
     def __init__(
@@ -56,42 +63,62 @@ class Imputer:
             raise ValueError(
                 f"confidence must lie between 0 and 1, got {options.confidence}"
             )
-        require_order_agnostic(density.model)
         self.density, self.options = density, options
+        self.effectiveness = Effectiveness()
+        self.completer: Completer | None = None
+        if not density.model.order_agnostic:
+            self.completer = Completer(density.encoder, density.model)
 
     def impute(self, table: pa.Table, *, seed: int = 0, stream: int = 0) -> pa.Table:
         """Fill the nulls of the modelled columns and leave all other cells unchanged.
 
         A null is an unknown value, also where nulls occurred in training; NaN is a
-        value. See `ar_models.scoring.imputation.impute`.
+        value. See `ar_models.scoring.imputation.impute`, and `impute_by_weights` for
+        models that are not order-agnostic.
 
         Args:
             table: Rows with the columns that the encoder knows.
             seed: Random seed; with `stream`, it determines every draw.
             stream: Number of an independent random stream.
         """
-        density, options = self.density, self.options
         first = stream_seed(seed, stream)
         generator = torch.Generator().manual_seed(first)
         parts = []
         for start in range(0, max(len(table), 1), BATCH_ROWS):
             rows = table.slice(start, BATCH_ROWS)
-            fillings = impute(
-                density.encoder,
-                density.model,
-                rows,
-                options.method,
-                torch.rand(BATCH_ROWS, density.model.dim, 2, generator=generator),
-                confidence=options.confidence,
-                seed=(first << 40) + start,
-            )
+            fillings = self._fillings(rows, generator, (first << 40) + start)
             fillings = [self._as_written(filling) for filling in fillings]
             filled = fill(rows, fillings)
-            if options.details:
+            if self.options.details:
                 listed = details(fillings, len(rows))
                 filled = filled.append_column(DETAILS_COLUMN, listed)
             parts.append(filled)
         return pa.concat_tables(parts)
+
+    def _fillings(
+        self, rows: pa.Table, generator: torch.Generator, seed: int
+    ) -> list[Filling]:
+        """Impute the nulls of a batch of rows."""
+        density, options = self.density, self.options
+        if self.completer is not None:
+            return impute_by_weights(
+                self.completer,
+                rows,
+                options.method,
+                generator,
+                confidence=options.confidence,
+                seed=seed,
+                effectiveness=self.effectiveness,
+            )
+        return impute(
+            density.encoder,
+            density.model,
+            rows,
+            options.method,
+            torch.rand(BATCH_ROWS, density.model.dim, 2, generator=generator),
+            confidence=options.confidence,
+            seed=seed,
+        )
 
     def _as_written(self, filling: Filling) -> Filling:
         """Return a filling with values of the training table's type."""

@@ -9,12 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ar_models.density.given import Given, check_given, given_table, restore_given
+from ar_models.density.given import Given, given_table, restore_given, rows_in_order
 from ar_models.density.random_streams import stream_seed
 from ar_models.density.table_density import BATCH_ROWS, TableDensity
 from ar_models.distributions.sampling import SamplingParams
 from ar_models.scoring.choices import Precision
-from ar_models.tables.given_cells import encode_given, solve_given
+from ar_models.scoring.completions import Completer, Effectiveness, KnownCells
+from ar_models.tables.derivations import known_cells
+from ar_models.tables.given_cells import check_determined, encode_given, solve_given
 from ar_models.tables.ranges import rows_outside, within_range
 
 LOG_PROB_COLUMN = "log_prob"
@@ -60,6 +62,9 @@ class Sampler:
     Args:
         density: The density.
         options: How rows are drawn.
+
+    Attributes:
+        effectiveness: Numbers of rows that were completed by weights so far.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Sampler:
     ) -> None:
         self.density, self.options = density, options
         self.sampling = SamplingParams(options.temperature, options.top_p)
+        self.effectiveness = Effectiveness()
 
     def sample(
         self,
@@ -91,8 +97,11 @@ class Sampler:
                 missing.
 
         Raises:
-            ValueError: The family cannot condition on these columns, or a given value
-                never occurred in training.
+            ValueError: The family cannot condition on any column, a given value never
+                occurred in training, or no row with these cells was found.
+
+        A row whose given columns come first in no ordering of the model is completed
+        several times and one completion chosen by weight, see `Completer`.
 
         A row in which a derived cell should follow from cells that do not determine it,
         such as a pair of values that its table lacks, has no probability and is drawn
@@ -108,9 +117,12 @@ class Sampler:
         for start in range(0, max(count, 1), BATCH_ROWS):
             # Always draw a full batch: the last digits depend on the batch size.
             rows = table.slice(start, BATCH_ROWS) if table is not None else None
-            known = None if rows is None else self._given(rows, missing, start)
-            part = self._draw(known, rows, generator, (first << 40) + start)
-            part = part.slice(0, min(BATCH_ROWS, count - start))
+            batch_seed = (first << 40) + start
+            if rows is None:
+                part = self._draw(None, None, generator, batch_seed)
+                part = part.slice(0, min(BATCH_ROWS, count - start))
+            else:
+                part = self._complete(rows, missing, start, generator, batch_seed)
             if rows is not None:
                 part = restore_given(part, rows)
             if self.options.log_prob:
@@ -168,15 +180,78 @@ class Sampler:
             )
         return np.asarray(x.cpu().numpy())
 
-    def _given(self, rows: pa.Table, missing: Collection[str], start: int) -> Tensor:
-        """Encode given rows, padded to a full batch: (BATCH_ROWS, dim)."""
+    def _complete(
+        self,
+        rows: pa.Table,
+        missing: Collection[str],
+        start: int,
+        generator: torch.Generator,
+        seed: int,
+    ) -> pa.Table:
+        """Draw the unknown cells of a batch of rows.
+
+        Args:
+            rows: The rows.
+            missing: Columns in which a null says that the value is missing.
+            start: Number of the first row, for messages.
+            generator: Source of all draws.
+            seed: Chooses among the rare categories that share a code.
+        """
         density = self.density
-        x = encode_given(density.encoder, rows, missing, first=start)
-        known = {
-            column: array.is_valid().to_numpy() | (column in missing)
-            for column, array in zip(rows.column_names, rows.columns, strict=True)
-            if column in density.columns
-        }
-        check_given(density.model, density.columns, known)
-        padding = np.full((BATCH_ROWS - len(x), x.shape[1]), np.nan, np.float32)
-        return torch.from_numpy(np.concatenate([x, padding]))
+        x, late = encode_given(density.encoder, rows, missing, first=start)
+        names = [name for name in rows.column_names if name in density.columns]
+        known = {name: known_cells(rows, name, missing) for name in names}
+        in_order = rows_in_order(density.model, density.columns, known)
+        if density.model.order_agnostic:
+            check_determined(density.encoder, rows, late, missing)
+        in_order &= ~late.any(1)
+        fit, other = np.flatnonzero(in_order), np.flatnonzero(~in_order)
+        parts = []
+        if len(fit) or not len(other):
+            # Always draw a full batch: the last digits depend on the batch size.
+            padding = np.full((BATCH_ROWS - len(fit), x.shape[1]), np.nan, np.float32)
+            own = rows.take(pa.array(fit))
+            given = torch.from_numpy(np.concatenate([x[fit], padding]))
+            drawn = self._draw(given, own, generator, seed)
+            parts.append(drawn.slice(0, len(fit)))
+        if len(other):
+            cells = KnownCells(rows, x, late, np.zeros_like(late)).take(other)
+            parts.append(self._weighted(cells, start + other, generator, seed))
+        place = np.argsort(np.concatenate([fit, other]))
+        return pa.concat_tables(parts, promote_options="permissive").take(
+            pa.array(place)
+        )
+
+    def _weighted(
+        self,
+        known: KnownCells,
+        numbers: NDArray[np.int64],
+        generator: torch.Generator,
+        seed: int,
+    ) -> pa.Table:
+        """Draw the unknown cells of rows by weights.
+
+        Args:
+            known: The known cells of the rows.
+            numbers: Numbers of the rows, for messages.
+            generator: Source of all draws.
+            seed: Chooses among the rare categories that share a code.
+        """
+        completer = Completer(self.density.encoder, self.density.model)
+        parts, order = [], []
+        for found in completer.complete(known, generator, seed):
+            impossible = found.rows[found.weights.sum(1) == 0]
+            if len(impossible):
+                raise ValueError(
+                    f"row {numbers[impossible[0]]}: the given cells contradict each "
+                    "other, or are so improbable together that no row with them was "
+                    "found; give fewer of them"
+                )
+            self.effectiveness.add(found)
+            uniform = torch.rand(len(found.rows), generator=generator).numpy()
+            parts.append(found.table.take(pa.array(found.choose(uniform))))
+            order.append(found.rows)
+        place = np.argsort(np.concatenate(order))
+        return pa.concat_tables(parts, promote_options="permissive").take(
+            pa.array(place)
+        )

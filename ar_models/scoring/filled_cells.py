@@ -32,7 +32,7 @@ class Filling:
         values: Imputed values, in the type of training.
         probability: Probability of each value, given the known cells of its row and
             that it is not missing; of a real number that is no atom, a density per
-            unit; of a rare category, that of all rare ones together.
+            unit; of a rare category, that of all rare ones together. NaN if unknown.
         low: Lower ends of the intervals; None for draws and for categories.
         high: Upper ends of the intervals.
     """
@@ -82,11 +82,41 @@ def _joined(
     first: pa.Array | None, second: pa.Array | None, place: NDArray[np.int64]
 ) -> pa.Array | None:
     """Concatenate two arrays and take entries of the result; None if both are None."""
-    if first is None or second is None:
+    return None if second is None else _chunks([first, second], place)
+
+
+def concatenated(fillings: Sequence[Filling]) -> Filling:
+    """Return fillings of one column as one, with its rows in ascending order.
+
+    Args:
+        fillings: Fillings with different rows, all or none with intervals.
+    """
+    order = np.argsort(np.concatenate([filling.rows for filling in fillings]))
+    values, low, high = (
+        _chunks([getattr(filling, name) for filling in fillings], order)
+        for name in ("values", "low", "high")
+    )
+    assert values is not None
+    return Filling(
+        fillings[0].column,
+        np.concatenate([filling.rows for filling in fillings])[order],
+        values,
+        np.concatenate([filling.probability for filling in fillings])[order],
+        low,
+        high,
+    )
+
+
+def _chunks(
+    arrays: Sequence[pa.Array | None], order: NDArray[np.int64]
+) -> pa.Array | None:
+    """Concatenate arrays and take entries of the result; None if the arrays are."""
+    first = arrays[0]
+    if first is None:
         return None
     plain = arrow.plain(first.type)
-    parts = [arrow.flat(array).cast(plain) for array in (first, second)]
-    return arrow.as_type(pa.concat_arrays(parts).take(pa.array(place)), first.type)
+    whole = pa.concat_arrays([arrow.flat(array).cast(plain) for array in arrays])
+    return arrow.as_type(whole.take(pa.array(order)), first.type)
 
 
 def fill(table: pa.Table, fillings: Sequence[Filling]) -> pa.Table:
@@ -159,7 +189,9 @@ def details(fillings: Sequence[Filling], rows: int) -> pa.Array:
             map(arrow.scalar_text, end or [pa.scalar(None)] * len(filling.rows))
             for end in (filling.low, filling.high)
         )
-        probabilities = filling.probability.tolist()
+        probabilities = [
+            None if np.isnan(p) else p for p in filling.probability.tolist()
+        ]
         for row, *cell in zip(filling.rows, probabilities, *ends, strict=True):
             names = ("probability", "low", "high")
             entries[row].append(

@@ -13,11 +13,10 @@ from ar_models.scoring.choices import ImputationMethod
 from ar_models.scoring.derived_cells import DerivedCells
 from ar_models.scoring.empty_cells import EmptyCells
 from ar_models.scoring.filled_cells import Filling, fill
+from ar_models.scoring.solved_cells import solved_cells
 from ar_models.tables.columns import IN_SUPPORT
 from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.encoder import TableEncoder
-from ar_models.tables.given_cells import solve_given
-from ar_models.tables.trained_cells import as_trained
 
 METHODS: tuple[ImputationMethod, ...] = get_args(ImputationMethod)
 
@@ -64,7 +63,7 @@ def impute(
         seed: Seed by which rare categories that share a code are drawn.
     """
     require_order_agnostic(model)
-    solved, fillings = _solved_cells(encoder, table)
+    solved, fillings = solved_cells(encoder, table)
     x, known = _known_variables(encoder, model, solved)
     nulls = _null_rows(encoder, model, solved)
     cells = {}
@@ -112,25 +111,6 @@ def _known_variables(
     x = np.where(undetermined[:, columns], np.float32(np.nan), encoded.x)
     device = model.ordering_table.device
     return torch.from_numpy(x).to(device), torch.from_numpy(seen[:, columns]).to(device)
-
-
-def _solved_cells(
-    encoder: TableEncoder, table: pa.Table
-) -> tuple[pa.Table, list[Filling]]:
-    """Fill the nulls that follow from derived cells; return also what was filled."""
-    solved = solve_given(encoder, table)
-    if solved is table:
-        return table, []
-    fillings = []
-    for j, name in enumerate(encoder.names):
-        filled = table.column(name).is_null().to_numpy()
-        rows = np.flatnonzero(filled & solved.column(name).is_valid().to_numpy())
-        if len(rows):
-            cells, _ = as_trained(solved.column(name), encoder.type_of(j))
-            values = cells.take(pa.array(rows))
-            certain = np.ones(len(rows))
-            fillings.append(Filling(name, rows, values, certain, values, values))
-    return solved, fillings
 
 
 def _cell(

@@ -33,8 +33,8 @@ def encode_given(
     missing: Collection[str] = (),
     *,
     first: int = 0,
-) -> np.ndarray:
-    """Return the variables that given cells fix, (n, dim); NaN where free.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the variables that given cells fix, and the cells that fix none yet.
 
     Args:
         encoder: Encoder of the rows.
@@ -43,38 +43,66 @@ def encode_given(
         missing: Columns in which a null says that the value is missing.
         first: Number of the first row, for messages.
 
+    Returns:
+        Variables (n, dim), NaN where free; and which cells are given, but have an
+        encoding that depends on cells that are not, (n, columns) bool.
+
     Raises:
-        ValueError: A column's type cannot be read as the trained one, a cell holds
-            what never occurred in training, or the encoding of a derived cell depends
-            on cells that are not given.
+        ValueError: A column's type cannot be read as the trained one, or a cell holds
+            what never occurred in training.
     """
     x = np.full((table.num_rows, encoder.dim), np.nan, np.float32)
+    late = np.zeros((table.num_rows, len(encoder.columns)), bool)
     for j, column in enumerate(encoder.columns):
         if column.name not in table.schema.names:
             continue
         encoder.check_column(table.schema, j)
         fixed = known_cells(table, column.name, missing)
-        coded = _coded(encoder, j, table, missing, fixed)
+        coded, undetermined = _coded(encoder, j, table, missing)
+        late[:, j] = fixed & undetermined
+        fixed &= ~undetermined
         _refuse_unknown(encoder, j, table.column(column.name), coded, fixed, first)
         x[fixed, encoder.span(j)] = coded.x[fixed]
-    return x
+    return x, late
+
+
+def check_determined(
+    encoder: TableEncoder,
+    table: pa.Table,
+    late: np.ndarray,
+    missing: Collection[str] = (),
+) -> None:
+    """Raise ValueError if the encoding of a given cell depends on cells that are not.
+
+    Args:
+        encoder: Encoder of the rows.
+        table: As for `encode_given`.
+        late: Which cells are such ones, as `encode_given` returns them.
+        missing: Columns in which a null says that the value is missing.
+    """
+    for j in np.flatnonzero(late.any(0)).tolist():
+        column, row = encoder.columns[j], int(np.flatnonzero(late[:, j])[0])
+        assert isinstance(column, DerivedColumn)
+        lacking = [
+            name
+            for name in column.parents
+            if not known_cells(table, name, missing)[row]
+        ]
+        raise ValueError(
+            f"column {column.name!r} is given and computed from "
+            f"{', '.join(column.parents)} ({column.formulas[0].describe()}); give "
+            f"{', '.join(lacking)} too, or strike the constraint under "
+            "data.constraints and train again"
+        )
 
 
 def _coded(
-    encoder: TableEncoder,
-    j: int,
-    table: pa.Table,
-    missing: Collection[str],
-    fixed: np.ndarray,
-) -> Coded:
-    """Encode column `j` of given rows, of which the cells `fixed` are known.
-
-    Raises:
-        ValueError: Its encoding depends on cells that are not given.
-    """
+    encoder: TableEncoder, j: int, table: pa.Table, missing: Collection[str]
+) -> tuple[Coded, np.ndarray]:
+    """Encode column `j`; return also where that depends on unknown cells, (n,) bool."""
     column = encoder.columns[j]
     if not isinstance(column, DerivedColumn):
-        return encoder.encode_column(j, table)
+        return encoder.encode_column(j, table), np.zeros(table.num_rows, bool)
     known = {name: known_cells(table, name, missing) for name in column.parents}
     for name in column.parents:
         if name not in table.schema.names:
@@ -82,17 +110,7 @@ def _coded(
             table = table.append_column(name, pa.nulls(table.num_rows, type))
     coded = encoder.encode_column(j, table)
     numbers = column.numbers(coded.x[:, 0])
-    undetermined = np.flatnonzero(fixed & ~column.is_determined(numbers, known))
-    if len(undetermined):
-        row = undetermined[0]
-        lacking = [name for name in column.parents if not known[name][row]]
-        raise ValueError(
-            f"column {column.name!r} is given and computed from "
-            f"{', '.join(column.parents)} ({column.formulas[0].describe()}); give "
-            f"{', '.join(lacking)} too, or strike the constraint under "
-            "data.constraints and train again"
-        )
-    return coded
+    return coded, ~column.is_determined(numbers, known)
 
 
 def _refuse_unknown(

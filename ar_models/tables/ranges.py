@@ -46,7 +46,7 @@ def cells_outside(column: Column, array: pa.Array, type: pa.DataType) -> np.ndar
         return _lists_outside(column, array, type)
     if column.range is None:
         return np.zeros(len(array), bool)
-    values, regular = _numbers(array, type)
+    values, regular = numbers(array, type)
     low, high = column.range
     outside = regular & ((values < low) | (values > high))
     atoms = getattr(column, "atoms", ())
@@ -71,7 +71,7 @@ def within_range(column: Column, array: pa.Array, type: pa.DataType) -> pa.Array
     if isinstance(column, ListColumn):
         return _lists_within(column, array, type)
     assert column.range is not None
-    values, _ = _numbers(array, type)
+    values, _ = numbers(array, type)
     inside = np.clip(values[outside], *column.range)
     plain = arrow.plain(type)
     if arrow.family(type) == "real":
@@ -92,7 +92,7 @@ def _has_range(column: Column) -> bool:
     return column.range is not None
 
 
-def _numbers(array: pa.Array, type: pa.DataType) -> tuple[np.ndarray, np.ndarray]:
+def numbers(array: pa.Array, type: pa.DataType) -> tuple[np.ndarray, np.ndarray]:
     """Return cells as numbers in units of the type, and which are regular, (n,) each.
 
     Nulls, NaN and infinities are not regular.

@@ -17,6 +17,7 @@ from tasks.inference.backfill import BackfillResult
 from tasks.inference.embed import EmbedResult
 from tasks.inference.export import ExportResult
 from tasks.inference.impute import ImputeResult
+from tasks.inference.sample import SampleResult
 from tasks.inference.score import AnomalousRow, ScoreResult
 from tasks.monitoring.monitor import MonitorResult
 from tasks.registry.data_validation import ValidationResult
@@ -248,10 +249,27 @@ def describe_embed(step: EmbedResult) -> Iterator[str]:
 def describe_impute(step: ImputeResult) -> Iterator[str]:
     """Yield the number of filled cells per column, and of cells left null."""
     yield f"{step.rows_out:,} rows, {sum(step.filled.values()):,} cells filled"
-    for columns, note in ((step.filled, ""), (step.left, " (not modelled, left null)")):
+    for columns, note in ((step.filled, ""), (step.left, " (left null)")):
         counts = ", ".join(f"{name} {count:,}" for name, count in columns.items())
         if counts:
             yield f"{escape(counts)}{note}"
+    yield from describe_weighted(step)
+
+
+def describe_sample(step: SampleResult) -> Iterator[str]:
+    """Yield the number of rows."""
+    yield f"{step.rows_out:,} rows"
+    yield from describe_weighted(step)
+
+
+def describe_weighted(step: ImputeResult | SampleResult) -> Iterator[str]:
+    """Yield the number of rows that were completed by few effective draws."""
+    if step.few_effective:
+        yield (
+            f"[yellow]{step.few_effective:,} of {step.weighted:,} rows were completed "
+            "from few effective draws, as their known values are improbable; "
+            "model.family eonade completes them exactly[/]"
+        )
 
 
 def describe_export(step: ExportResult) -> Iterator[str]:
@@ -277,7 +295,7 @@ DESCRIPTIONS: dict[str, Callable[[Any], Iterator[str]]] = {
     "backfill": describe_backfill,
     "monitor": describe_monitor,
     "compare": describe_compare,
-    "sample": lambda step: iter([f"{step.rows_out:,} rows"]),
+    "sample": describe_sample,
     "embed": describe_embed,
     "impute": describe_impute,
     "export": describe_export,

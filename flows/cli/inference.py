@@ -155,8 +155,8 @@ def impute(
 ) -> None:
     """Fill the nulls of a dataset, given the other values of each row.
 
-    The model must be able to condition on any columns: family eonade, or family
-    transformer with `order_agnostic: true`.
+    Every family except vae can do this: families that condition on any columns, such
+    as eonade, in one pass, others by weighted draws.
     """
     run_flow("impute", file, run, overrides, **job.parameters())
 

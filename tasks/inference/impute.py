@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ar_models.density.imputer import DETAILS_COLUMN, ImputeOptions, Imputer
 from ar_models.density.table_density import TableDensity
-from ar_models.scoring.imputation import require_order_agnostic
+from ar_models.scoring.completions import Effectiveness
 from tasks.config.impute import ImputeConfig
 from tasks.config.resources import Resources
 from tasks.data.datasets import Dataset, open_dataset
@@ -23,6 +23,10 @@ IMPUTATION = "imputation"
 """Column with the number of the imputation, where a row has several."""
 
 
+TOTALS = ("rows_out", "weighted", "few_effective")
+"""Counts of the parts that add up to those of the job."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImputeResult(JobResult):
     """The outcome of an imputation job.
@@ -31,7 +35,10 @@ class ImputeResult(JobResult):
         rows_in: Rows of the dataset.
         rows_out: Rows written, one per imputation of each row.
         filled: Number of filled cells by column.
-        left: Number of nulls that remain, by column; these columns are not modelled.
+        left: Number of nulls that remain, by column: those that are not modelled, and
+            cells of rows whose known cells contradict each other.
+        weighted: Rows that were completed by weighted draws.
+        few_effective: Those with few effective draws, whose values are less exact.
         rows_per_s: Rows per second of the call that finished the job.
     """
 
@@ -40,6 +47,8 @@ class ImputeResult(JobResult):
     filled: dict[str, int]
     left: dict[str, int]
     rows_per_s: float
+    weighted: int = 0
+    few_effective: int = 0
 
 
 def impute(
@@ -59,7 +68,7 @@ def impute(
     imputations of a fragment follow one after the other.
 
     Args:
-        model: Directory of a saved `TableDensity` of an order-agnostic family.
+        model: Directory of a saved `TableDensity`.
         source: The dataset, as for `datasets.open_dataset`.
         output: Directory for the results, as for `Job`.
         config: What is written; its `input` and `output` are ignored.
@@ -68,8 +77,8 @@ def impute(
         overwrite: Whether the results of another job may be replaced.
 
     Raises:
-        ValueError: The family is not order-agnostic, or the model cannot read the
-            dataset.
+        ValueError: The family cannot condition on columns, or the model cannot read
+            the dataset.
         FileExistsError: The directory holds other results.
     """
     began = time.monotonic()
@@ -93,9 +102,8 @@ def impute(
             "model": about,
             "config": settings,
             "rows_in": dataset.rows,
-            "rows_out": completed.total("rows_out"),
-            "filled": completed.counts("filled"),
-            "left": completed.counts("left"),
+            **{n: completed.counts(n) for n in ("filled", "left")},
+            **{n: completed.total(n) for n in TOTALS},
             "files": completed.files(),
             "rows_per_s": job.rows_per_s(completed.new_rows),
         }
@@ -109,7 +117,7 @@ def open_checked(density: TableDensity, source: str, config: ImputeConfig) -> Da
     Raises:
         ValueError: It cannot, or a column has the name of an output column.
     """
-    require_order_agnostic(density.model)
+    Imputer(density)
     dataset = open_dataset(
         source,
         rows_per_fragment=config.rows_per_fragment,
@@ -147,10 +155,14 @@ class FragmentImputer:
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write the part of a fragment and return its metadata."""
         table = read_fragment(fragment)
-        modelled = set(self.imputer.density.columns)
-        nulls = {name: table[name].null_count for name in table.column_names}
-        nulls = {name: count for name, count in nulls.items() if count}
+        self.imputer.effectiveness = counts = Effectiveness()
         imputed = self.impute(table, fragment)
+        times = self.config.imputations
+        before, after = (
+            {name: rows[name].null_count for name in table.column_names}
+            for rows in (table, imputed)
+        )
+        filled = {n: count - after[n] // times for n, count in before.items()}
         metadata = {
             **parts.bound(fragment, self.key),
             "model": self.model,
@@ -158,8 +170,10 @@ class FragmentImputer:
             "first_row": fragment.first,
             "rows_in": fragment.rows,
             "rows_out": imputed.num_rows,
-            "filled": {n: count for n, count in nulls.items() if n in modelled},
-            "left": {n: count for n, count in nulls.items() if n not in modelled},
+            "filled": {name: count for name, count in filled.items() if count},
+            "left": {name: count // times for name, count in after.items() if count},
+            "weighted": counts.weighted // times,
+            "few_effective": counts.few // times,
         }
         name = parts.file_name(fragment.index)
         entry = parts.write(self.output, name, imputed, metadata)

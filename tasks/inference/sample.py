@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ar_models.density.given import check_given, check_modelled
+from ar_models.density.given import check_modelled, rows_in_order
 from ar_models.density.sampler import LOG_PROB_COLUMN, SampleOptions, Sampler
 from ar_models.density.table_density import TableDensity
+from ar_models.scoring.completions import Effectiveness
 from tasks.config.resources import Resources
 from tasks.config.sample import SampleConfig
 from tasks.data.datasets import Dataset, open_dataset
@@ -51,10 +52,14 @@ class SampleResult(JobResult):
     Attributes:
         rows_out: Rows drawn.
         rows_per_s: Rows per second of the call that finished the job.
+        weighted: Rows that were completed by weighted draws.
+        few_effective: Those with few effective draws, whose values are less exact.
     """
 
     rows_out: int
     rows_per_s: float
+    weighted: int = 0
+    few_effective: int = 0
 
 
 def sample(
@@ -105,6 +110,8 @@ def sample(
             **identity,
             "model": about,
             "rows_out": completed.total("rows_out"),
+            "weighted": completed.total("weighted"),
+            "few_effective": completed.total("few_effective"),
             "files": completed.files(),
             "rows_per_s": job.rows_per_s(completed.new_rows),
         }
@@ -175,9 +182,8 @@ def open_given(density: TableDensity, path: str, config: SampleConfig) -> Datase
         )
     try:
         density.encoder.check_some(dataset.schema, known)
-        if len(known) == 1:  # with more columns it depends on each row's nulls
-            given = {known[0]: np.ones(1, bool)}
-            check_given(density.model, density.columns, given)
+        given = {name: np.ones(1, bool) for name in known}
+        rows_in_order(density.model, density.columns, given)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return dataset
@@ -218,8 +224,10 @@ class ShardSampler:
         if shard.given is not None:
             metadata["source"] = shard.given.name
             metadata["first_row"] = shard.given.first
+        self.sampler.effectiveness = counts = Effectiveness()
         table = self.draw(shard)
         metadata["rows_out"] = table.num_rows
+        metadata |= {"weighted": counts.weighted, "few_effective": counts.few}
         entry = parts.write(self.output, parts.file_name(shard.index), table, metadata)
         return {**metadata, "files": [entry]}
 

@@ -69,7 +69,7 @@ class DensityModel(PythonModel):
         `score`: the scored columns; q-values and budgets refer to the given rows.
         `log_prob`: the log-probability of each row, in nats. `column_log_prob`: that of
         each column given those before it. `embed`: the features of each row.
-        `impute`: the columns with their nulls filled, by order-agnostic families.
+        `impute`: the columns with their nulls filled.
         `sample`: new rows, as many as the param `rows`.
         """
         chosen = params or {}

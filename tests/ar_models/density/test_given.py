@@ -105,16 +105,34 @@ def test_an_ordering_that_starts_with_them_takes_later_columns() -> None:
     assert set(alone["delay"].to_pylist()) == {3}
 
 
-def test_others_are_refused_with_what_would_do(made: TableDensity) -> None:
-    message = (
-        r"given are delay, amount, but no ordering of this model starts with them "
-        r"\(the first of 1: carrier, delay, time, amount\); train with "
-        r"model.family eonade, or transformer with order_agnostic: true, which "
-        r"condition on any columns, or with model.ordering: \[delay, amount\]"
-    )
-    with pytest.raises(ValueError, match=message):
-        sample_table(made, 10, seed=1, given={"amount": 5.5, "delay": 3})
-    with pytest.raises(ValueError, match="this family cannot condition on any"):
+def test_later_columns_are_given_to_every_family_with_an_ordering(
+    made: TableDensity,
+) -> None:
+    given = {"amount": 5.5, "delay": 3}
+
+    rows = sample_table(made, 40, seed=1, given=given)
+
+    assert set(rows["amount"].to_pylist()) == {5.5}
+    assert set(rows["delay"].to_pylist()) == {3}
+    assert len(set(rows["time"].to_pylist())) > 30
+    assert rows.equals(sample_table(made, 40, seed=1, given=given))
+    assert not rows.equals(sample_table(made, 40, seed=2, given=given))
+
+
+def test_rows_keep_their_places_whatever_is_given(made: TableDensity) -> None:
+    carriers = ["UA", None, "AA", None] * 10
+    amounts = [None, 5.5, None, 2.5] * 10
+    given = pa.table({"amount": amounts, "carrier": carriers, "key": range(40)})
+
+    rows = sample_table(made, 40, seed=1, given=given)
+
+    assert rows["key"].to_pylist() == list(range(40))
+    assert rows["carrier"].to_pylist()[::2] == carriers[::2]
+    assert rows["amount"].to_pylist()[1::2] == amounts[1::2]
+
+
+def test_a_bound_conditions_on_nothing(made: TableDensity) -> None:
+    with pytest.raises(ValueError, match="VAE cannot condition on any column"):
         sample_table(random_density("vae"), 10, seed=1, given={"carrier": "UA"})
     free = pa.table({"amount": pa.nulls(2, pa.float64()), "carrier": ["UA", "AA"]})
     assert sample_table(made, 2, seed=1, given=free)["carrier"].to_pylist() == [

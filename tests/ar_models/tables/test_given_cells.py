@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from ar_models.tables.given_cells import encode_given, solve_given
+from ar_models.tables.given_cells import check_determined, encode_given, solve_given
 from tests.support.constraints import fares, fares_encoder
 
 
@@ -10,7 +10,8 @@ def test_derived_cells_are_encoded_with_the_cells_that_determine_them() -> None:
     table = fares()
     encoder = fares_encoder(table)
     names = ["total", "fare", "tip", "paid"]
-    x = encode_given(encoder, table.select(names))
+    x, late = encode_given(encoder, table.select(names))
+    assert not late.any()
     whole = encoder.encode(table).x
     null = np.asarray(table["paid"].is_null())
     for name in names:
@@ -28,12 +29,14 @@ def test_a_derived_cell_needs_cells_that_determine_it() -> None:
         r"column 'total' is given and computed from fare, tip \(fare \+ tip\); give "
         "fare, tip too, or strike the constraint under data.constraints"
     )
-    with pytest.raises(ValueError, match=message):
-        encode_given(encoder, pa.table({"total": [9]}))
-    with pytest.raises(
-        ValueError, match="'paid' is given and .*; give total, fare too"
-    ):
-        encode_given(encoder, pa.table({"paid": [9]}))
+    other = "'paid' is given and .*; give total, fare too"
+    for name, text in (("total", message), ("paid", other)):
+        given = pa.table({name: [9]})
+        x, late = encode_given(encoder, given)
+        assert np.isnan(x).all()
+        assert late.tolist() == [[column == name for column in encoder.names]]
+        with pytest.raises(ValueError, match=text):
+            check_determined(encoder, given, late)
 
 
 def test_a_violation_of_what_always_held_cannot_be_given() -> None:
@@ -48,7 +51,7 @@ def test_a_parent_follows_from_a_given_sum() -> None:
     given = pa.table({"total": [20, 30], "fare": [15, 25]})
     solved = solve_given(encoder, given)
     assert solved["tip"].to_pylist() == [5, 5]
-    assert not np.isnan(encode_given(encoder, solved)).all()
+    assert not np.isnan(encode_given(encoder, solved)[0]).all()
     # The cell `paid` equals the total in fewer rows than are needed.
     rough = solve_given(encoder, pa.table({"paid": [20]}))
     assert rough.column_names == ["paid"]

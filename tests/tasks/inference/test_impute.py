@@ -16,7 +16,7 @@ from ar_models.families.eonade import EoNADE
 from tasks.config.impute import ImputeConfig
 from tasks.config.resources import Resources
 from tasks.inference import impute
-from tests.support.densities import sample_table
+from tests.support.densities import random_density, sample_table
 from tests.support.scoring import read_entries, read_rows
 from tests.support.tables import table_encoder
 
@@ -124,10 +124,11 @@ def test_a_lost_part_alone_is_made_again(
 
 
 def test_what_the_job_cannot_do_is_said_before_anything_is_written(
-    source: str, model: str, small_model: str, tmp_path: Path
+    source: str, model: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="train with model.family eonade"):
-        run(small_model, source, tmp_path / "out")
+    save_density(random_density("vae"), tmp_path / "vae")
+    with pytest.raises(ValueError, match="a VAE has only a bound"):
+        run(str(tmp_path / "vae"), source, tmp_path / "out")
     other = tmp_path / "other.parquet"
     pq.write_table(pa.table({"carrier": ["UA"], "imputed": [1]}), other)
     with pytest.raises(ValueError, match="other.parquet: column 'time' is missing"):
@@ -135,3 +136,16 @@ def test_what_the_job_cannot_do_is_said_before_anything_is_written(
     with pytest.raises(ValueError, match="imputations above 1 need method draw"):
         ImputeConfig(method="median", imputations=2)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_family_with_an_ordering_fills_and_says_how(
+    source: str, tmp_path: Path, in_process: None
+) -> None:
+    save_density(random_density("made"), tmp_path / "made")
+
+    result = run(str(tmp_path / "made"), source, tmp_path / "out")
+
+    filled = read_rows(result.path)
+    assert [filled[name].null_count for name in NUMBERS] == [0, 0]
+    assert sum(result.filled.values()) > 100
+    assert 0 <= result.few_effective < result.weighted <= 300
