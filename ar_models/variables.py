@@ -1,16 +1,23 @@
 """Descriptions of the variables of a model."""
 
+from __future__ import annotations
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # which takes seconds to import, and encoders do without it
+    from torch import Tensor
 
 Kind = Literal["binary", "categorical", "integer", "real"]
 
 MAX_INTEGER = 2**23
 """Maximum absolute value of integers; float32 tensors hold all integers to 2**24."""
+
+MIN_TAIL_SHAPE = 0.05
+"""Least shape of a generalized Pareto tail of integers, so that every integer has a
+probability; 0 is an exponential tail."""
 
 
 MAX_ONE_HOT = 64
@@ -120,7 +127,7 @@ class Variable:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "Variable":
+    def from_dict(cls, fields: Mapping[str, Any]) -> Variable:
         """Return the variable that `to_dict` was called on."""
         arguments: dict[str, Any] = {  # JSON knows lists, a frozen class wants tuples
             k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()
@@ -144,11 +151,11 @@ def apply_given(
         given: Known values, (batch,), NaN where free. None: free everywhere.
         x: All variables (batch, dim), complete at least up to this one.
     """
-    value = drawn if given is None else torch.where(given.isnan(), drawn, given)
+    value = drawn if given is None else drawn.where(given.isnan(), given)
     if variable.parent is None:
         return value
     present = variable.is_present(x[:, variable.parent])
-    return value.masked_fill(~present, torch.nan)
+    return value.masked_fill(~present, math.nan)
 
 
 def check_variables(variables: Sequence[Variable]) -> None:

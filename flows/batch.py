@@ -1,12 +1,13 @@
 """Flows that apply a registered model: score, monitor, sample, impute, embed, export.
 
-Each flow takes a version by its number or alias and writes one folder of results.
+Each function is run as a flow by `flows.steps.as_flow`. It takes a version by its
+number or alias and writes one folder of results.
 """
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
 
-from prefect import flow
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from flows import steps
 from flows.outcomes import (
@@ -21,13 +22,22 @@ from flows.outcomes import (
 )
 from flows.steps import output_path
 from tasks.config.root import Config
-from tasks.data import group
-from tasks.inference import export as onnx
-from tasks.inference.source import Source
-from tasks.registry import downloads
 from tasks.registry.aliases import CHAMPION
-from tasks.registry.downloads import ModelInfo
 from tasks.runtime import storage
+from tasks.runtime.deferred import DeferredModule
+
+if TYPE_CHECKING:
+    from tasks.data import group
+    from tasks.inference import export as onnx
+    from tasks.inference import source as sources
+    from tasks.inference.source import Source
+    from tasks.registry import downloads
+    from tasks.registry.downloads import ModelInfo
+else:
+    group = DeferredModule("tasks.data.group")
+    onnx = DeferredModule("tasks.inference.export")
+    sources = DeferredModule("tasks.inference.source")
+    downloads = DeferredModule("tasks.registry.downloads")
 
 STEPS: dict[str, tuple[Callable[..., Any], str]] = {
     "score": (steps.score_rows, "scored"),
@@ -81,10 +91,9 @@ def rows_with_ids(
     source = steps.input_path(config, path)
     ids = group.grouped_data(config.data, source).id
     data = config.data
-    return Source(source, ids + passthrough, data.on_bad_file, data.on_missing)
+    return sources.Source(source, ids + passthrough, data.on_bad_file, data.on_missing)
 
 
-@flow(flow_run_name="{config.name}")
 def score(
     config: Config, overwrite: bool = False, version: str = CHAMPION
 ) -> ScoreOutcome:
@@ -100,7 +109,6 @@ def score(
     return ScoreOutcome(model=model, score=scored)
 
 
-@flow(flow_run_name="{config.name}")
 def backfill(
     config: Config,
     since: str | None = None,
@@ -119,7 +127,7 @@ def backfill(
     model = steps.fetch_model(config, version)
     scored = steps.score_partitions(
         model.folder,
-        Source(
+        sources.Source(
             config.score.input or config.data.path,
             config.data.id + config.score.passthrough,
             config.data.on_bad_file,
@@ -141,7 +149,6 @@ def partitions_path(config: Config) -> str:
     return config.score.output or default
 
 
-@flow(flow_run_name="{config.name}")
 def monitor(
     config: Config, overwrite: bool = False, version: str = CHAMPION
 ) -> MonitorOutcome:
@@ -154,7 +161,9 @@ def monitor(
     """
     path = steps.input_path(config, config.monitor.input)
     data = config.data
-    source = Source(path, on_bad_file=data.on_bad_file, on_missing=data.on_missing)
+    source = sources.Source(
+        path, on_bad_file=data.on_bad_file, on_missing=data.on_missing
+    )
     model, monitored = apply_model(
         "monitor", config, version, source, overwrite=overwrite
     )
@@ -175,7 +184,6 @@ def monitor(
     )
 
 
-@flow(flow_run_name="{config.name}")
 def compare(
     config: Config,
     first: str,
@@ -196,7 +204,7 @@ def compare(
     one, other = (steps.fetch_model(config, version) for version in (first, second))
     compared = steps.compare_models(
         (one.folder, other.folder),
-        Source(
+        sources.Source(
             source,
             on_bad_file=config.data.on_bad_file,
             on_missing=config.data.on_missing,
@@ -221,7 +229,6 @@ def compare(
     )
 
 
-@flow(flow_run_name="{config.name}")
 def sample(
     config: Config, overwrite: bool = False, version: str = CHAMPION
 ) -> SampleOutcome:
@@ -236,7 +243,6 @@ def sample(
     return SampleOutcome(model=model, sample=sampled)
 
 
-@flow(flow_run_name="{config.name}")
 def impute(
     config: Config, overwrite: bool = False, version: str = CHAMPION
 ) -> ImputeOutcome:
@@ -252,7 +258,6 @@ def impute(
     return ImputeOutcome(model=model, impute=imputed)
 
 
-@flow(flow_run_name="{config.name}")
 def embed(
     config: Config, overwrite: bool = False, version: str = CHAMPION
 ) -> EmbedOutcome:

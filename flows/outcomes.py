@@ -4,27 +4,50 @@
 is None.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from __future__ import annotations
 
-from tasks.data.prepare import PrepareResult
-from tasks.evaluation.compare import ComparisonResult
-from tasks.evaluation.evaluate import EvaluationResult
-from tasks.evaluation.fidelity.fidelity import FidelityResult
-from tasks.inference.backfill import BackfillResult
-from tasks.inference.embed import EmbedResult
-from tasks.inference.export import ExportResult
-from tasks.inference.impute import ImputeResult
-from tasks.inference.sample import SampleResult
-from tasks.inference.score import ScoreResult
-from tasks.monitoring.monitor import MonitorResult
-from tasks.registry.data_validation import ValidationResult
-from tasks.registry.downloads import ModelInfo
-from tasks.registry.gate.gate import GateResult
-from tasks.registry.promotion import AliasState, Promotion
-from tasks.training.train import TrainResult
-from tasks.training.tuning import TuneResult
-from tasks.training.warm_start import StartingPoint
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from tasks.registry.alias_state import AliasState
+from tasks.runtime.deferred import DeferredModule
+
+if TYPE_CHECKING:
+    from tasks.data import prepare as prepare_job
+    from tasks.evaluation import compare as compare_job
+    from tasks.evaluation import evaluate as evaluate_job
+    from tasks.evaluation.fidelity import fidelity as fidelity_job
+    from tasks.inference import backfill as backfill_job
+    from tasks.inference import embed as embed_job
+    from tasks.inference import export as export_job
+    from tasks.inference import impute as impute_job
+    from tasks.inference import sample as sample_job
+    from tasks.inference import score as score_job
+    from tasks.monitoring import monitor as monitor_job
+    from tasks.registry import data_validation as data_validation_job
+    from tasks.registry import downloads, promotion
+    from tasks.registry.gate import gate as gate_job
+    from tasks.training import train as train_job
+    from tasks.training import tuning, warm_start
+else:  # Each is imported by the steps that return its results.
+    prepare_job = DeferredModule("tasks.data.prepare")
+    compare_job = DeferredModule("tasks.evaluation.compare")
+    evaluate_job = DeferredModule("tasks.evaluation.evaluate")
+    fidelity_job = DeferredModule("tasks.evaluation.fidelity.fidelity")
+    backfill_job = DeferredModule("tasks.inference.backfill")
+    embed_job = DeferredModule("tasks.inference.embed")
+    export_job = DeferredModule("tasks.inference.export")
+    impute_job = DeferredModule("tasks.inference.impute")
+    sample_job = DeferredModule("tasks.inference.sample")
+    score_job = DeferredModule("tasks.inference.score")
+    monitor_job = DeferredModule("tasks.monitoring.monitor")
+    data_validation_job = DeferredModule("tasks.registry.data_validation")
+    downloads = DeferredModule("tasks.registry.downloads")
+    gate_job = DeferredModule("tasks.registry.gate.gate")
+    promotion = DeferredModule("tasks.registry.promotion")
+    train_job = DeferredModule("tasks.training.train")
+    tuning = DeferredModule("tasks.training.tuning")
+    warm_start = DeferredModule("tasks.training.warm_start")
 
 Json = dict[str, Any]
 """A JSON object."""
@@ -56,7 +79,7 @@ class PrepareOutcome(Outcome):
         prepare: The prepared dataset.
     """
 
-    prepare: PrepareResult
+    prepare: prepare_job.PrepareResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +90,7 @@ class TrainOutcome(PrepareOutcome):
         train: The trained model.
     """
 
-    train: TrainResult
+    train: train_job.TrainResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +102,7 @@ class TuneOutcome(PrepareOutcome):
         run_id: Id of the MLflow run, which has a nested run for each trial.
     """
 
-    tune: TuneResult
+    tune: tuning.TuneResult
     run_id: str
 
     def summary(self) -> str:
@@ -97,9 +120,9 @@ class EvaluateOutcome(TrainOutcome):
         fidelity: The comparison of synthetic with real rows, if configured.
     """
 
-    evaluate: EvaluationResult
+    evaluate: evaluate_job.EvaluationResult
     report: str
-    fidelity: FidelityResult | None = None
+    fidelity: fidelity_job.FidelityResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,16 +144,16 @@ class RetrainOutcome(Outcome):
         unchanged: Whether every step was already done by an earlier retraining.
     """
 
-    start: StartingPoint
-    prepare: PrepareResult
-    data_validation: ValidationResult
-    train: TrainResult | None = None
-    evaluate: EvaluationResult | None = None
-    fidelity: FidelityResult | None = None
-    gate: GateResult | None = None
+    start: warm_start.StartingPoint
+    prepare: prepare_job.PrepareResult
+    data_validation: data_validation_job.ValidationResult
+    train: train_job.TrainResult | None = None
+    evaluate: evaluate_job.EvaluationResult | None = None
+    fidelity: fidelity_job.FidelityResult | None = None
+    gate: gate_job.GateResult | None = None
     report: str | None = None
-    register: Promotion | None = None
-    backfill: BackfillResult | None = None
+    register: promotion.Promotion | None = None
+    backfill: backfill_job.BackfillResult | None = None
     run_id: str | None = None
     unchanged: bool = False
 
@@ -151,8 +174,8 @@ class ScoreOutcome(Outcome):
         score: The scored rows.
     """
 
-    model: ModelInfo
-    score: ScoreResult
+    model: downloads.ModelInfo
+    score: score_job.ScoreResult
 
     def summary(self) -> str:
         """Return how many rows were written, and where."""
@@ -168,8 +191,8 @@ class BackfillOutcome(Outcome):
         backfill: The scored partitions.
     """
 
-    model: ModelInfo
-    backfill: BackfillResult
+    model: downloads.ModelInfo
+    backfill: backfill_job.BackfillResult
 
     def summary(self) -> str:
         """Return how many rows were written, and where."""
@@ -186,8 +209,8 @@ class MonitorOutcome(Outcome):
         run_id: Id of the MLflow run.
     """
 
-    model: ModelInfo
-    monitor: MonitorResult
+    model: downloads.ModelInfo
+    monitor: monitor_job.MonitorResult
     run_id: str
 
     def summary(self) -> str:
@@ -205,8 +228,8 @@ class CompareOutcome(Outcome):
         run_id: Id of the MLflow run.
     """
 
-    models: tuple[ModelInfo, ModelInfo]
-    compare: ComparisonResult
+    models: tuple[downloads.ModelInfo, downloads.ModelInfo]
+    compare: compare_job.ComparisonResult
     run_id: str
 
 
@@ -219,8 +242,8 @@ class SampleOutcome(Outcome):
         sample: The synthetic rows.
     """
 
-    model: ModelInfo
-    sample: SampleResult
+    model: downloads.ModelInfo
+    sample: sample_job.SampleResult
 
     def summary(self) -> str:
         """Return how many rows were written, and where."""
@@ -236,8 +259,8 @@ class ImputeOutcome(Outcome):
         impute: The filled rows.
     """
 
-    model: ModelInfo
-    impute: ImputeResult
+    model: downloads.ModelInfo
+    impute: impute_job.ImputeResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,8 +272,8 @@ class EmbedOutcome(Outcome):
         embed: The features.
     """
 
-    model: ModelInfo
-    embed: EmbedResult
+    model: downloads.ModelInfo
+    embed: embed_job.EmbedResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,8 +285,8 @@ class ExportOutcome(Outcome):
         export: The file.
     """
 
-    model: ModelInfo
-    export: ExportResult
+    model: downloads.ModelInfo
+    export: export_job.ExportResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,6 +294,10 @@ class AliasOutcome(Outcome, AliasState):
     """Result of a promotion or a rollback."""
 
 
-def written_rows(result: ScoreResult | BackfillResult | SampleResult) -> str:
+def written_rows(
+    result: score_job.ScoreResult
+    | backfill_job.BackfillResult
+    | sample_job.SampleResult,
+) -> str:
     """Return how many rows a step wrote, and where."""
     return f"{result.rows_out:,} rows in {result.path}"

@@ -1,9 +1,13 @@
-"""Flows from raw data to a registered model, whole or up to a step."""
+"""Flows from raw data to a registered model, whole or up to a step.
+
+Each function is run as a flow by `flows.steps.as_flow`.
+"""
+
+from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-
-from prefect import flow
+from typing import TYPE_CHECKING
 
 from flows import batch, steps
 from flows.outcomes import (
@@ -14,33 +18,35 @@ from flows.outcomes import (
 )
 from flows.steps import output_path
 from tasks.config.root import Config
-from tasks.data.prepare import PrepareResult
-from tasks.evaluation.evaluate import EvaluationResult
-from tasks.evaluation.fidelity.fidelity import FidelityResult
-from tasks.registry import tracking
-from tasks.registry.data_validation import champion_dataset, log_description
-from tasks.registry.gate.gate import GateResult
-from tasks.registry.registration import Registration
 from tasks.runtime import storage
-from tasks.training.train import TrainResult
+from tasks.runtime.deferred import DeferredModule
+
+if TYPE_CHECKING:
+    from tasks.data.prepare import PrepareResult
+    from tasks.evaluation.evaluate import EvaluationResult
+    from tasks.evaluation.fidelity.fidelity import FidelityResult
+    from tasks.registry import data_validation, tracking
+    from tasks.registry.gate.gate import GateResult
+    from tasks.registry.registration import Registration
+    from tasks.training.train import TrainResult
+else:
+    data_validation = DeferredModule("tasks.registry.data_validation")
+    tracking = DeferredModule("tasks.registry.tracking")
 
 logger = logging.getLogger(__name__)
 
 
-@flow(flow_run_name="{config.name}")
 def prepare(config: Config) -> PrepareOutcome:
     """Read, check, split and encode the dataset."""
     return PrepareOutcome(prepare=steps.prepared_data(config))
 
 
-@flow(flow_run_name="{config.name}")
 def train(config: Config) -> TrainOutcome:
     """Prepare the dataset and train a model on it."""
     prepared = steps.prepared_data(config)
     return TrainOutcome(prepare=prepared, train=trained_model(config, prepared))
 
 
-@flow(flow_run_name="{config.name}")
 def evaluate(config: Config) -> EvaluateOutcome:
     """Prepare the dataset, train a model and evaluate it on held-out rows.
 
@@ -65,7 +71,6 @@ def evaluate(config: Config) -> EvaluateOutcome:
     )
 
 
-@flow(flow_run_name="{config.name}")
 def retrain(config: Config) -> RetrainOutcome:
     """Prepare, train, evaluate and register a model; the better one becomes champion.
 
@@ -73,7 +78,7 @@ def retrain(config: Config) -> RetrainOutcome:
     """
     start = steps.choose_start(config, steps.training_data(config))
     prepared = steps.prepared_data(config, start.encoder())
-    reference = champion_dataset(config.name)
+    reference = data_validation.champion_dataset(config.name)
     validation = steps.validate_data(prepared.path, reference, config.data_validation)
     steps.publish_checks(config.name, "data_validation", validation)
     if not validation.passed:
@@ -85,7 +90,7 @@ def retrain(config: Config) -> RetrainOutcome:
         )
     config = steps.resolved_config(config, prepared, start)
     with steps.mlflow_run(config, prepared, start) as run_id:
-        log_description(run_id, prepared.path)
+        data_validation.log_description(run_id, prepared.path)
         trained = trained_model(
             config, prepared, tracking.metrics_logger(run_id), start.folder
         )
@@ -109,7 +114,8 @@ def retrain(config: Config) -> RetrainOutcome:
         decision = steps.decide_champion(
             config.name, registered.version, verdict, run_id
         )
-    scored = batch.backfill(config) if config.score.after_retrain else None
+    backfill = steps.as_flow(batch.backfill)
+    scored = backfill(config) if config.score.after_retrain else None
     return RetrainOutcome(
         status="done" if decision.promoted else "refused",
         start=start,

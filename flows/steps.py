@@ -4,40 +4,69 @@ Each function of `tasks` finds out by itself what is already done, so Prefect ca
 nothing.
 """
 
+from __future__ import annotations
+
+import functools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from prefect import task
+from prefect import Flow, flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import Task
 
-from ar_models.tables.encoder import TableEncoder
 from tasks.config.data import DataConfig
 from tasks.config.root import Config
-from tasks.data import group, prepare
-from tasks.data.prepare import PrepareResult
-from tasks.evaluation import checks, compare, evaluate
-from tasks.evaluation.fidelity import fidelity
-from tasks.evaluation.report import model_report
-from tasks.inference import backfill, embed, impute, sample, score
-from tasks.monitoring import monitor
-from tasks.registry import (
-    data_validation,
-    downloads,
-    promotion,
-    registration,
-    tracking,
-)
-from tasks.registry.downloads import DownloadedModel
-from tasks.registry.gate import gate
 from tasks.runtime import manifest, storage
-from tasks.training import train, tuning, warm_start
-from tasks.training.warm_start import StartingPoint
+from tasks.runtime.deferred import DeferredModule
+
+if TYPE_CHECKING:
+    from ar_models.tables.encoder import TableEncoder
+    from tasks.data import group, prepare
+    from tasks.data.prepare import PrepareResult
+    from tasks.evaluation import checks, compare, evaluate
+    from tasks.evaluation.fidelity import fidelity
+    from tasks.evaluation.report import model_report
+    from tasks.inference import backfill, embed, impute, sample, score
+    from tasks.monitoring import monitor
+    from tasks.registry import (
+        data_validation,
+        downloads,
+        promotion,
+        registration,
+        tracking,
+    )
+    from tasks.registry.downloads import DownloadedModel
+    from tasks.registry.gate import gate
+    from tasks.training import train, tuning, warm_start
+    from tasks.training.warm_start import StartingPoint
+else:  # A step imports its function when it runs.
+    group = DeferredModule("tasks.data.group")
+    prepare = DeferredModule("tasks.data.prepare")
+    checks = DeferredModule("tasks.evaluation.checks")
+    compare = DeferredModule("tasks.evaluation.compare")
+    evaluate = DeferredModule("tasks.evaluation.evaluate")
+    fidelity = DeferredModule("tasks.evaluation.fidelity.fidelity")
+    model_report = DeferredModule("tasks.evaluation.report.model_report")
+    backfill = DeferredModule("tasks.inference.backfill")
+    embed = DeferredModule("tasks.inference.embed")
+    impute = DeferredModule("tasks.inference.impute")
+    sample = DeferredModule("tasks.inference.sample")
+    score = DeferredModule("tasks.inference.score")
+    monitor = DeferredModule("tasks.monitoring.monitor")
+    data_validation = DeferredModule("tasks.registry.data_validation")
+    downloads = DeferredModule("tasks.registry.downloads")
+    promotion = DeferredModule("tasks.registry.promotion")
+    registration = DeferredModule("tasks.registry.registration")
+    tracking = DeferredModule("tasks.registry.tracking")
+    gate = DeferredModule("tasks.registry.gate.gate")
+    train = DeferredModule("tasks.training.train")
+    tuning = DeferredModule("tasks.training.tuning")
+    warm_start = DeferredModule("tasks.training.warm_start")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,29 +86,49 @@ def is_transient(step: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, OSError) and bool(TRANSIENT_S3_ERROR.search(str(error)))
 
 
-def local_step(function: Callable[P, R], name: str, **options: Any) -> Callable[P, R]:
+@functools.cache
+def as_flow(function: Callable[P, R]) -> Flow[P, R]:
+    """Make a Prefect flow of a function whose parameter `config` names its runs.
+
+    Only of the function that runs, since Prefect describes the configuration as a JSON
+    schema for each flow, which takes a third of a second.
+
+    Args:
+        function: Function that composes steps.
+    """
+    return flow(flow_run_name="{config.name}")(function)
+
+
+def local_step(
+    find: Callable[[], Callable[P, R]], name: str, **options: Any
+) -> Callable[P, R]:
     """Make a Prefect task of a function that is not retried.
 
     Args:
-        function: Function of `tasks`.
+        find: Returns the function of `tasks`; called when the task runs.
         name: Name of the task.
         **options: Further options of `prefect.task`.
     """
+
+    def step(*args: P.args, **kwargs: P.kwargs) -> R:
+        return find()(*args, **kwargs)
+
+    step.__name__ = step.__qualname__ = name  # Prefect makes keys of them.
     decorate: Any = task(  # Prefect's overloads do not keep the types
         name=name, cache_policy=NO_CACHE, persist_result=False, **options
     )
-    return cast(Callable[P, R], decorate(function))
+    return cast(Callable[P, R], decorate(step))
 
 
-def remote_step(function: Callable[P, R], name: str) -> Callable[P, R]:
+def remote_step(find: Callable[[], Callable[P, R]], name: str) -> Callable[P, R]:
     """Make a Prefect task of a function that reads or writes remote storage or servers.
 
     Args:
-        function: Function of `tasks`.
+        find: Returns the function of `tasks`; called when the task runs.
         name: Name of the task.
     """
     return local_step(
-        function,
+        find,
         name,
         retries=3,
         retry_delay_seconds=[5, 30, 120],
@@ -87,27 +136,27 @@ def remote_step(function: Callable[P, R], name: str) -> Callable[P, R]:
     )
 
 
-group_rows = remote_step(group.group, name="group")
-choose_start = local_step(warm_start.choose_start, name="start")
-prepare_data = remote_step(prepare.prepare, name="prepare")
-validate_data = local_step(data_validation.validate, name="data_validation")
-train_model = local_step(train.train, name="train")
-tune_model = local_step(tuning.tune, name="tune")
-evaluate_model = remote_step(evaluate.evaluate, name="evaluate")
-compare_samples = remote_step(fidelity.measure_fidelity, name="compare samples")
-write_report = remote_step(model_report.write_report, name="report")
-register_model = local_step(registration.register, name="register")
-judge_challenger = remote_step(gate.gate, name="gate")
-decide_champion = local_step(promotion.promote_if_passed, name="decide")
-download_model = remote_step(downloads.download, name="download")
-score_rows = remote_step(score.score, name="score")
-score_partitions = remote_step(backfill.backfill, name="backfill")
-compare_models = remote_step(compare.compare, name="compare")
-monitor_rows = remote_step(monitor.monitor, name="monitor")
-log_job = remote_step(tracking.log_job, name="log")
-sample_rows = remote_step(sample.sample, name="sample")
-embed_rows = remote_step(embed.embed, name="embed")
-impute_rows = remote_step(impute.impute, name="impute")
+group_rows = remote_step(lambda: group.group, name="group")
+choose_start = local_step(lambda: warm_start.choose_start, name="start")
+prepare_data = remote_step(lambda: prepare.prepare, name="prepare")
+validate_data = local_step(lambda: data_validation.validate, name="data_validation")
+train_model = local_step(lambda: train.train, name="train")
+tune_model = local_step(lambda: tuning.tune, name="tune")
+evaluate_model = remote_step(lambda: evaluate.evaluate, name="evaluate")
+compare_samples = remote_step(lambda: fidelity.measure_fidelity, name="compare samples")
+write_report = remote_step(lambda: model_report.write_report, name="report")
+register_model = local_step(lambda: registration.register, name="register")
+judge_challenger = remote_step(lambda: gate.gate, name="gate")
+decide_champion = local_step(lambda: promotion.promote_if_passed, name="decide")
+download_model = remote_step(lambda: downloads.download, name="download")
+score_rows = remote_step(lambda: score.score, name="score")
+score_partitions = remote_step(lambda: backfill.backfill, name="backfill")
+compare_models = remote_step(lambda: compare.compare, name="compare")
+monitor_rows = remote_step(lambda: monitor.monitor, name="monitor")
+log_job = remote_step(lambda: tracking.log_job, name="log")
+sample_rows = remote_step(lambda: sample.sample, name="sample")
+embed_rows = remote_step(lambda: embed.embed, name="embed")
+impute_rows = remote_step(lambda: impute.impute, name="impute")
 
 
 def model_uri(config: Config, version: str) -> str:

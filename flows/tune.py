@@ -1,20 +1,26 @@
 """The flow that searches for better settings, with every trial as an MLflow run."""
 
-from prefect import flow
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from flows import steps
 from flows.outcomes import TuneOutcome
 from flows.steps import output_path
 from tasks.config.root import Config
-from tasks.registry import tracking
 from tasks.runtime import storage
-from tasks.training.tuning import TrialResult, TuneResult
+from tasks.runtime.deferred import DeferredModule
+
+if TYPE_CHECKING:
+    from tasks.registry import tracking
+    from tasks.training.tuning import TrialResult, TuneResult
+else:
+    tracking = DeferredModule("tasks.registry.tracking")
 
 PARENT_RUN = "mlflow.parentRunId"
 """MLflow's tag of a nested run with the id of its parent."""
 
 
-@flow(flow_run_name="{config.name}")
 def tune(config: Config) -> TuneOutcome:
     """Prepare the dataset and search for better settings of the model."""
     prepared = steps.prepared_data(config)

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from ar_models.distributions.interval_mass import one_minus_exp
-from ar_models.variables import MAX_INTEGER, Variable
-
-MIN_SHAPE = 0.05
-"""Least shape, so that every integer has a probability; 0 is an exponential tail."""
+from ar_models.variables import MAX_INTEGER, MIN_TAIL_SHAPE, Variable
 
 EXACT_TERMS = 1024
 """Number of integers whose probabilities the entropy sums one by one."""
@@ -85,7 +82,7 @@ def tail_constants(variables: Sequence[Variable]) -> tuple[Tensor, Tensor, Tenso
     """
     scales, shapes, entropies = [], [], []
     for variable in variables:
-        default = (max(1.0, variable.scale), MIN_SHAPE) * 2
+        default = (max(1.0, variable.scale), MIN_TAIL_SHAPE) * 2
         low_scale, low_shape, high_scale, high_shape = variable.tails or default
         low, high = variable.edges[0] - 1, variable.edges[-1]
         ends = (

@@ -1,11 +1,13 @@
 """The demo: the New York flights of 2013, from raw rows to anomalies."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from rich.markup import escape
 
@@ -15,7 +17,9 @@ from flows.outcomes import Outcome, RetrainOutcome, SampleOutcome, ScoreOutcome
 from flows.process import runs
 from tasks.config.resources import Resources
 from tasks.config.root import Config
-from tasks.inference.score import AnomalousRow
+
+if TYPE_CHECKING:
+    from tasks.inference.score import AnomalousRow
 
 LABELS = {
     "dep_time": "the time of departure (HHMM)",

@@ -1,31 +1,36 @@
 """Describe outcomes as text with rich markup: a paragraph for each step."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from flows.deploy.deployments import DeployOutcome
 from flows.outcomes import Outcome, RetrainOutcome
-from tasks.data.prepare import PrepareResult
-from tasks.evaluation.checks import Verdict
-from tasks.evaluation.compare import ComparisonResult
-from tasks.evaluation.evaluate import EvaluationResult
-from tasks.evaluation.fidelity.fidelity import FidelityResult
-from tasks.inference.backfill import BackfillResult
-from tasks.inference.embed import EmbedResult
-from tasks.inference.export import ExportResult
-from tasks.inference.impute import ImputeResult
-from tasks.inference.sample import SampleResult
-from tasks.inference.score import AnomalousRow, ScoreResult
-from tasks.monitoring.monitor import MonitorResult
-from tasks.registry.data_validation import ValidationResult
-from tasks.registry.gate.gate import GateResult
-from tasks.registry.promotion import AliasState, Promotion
 from tasks.runtime.job import JobResult
-from tasks.training.train import TrainResult
-from tasks.training.tuning import TuneResult
+
+if TYPE_CHECKING:
+    from flows.deploy.deployments import DeployOutcome
+    from tasks.data.prepare import PrepareResult
+    from tasks.evaluation.checks import Verdict
+    from tasks.evaluation.compare import ComparisonResult
+    from tasks.evaluation.evaluate import EvaluationResult
+    from tasks.evaluation.fidelity.fidelity import FidelityResult
+    from tasks.inference.backfill import BackfillResult
+    from tasks.inference.embed import EmbedResult
+    from tasks.inference.export import ExportResult
+    from tasks.inference.impute import ImputeResult
+    from tasks.inference.sample import SampleResult
+    from tasks.inference.score import AnomalousRow, ScoreResult
+    from tasks.monitoring.monitor import MonitorResult
+    from tasks.registry.alias_state import AliasState
+    from tasks.registry.data_validation import ValidationResult
+    from tasks.registry.gate.gate import GateResult
+    from tasks.registry.promotion import Promotion
+    from tasks.training.train import TrainResult
+    from tasks.training.tuning import TuneResult
 
 MAX_REASONS = 8
 """Maximum number of reasons for drift that are shown; the HTML page has all."""
@@ -57,12 +62,13 @@ def describe(outcome: Outcome) -> str:
         if step is None or field.name not in DESCRIPTIONS:
             continue
         first, *more = DESCRIPTIONS[field.name](step)
-        end = f"; {pace(step)}" if isinstance(step, JobResult | BackfillResult) else ""
+        timed = isinstance(step, JobResult) or field.name == "backfill"
+        end = f"; {pace(step)}" if timed else ""
         name = "data" if field.name == "data_validation" else field.name
         lines += [f"[bold]{name:<10}[/] {first}{end}", *(INDENT + m for m in more)]
         if end and field.name != "gate":
             lines.append(INDENT + escape(getattr(step, "page", step.path)))
-        if isinstance(step, ScoreResult):
+        if field.name == "score":
             lines += anomalies(step.most_anomalous, row_name, {})
     if isinstance(outcome, RetrainOutcome) and outcome.unchanged:
         lines.append(

@@ -10,7 +10,7 @@ from flows.cli.execution import default_storage, session
 from flows.cli.options import CommonOptions, ModelName, command
 
 if TYPE_CHECKING:
-    from tasks.registry.promotion import AliasState
+    from tasks.registry.alias_state import AliasState
 
 PANEL = "Manage registered versions"
 """Title of the help panel that lists these commands."""

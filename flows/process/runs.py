@@ -7,19 +7,18 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Crashed
 
-from flows import batch, retrain, tune
+from flows import batch, retrain, steps, tune
 from flows.outcomes import Outcome
 from flows.process.output_lock import OutputLock, hold_output, wait_for_lock
 from tasks.config.root import Config
 from tasks.runtime import environment, storage
 
-FLOWS: dict[str, Flow[..., Any]] = {
+FLOWS: dict[str, Callable[..., Any]] = {
     "prepare": retrain.prepare,
     "train": retrain.train,
     "evaluate": retrain.evaluate,
@@ -33,7 +32,7 @@ FLOWS: dict[str, Flow[..., Any]] = {
     "embed": batch.embed,
     "impute": batch.impute,
 }
-"""The flows by the name of their command."""
+"""Functions to run as a flow, by the name of their command."""
 
 
 def run_flow(
@@ -56,7 +55,7 @@ def run_flow(
         BlockingIOError: Another command writes the same output.
     """
     locks = environment.local_root(config.resources.storage) / "locks"
-    flow = FLOWS[name]
+    flow = steps.as_flow(FLOWS[name])
     if timeout_seconds is not None:
         flow = flow.with_options(timeout_seconds=timeout_seconds)
     digest = hashlib.sha256(output_name(name, config).encode()).hexdigest()[:16]

@@ -5,13 +5,19 @@ and the file or the dictionary that they are stored in.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from ar_models.tables.list_cells import Lists
 from tasks.data.cells import Cells, to_cells
+from tasks.runtime.deferred import DeferredModule
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:  # It takes a second to import, and few users of this module hash anything.
+    pd = DeferredModule("pandas")
 
 HASH_OF_NULL = np.uint64(0x6A09E667F3BCC909)
 SIPHASH_KEY = "chainrule-splits"

@@ -2,15 +2,20 @@
 
 import math
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from tasks.evaluation.intervals import Floats, bootstrap_interval
+from tasks.runtime.deferred import DeferredModule
+
+if TYPE_CHECKING:
+    from sklearn import metrics
+else:  # It takes seconds to import, and most datasets have no labels.
+    metrics = DeferredModule("sklearn.metrics")
 
 Bools = NDArray[np.bool_]
 Json = dict[str, Any]  # JSON values
@@ -52,9 +57,11 @@ def detection(
         "rows": len(truth),
         "positives": positives,
         "budget": count,
-        "auroc": float(roc_auc_score(truth, finite)) if both else None,
+        "auroc": float(metrics.roc_auc_score(truth, finite)) if both else None,
         "auroc_interval": auroc_interval(scores, truth, confidence) if both else None,
-        "auprc": float(average_precision_score(truth, finite)) if both else None,
+        "auprc": float(metrics.average_precision_score(truth, finite))
+        if both
+        else None,
         "precision": int(flagged.sum()) / count if count else None,
         "precision_interval": bootstrap_interval(
             flagged.astype(float), confidence, resamples

@@ -1,10 +1,17 @@
 """Aliases of model versions in the MLflow registry: champion, challenger, previous."""
 
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from tasks.registry.versions import PREVIOUS_CHAMPION
+from tasks.runtime.deferred import DeferredModule
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient, exceptions
+    from mlflow.entities.model_registry import ModelVersion
+else:
+    exceptions = DeferredModule("mlflow.exceptions")
 
 CHAMPION = "champion"
 """Alias of the version that jobs use unless another one is named."""
@@ -22,7 +29,7 @@ def version_by_alias(
     """Return the version of `name` that has an alias, or None."""
     try:
         aliases = client.get_registered_model(name).aliases
-    except MlflowException as error:
+    except exceptions.MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise

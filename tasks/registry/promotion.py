@@ -7,6 +7,7 @@ from mlflow import MlflowClient
 
 from tasks.evaluation.checks import Verdict, to_metrics
 from tasks.registry import tracking
+from tasks.registry.alias_state import AliasState
 from tasks.registry.aliases import (
     CHALLENGER,
     CHAMPION,
@@ -50,25 +51,6 @@ class Promotion:
     promoted: bool
     reason: str
     needs_review: bool
-
-
-@dataclass(frozen=True)
-class AliasState:
-    """The aliases of a registered model after a promotion or a rollback.
-
-    Attributes:
-        name: Name of the registered model.
-        champion: Number of the champion.
-        previous: Number of the previous champion, or None.
-        done: Whether nothing had to be changed.
-        rolled_back: Number of the version that a rollback replaced, or None.
-    """
-
-    name: str
-    champion: str | None
-    previous: str | None
-    done: bool = False
-    rolled_back: str | None = None
 
 
 def promote_if_passed(

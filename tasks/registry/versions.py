@@ -1,13 +1,20 @@
 """Versions of registered models in MLflow: their tags, and how to find them."""
 
-import os
+from __future__ import annotations
 
-import mlflow
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
+import os
+from typing import TYPE_CHECKING
 
 from tasks.runtime import manifest
+from tasks.runtime.deferred import DeferredModule
+
+if TYPE_CHECKING:
+    import mlflow
+    from mlflow import MlflowClient, exceptions
+    from mlflow.entities.model_registry import ModelVersion
+else:  # Most users of this module want the names of tags only.
+    mlflow = DeferredModule("mlflow")
+    exceptions = DeferredModule("mlflow.exceptions")
 
 MODEL_FINGERPRINT = "model_fingerprint"
 """Tag with the fingerprint of the model; finds a model that is already registered."""
@@ -103,7 +110,7 @@ def resolve_uri(client: MlflowClient, model_uri: str) -> ModelVersion:
         if version:
             return client.get_model_version(name, version)
         return client.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
+    except exceptions.MlflowException as error:
         raise ValueError(
             f"{model_uri}: no such version in the registry "
             f"{mlflow.get_tracking_uri()}; register one with `chainrule retrain`, list "

@@ -1,21 +1,31 @@
 """Ray: starting it, and calls in tasks or actors whose results come in order."""
 
+from __future__ import annotations
+
 import logging
 import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
-
-import ray
-import torch
-from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasks.config.resources import Resources
+from tasks.runtime.deferred import DeferredModule
 from tasks.runtime.failures import AGAIN, ClusterError
 from tasks.runtime.progress import report
-from tasks.runtime.ray_errors import explained
+
+if TYPE_CHECKING:
+    import ray
+    import torch
+    from ray import exceptions
+
+    from tasks.runtime import ray_errors
+else:  # Modules of tasks import this one whether they use Ray or not.
+    ray = DeferredModule("ray")
+    torch = DeferredModule("torch")
+    exceptions = DeferredModule("ray.exceptions")
+    ray_errors = DeferredModule("tasks.runtime.ray_errors")
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +129,7 @@ def stream(
             memory for earlier ones.
     """
     items = list(items)
-    with explained(what):
+    with ray_errors.explained(what):
         function_reference = ray.put(function)
         # Ray's types are loose.
         call: Any = ray.remote(_call).options(max_retries=RETRIES)
@@ -142,7 +152,7 @@ def stream_actors(
     done: int = 0,
     actors: int | None = None,
     gpus: float = 0.0,
-    pool: "ActorPool | None" = None,
+    pool: ActorPool | None = None,
 ) -> Iterator[Result]:
     """Call a function that is costly to make on every item in Ray actors.
 
@@ -163,7 +173,7 @@ def stream_actors(
     """
     items = list(items)
     with (
-        explained(what),
+        ray_errors.explained(what),
         actor_pool(gpus) if pool is None else nullcontext(pool) as pool,
     ):
         make_reference = ray.put(make)
@@ -287,7 +297,7 @@ class Worker:
     def ready(self) -> None:
         """Return once the process is running."""
 
-    def call(self, make: "list[ray.ObjectRef[Any]]", item: Any) -> Any:  # a result
+    def call(self, make: list[ray.ObjectRef[Any]], item: Any) -> Any:  # a result
         # In a list, since Ray would fetch a bare reference again for every call.
         name = make[0].hex()
         if self.function is None or self.function[0] != name:
@@ -297,14 +307,14 @@ class Worker:
 
 
 def _in_order(
-    submit: Callable[[Item, int], "ray.ObjectRef[Any]"],
+    submit: Callable[[Item, int], ray.ObjectRef[Any]],
     items: Sequence[Item],
     *,
     what: str,
     units: Callable[[Item], int],
     done: int,
     parallel: int,
-    arriving: "Mapping[ray.ObjectRef[Any], int] | None" = None,
+    arriving: Mapping[ray.ObjectRef[Any], int] | None = None,
 ) -> Iterator[Any]:
     """Keep `parallel` calls running, each in a numbered slot, and yield in order.
 
@@ -353,25 +363,23 @@ def _in_order(
         _cancel(list(running))
 
 
-def _result(
-    reference: "ray.ObjectRef[Any]", item: object, what: str
-) -> Any:  # a result
+def _result(reference: ray.ObjectRef[Any], item: object, what: str) -> Any:  # a result
     """Return the value of a call, or raise its exception with its own type."""
     try:
         return ray.get(reference)
-    except RayTaskError as error:
+    except exceptions.RayTaskError as error:
         cause: BaseException = error.cause  # perhaps one of Ray's, met in a worker
         trace = re.sub(r"\x1b\[\d+m", "", str(error))
         cause.add_note(f"raised in a Ray worker:\n{trace}")
         raise cause from None
-    except (WorkerCrashedError, OutOfMemoryError) as error:
+    except (exceptions.WorkerCrashedError, exceptions.OutOfMemoryError) as error:
         raise ClusterError(
             f"{what}: worker processes died {RETRIES + 1} times on {item!r}; if "
             "memory ran out, use smaller parts or fewer CPUs"
         ) from error
 
 
-def _cancel(running: "list[ray.ObjectRef[Any]]") -> None:
+def _cancel(running: list[ray.ObjectRef[Any]]) -> None:
     """Cancel calls and give them time to remove their unfinished files."""
     for reference in running:
         ray.cancel(reference)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ar_models.distributions.pareto_tails import MIN_SHAPE
+from ar_models.variables import MIN_TAIL_SHAPE
 from tasks.data.counts import EmpiricalDistribution
 
 TAIL_SHARE = 0.05
@@ -62,11 +62,11 @@ def _fit(
     excess = given.values[place + 1 :] - threshold - 0.5
     weights = given.counts[place + 1 :]
     if not len(excess):
-        return max(least, 0.5), MIN_SHAPE
+        return max(least, 0.5), MIN_TAIL_SHAPE
     weights = weights / weights.sum()
     survival = 1 - np.cumsum(weights) + weights / 2
     mean, weighted = excess @ weights, (excess * survival) @ weights
     shape = 2 - mean / max(mean - 2 * weighted, 1e-9 * mean)
-    shape = float(np.clip(shape, MIN_SHAPE, MAX_SHAPE))
+    shape = float(np.clip(shape, MIN_TAIL_SHAPE, MAX_SHAPE))
     scale = mean * (1 - shape) + shape * max(edge - threshold - 0.5, 0.0)
     return round(max(float(scale), least, 0.5), DECIMALS), round(shape, DECIMALS)

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer.core
 import yaml
@@ -68,6 +70,51 @@ def test_help_is_there_at_once() -> None:
     assert heavy.isdisjoint(loaded)
     # Typically 0.3 s; the bound only catches an import that crept in.
     assert time.monotonic() - began < 5
+
+
+SLOW = {"torch", "ray", "mlflow", "prefect", "sklearn", "matplotlib", "numba"}
+"""Packages whose import takes most of a second or more."""
+
+
+def imported(*arguments: str, code: int = 0) -> set[str]:
+    """Run a command in a process of its own; return the slow packages it imported."""
+    program = (
+        "import sys\n"
+        "from flows.cli import main\n"
+        "try:\n"
+        "    main.app(sys.argv[1:])\n"
+        "finally:\n"
+        "    print('modules', *sys.modules)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True
+    )
+    assert ended.returncode == code, ended.stderr
+    return SLOW & set(ended.stdout.rpartition("modules ")[2].split())
+
+
+def test_init_imports_none_of_the_slow_packages(tmp_path: Path) -> None:
+    table = pa.table(
+        {"a": [1, 2, 3] * 9, "b": [0.5, 1.5, 2.5] * 9, "c": list("xyz") * 9}
+    )
+    pq.write_table(table, tmp_path / "data.parquet")
+    assert imported("init", str(tmp_path / "data.parquet")) == set()
+
+
+@pytest.mark.parametrize("command", ["retrain", "score", "evaluate", "deploy"])
+def test_an_error_of_the_configuration_needs_none_of_the_slow_packages(
+    file: Path, command: str
+) -> None:
+    file.write_text("name: a\ndata: {path: p, x: 1}")
+    assert imported(command, str(file), code=2) == set()
+
+
+def test_flows_are_imported_without_their_steps() -> None:
+    program = "import sys, flows.process.runs; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert SLOW & set(loaded.stdout.split()) == {"prefect"}
 
 
 def test_every_key_is_shown_with_its_default(tmp_path: Path) -> None:
