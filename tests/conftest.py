@@ -158,6 +158,7 @@ def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     from ar_models.density.saved_form import save_density
     from ar_models.density.table_density import TableDensity
     from ar_models.families.made import MADE
+    from ar_models.scoring.nearness import Nearness
     from tasks.data.prepared import read_encoder
 
     encoder = read_encoder(prepared)
@@ -170,10 +171,11 @@ def small_model(prepared: str, tmp_path_factory: pytest.TempPathFactory) -> str:
         optimizer.zero_grad()
         (-model.log_prob(batch).mean()).backward()
         optimizer.step()
-    density = TableDensity(encoder, model)
-    calibration = density.reference_scores(pq.read_table(f"{prepared}/calibration"))
+    density = TableDensity(encoder, model, nearness=Nearness.of(encoder, x.numpy()))
+    calibration = pq.read_table(f"{prepared}/calibration")
+    density.calibration = density.reference_scores(calibration)
     folder = tmp_path_factory.mktemp("model")
-    save_density(TableDensity(encoder, model, calibration), folder)
+    save_density(density, folder)
     return str(folder)
 
 

@@ -11,12 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ar_models.density.table_density import Codes, Floats, TableDensity
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.registry import build, family_name
+from ar_models.scoring.nearness import Nearness
 from ar_models.tables.encoder import TableEncoder
 
 FORMAT = 2
@@ -25,6 +29,10 @@ FORMAT = 2
 MODEL_FILE = "model.json"
 WEIGHTS_FILE = "weights.safetensors"
 CALIBRATION_FILE = "calibration.parquet"
+NEARNESS_FILE = "nearness.safetensors"
+
+OWN_FILES = (CALIBRATION_FILE, NEARNESS_FILE)
+"""Files that `save_density` writes, besides those whose content has fingerprints."""
 
 
 def save_density(density: TableDensity, folder: Path) -> None:
@@ -42,6 +50,11 @@ def save_density(density: TableDensity, folder: Path) -> None:
         calibration = pa.table(dict(density.calibration))
         pq.write_table(calibration, path, write_page_checksum=True)
         files[CALIBRATION_FILE] = file_hash(path)
+    stored = None if density.nearness is None else density.nearness.x
+    if stored is not None:
+        path = folder / NEARNESS_FILE
+        path.write_bytes(save_arrays({"x": np.ascontiguousarray(stored)}))
+        files[NEARNESS_FILE] = file_hash(path)
     content = {
         "format": FORMAT,
         "family": family_name(density.model),
@@ -53,7 +66,7 @@ def save_density(density: TableDensity, folder: Path) -> None:
         **density.info.get("fingerprints", {}),
         "encoder": density.encoder.fingerprint,
         "weights": digest,
-        "model": model_fingerprint(content, digest, density.calibration),
+        "model": model_fingerprint(content, digest, density.calibration, stored),
     }
     libraries = ("numpy", "pyarrow", "safetensors", "torch")
     info = {
@@ -83,18 +96,23 @@ def load_density(
     _check_files(folder, content["info"].get("files", {}))
     weights = _read_weights(folder, content["info"]["fingerprints"]["weights"])
     calibration = _read_calibration(folder)
-    _check_fingerprint(folder, content, calibration)
+    stored = None
+    if NEARNESS_FILE in content["info"].get("files", {}):
+        stored = load_arrays((folder / NEARNESS_FILE).read_bytes())["x"]
+    _check_fingerprint(folder, content, calibration, stored)
     encoder = TableEncoder.from_dict(content["encoder"])
+    nearness = None if stored is None else Nearness(encoder, stored)
     model = build(content["family"], encoder.variables, **content["config"])
     model.load_state_dict(load_tensors(weights))
     model = model.to(device or "cpu")
-    return TableDensity(encoder, model, calibration, content["info"])
+    return TableDensity(encoder, model, calibration, content["info"], nearness)
 
 
 def model_fingerprint(
     content: Mapping[str, Any],  # any JSON value
     weights: str,
     calibration: Mapping[str, Floats | Codes],
+    stored: NDArray[np.float32] | None = None,
 ) -> str:
     """Return a hash of everything that a density computes with.
 
@@ -102,13 +120,17 @@ def model_fingerprint(
         content: Description of the model and its encoder.
         weights: SHA-256 of the weights.
         calibration: Scores of the calibration rows, on which p-values depend.
+        stored: Encoded training rows that distances are measured to, if any.
     """
-    scores = {
-        name: hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
-        for name, values in calibration.items()
-    }
-    canonical = json.dumps([content, weights, scores], sort_keys=True)
+    scores = {name: array_hash(values) for name, values in calibration.items()}
+    rows = [] if stored is None else [array_hash(stored)]
+    canonical = json.dumps([content, weights, scores, *rows], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def array_hash(values: NDArray[Any]) -> str:  # of any type
+    """Return the SHA-256 of the bytes of an array in hexadecimal digits."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def file_hash(path: Path) -> str:
@@ -123,7 +145,7 @@ def _known_files(density: TableDensity, folder: Path) -> dict[str, str]:
     return {
         name: digest
         for name, digest in known.items()
-        if name != CALIBRATION_FILE and (folder / name).exists()
+        if name not in OWN_FILES and (folder / name).exists()
     }
 
 
@@ -146,12 +168,15 @@ def _check_hash(path: Path, found: str, expected: str) -> None:
 
 
 def _check_fingerprint(
-    folder: Path, content: Mapping[str, Any], calibration: Mapping[str, Floats | Codes]
+    folder: Path,
+    content: Mapping[str, Any],  # any JSON value
+    calibration: Mapping[str, Floats | Codes],
+    stored: NDArray[np.float32] | None,
 ) -> None:
     """Raise ValueError unless all that was read has the stated fingerprint."""
     described = {n: v for n, v in content.items() if n != "info"}
     stated = content["info"]["fingerprints"]
-    found = model_fingerprint(described, stated["weights"], calibration)
+    found = model_fingerprint(described, stated["weights"], calibration, stored)
     if found != stated["model"]:
         raise ValueError(
             f"{folder / MODEL_FILE}: is damaged, or {CALIBRATION_FILE} is missing or "

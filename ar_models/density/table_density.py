@@ -14,12 +14,14 @@ from ar_models.density.segments import Segment, check_segment_column, segment_co
 from ar_models.families.base import AutoregressiveModel
 from ar_models.scoring.choices import (
     DEFAULT_STATISTIC,
+    DISTANCES,
     MissingPolicy,
     Precision,
     Statistic,
 )
 from ar_models.scoring.column_log_prob import log_probs
 from ar_models.scoring.conformal import SEGMENT_PREFIX, Ranking
+from ar_models.scoring.nearness import Nearness
 from ar_models.scoring.robust_scale import RobustScale, combined_scores, robust_scales
 from ar_models.scoring.statistics import (
     Scores,
@@ -50,12 +52,14 @@ class TableDensity:
         calibration: Scores of the calibration rows in row order, as `reference_scores`
             returns them; empty if there are none, and then rows get no p-values.
         info: Provenance of the model: name, fingerprints, library versions.
+        nearness: Training rows to which distances are measured; None: none are stored.
     """
 
     encoder: TableEncoder
     model: AutoregressiveModel
     calibration: Mapping[str, Floats | Codes] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)  # any JSON value
+    nearness: Nearness | None = None
 
     def __post_init__(self) -> None:
         self.model.eval()
@@ -124,11 +128,20 @@ class TableDensity:
             ValueError: The model does not support the statistic.
         """
         self.check_statistic(statistic)
-        return score_batch(self.model, encoded, statistic, self.scales, precision)
+        return score_batch(
+            self.model, encoded, statistic, self.scales, precision, self.nearness
+        )
 
     def check_statistic(self, statistic: Statistic) -> None:
         """Raise ValueError if the model does not support a statistic."""
-        if statistic not in statistics_of(self.model):
+        if statistic in DISTANCES and self.nearness is None:
+            raise ValueError(
+                f"statistic {statistic!r} needs training rows that are stored with the "
+                "model, and this one has none: an earlier version trained it, it has "
+                "very few training rows, or lists and texts alone; train it again, or "
+                "use another statistic"
+            )
+        if statistic not in statistics_of(self.model, self.nearness):
             raise ValueError(
                 f"statistic {statistic!r} needs a model that predicts any column from "
                 "all others: family eonade, or transformer with order_agnostic, and no "
@@ -158,7 +171,8 @@ class TableDensity:
                 SEGMENT_PREFIX + name: self.encoder.codes(rows, name).astype(np.int32)
                 for name in segment_columns(self.encoder)
             }
-            parts.append({**reference_scores(self.model, encoded), **codes})
+            scores = reference_scores(self.model, encoded, self.nearness)
+            parts.append({**scores, **codes})
         return {
             name: np.concatenate([part[name] for part in parts]) for name in parts[0]
         }

@@ -16,10 +16,15 @@ Statistic = Literal[
     "leave_one_out",
     "ratio",
     "marginal_tail",
+    "nearness",
+    "neighbourhood",
 ]
 """Names of the statistics of `ar_models.scoring.statistics`."""
 
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
+
+DISTANCES: tuple[Statistic, ...] = ("nearness", "neighbourhood")
+"""Statistics that are distances to stored training rows."""
 
 DEFAULT_STATISTIC: Statistic = "combined"
 

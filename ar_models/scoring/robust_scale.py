@@ -11,8 +11,9 @@ from ar_models.scoring.conformal import TIE
 
 Floats = NDArray[np.float64]
 
-COMPONENTS = ("excess", "tail", "density", "max_column")
-"""Statistics whose standardised maximum is the statistic `combined`."""
+COMPONENTS = ("excess", "tail", "density", "max_column", "nearness", "neighbourhood")
+"""Statistics whose standardised maximum is the statistic `combined`; a model without
+stored training rows lacks the last two."""
 
 
 class RobustScale(NamedTuple):
@@ -41,9 +42,9 @@ class RobustScale(NamedTuple):
 
 
 UNIT_SCALES: Mapping[str, RobustScale] = MappingProxyType(
-    dict.fromkeys(COMPONENTS, RobustScale(0.0, 1.0))
+    dict.fromkeys(COMPONENTS[:4], RobustScale(0.0, 1.0))
 )
-"""Scales that are used if there are no calibration rows."""
+"""Scales that are used if there are no calibration rows: of the components in nats."""
 
 
 def robust_scales(calibration: Mapping[str, Floats]) -> dict[str, RobustScale]:
@@ -55,7 +56,11 @@ def robust_scales(calibration: Mapping[str, Floats]) -> dict[str, RobustScale]:
     """
     if not calibration or not len(calibration["excess"]):
         return dict(UNIT_SCALES)
-    return {name: RobustScale.from_scores(calibration[name]) for name in COMPONENTS}
+    return {
+        name: RobustScale.from_scores(calibration[name])
+        for name in COMPONENTS
+        if name in calibration
+    }
 
 
 def combined_scores(calibration: Mapping[str, Floats]) -> Floats:

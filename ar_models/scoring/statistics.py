@@ -1,13 +1,14 @@
 """Anomaly statistics of encoded rows.
 
-All statistics are sums over the columns, in nats, and compare the values of a row with
-what the model expects. Their expectation is zero where the model is right, except for
-surprisal, leave_one_out, ratio and combined.
+All statistics are sums over the columns and compare the values of a row with what the
+model expects, in nats, or with stored training rows. Their expectation is zero where
+the model is right, except for surprisal, leave_one_out, ratio, combined and distances.
 
-combined: The maximum of excess, tail, density and max_column, each standardised by its
-calibration scores, since they fail on different rows: tail in gaps between modes,
-density where ordinary values are far apart, excess where anomalous ones are, and all
-three where ordinary columns outweigh an anomalous one.
+combined: The maximum of the components in `ar_models.scoring.robust_scale`, each
+standardised by its calibration scores, since they fail on different rows: tail in gaps
+between modes, density where ordinary values are far apart, excess where anomalous ones
+are, these three where ordinary columns outweigh an anomalous one, and all four where
+the network is too smooth for the relations between columns, unlike nearness.
 
 surprisal: -log_prob.
 
@@ -35,6 +36,12 @@ probability minus 1. Given one extreme value, a model that learned from anomalie
 expects the next one; marginal distributions do not. An absent value has the tail
 probability 1.
 
+nearness: The distance to a near one of the stored training rows, in standard deviations
+of a column. A column's part is its squared difference, over the distance.
+
+neighbourhood: The mean distance to the nearest of some stored training rows; see
+`ar_models.scoring.nearness`.
+
 max_column: The density of the column where it is greatest, plus that of the others
 weighted by `OTHER_COLUMNS_WEIGHT`; a component of combined only.
 
@@ -55,8 +62,9 @@ from ar_models.distributions.conditionals import Conditionals
 from ar_models.families.base import AutoregressiveModel
 from ar_models.families.independent import Independent
 from ar_models.families.orderings import mean_of_orderings
-from ar_models.scoring.choices import STATISTICS, Precision, Statistic
+from ar_models.scoring.choices import DISTANCES, STATISTICS, Precision, Statistic
 from ar_models.scoring.column_log_prob import padded_conditionals, sum_by_column
+from ar_models.scoring.nearness import Nearness, Neighbour
 from ar_models.scoring.robust_scale import UNIT_SCALES, RobustScale
 from ar_models.scoring.tail_probability import (
     log_tail_probability,
@@ -117,6 +125,7 @@ def score_batch(
     statistic: Statistic,
     scales: Mapping[str, RobustScale] = UNIT_SCALES,
     precision: Precision = "fp32",
+    nearness: Nearness | None = None,
 ) -> Scores:
     """Score encoded rows by one statistic.
 
@@ -126,11 +135,12 @@ def score_batch(
         statistic: Name of the statistic; see the module's description.
         scales: Scales of the components of combined.
         precision: Number format of the network's products.
+        nearness: Stored training rows; required by the statistics that are distances.
 
     Raises:
         TypeError: The statistic is leave_one_out and the family not order-agnostic.
     """
-    batch = _Batch(model, encoded, scales, precision)
+    batch = _Batch(model, encoded, scales, precision, nearness)
     contributions, scores = ANOMALY_SCORES[statistic](batch)
     spread = scores.double().std(0).cpu().numpy() if len(scores) > 1 else None
     first = batch.conditionals[0]
@@ -140,7 +150,9 @@ def score_batch(
 
 
 @torch.inference_mode()
-def reference_scores(model: AutoregressiveModel, encoded: Encoded) -> dict[str, Floats]:
+def reference_scores(
+    model: AutoregressiveModel, encoded: Encoded, nearness: Nearness | None = None
+) -> dict[str, Floats]:
     """Compute log_prob and the anomaly scores by all statistics but combined, (n,).
 
     leave_one_out takes as many passes as there are variables. If these are many, only
@@ -149,10 +161,11 @@ def reference_scores(model: AutoregressiveModel, encoded: Encoded) -> dict[str, 
     Args:
         model: In eval mode.
         encoded: The n rows.
+        nearness: Stored training rows; None: distances are not computed.
     """
-    batch = _Batch(model, encoded)
+    batch = _Batch(model, encoded, nearness=nearness)
     found = {"log_prob": batch.log_prob.sum(axis=1)}
-    for statistic in (*statistics_of(model), "max_column"):
+    for statistic in (*statistics_of(model, nearness), "max_column"):
         if statistic == "combined":
             continue  # its scales depend on all rows, see `combined_scores`
         if statistic != "leave_one_out":
@@ -171,9 +184,19 @@ def reference_scores(model: AutoregressiveModel, encoded: Encoded) -> dict[str, 
     return found
 
 
-def statistics_of(model: AutoregressiveModel) -> list[Statistic]:
-    """Return the statistics that a model supports."""
-    return [s for s in STATISTICS if s != "leave_one_out" or model.order_agnostic]
+def statistics_of(
+    model: AutoregressiveModel, nearness: Nearness | None = None
+) -> list[Statistic]:
+    """Return the statistics that a model supports.
+
+    Args:
+        model: The model.
+        nearness: Training rows that are stored with it, if there are any.
+    """
+    lacking = set() if model.order_agnostic else {"leave_one_out"}
+    if nearness is None:
+        lacking |= set(DISTANCES)
+    return [s for s in STATISTICS if s not in lacking]
 
 
 class _Batch:
@@ -184,6 +207,7 @@ class _Batch:
         encoded: The n rows.
         scales: Scales of the components of combined.
         precision: Number format of the network's products.
+        nearness: Stored training rows.
 
     Attributes:
         x: Variables of the rows, (n, dim).
@@ -202,9 +226,10 @@ class _Batch:
         encoded: Encoded,
         scales: Mapping[str, RobustScale] = UNIT_SCALES,
         precision: Precision = "fp32",
+        nearness: Nearness | None = None,
     ) -> None:
         self.model, self.encoded, self.scales = model, encoded, scales
-        self.precision = precision
+        self.precision, self.nearness = precision, nearness
         x = torch.from_numpy(encoded.x).to(model.ordering_table.device)
         self.x = x
         with self.autocast():
@@ -233,6 +258,20 @@ class _Batch:
         expected = sum_by_column((weights * entropies).sum(0), self.model.variables)
         scores = -(self.each + entropies).sum(-1)
         return self.replace_out_of_support(-self.network - expected), scores
+
+    @cached_property
+    def neighbours(self) -> tuple[Neighbour, Neighbour]:
+        """Nearest and further neighbours of the rows among the stored rows."""
+        assert self.nearness is not None  # see `statistics_of`
+        return self.nearness.neighbours(self.encoded.x)
+
+    def distance(self, neighbour: Neighbour) -> Contributions:
+        """Return the contributions of columns to a distance; all orderings agree."""
+        shares = self.replace_out_of_support(neighbour.shares)
+        if self.encoded.unknown is not None:
+            shares = np.where(self.encoded.unknown, 0.0, shares)
+        scores = torch.from_numpy(shares.sum(axis=1))
+        return shares, scores.expand(len(self.conditionals), -1)
 
     def replace_out_of_support(self, contributions: Floats) -> Floats:
         """Replace contributions of cells out of support by their surprisal."""
@@ -323,6 +362,14 @@ def _ratio(batch: _Batch) -> Contributions:
     return batch.replace_out_of_support(alone - batch.network), -batch.each.sum(-1)
 
 
+def _nearness(batch: _Batch) -> Contributions:
+    return batch.distance(batch.neighbours[0])
+
+
+def _neighbourhood(batch: _Batch) -> Contributions:
+    return batch.distance(batch.neighbours[1])
+
+
 def _max_column(batch: _Batch) -> Contributions:
     each, scores = _density(batch)
     rows = np.arange(len(each))
@@ -355,5 +402,7 @@ ANOMALY_SCORES: dict[str, Callable[[_Batch], Contributions]] = {
     "leave_one_out": _leave_one_out,
     "ratio": _ratio,
     "marginal_tail": _marginal_tail,
+    "nearness": _nearness,
+    "neighbourhood": _neighbourhood,
     "max_column": _max_column,
 }

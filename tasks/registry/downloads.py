@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from ar_models.density.saved_form import (
     CALIBRATION_FILE,
     MODEL_FILE,
+    NEARNESS_FILE,
     WEIGHTS_FILE,
     file_hash,
     load_density,
@@ -21,7 +22,13 @@ from tasks.registry.versions import resolve_uri, version_uri
 from tasks.runtime import storage
 from tasks.runtime.model_store import load
 
-MODEL_FILES = (CALIBRATION_FILE, reference.FILE, WEIGHTS_FILE, MODEL_FILE)
+MODEL_FILES = (
+    CALIBRATION_FILE,
+    NEARNESS_FILE,
+    reference.FILE,
+    WEIGHTS_FILE,
+    MODEL_FILE,
+)
 """Files of a model folder, in the order in which they are written."""
 
 

@@ -19,10 +19,12 @@ from safetensors.torch import load_file
 
 from ar_models.density.saved_form import file_hash, save_density
 from ar_models.density.table_density import TableDensity
+from ar_models.scoring.nearness import Nearness, stored_rows
 from tasks.data.prepared import read_encoder
 from tasks.monitoring import reference
 from tasks.runtime import manifest, progress, storage
 from tasks.training.checkpoint import BEST_WEIGHTS, read_state
+from tasks.training.orderings import sample_rows
 from tasks.training.warm_start import WarmStart
 from tasks.training.worker import TrainingRun, build_model
 
@@ -75,6 +77,7 @@ def write_model(
         "warm_start": started_from,
     }
     density = TableDensity(encoder, model, info=info)
+    density.nearness = stored_nearness(density, run.prepared)
     calibration_rows = prepared["rows"]["calibration"]
     density.calibration = calibration_scores(density, run.prepared, calibration_rows)
     names = _write_files(density, run.prepared, output)
@@ -131,6 +134,20 @@ def split_rule(prepared: str, content: Json) -> Json:
         "boundaries": profile["boundaries"],
         "contents": sorted({file["content"] for file in content["sources"].values()}),
     }
+
+
+def stored_nearness(density: TableDensity, prepared: str) -> Nearness | None:
+    """Return the train rows that are stored with a model, spread over all files.
+
+    Args:
+        density: The model.
+        prepared: Folder of the prepared dataset.
+    """
+    encoder = density.encoder
+    rows = sample_rows(
+        storage.join(prepared, "encoded", "train"), stored_rows(encoder.dim)
+    )
+    return Nearness.of(encoder, rows)
 
 
 def calibration_scores(

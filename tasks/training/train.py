@@ -20,7 +20,7 @@ from tasks.training.model_folder import write_model
 from tasks.training.warm_start import WarmStart
 from tasks.training.worker import TrainingRun
 
-FORMAT = 4
+FORMAT = 5
 """Enters the job key; raised when a change of the code changes trained models."""
 
 Json = dict[str, Any]  # JSON-able values

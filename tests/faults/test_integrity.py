@@ -204,7 +204,13 @@ def test_large_files_are_hashed_only_if_they_were_touched(
 
 @pytest.mark.parametrize("damage", [flip, zero, cut, delete])
 @pytest.mark.parametrize(
-    "name", ["calibration.parquet", "model.json", "weights.safetensors"]
+    "name",
+    [
+        "calibration.parquet",
+        "model.json",
+        "nearness.safetensors",
+        "weights.safetensors",
+    ],
 )
 def test_a_damaged_model_is_not_loaded(
     small_model: str, tmp_path: Path, damage: Fault, name: str

@@ -31,7 +31,13 @@ def evidence(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["model.json", "weights.safetensors", "calibration.parquet"]
+    "name",
+    [
+        "model.json",
+        "weights.safetensors",
+        "calibration.parquet",
+        "nearness.safetensors",
+    ],
 )
 def test_a_pickle_in_place_of_a_file_of_a_model_is_refused(
     small_model: str, tmp_path: Path, evidence: Path, name: str

@@ -14,6 +14,7 @@ from ar_models.density.scorer import ScoreOptions, Scorer
 from ar_models.density.table_density import TableDensity
 from ar_models.families.eonade import EoNADE
 from ar_models.scoring.conformal import Rule
+from ar_models.scoring.nearness import Nearness
 from tests.support.columns import fit_columns
 from tests.support.models import perturbed
 from tests.support.tables import table_encoder
@@ -61,9 +62,11 @@ def table_density(**config: object) -> TableDensity:
     settings = {"hidden": 32, "components": 4, **config}
     model = perturbed("made", encoder.variables, 0.1, **settings)
     density = TableDensity(encoder, model)
-    calibration = density.reference_scores(sample_table(density, 2000, seed=1))
-    info = {"name": "flights", "fingerprints": {"dataset": "abc"}}
-    return TableDensity(encoder, model, calibration, info)
+    stored = encoder.encode(sample_table(density, 300, seed=2)).x
+    density.nearness = Nearness.of(encoder, stored)
+    density.calibration = density.reference_scores(sample_table(density, 2000, seed=1))
+    density.info = {"name": "flights", "fingerprints": {"dataset": "abc"}}
+    return density
 
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -152,5 +155,6 @@ def learn(table: pa.Table) -> TableDensity:
         (-model.log_prob(batch).mean()).backward()
         optimizer.step()
     density = TableDensity(encoder, model)
-    reference = density.reference_scores(table.slice(len(table) - 400))
-    return TableDensity(encoder, model, reference)
+    density.nearness = Nearness.of(encoder, x[:-400].numpy())
+    density.calibration = density.reference_scores(table.slice(len(table) - 400))
+    return density

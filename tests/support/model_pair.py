@@ -13,6 +13,7 @@ import torch
 from ar_models.density.saved_form import save_density
 from ar_models.density.table_density import TableDensity
 from ar_models.families.registry import build
+from ar_models.scoring.nearness import Nearness
 from tasks.config.data import DataConfig, SplitConfig
 from tasks.config.evaluate import EvaluateConfig
 from tasks.config.gate import GateConfig
@@ -124,6 +125,7 @@ def train_small(
         if entry["path"].startswith("calibration/")
     ]
     density = TableDensity(encoder, model, info={"name": "small"})
+    density.nearness = Nearness.of(encoder, x.numpy())
     density.calibration = density.reference_scores(pa.concat_tables(tables))
     manifest.claim(str(folder), f"train-{steps}")
     save_density(density, folder)

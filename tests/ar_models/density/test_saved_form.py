@@ -20,7 +20,12 @@ def test_save_and_load_agree(
     assert loaded.info["name"] == "flights"
     assert loaded.info["fingerprints"]["dataset"] == "abc"
     save_density(loaded, tmp_path / "again")
-    for name in ("model.json", "weights.safetensors", "calibration.parquet"):
+    for name in (
+        "model.json",
+        "weights.safetensors",
+        "calibration.parquet",
+        "nearness.safetensors",
+    ):
         again = (tmp_path / "again" / name).read_bytes()
         assert again == (tmp_path / name).read_bytes()
 
@@ -63,7 +68,13 @@ def test_a_folder_that_lacks_a_file_is_named(
 
 
 @pytest.mark.parametrize(
-    "name", ["model.json", "weights.safetensors", "calibration.parquet"]
+    "name",
+    [
+        "model.json",
+        "weights.safetensors",
+        "calibration.parquet",
+        "nearness.safetensors",
+    ],
 )
 def test_a_truncated_file_is_named(
     density: TableDensity, tmp_path: Path, name: str

@@ -1,6 +1,7 @@
 import numpy as np
 
 from ar_models.density.table_density import TableDensity
+from ar_models.scoring.choices import DISTANCES
 from ar_models.scoring.robust_scale import COMPONENTS
 from ar_models.scoring.statistics import score_batch
 from tests.support.densities import awkward_table, score_table
@@ -17,7 +18,9 @@ def test_the_combination_is_the_greatest_on_one_scale(learned: TableDensity) -> 
 
     each = []
     for name in COMPONENTS:
-        scores = score_batch(learned.model, encoded, name).anomaly_score
+        scores = score_batch(
+            learned.model, encoded, name, nearness=learned.nearness
+        ).anomaly_score
         middle, beyond = usual(name)
         each.append((scores - middle) / beyond)
 
@@ -25,5 +28,7 @@ def test_the_combination_is_the_greatest_on_one_scale(learned: TableDensity) -> 
 
     middle, unit = usual("excess")
     np.testing.assert_allclose(found, np.max(each, axis=0) * unit + middle, atol=1e-3)
-    # Not one of them alone.
-    assert len(np.unique(np.argmax(each, axis=0))) == len(COMPONENTS)
+    # Not one of them alone, and not distances or likelihoods alone.
+    winners = {COMPONENTS[k] for k in np.argmax(each, axis=0)}
+    assert winners & set(DISTANCES)
+    assert len(winners - set(DISTANCES)) > 1

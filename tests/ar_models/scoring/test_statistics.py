@@ -10,7 +10,7 @@ import torch
 from ar_models.density.table_density import TableDensity
 from ar_models.families.eonade import EoNADE
 from ar_models.families.independent import Independent
-from ar_models.scoring.choices import STATISTICS, Precision, Statistic
+from ar_models.scoring.choices import DISTANCES, STATISTICS, Precision, Statistic
 from ar_models.scoring.statistics import score_batch, statistics_of
 from tests.support.columns import fit_columns
 from tests.support.densities import (
@@ -222,7 +222,9 @@ def test_bf16_moves_scores_little(learned: TableDensity, statistic: Statistic) -
         for precision in get_args(Precision)
     )
 
-    for name in ("log_prob", "anomaly_score"):
+    # Distances do not depend on the network.
+    exact_too = ("anomaly_score",) if statistic in DISTANCES else ()
+    for name in {"log_prob", "anomaly_score"} - set(exact_too):
         off = np.abs(rough[name].to_numpy() - exact[name].to_numpy())
         assert 0 < np.median(off) < 0.3
     ranks = np.abs(rough["p_value"].to_numpy() - exact["p_value"].to_numpy())

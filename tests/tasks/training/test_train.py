@@ -30,6 +30,7 @@ FILES = (
     "weights.safetensors",
     "calibration.parquet",
     "model.json",
+    "nearness.safetensors",
     "reference.json",
 )
 
