@@ -157,6 +157,8 @@ def describe_evaluate(step: EvaluationResult) -> Iterator[str]:
         f"columns {metrics['test/independent_nll']:.4f}: "
         f"[bold]{gain(metrics['test/gain'], 4)}[/]"
     )
+    if step.p_value_fault:
+        yield f"[red]{escape(step.p_value_fault)}[/]"
 
 
 def describe_fidelity(step: FidelityResult) -> Iterator[str]:
@@ -199,6 +201,8 @@ def describe_score(step: ScoreResult) -> Iterator[str]:
         f"{step.rows_out:,} rows, {step.anomalies:,} anomalies ({rule(step.rule)}), "
         f"{step.rows_quarantined:,} in quarantine"
     )
+    if step.p_value_fault:
+        yield f"[red]when the model was trained, {escape(step.p_value_fault)}[/]"
     yield from describe_missing(step)
     small = [segment["value"] for segment in step.segments if not segment["own"]]
     if small:

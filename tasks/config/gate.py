@@ -44,6 +44,11 @@ class GateConfig(Section):
     """Tolerated increase of the Kolmogorov-Smirnov distance between p-values and the
     uniform distribution."""
 
+    max_p_value_ks: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Maximum Kolmogorov-Smirnov distance between p-values on held-out rows and the
+    uniform distribution, beyond chance; with more the version needs manual approval,
+    also the first one. 1: any distance."""
+
     min_diversity: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Minimum number of distinct scores per distinct row; fewer mean that the model has
     collapsed."""

@@ -25,7 +25,7 @@ from tasks.runtime.model_store import describe, fingerprint, load
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 5
+FORMAT = 6
 """Version of the results, part of the job key."""
 
 EVALUATION = "evaluation.json"
@@ -41,16 +41,23 @@ class EvaluationResult(JobResult):
         metrics: The main measures by MLflow's names.
         rows: Number of test rows.
         rows_per_s: Rows per second of the call that finished the job.
+        p_value_fault: What is wrong with the p-values of the test rows, in one line;
+            None if they are uniform up to chance, or there are none.
     """
 
     metrics: dict[str, float]
     rows: int
     rows_per_s: float
+    p_value_fault: str | None = None
 
     @classmethod
     def derived_fields(cls, path: str, content: Json) -> Mapping[str, Any]:
         evaluation = storage.read_json(storage.join(path, EVALUATION))
-        return {"metrics": metrics(evaluation), "rows": evaluation["rows"]}
+        return {
+            "metrics": metrics(evaluation),
+            "rows": evaluation["rows"],
+            "p_value_fault": evaluation["p_value_fault"],
+        }
 
 
 def evaluate(

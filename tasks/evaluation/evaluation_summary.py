@@ -10,10 +10,11 @@ import pyarrow as pa
 from ar_models.density.table_density import TableDensity
 from tasks.config.evaluate import EvaluateConfig
 from tasks.evaluation import detection, segments
-from tasks.evaluation.distances import binned_ks_from_uniform, ks_from_uniform
+from tasks.evaluation.distances import binned_ks_from_uniform
 from tasks.evaluation.intervals import Floats, bootstrap_interval, normal_half_width
 from tasks.evaluation.metric_names import metric_name
 from tasks.evaluation.row_evaluator import SUMS
+from tasks.evaluation.uniformity import Uniformity
 from tasks.runtime import parts
 
 PIT_BARS = 20
@@ -44,7 +45,10 @@ def summarize(
     gain = log_prob - rows["independent_log_prob"].to_numpy()
     nll = float(-log_prob.mean())
     dim = float(total["elements"].sum() / len(rows))
-    p_values = rows["p_value"].to_numpy() if density.calibration else None
+    calibration_rows = len(density.calibration.get("log_prob", ()))
+    uniformity = None
+    if density.calibration:
+        uniformity = Uniformity.of(rows["p_value"].to_numpy(), calibration_rows)
     return {
         "model": density.info["fingerprints"]["model"],
         "rows": len(rows),
@@ -58,8 +62,9 @@ def summarize(
         "independent_nll": float(-rows["independent_log_prob"].to_numpy().mean()),
         "gain": float(gain.mean()),
         "gain_interval": _interval(gain, config),
-        "calibration_rows": len(density.calibration.get("log_prob", ())),
-        "p_value_ks": None if p_values is None else ks_from_uniform(p_values),
+        "calibration_rows": calibration_rows,
+        "p_value_ks": uniformity.ks if uniformity else None,
+        "p_value_fault": uniformity.fault() if uniformity else None,
         "columns": _summarize_columns(density, total, len(rows), config.confidence),
         "segments": [
             {"column": column, "values": _summarize_segments(rows, column, config)}

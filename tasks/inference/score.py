@@ -31,6 +31,8 @@ from tasks.inference.source import (
 from tasks.runtime import cluster, model_store, parts, storage
 from tasks.runtime.job import Job, JobResult
 
+Json = dict[str, Any]  # JSON values
+
 FORMAT = 5
 """Version of the output, in the job key; raised when the same job gives other rows."""
 
@@ -77,6 +79,8 @@ class ScoreResult(JobResult):
         bad_files: Files that were set aside; their rows are not counted.
         missing_columns: Number of files that lack a column, and in which it is null.
         rows_per_s: Rows per second of the call that finished the job.
+        p_value_fault: What was wrong with the model's p-values when it was registered,
+            in one line; None if they were uniform up to chance.
     """
 
     rows_in: int
@@ -89,6 +93,11 @@ class ScoreResult(JobResult):
     bad_files: list[UnreadableFile]
     missing_columns: dict[str, int]
     rows_per_s: float
+    p_value_fault: str | None = None
+
+    @classmethod
+    def derived_fields(cls, path: str, content: Json) -> Mapping[str, Any]:
+        return {"p_value_fault": content["model"].get("p_value_fault")}
 
 
 def score(

@@ -18,7 +18,7 @@ from ar_models.density.saved_form import (
     load_density,
 )
 from tasks.monitoring import reference
-from tasks.registry.versions import resolve_uri, version_uri
+from tasks.registry.versions import P_VALUE_FAULT, resolve_uri, version_uri
 from tasks.runtime import storage
 from tasks.runtime.model_store import load
 
@@ -42,6 +42,7 @@ class ModelInfo:
         run_id: Id of the MLflow run that trained it; None outside the registry.
         fingerprint: Hash of the model.
         uri: URI of the version, or the model folder.
+        p_value_fault: What was wrong with its p-values when it was registered, or None.
     """
 
     name: str | None
@@ -49,6 +50,7 @@ class ModelInfo:
     run_id: str | None
     fingerprint: str
     uri: str
+    p_value_fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,14 @@ def download(model_uri: str, root: str) -> DownloadedModel:
         copy = f"{found.version}-{fingerprint[:12]}"
         folder = storage.join(root, found.name, "registered", copy)
         _copy_model(source, folder)
-    info = ModelInfo(found.name, str(found.version), found.run_id, fingerprint, uri)
+    info = ModelInfo(
+        found.name,
+        str(found.version),
+        found.run_id,
+        fingerprint,
+        uri,
+        found.tags.get(P_VALUE_FAULT),
+    )
     return DownloadedModel(folder, info)
 
 

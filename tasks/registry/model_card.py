@@ -105,6 +105,10 @@ def figures(
     ]
     if evaluated["p_value_ks"] is not None:
         distance = f"{evaluated['p_value_ks']:.4f}"
+        fault = evaluated.get("p_value_fault")
+        if fault:
+            # Markdown has no colours, and MLflow removes styles.
+            distance = f"🔴 **{distance}: {fault}**"
         lines.append(("KS distance of test p-values from uniform", distance))
     return lines
 

@@ -18,6 +18,7 @@ from tasks.registry.aliases import CHALLENGER, CHAMPION, number_by_alias
 from tasks.registry.pyfunc_logging import log_pyfunc
 from tasks.registry.versions import (
     MAX_TAG_LENGTH,
+    P_VALUE_FAULT,
     PARENT_VERSION,
     PREVIOUS_CHAMPION,
     find_version,
@@ -91,6 +92,8 @@ def register(
     if found is None:
         text = model_card.render(name, density, prepared, evaluated, card)
         all_tags = lineage_tags(density, model, prepared, evaluation) | dict(tags or {})
+        if evaluated["p_value_fault"]:
+            all_tags[P_VALUE_FAULT] = evaluated["p_value_fault"]
         if champion is not None:
             all_tags[PARENT_VERSION] = champion
         _log_dataset(run_id, name, prepared, source)

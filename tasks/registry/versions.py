@@ -25,6 +25,9 @@ VALIDATION_STATUS = "validation_status"
 VALIDATION_REASON = "validation_reason"
 """Tag with the reason for the validation status."""
 
+P_VALUE_FAULT = "p_value_fault"
+"""Tag with what is wrong with the p-values of the test rows; absent if nothing is."""
+
 PARENT_VERSION = "parent_version"
 """Tag with the number of the champion at the time of registration."""
 

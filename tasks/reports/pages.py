@@ -21,11 +21,13 @@ class Tile(NamedTuple):
         name: What is measured.
         value: The measured value with its unit, formatted.
         remark: Explanation of the value in a phrase.
+        is_fault: Whether the value is bad, and shown in red.
     """
 
     name: str
     value: str
     remark: str
+    is_fault: bool = False
 
 
 JOB_START, JOB_END = "<!-- job ", " -->"

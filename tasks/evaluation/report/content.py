@@ -40,8 +40,10 @@ def tiles(evaluation: Json) -> list[Tile]:
     ]
     if evaluation["p_value_ks"] is not None:
         rows = f"{evaluation['calibration_rows']} calibration rows"
-        remark = f"KS distance from uniform; {rows}"
-        shown.append(Tile("p-values", f"{evaluation['p_value_ks']:.3f}", remark))
+        fault = evaluation.get("p_value_fault")
+        remark = fault or f"KS distance from uniform; {rows}"
+        value = f"{evaluation['p_value_ks']:.3f}"
+        shown.append(Tile("p-values", value, remark, is_fault=fault is not None))
     detection = evaluation["detection"]
     if detection and detection["auroc"] is not None:
         low, high = (f"{end:.3f}" for end in detection["auroc_interval"])

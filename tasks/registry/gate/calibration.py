@@ -3,10 +3,34 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from ar_models.density.table_density import TableDensity
 from tasks.config.gate import GateConfig
 from tasks.evaluation import distances
 from tasks.evaluation.checks import Check, at_most
+from tasks.evaluation.uniformity import Uniformity
 from tasks.registry.gate.predictions import Predictions
+
+
+def check_uniformity(
+    predictions: Predictions, density: TableDensity, config: GateConfig
+) -> Iterator[Check]:
+    """Check that the p-values of held-out rows are about uniform.
+
+    Args:
+        predictions: Those of the model for the rows.
+        density: The model; without calibration rows nothing is checked.
+        config: The largest distance beyond chance.
+    """
+    if predictions.p_values is None:
+        return
+    calibration_rows = len(density.calibration["log_prob"])
+    found = Uniformity.of(predictions.p_values, calibration_rows)
+    fault = found.fault(config.max_p_value_ks)
+    remark = fault or f"KS distance of p-values from uniform: {found.ks:.4f}"
+    bound = config.max_p_value_ks + found.chance
+    yield Check(
+        "p_value_ks", found.ks, fault is None, remark, bound=bound, needs_review=True
+    )
 
 
 def check_calibration(

@@ -17,7 +17,7 @@ from tasks.runtime import manifest, storage
 from tasks.runtime.job import Job, JobResult
 from tasks.runtime.model_store import fingerprint, load
 
-FORMAT = 4
+FORMAT = 5
 """Enters the job key; raised when a change of the code changes verdicts."""
 
 Json = dict[str, Any]  # JSON-able values
@@ -136,6 +136,7 @@ def run_checks(
     if not checks[-1].passed:
         return checks, table.num_rows
     checks.append(quality.check_diversity(ours, new, table, config))
+    checks += calibration.check_uniformity(ours, new, config)
     if old is None or views[1] is None:
         return checks, table.num_rows
     theirs = predict(views[1], table, "champion")

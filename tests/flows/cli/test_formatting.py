@@ -1,11 +1,14 @@
 """Tests of outcomes as text."""
 
+import dataclasses
+
 import pytest
 
 from flows.cli import formatting
 from flows.deploy.deployments import Change, DeployOutcome
 from tasks.evaluation.fidelity.fidelity import FidelityResult, RowCounts
 from tasks.evaluation.fidelity.findings import Finding
+from tasks.inference.score import ScoreResult
 from tasks.registry.promotion import AliasState
 from tests.support.schedules import REFUSED, SAMPLED
 
@@ -50,6 +53,29 @@ def test_violated_rules_are_shown_with_an_example() -> None:
         "dep_time: 35.4 % of the synthetic rows violate 'last two digits 0 to 59', "
         "for example 1586"
     )
+
+
+def test_a_summary_of_scores_repeats_what_is_wrong_with_p_values() -> None:
+    result = ScoreResult(
+        path="p",
+        key="k",
+        done=False,
+        seconds=1.0,
+        rows_in=3,
+        rows_out=3,
+        rows_quarantined=0,
+        anomalies=1,
+        most_anomalous=[],
+        rule={"budget": 1.0},
+        segments=[],
+        bad_files=[],
+        missing_columns={},
+        rows_per_s=3.0,
+    )
+    assert len(list(formatting.describe_score(result))) == 1
+    wrong = dataclasses.replace(result, p_value_fault="p-values are not uniform")
+    _, line = formatting.describe_score(wrong)
+    assert line == "[red]when the model was trained, p-values are not uniform[/]"
 
 
 def test_a_model_worse_than_independent_columns_is_called_so() -> None:

@@ -23,6 +23,10 @@ def test_tiles_show_what_is_known() -> None:
     assert first.remark == "per row; 95% interval 1.500 to 2.500"
     assert [tile.name for tile in others] == ["Gain", "Bits per dimension"]
     detection = {"auroc": 0.9, "auroc_interval": (0.8, 1.0), "positives": 3, "rows": 9}
+    assert not any(tile.is_fault for tile in content.tiles(EVALUATION))
+    wrong = {"p_value_ks": 0.5, "p_value_fault": "p-values are not uniform"}
+    (red,) = [t for t in content.tiles({**EVALUATION, **wrong}) if t.is_fault]
+    assert (red.value, red.remark) == ("0.500", "p-values are not uniform")
     more = content.tiles({**EVALUATION, "p_value_ks": 0.03, "detection": detection})
     assert [tile.value for tile in more[3:]] == ["0.030", "0.900"]
     assert more[3].remark.endswith("600 calibration rows")

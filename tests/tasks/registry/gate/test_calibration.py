@@ -4,8 +4,15 @@ import numpy as np
 
 from tasks.config.gate import GateConfig
 from tasks.evaluation import distances
-from tasks.registry.gate.calibration import check_calibration, ks_quantile
+from tasks.evaluation.checks import conclude
+from tasks.registry.gate.calibration import (
+    check_calibration,
+    check_uniformity,
+    ks_quantile,
+)
 from tasks.registry.gate.predictions import Predictions
+from tasks.runtime import model_store
+from tests.support.model_pair import ModelPair
 
 SETTINGS = GateConfig(load_check="none")
 
@@ -25,6 +32,26 @@ def test_worse_calibration_is_refused(predictions: Predictions) -> None:
     assert "of count" in failed[1].remark
     without = replace(predictions, p_values=None)
     assert not next(iter(check_calibration(without, predictions, SETTINGS))).passed
+
+
+def test_p_values_that_are_not_uniform_need_approval(
+    predictions: Predictions, pair: ModelPair
+) -> None:
+    density = model_store.load(pair.models["strong"])
+    assert predictions.p_values is not None
+    (honest,) = check_uniformity(predictions, density, SETTINGS)
+    assert honest.passed
+    small = replace(predictions, p_values=predictions.p_values**8)
+    (failed,) = check_uniformity(small, density, SETTINGS)
+    assert not failed.passed
+    assert failed.needs_review
+    assert "more anomalous than" in failed.remark
+    verdict = conclude([honest, failed])
+    assert (verdict.passed, verdict.needs_review) == (False, True)
+    assert "p-values are not uniform" in verdict.reason
+    anything = SETTINGS.model_copy(update={"max_p_value_ks": 1.0})
+    assert all(c.passed for c in check_uniformity(small, density, anything))
+    assert not list(check_uniformity(replace(small, p_values=None), density, SETTINGS))
 
 
 def test_few_rows_are_allowed_what_happens_by_chance() -> None:

@@ -91,7 +91,7 @@ def test_the_first_version_shows_what_needs_no_champion(
         f"{tmp_path}/{{key}}",
         SETTINGS,
     )
-    assert set(by_name(verdict)) == {"rows", "finite", "diversity"}
+    assert set(by_name(verdict)) == {*("rows", "finite", "diversity", "p_value_ks")}
     assert verdict.passed
     assert verdict.reason == "it is the first version"
 
