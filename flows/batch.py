@@ -1,4 +1,4 @@
-"""Flows that apply a registered model: score, monitor, sample, impute, embed, export.
+"""Flows that apply a registered model: score, monitor, sample, impute, embed, ask.
 
 Each function is run as a flow by `flows.steps.as_flow`. It takes a version by its
 number or alias and writes one folder of results.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import steps
 from flows.outcomes import (
+    AskOutcome,
     BackfillOutcome,
     CompareOutcome,
     EmbedOutcome,
@@ -28,6 +29,7 @@ from tasks.runtime.deferred import DeferredModule
 
 if TYPE_CHECKING:
     from tasks.data import group
+    from tasks.inference import ask as asking
     from tasks.inference import export as onnx
     from tasks.inference import source as sources
     from tasks.inference.source import Source
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from tasks.registry.downloads import ModelInfo
 else:
     group = DeferredModule("tasks.data.group")
+    asking = DeferredModule("tasks.inference.ask")
     onnx = DeferredModule("tasks.inference.export")
     sources = DeferredModule("tasks.inference.source")
     downloads = DeferredModule("tasks.registry.downloads")
@@ -286,3 +289,30 @@ def export(config: Config, output: str, version: str = CHAMPION) -> ExportOutcom
     uri = steps.model_uri(config, version)
     model = downloads.download(uri, config.resources.storage)
     return ExportOutcome(model=model.info, export=onnx.export(model.folder, output))
+
+
+def ask(
+    config: Config,
+    questions: list[tuple[str, str]],
+    output: str | None,
+    *,
+    draws: int,
+    seed: int,
+    version: str = CHAMPION,
+) -> AskOutcome:
+    """Return probabilities of predicates by a registered version.
+
+    This is a plain function: it takes seconds, so a Prefect flow run adds nothing.
+
+    Args:
+        config: Configuration with the model's name and the storage.
+        questions: Predicates, and what is given for each.
+        output: Parquet file for the answers, local or on S3; None: not written.
+        draws: Approximate number of draws per question.
+        seed: Random seed.
+        version: Number or alias of a registered version.
+    """
+    uri = steps.model_uri(config, version)
+    model = downloads.download(uri, config.resources.storage)
+    answers = asking.ask(model.folder, questions, output, draws=draws, seed=seed)
+    return AskOutcome(model=model.info, ask=answers)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tasks.evaluation import compare as compare_job
     from tasks.evaluation import evaluate as evaluate_job
     from tasks.evaluation.fidelity import fidelity as fidelity_job
+    from tasks.inference import ask as ask_job
     from tasks.inference import backfill as backfill_job
     from tasks.inference import embed as embed_job
     from tasks.inference import export as export_job
@@ -34,6 +35,7 @@ else:  # Each is imported by the steps that return its results.
     compare_job = DeferredModule("tasks.evaluation.compare")
     evaluate_job = DeferredModule("tasks.evaluation.evaluate")
     fidelity_job = DeferredModule("tasks.evaluation.fidelity.fidelity")
+    ask_job = DeferredModule("tasks.inference.ask")
     backfill_job = DeferredModule("tasks.inference.backfill")
     embed_job = DeferredModule("tasks.inference.embed")
     export_job = DeferredModule("tasks.inference.export")
@@ -287,6 +289,19 @@ class ExportOutcome(Outcome):
 
     model: downloads.ModelInfo
     export: export_job.ExportResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskOutcome(Outcome):
+    """Result of asking for probabilities.
+
+    Attributes:
+        model: The registered version that was asked.
+        ask: The answers.
+    """
+
+    model: downloads.ModelInfo
+    ask: ask_job.AskResult
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -208,9 +208,7 @@ class Completer:
         x = part.x.copy()
         x[:, pattern] = np.tile(values, (len(rows), 1))
         x, table, log_slope, possible = self._decode(part, x, len(values), seed)
-        each = [
-            self._log_prob(x, which).sum(1) for which in range(self.model.orderings)
-        ]
+        each = [self.log_prob(x, which).sum(1) for which in range(self.model.orderings)]
         log_weights = np.logaddexp.reduce(np.stack(each), axis=0) + log_slope
         log_weights[~possible] = -np.inf
         return _weighted(rows, table, x, log_weights, exact=True)
@@ -236,20 +234,20 @@ class Completer:
             for which in range(self.model.orderings)
         ]
         for which, own in turns:
-            x[own] = self._ancestral(noise[own], part.x[own], which)
-            log_prob = self._log_prob(x[own], which)
+            x[own] = self.ancestral(noise[own], part.x[own], which)
+            log_prob = self.log_prob(x[own], which)
             log_weights[own] = (log_prob * is_known[own]).sum(1)
             log_free[own] = (log_prob * is_free[own]).sum(1)
         x, table, log_slope, possible = self._decode(part, x, count, seed)
         if part.late.any():  # later variables were drawn given what is replaced now
             for which, own in turns:
-                log_prob = self._log_prob(x[own], which)
+                log_prob = self.log_prob(x[own], which)
                 log_weights[own] = log_prob.sum(1) - log_free[own]
         log_weights += log_slope
         log_weights[~possible] = -np.inf
         return _weighted(rows, table, x, log_weights, exact=False)
 
-    def _ancestral(
+    def ancestral(
         self, noise: Tensor, given: NDArray[np.float32], which: int
     ) -> NDArray[np.float32]:
         """Draw the unknown variables of rows given those before them, (n, dim)."""
@@ -267,7 +265,7 @@ class Completer:
             parts.append(drawn.float().cpu().numpy())
         return np.concatenate(parts)
 
-    def _log_prob(self, x: NDArray[np.float32], which: int) -> NDArray[np.float64]:
+    def log_prob(self, x: NDArray[np.float32], which: int) -> NDArray[np.float64]:
         """Return the log-probability of each variable in an ordering, (n, dim)."""
         device = self.model.ordering_table.device
         parts = []

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tasks.evaluation.compare import ComparisonResult
     from tasks.evaluation.evaluate import EvaluationResult
     from tasks.evaluation.fidelity.fidelity import FidelityResult
+    from tasks.inference.ask import AskResult
     from tasks.inference.backfill import BackfillResult
     from tasks.inference.embed import EmbedResult
     from tasks.inference.export import ExportResult
@@ -291,6 +292,24 @@ def describe_export(step: ExportResult) -> Iterator[str]:
     )
 
 
+def describe_ask(step: AskResult) -> Iterator[str]:
+    """Yield the probability of each predicate, its interval and how it was found."""
+    yield f"{len(step.answers):,} answers in {step.seconds:.1f} s"
+    for each in step.answers:
+        given = f" given {each.given}" if each.given else ""
+        how = "exact"
+        if each.effective is not None:
+            how = (
+                f"{each.low:.4g} to {each.high:.4g} with 95 %, "
+                f"{each.effective:,.0f} effective draws"
+            )
+        yield (
+            f"[bold]{each.probability:.4g}[/] ({how}): {escape(each.predicate + given)}"
+        )
+    if step.path is not None:
+        yield escape(step.path)
+
+
 DESCRIPTIONS: dict[str, Callable[[Any], Iterator[str]]] = {
     "prepare": describe_prepare,
     "data_validation": describe_validation,
@@ -309,6 +328,7 @@ DESCRIPTIONS: dict[str, Callable[[Any], Iterator[str]]] = {
     "embed": describe_embed,
     "impute": describe_impute,
     "export": describe_export,
+    "ask": describe_ask,
 }
 """Functions that yield the lines about a step, without its pace and path, by the field
 of the outcome that holds its result."""

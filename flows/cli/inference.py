@@ -1,6 +1,6 @@
 """Commands that apply a registered model to rows."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -196,3 +196,78 @@ def export(
         return outcome, formatting.describe(outcome)
 
     run_job("export", read_config(file, run, {}), job, run)
+
+
+@dataclass(frozen=True)
+class QuestionOptions:
+    """Options of questions and of how they are answered."""
+
+    given: Annotated[
+        str, typer.Option(help="Condition that is known to hold, as in SQL.")
+    ] = ""
+    questions: Annotated[
+        str | None,
+        typer.Option(
+            help="Text file with one `PREDICATE given PREDICATE` per line, instead."
+        ),
+    ] = None
+    output: Annotated[
+        str | None, typer.Option(help="Parquet file for the answers.")
+    ] = None
+    draws: Annotated[
+        int, typer.Option(min=64, help="Approximate number of draws per question.")
+    ] = 4096
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0
+
+    def check(self, predicate: str | None) -> None:
+        """Raise typer.BadParameter if options contradict each other."""
+        if (predicate is None) == (self.questions is None):
+            raise typer.BadParameter("give either a PREDICATE or --questions")
+        if self.questions is not None and self.given:
+            raise typer.BadParameter("--given stands in each line of --questions")
+
+
+@command(
+    app,
+    panel=PANEL,
+    example='chainrule ask orders.yaml "amount >= 100" --given "country = \'NL\'"',
+)
+def ask(
+    file: ConfigFile,
+    predicate: Annotated[
+        str | None, typer.Argument(metavar="PREDICATE", help="Condition, as in SQL.")
+    ] = None,
+    *,
+    question: QuestionOptions,
+    version: VersionOptions,
+    run: RunOptions,
+) -> None:
+    """Print the probability that a row satisfies a predicate, given another one.
+
+    Predicates compare columns with values by =, <>, <, >, in, between, like and is
+    null, joined by and, or and not; texts stand in single quotes. Few combinations of
+    categories are counted exactly, otherwise rows are drawn condition by condition, and
+    the interval has the probability with 95 %.
+    """
+    question.check(predicate)
+    parameters = version.parameters()
+
+    def job(config: Any, console: Any) -> Any:  # as execution.Job
+        from flows import batch
+        from flows.cli import formatting
+        from tasks.inference.ask import read_questions
+
+        asked = [(predicate or "", question.given)]
+        if question.questions is not None:
+            asked = read_questions(question.questions)
+        outcome = batch.ask(
+            config,
+            asked,
+            question.output,
+            draws=question.draws,
+            seed=question.seed,
+            **parameters,
+        )
+        return outcome, formatting.describe(outcome)
+
+    run_job("ask", read_config(file, run, {}), job, run)

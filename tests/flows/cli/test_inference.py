@@ -165,3 +165,18 @@ def test_a_version_is_exported_as_onnx(
     content = project.json("export", "--output", str(file))
     assert content["model"]["version"] == "1"
     assert content["export"]["bytes"] == file.stat().st_size
+
+
+def test_a_version_answers_a_question(
+    project: Project, retrained: dict[str, Any]
+) -> None:
+    content = project.json("ask", "kind = 'a'", "--given", "count >= 0")
+    assert content["model"]["version"] == "1"
+    (answer,) = content["ask"]["answers"]
+    assert 0 <= answer["low"] <= answer["probability"] <= answer["high"] <= 1
+    shown = project.run("ask", "kind = 'a'").stdout
+    assert "exact" in shown and "kind = 'a'" in shown
+    ended = project.run("ask", "speed > 1")
+    assert ended.exit_code == ExitCode.FAILED
+    assert "column 'speed' is unknown" in on_one_line(ended.stderr)
+    assert project.run("ask").exit_code == ExitCode.USAGE
