@@ -7,7 +7,7 @@ number or alias and writes one folder of results.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flows import steps
 from flows.outcomes import (
@@ -82,7 +82,7 @@ def apply_model(
 
 
 def rows_with_ids(
-    config: Config, path: str | None, passthrough: tuple[str, ...]
+    config: Config, path: str | None, passthrough: tuple[str, ...] | Literal["all"]
 ) -> Source:
     """Return the rows to process, grouped if configured, with the columns to copy.
 
@@ -93,8 +93,28 @@ def rows_with_ids(
     """
     source = steps.input_path(config, path)
     ids = group.grouped_data(config.data, source).id
+    return source_of(config, source, ids, passthrough)
+
+
+def source_of(
+    config: Config,
+    path: str,
+    ids: tuple[str, ...],
+    passthrough: tuple[str, ...] | Literal["all"],
+) -> Source:
+    """Return a dataset with the columns to copy.
+
+    Args:
+        config: Configuration of the dataset.
+        path: The dataset.
+        ids: Id columns.
+        passthrough: Columns that are copied besides these.
+    """
     data = config.data
-    return sources.Source(source, ids + passthrough, data.on_bad_file, data.on_missing)
+    names = () if passthrough == "all" else passthrough
+    return sources.Source(
+        path, ids + names, data.on_bad_file, data.on_missing, passthrough == "all"
+    )
 
 
 def score(
@@ -130,11 +150,11 @@ def backfill(
     model = steps.fetch_model(config, version)
     scored = steps.score_partitions(
         model.folder,
-        sources.Source(
+        source_of(
+            config,
             config.score.input or config.data.path,
-            config.data.id + config.score.passthrough,
-            config.data.on_bad_file,
-            config.data.on_missing,
+            config.data.id,
+            config.score.passthrough,
         ),
         partitions_path(config),
         config.score,

@@ -26,8 +26,9 @@ class ScoreConfig(Section):
 
     output: ResultPath = None
 
-    passthrough: tuple[str, ...] = ()
-    """Columns to copy to the output besides data.id, for reading."""
+    passthrough: tuple[str, ...] | Literal["all"] = ()
+    """Columns to copy to the output besides data.id, for reading; all copies every
+    column, so that the output is the input with the scores beside it."""
 
     statistic: Statistic = DEFAULT_STATISTIC
     """Statistic that the anomaly score is made of; the choice needs no new training."""

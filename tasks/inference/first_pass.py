@@ -89,9 +89,9 @@ class FirstPass:
         reasons = explanations.to_pylist()
         names = ["log_prob", "anomaly_score", "p_value", "severity"]
         numbers = scored.select(names).take(rows).to_pylist()
-        ids = {
-            name: python_values(table[name].take(rows)) for name in self.plan.carried
-        }
+        source = self.plan.source
+        named = source.id_columns if source.copies_all else self.plan.carried
+        ids = {name: python_values(table[name].take(rows)) for name in named}
         return [
             {
                 "source": fragment.name,

@@ -21,12 +21,14 @@ class Source:
         id_columns: Columns that are copied to the output.
         on_bad_file: Whether an unreadable file stops the job or goes to quarantine.
         on_missing: Whether a column that some files lack is null there, or an error.
+        copies_all: Whether all other columns are copied, too.
     """
 
     path: str
     id_columns: tuple[str, ...] = ()
     on_bad_file: OnBadFile = "stop"
     on_missing: OnMissing = "null"
+    copies_all: bool = False
 
     def open(self, rows_per_fragment: int, encoder: TableEncoder) -> Dataset:
         """Open the dataset.
@@ -79,7 +81,7 @@ def carried_columns(
     dataset: Dataset,
     output_columns: Collection[str],
 ) -> tuple[str, ...]:
-    """Return the id and partition columns, which are copied to the output.
+    """Return the columns that are copied to the output: ids, partitions and others.
 
     Args:
         density: The model that reads the dataset.
@@ -93,11 +95,12 @@ def carried_columns(
     """
     check_columns(dataset.schema, {"data.id": source.id_columns})
     check_readable(density, source.path, dataset.schema)
-    carried = tuple(dict.fromkeys([*source.id_columns, *dataset.hive_keys]))
+    others = dataset.schema.names if source.copies_all else ()
+    carried = tuple(dict.fromkeys([*source.id_columns, *dataset.hive_keys, *others]))
     for column in carried:
         if column in output_columns:
             raise ValueError(
                 f"{source.path}: column {column!r} has the name of a column of the "
-                "output; rename it, or remove it from data.id"
+                "output; rename it, or remove it from data.id or score.passthrough"
             )
     return carried

@@ -87,6 +87,7 @@ def pop_source(changes: dict[str, Any], path: Path) -> Source:
         str(changes.pop("source", path)),
         changes.pop("id_columns", ("id",)),
         changes.pop("on_bad_file", "stop"),
+        copies_all=changes.pop("copies_all", False),
     )
 
 

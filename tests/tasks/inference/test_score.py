@@ -89,6 +89,15 @@ def test_nothing_need_be_carried(job: Job, in_process: None) -> None:
     assert done.most_anomalous[0].row == 123
 
 
+def test_all_columns_can_be_carried(job: Job, in_process: None, source: Path) -> None:
+    done = job(copies_all=True)
+    rows, original = read_rows(done.path), pq.read_table(source)
+    assert rows.column_names[: original.num_columns] == original.column_names
+    assert rows.select(original.column_names).equals(original)
+    assert rows["log_prob"].null_count == 0
+    assert set(done.most_anomalous[0].ids) == {"id"}
+
+
 def test_a_finished_job_is_left_alone(job: Job, undisturbed: Path) -> None:
     before = times(undisturbed)
     result = job(output=str(undisturbed))
