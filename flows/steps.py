@@ -7,9 +7,10 @@ nothing.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect import Flow, flow, task
@@ -23,6 +24,7 @@ from tasks.config.data import DataConfig
 from tasks.config.root import Config
 from tasks.runtime import manifest, storage
 from tasks.runtime.deferred import DeferredModule
+from tasks.runtime.patience import waiting_for
 
 if TYPE_CHECKING:
     from ar_models.tables.encoder import TableEncoder
@@ -68,6 +70,9 @@ else:  # A step imports its function when it runs.
     tuning = DeferredModule("tasks.training.tuning")
     warm_start = DeferredModule("tasks.training.warm_start")
 
+ASKS_MLFLOW = {"register", "decide", "download", "log"}
+"""Steps that mostly ask MLflow; if one takes long, the user is told so."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -111,7 +116,12 @@ def local_step(
     """
 
     def step(*args: P.args, **kwargs: P.kwargs) -> R:
-        return find()(*args, **kwargs)
+        server = os.environ.get("MLFLOW_TRACKING_URI", "")
+        with ExitStack() as stack:
+            if name in ASKS_MLFLOW and server.startswith("http"):
+                what = f"the step {name!r}, which asks MLflow at {server},"
+                stack.enter_context(waiting_for(what))
+            return find()(*args, **kwargs)
 
     step.__name__ = step.__qualname__ = name  # Prefect makes keys of them.
     decorate: Any = task(  # Prefect's overloads do not keep the types

@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
+from tasks.runtime.redaction import redact
+
 PROGRESS_SECONDS = 10.0
 """Minimum seconds between two lines of progress where no bar can be drawn."""
 
@@ -71,6 +73,7 @@ class CommandConsole:
             message: The message, without rich markup.
             log: Log file with details.
         """
+        message = redact(message)
         self.console.print(f"[red]error:[/] {escape(message)}", soft_wrap=True)
         if log is not None:
             self.console.print(f"[dim]details: {escape(str(log))}[/]", soft_wrap=True)
@@ -145,7 +148,7 @@ class ConsoleHandler(logging.Handler):
         progress = getattr(record, "progress", None)
         if progress is None:
             colour = {"WARNING": "yellow", "ERROR": "red"}.get(record.levelname)
-            text = escape(record.getMessage())
+            text = escape(redact(record.getMessage()))
             self.console.print(
                 f"[{colour}]{text}[/]" if colour else text, soft_wrap=True
             )
@@ -169,6 +172,13 @@ class ConsoleHandler(logging.Handler):
             self.printed[name] = now
 
 
+class RedactingFormatter(logging.Formatter):
+    """Formatter whose lines, tracebacks included, are without secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
 def configure_logging(log: TextIO, handler: logging.Handler) -> None:
     """Log warnings of all loggers and information of this project's own.
 
@@ -181,7 +191,7 @@ def configure_logging(log: TextIO, handler: logging.Handler) -> None:
     """
     to_file = logging.StreamHandler(log)
     to_file.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+        RedactingFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
     root = logging.getLogger()
     root.handlers = [to_file, handler]

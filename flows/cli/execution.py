@@ -1,7 +1,6 @@
 """Run the work of a command, with its configuration, supervision, log and exit code."""
 
 import dataclasses
-import errno
 import os
 import sys
 import traceback
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 import yaml
 
+from flows.cli import errors
 from flows.cli.console import CommandConsole
 from flows.cli.options import CommonOptions, RunOptions
 from flows.process import report, supervisor
@@ -22,25 +22,13 @@ from tasks.config.load import load
 from tasks.config.resources import Resources
 from tasks.config.root import Config
 from tasks.runtime import environment
-from tasks.runtime.failures import ClusterError
+from tasks.runtime.redaction import redact
 
 if TYPE_CHECKING:
     from flows.outcomes import Outcome
 
     Job = Callable[[Config, CommandConsole], tuple[Outcome, str]]
     """The work of a command: returns the outcome and the text that describes it."""
-
-EXPECTED_ERRORS = (ValueError, TypeError, OSError, ClusterError)
-"""Errors that tasks raise about the input or the machine, with a message for users."""
-
-SPACE_REMEDY = "; free some space, or choose another --storage or --output"
-ACCESS_REMEDY = "; choose a --storage or --output that you may write to"
-REMEDIES = {
-    errno.ENOSPC: SPACE_REMEDY,
-    errno.EACCES: ACCESS_REMEDY,
-    errno.EROFS: ACCESS_REMEDY,
-}
-"""What a user can do about an error of the operating system, by its number."""
 
 
 class ExitCode(IntEnum):
@@ -121,9 +109,20 @@ def session(name: str, root: str, options: CommonOptions) -> Iterator[CommandCon
         environment.check_root(root)
         with console.open_log(log_path(root, name), debug=options.debug):
             environment.configure(root)
+            prepare_database()
             if console.log is not None:
                 report.tell_log(console.log)
             yield console
+
+
+def prepare_database() -> None:
+    """Create MLflow's embedded database if there is none, or update its schema."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith("sqlite"):
+        # It imports pyarrow.
+        from tasks.registry import database
+
+        database.prepare_database(uri)
 
 
 def read_config(file: Path, run: RunOptions, overrides: Mapping[str, Any]) -> Config:
@@ -143,7 +142,7 @@ def read_config(file: Path, run: RunOptions, overrides: Mapping[str, Any]) -> Co
             named["resources.storage"] = run.storage
         return load(file, parse_changes(run.changes or []) | named)
     except (OSError, ValueError) as error:
-        CommandConsole(as_json=run.as_json).print_error(error_message(error))
+        CommandConsole(as_json=run.as_json).print_error(errors.describe(error))
         raise typer.Exit(ExitCode.USAGE) from error
 
 
@@ -183,9 +182,7 @@ def errors_reported(console: CommandConsole, *, debug: bool) -> Iterator[None]:
         # The last resort of a command: the log has the whole traceback.
         if debug:
             raise
-        message = error_message(error)
-        if not isinstance(error, EXPECTED_ERRORS):
-            message = f"unexpected {type(error).__name__}: {message}"
+        message = errors.describe(error)
         console.print_error(message, log_traceback(error, console.log))
         raise typer.Exit(ExitCode.FAILED) from error
 
@@ -200,20 +197,10 @@ def log_traceback(error: Exception, log: Path | None) -> Path | None:
         return None
     try:
         with open(log, "a", encoding="utf-8") as file:
-            file.writelines(traceback.format_exception(error))
+            file.write(redact("".join(traceback.format_exception(error))))
     except OSError:
         return None  # A full disk, say; the message is about that already.
     return log
-
-
-def error_message(error: Exception) -> str:
-    """Return the message of an error; for errors of the system, with a remedy."""
-    if not isinstance(error, OSError) or error.errno is None:
-        return str(error)
-    message = str(error)
-    if error.filename:
-        message = f"{error.filename}: {(error.strerror or '').lower()}"
-    return message + REMEDIES.get(error.errno, "")
 
 
 def default_storage(options: CommonOptions) -> str:

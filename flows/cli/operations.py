@@ -27,6 +27,7 @@ from flows.cli.options import (
 )
 from tasks.config.load import load
 from tasks.config.root import Config
+from tasks.runtime import environment
 
 PANEL = "Operate and inspect"
 """Title of the help panel that lists these commands."""
@@ -144,6 +145,44 @@ def verify(
         result = verify_files(path)
         console.print_result(dataclasses.asdict(result), verified.describe(result))
     if result.faults:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@command(app, panel=PANEL, example="chainrule doctor orders.yaml")
+def doctor(
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[CONFIG]",
+            help="YAML file with the configuration, whose storage and dataset are "
+            "checked, too.",
+        ),
+    ] = None,
+    run: RunOptions,
+) -> None:
+    """Check storage, servers, free space, paths and versions, and say what to do.
+
+    Every check ends within 10 seconds. The exit code is 1 if one fails.
+    """
+    root, dataset = default_storage(run), None
+    if file is not None:
+        config = read_config(file, run, {})
+        root, dataset = config.resources.storage, config.data.path
+    environment.configure(root)
+    from flows.cli import doctor as table
+    from tasks.runtime import preflight
+
+    console = CommandConsole(as_json=run.as_json)
+    with errors_reported(console, debug=run.debug):
+        checks = preflight.run_checks(root, dataset)
+        passed = all(check.passed for check in checks)
+        content = {
+            "status": "done" if passed else "failed",
+            "checks": [dataclasses.asdict(check) for check in checks],
+        }
+        console.print_result(content, table.describe(checks))
+    if not passed:
         raise typer.Exit(ExitCode.FAILED)
 
 

@@ -22,6 +22,8 @@ def end_quietly() -> Iterator[None]:
         os._exit(EXIT_CODE)
 
     previous = signal.signal(signal.SIGINT, end)
+    # A supervisor blocks the signal until this process can say that it was interrupted.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         yield
     finally:

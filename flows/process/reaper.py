@@ -5,6 +5,9 @@
 The program waits until the other end of the pipe is closed, which the operating system
 does however the command ended, SIGKILL included. Then it ends every process that has
 MARKER in the environment it was started with, and every descendant of such a process.
+It looks for them until none was found for a while: a process that is just starting a
+program shows no environment. The while is short if the command has written to the pipe
+that it ended in good order.
 """
 
 import os
@@ -20,6 +23,9 @@ VARIABLE = "CHAINRULE_COMMAND"
 
 GRACE_SECONDS = 3.0
 """Seconds between SIGTERM and SIGKILL."""
+
+QUIET_SECONDS = 0.2
+"""Seconds without a marked process after which a command in good order has none."""
 
 POLL_SECONDS = 0.05
 """Seconds between two looks at the process table."""
@@ -46,21 +52,31 @@ def marked_processes(marker: str, variable: str = VARIABLE) -> set[int]:
     return found - {os.getpid()}
 
 
-def end_processes(marker: str) -> None:
+def end_processes(marker: str, quiet: float = QUIET_SECONDS) -> None:
     """End all processes with a marker: SIGTERM first, SIGKILL after the grace period.
 
     Args:
         marker: Value of the environment variable `VARIABLE`.
+        quiet: Seconds for which no process with the marker must have been seen.
     """
     deadline = time.monotonic() + GRACE_SECONDS
     terminated: set[int] = set()
-    while remaining := marked_processes(marker):
-        if time.monotonic() > deadline:
+    empty_since: float | None = None
+    while True:
+        remaining = marked_processes(marker)
+        now = time.monotonic()
+        if remaining:
+            empty_since = None
+        elif empty_since is None:
+            empty_since = now
+        elif now - empty_since >= quiet:
+            return
+        if now > deadline:
             send_signal(remaining, signal.SIGKILL)
         else:
             send_signal(remaining - terminated, signal.SIGTERM)
             terminated |= remaining
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_SECONDS if remaining else max(POLL_SECONDS, quiet / 4))
 
 
 def send_signal(pids: Iterable[int], number: signal.Signals) -> None:
@@ -73,5 +89,5 @@ def send_signal(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 if __name__ == "__main__":
-    sys.stdin.buffer.read()
-    end_processes(sys.argv[1])
+    in_good_order = bool(sys.stdin.buffer.read())
+    end_processes(sys.argv[1], QUIET_SECONDS if in_good_order else GRACE_SECONDS)

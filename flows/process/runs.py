@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,8 @@ from flows import batch, retrain, steps, tune
 from flows.outcomes import Outcome
 from flows.process.output_lock import OutputLock, hold_output, wait_for_lock
 from tasks.config.root import Config
-from tasks.runtime import environment, storage
+from tasks.registry import database
+from tasks.runtime import environment, preflight, storage
 
 FLOWS: dict[str, Callable[..., Any]] = {
     "prepare": retrain.prepare,
@@ -53,7 +55,10 @@ def run_flow(
 
     Raises:
         BlockingIOError: Another command writes the same output.
+        OSError: The storage or a server does not answer, or a disk is full.
     """
+    preflight.require(config.resources.storage)
+    database.prepare_database(os.environ.get("MLFLOW_TRACKING_URI", ""))
     locks = environment.local_root(config.resources.storage) / "locks"
     flow = steps.as_flow(FLOWS[name])
     if timeout_seconds is not None:

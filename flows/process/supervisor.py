@@ -21,6 +21,9 @@ SUPERVISOR_VARIABLE = "CHAINRULE_SUPERVISED"
 ENTRY = Path(__file__).parents[2] / "chainrule_entry.py"
 """The program of the `chainrule` command."""
 
+GOOD_ORDER = b"ended"
+"""What a reaper is told of a command that has ended by itself."""
+
 INTERRUPT_SECONDS = 15.0
 """Seconds that an interrupted command may take to end before it is killed."""
 
@@ -67,9 +70,9 @@ def supervise(
     if received:  # before there was a child to pass it on to
         child.send_signal(signal.SIGINT)
     code = wait(child, received)
-    reaping.communicate()
     told = report.read(reports)
     os.close(reports)
+    reaping.communicate(GOOD_ORDER if told.ended else None)
     if received and not told.ended and code != interrupts.EXIT_CODE:
         complain("interrupted; give the same command again to continue", told.log)
     elif code and not told.ended and not received:
@@ -95,12 +98,17 @@ def start_child(
         SUPERVISOR_VARIABLE: str(os.getpid()),
         report.VARIABLE: report.address(writing),
     }
-    child = subprocess.Popen(
-        [sys.executable, "-P", str(ENTRY), *arguments],
-        env=os.environ | own,
-        start_new_session=True,
-        pass_fds=[writing],
-    )
+    # The child inherits the mask and takes an interruption once it can say so.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", str(ENTRY), *arguments],
+            env=os.environ | own,
+            start_new_session=True,
+            pass_fds=[writing],
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.close(writing)
     return child, reading
 
@@ -160,7 +168,7 @@ def reaped() -> Iterator[None]:
         yield
     finally:
         del os.environ[reaper.VARIABLE]
-        reaping.communicate()
+        reaping.communicate(GOOD_ORDER)
 
 
 def wait(child: subprocess.Popen[bytes], received: Sequence[int]) -> int:

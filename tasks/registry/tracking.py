@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from tasks.runtime import storage
+from tasks.runtime.redaction import redact
 
 JOB_KEY = "chainrule.job_key"
 """Tag of a run with the key of its job."""
@@ -236,9 +237,9 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping) and all(map(NAME.fullmatch, value)):
             flat |= flatten(value, f"{prefix}{key}.")
         elif isinstance(value, Mapping):
-            flat[f"{prefix}{key}"] = json.dumps(value, ensure_ascii=False)
+            flat[f"{prefix}{key}"] = redact(json.dumps(value, ensure_ascii=False))
         else:
-            flat[f"{prefix}{key}"] = str(value)
+            flat[f"{prefix}{key}"] = redact(str(value))
     return flat
 
 

@@ -75,6 +75,10 @@ def configure(storage: str) -> None:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Its handlers write to stderr; without them, records go to the root logger.
         "MLFLOW_CONFIGURE_LOGGING": "false",
+        # A server that is down is given a minute, where MLflow's own settings would
+        # take ten; one that is silent is asked again.
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
         "MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}",
         "RAY_USAGE_STATS_ENABLED": "0",
         # By default Ray runs its workers at niceness 15 and itself at 0, so that it

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from tasks.runtime import locks, parquet, receipts, storage
+from tasks.runtime import leases, locks, parquet, receipts, storage
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,9 @@ HASHERS = 8
 
 _locks: dict[str, int] = {}
 """File descriptors of the local directories that this process has locked, by path."""
+
+_leases: dict[str, leases.Lease] = {}
+"""Leases of this process on folders in S3, by path."""
 
 
 def job_key(**identity: Any) -> str:  # JSON-able values
@@ -66,7 +69,7 @@ def claim(folder: str, key: str, *, overwrite: bool = False) -> dict[str, Any] |
     An empty or new directory is marked with the key before anything is written to it.
     An unfinished directory of the same job, or one that lost files, is to be completed;
     temporary files of killed writers are deleted. Until `finish` or the end of this
-    process, no other process can claim a local directory; on S3 that is not prevented.
+    process, no other process can claim the directory.
 
     Args:
         folder: The directory, local or S3.
@@ -102,7 +105,8 @@ def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-abl
             rows_quarantined, files (see `file_entry`) and others of the kind of job.
 
     Raises:
-        FileExistsError: Another job has claimed the directory in the meantime.
+        FileExistsError: Another job, or on S3 another process, has claimed the
+            directory in the meantime.
     """
     claimed = _read(folder, CLAIM, key) or {"job_key": key, "started": now()}
     if claimed["job_key"] != key:
@@ -110,6 +114,8 @@ def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-abl
             f"{folder}: another job ({claimed['job_key']}) took it over before job "
             f"{key} ended; choose another output directory"
         )
+    if lease := _leases.get(storage.resolve(folder)[1]):
+        lease.check()
     manifest = {
         "job_key": key,
         **content,
@@ -291,7 +297,7 @@ def _clear(folder: str, key: str) -> None:
     _mark(folder, key, clearing=True)
     storage.delete(storage.join(folder, MANIFEST))
     for name in storage.list_entries(folder):
-        if name != CLAIM:
+        if name not in (CLAIM, leases.NAME):
             storage.delete(storage.join(folder, name))
 
 
@@ -360,7 +366,7 @@ def _refuse_foreign_files(folder: str) -> None:
     foreign = [
         name
         for name in storage.list_entries(folder)
-        if not name.startswith(storage.TEMPORARY)
+        if name != leases.NAME and not name.startswith(storage.TEMPORARY)
     ]
     if foreign:
         raise FileExistsError(
@@ -370,8 +376,11 @@ def _refuse_foreign_files(folder: str) -> None:
 
 
 def _lock(folder: str) -> None:
-    """Keep other processes from claiming a local directory while this one lives."""
+    """Keep other processes from claiming a directory while this one lives."""
     filesystem, inner = storage.resolve(folder)
+    if isinstance(filesystem, pafs.S3FileSystem):
+        _lease(folder, inner)
+        return
     if not isinstance(filesystem, pafs.LocalFileSystem) or inner in _locks:
         return
     storage.make_folder(folder)
@@ -390,8 +399,32 @@ def _lock(folder: str) -> None:
         )
 
 
+def _lease(folder: str, inner: str) -> None:
+    """Keep other processes from claiming a folder in S3 while this one lives.
+
+    Args:
+        folder: URI of the folder.
+        inner: Its bucket and path.
+    """
+    known = _leases.get(inner)
+    if known is not None and not known.lost.is_set():
+        return
+    try:
+        found = leases.acquire(folder)
+    except BlockingIOError as error:
+        raise FileExistsError(
+            f"{error}, which is writing to it; wait for it to end or stop it, then run "
+            "again"
+        ) from error
+    if found is not None:
+        _leases[inner] = found
+
+
 def _unlock(folder: str) -> None:
     """Let other processes claim a directory."""
-    descriptor = _locks.pop(storage.resolve(folder)[1], None)
+    inner = storage.resolve(folder)[1]
+    if lease := _leases.pop(inner, None):
+        lease.release()
+    descriptor = _locks.pop(inner, None)
     if descriptor is not None:
         os.close(descriptor)

@@ -16,6 +16,13 @@ import pyarrow.fs as pafs
 TEMPORARY = ".tmp-"
 """Prefix of the names of unfinished files, which readers of directories skip."""
 
+CONNECT_SECONDS = 10.0
+"""Seconds that a connection to S3 may take."""
+
+REQUEST_SECONDS = 20.0
+"""Seconds without a byte after which a request to S3 is given up; it is made three
+times."""
+
 Stamp = tuple[int | str, ...]
 """Identity of one version of a file: size, times and inode, or ETag and version."""
 
@@ -33,7 +40,12 @@ def resolve(path: str) -> tuple[pafs.FileSystem, str]:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get(
             "AWS_ENDPOINT_URL"
         )
-        return pafs.S3FileSystem(endpoint_override=endpoint), path[5:].rstrip("/")
+        s3 = pafs.S3FileSystem(
+            endpoint_override=endpoint,
+            connect_timeout=CONNECT_SECONDS,
+            request_timeout=REQUEST_SECONDS,
+        )
+        return s3, path[5:].rstrip("/")
     if "://" in path:
         filesystem, inner = pafs.FileSystem.from_uri(path)
         return filesystem, inner

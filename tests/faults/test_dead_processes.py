@@ -1,6 +1,7 @@
 """A command whose process dies without a word is reported by its supervisor."""
 
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,22 @@ def test_the_limit_of_a_group_may_be_that_of_an_outer_one(
     (inner / name).write_text("900\n")
     (inner.parent / name).write_text("700\n")
     assert memory.limit(tmp_path, tmp_path / "own") == 700
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.1])
+def test_a_child_that_is_interrupted_while_it_starts_says_so(delay: float) -> None:
+    code = f"""
+import os, signal, sys, time
+from flows.process import supervisor
+child, _ = supervisor.start_child(["score", "none.yaml"], "test-interrupt")
+time.sleep({delay})
+child.send_signal(signal.SIGINT)
+print(child.wait())
+"""
+    with start(code, error=subprocess.PIPE) as process:
+        printed, said = process.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert printed.strip() in ("130", "2")  # 2 if it was faster: there is no file
 
 
 def test_an_interruption_during_the_imports_is_one_line() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.cli import execution
+from flows.cli import errors, execution
 from flows.cli.execution import ExitCode
 from flows.cli.options import RunOptions
 from tests.support.project import Project
@@ -29,11 +29,11 @@ def test_flags_win_over_set_and_set_over_the_file(tmp_path: Path) -> None:
 
 def test_an_error_of_the_system_names_the_file_and_a_remedy() -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/x/part-0")
-    assert execution.error_message(full) == (
+    assert errors.describe(full) == (
         "/x/part-0: no space left on device; free some space, or choose another "
         "--storage or --output"
     )
-    assert execution.error_message(ValueError("a: bad")) == "a: bad"
+    assert errors.describe(ValueError("a: bad")) == "a: bad"
 
 
 @pytest.mark.parametrize(

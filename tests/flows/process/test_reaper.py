@@ -38,6 +38,33 @@ def test_a_descendant_without_the_marker_is_ended() -> None:
         assert process.wait(timeout=5) == -signal.SIGTERM
 
 
+def test_a_process_that_shows_no_environment_at_first_is_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marker = "test-late"
+    seen: list[set[int]] = []
+    look = reaper.marked_processes
+
+    def overlook_once(marker: str) -> set[int]:
+        seen.append(look(marker) if seen else set())
+        return seen[-1]
+
+    monkeypatch.setattr(reaper, "marked_processes", overlook_once)
+    with start(SLEEP, marker=marker) as process:
+        wait_for(lambda: look(marker) == {process.pid})
+        reaper.end_processes(marker)
+        assert process.wait(timeout=5) == -signal.SIGTERM
+
+
+def test_a_command_without_good_order_is_watched_for_the_grace_period() -> None:
+    program = "from flows.process import reaper; print(reaper.GRACE_SECONDS)"
+    with start(program) as process:
+        grace = float(process.communicate()[0])
+    began = time.monotonic()
+    supervisor.start_reaper("test-killed").communicate(timeout=60)
+    assert time.monotonic() - began >= grace
+
+
 def test_the_reaper_waits_for_the_end_of_its_pipe() -> None:
     reaping = supervisor.start_reaper("test-pipe")
     with start(SLEEP, marker="test-pipe") as process:

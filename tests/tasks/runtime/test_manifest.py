@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tasks.runtime import manifest, storage
+from tasks.runtime import leases, manifest, storage
 from tests.support.processes import start
+
+
+def sizes(folder: str) -> dict[str, int]:
+    """Return the sizes of the files in a folder, without that of its lease."""
+    found = storage.file_sizes(folder)
+    return {name: size for name, size in found.items() if name != leases.NAME}
 
 
 def write(folder: str, name: str) -> dict[str, object]:
@@ -42,7 +48,7 @@ def test_an_unfinished_job_goes_on_with_what_it_has(folder: str) -> None:
     write(folder, "a.json")
     started = storage.read_json(storage.join(folder, manifest.CLAIM))["started"]
     assert manifest.claim(folder, "k1") is None
-    assert set(storage.file_sizes(folder)) == {"_job.json", "a.json"}
+    assert set(sizes(folder)) == {"_job.json", "a.json"}
     assert manifest.finish(folder, "k1")["started"] == started
 
 
@@ -53,10 +59,10 @@ def test_what_killed_writers_left_is_gone_when_a_job_goes_on_and_ends(
     manifest.claim(folder, "k1")
     write(folder, f"deep/{storage.TEMPORARY}part")
     assert manifest.claim(folder, "k1") is None
-    assert set(storage.file_sizes(folder)) == {"_job.json"}
+    assert set(sizes(folder)) == {"_job.json"}
     write(folder, f"deep/{storage.TEMPORARY}part")
     manifest.finish(folder, "k1")
-    assert set(storage.file_sizes(folder)) == {"_manifest.json"}
+    assert set(sizes(folder)) == {"_manifest.json"}
 
 
 @pytest.mark.parametrize("harm", ["deleted", "cut short"])
@@ -80,17 +86,16 @@ def test_another_jobs_folder_is_refused_untouched(folder: str, state: str) -> No
     else:
         manifest.claim(folder, "k1")
         write(folder, "a.json")
-    before = storage.file_sizes(folder)
+    before = sizes(folder)
     with pytest.raises(FileExistsError, match=r"another job \(k1, this one is k2\)"):
         manifest.claim(folder, "k2")
-    assert storage.file_sizes(folder) == before
+    assert sizes(folder) == before
 
 
 def test_another_jobs_folder_is_overwritten_on_demand(folder: str) -> None:
     finish(folder, "k1")
     assert manifest.claim(folder, "k2", overwrite=True) is None
-    assert storage.list_files(folder) == ["_job.json"]
-    assert set(storage.file_sizes(folder)) == {"_job.json"}
+    assert set(sizes(folder)) == {"_job.json"}
     assert manifest.finish(folder, "k2")["job_key"] == "k2"
 
 
@@ -114,7 +119,7 @@ def test_an_overwriting_that_was_killed_goes_on(
     with pytest.raises(FileExistsError, match=r"another job \(k2,"):
         manifest.claim(folder, "k1")
     assert manifest.claim(folder, "k2") is None
-    assert set(storage.file_sizes(folder)) == {"_job.json"}
+    assert set(sizes(folder)) == {"_job.json"}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -125,7 +130,7 @@ def test_files_of_no_job_are_never_mixed_or_wiped(
     write(folder, foreign)
     with pytest.raises(FileExistsError, match="files that no job has written, such as"):
         manifest.claim(folder, "k1", overwrite=overwrite)
-    assert set(storage.file_sizes(folder)) == {foreign}
+    assert set(sizes(folder)) == {foreign}
 
 
 @pytest.mark.parametrize("content", ['{"job_key": "k', "[]", "{}"])
@@ -138,7 +143,7 @@ def test_a_damaged_manifest_is_named_with_its_remedy(
     with pytest.raises(ValueError, match="_manifest.json: damaged.*--overwrite"):
         manifest.claim(folder, "k1")
     assert manifest.claim(folder, "k1", overwrite=True) is None
-    assert set(storage.file_sizes(folder)) == {"_job.json"}
+    assert set(sizes(folder)) == {"_job.json"}
 
 
 def test_a_job_that_lost_its_folder_to_another_does_not_finish(folder: str) -> None:
