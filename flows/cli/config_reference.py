@@ -1,5 +1,6 @@
 """Reference of all configuration keys, as a commented YAML file of the defaults."""
 
+import datetime
 import json
 import types
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,14 @@ from tasks.config.root import Config
 SYMBOLS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 """Comparison symbols by the names of pydantic's bounds."""
 
-NAMES = {str: "text", int: "integer", float: "number", bool: "true | false"}
+NAMES = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true | false",
+    datetime.date: "date",
+    datetime.datetime: "timestamp",
+}
 """Names of Python's types in the reference."""
 
 
@@ -94,7 +102,7 @@ def type_name(annotation: Any) -> str:  # a type, a union or a literal
     if origin is Literal:
         return " | ".join(str(value) for value in arguments)
     if origin in (Union, types.UnionType):
-        return " or ".join(type_name(argument) for argument in arguments)
+        return " or ".join(dict.fromkeys(map(type_name, arguments)))
     if origin is tuple:
         return "list"
     if origin is dict:

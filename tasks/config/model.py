@@ -37,8 +37,8 @@ class ModelConfig(Section):
 
     family: str
     ensemble: PositiveInt = 1
-    """networks that are trained side by side and averaged; more give better densities
-    at a multiple of the cost"""
+    """Number of networks that are trained side by side and averaged; more give better
+    densities at a multiple of the cost."""
 
     def settings(self) -> dict[str, Any]:  # JSON values of several types
         """Return the settings of the family by name, without family and ensemble."""
@@ -68,6 +68,8 @@ def section_class(family: str, settings: type[FamilySettings]) -> type[ModelConf
         if each.name == "ordering" and issubclass(settings, ORDERED):
             default = AUTO
             metadata["description"] += "; auto: categories first, several at random"
+        text = metadata["description"]
+        metadata["description"] = f"{text[0].upper()}{text[1:]}."
         keys[each.name] = (kind, Field(default, **metadata))
     name = settings.__name__.replace("Settings", "Config")
     return create_model(name, __base__=ModelConfig, __doc__=settings.__doc__, **keys)

@@ -15,3 +15,16 @@ def test_choices_of_a_section_are_commented_out() -> None:
     text = config_reference.reference()
     assert '  # family: "nade"  # nade' in text
     assert "  sequence: null  # Group rows" in text
+
+
+def test_every_alternative_type_is_named_once() -> None:
+    types = "integer or number or date or timestamp or null"
+    assert f"min: {types}; max: {types}}}" in config_reference.reference()
+
+
+def test_descriptions_are_sentences() -> None:
+    lines = config_reference.reference().splitlines()
+    described = [line for line in lines if ": " in line and ". " in line]
+    assert len(described) > 200
+    for line in described:
+        assert line.endswith("."), line
