@@ -73,6 +73,9 @@ class Variable:
             parts before it, where these have code 0; () if it is none.
         date_distances: How many places before this variable the year, the month and
             the day stand: 0 for itself, -1 for what is constant; () if it is none.
+        marginal_weight: Weight of the marginal distribution of its codes, atoms or
+            leaves, with which the conditional one is mixed except in training; see
+            `ar_models.distributions.marginal_mixing`. Only up to `MAX_ONE_HOT` codes.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Variable:
     cyclic: bool = False
     date: tuple[int, ...] = ()
     date_distances: tuple[int, ...] = ()
+    marginal_weight: float = 0.0
 
     @property
     def column_index(self) -> int:

@@ -1,8 +1,11 @@
 """The interface of a kind of conditional distribution."""
 
+from typing import Self
+
 import torch
 from torch import Tensor
 
+from ar_models.distributions.marginal_mixing import no_weights
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.variable_groups import VariableGroup
 
@@ -19,10 +22,27 @@ class GroupDistribution(VariableGroup):
         initial_bias: Parameters of about the marginal distributions of the training
             data, (count, width).
         fill_value: A value of each variable that is valid for it, (count,).
+        marginal_weight: Weights of the marginal distributions, (count,); (count, 0) if
+            all are 0, or if the kind of distribution has none.
     """
 
     initial_bias: Tensor
     fill_value: Tensor
+    marginal_weight: Tensor
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether conditional distributions are mixed with marginal ones.
+
+        Not in training: the network would not learn codes whose probability it
+        underrates, as they would have that of the marginal distribution.
+        """
+        return not self.training and self.marginal_weight.dim() == 1
+
+    def without_mixing(self) -> Self:
+        """Return the same distributions, not mixed with marginal ones."""
+        none = no_weights(len(self.fill_value)).to(self.fill_value.device)
+        return type(self)(self.width, self.tensors() | {"marginal_weight": none})
 
     def prepare(self, parameters: Tensor) -> tuple["GroupDistribution", Tensor]:
         """Return an equal distribution whose methods are faster to call repeatedly."""

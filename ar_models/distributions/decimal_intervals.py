@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ar_models.distributions.interval_mass import interval_mass
 from ar_models.distributions.logistic_mixture import LogisticMixture
+from ar_models.distributions.marginal_mixing import mix
 from ar_models.distributions.pareto_tails import ParetoTails, tail_constants
 from ar_models.variables import Variable
 
@@ -73,6 +74,7 @@ class DecimalIntervals(LogisticMixture):
         tail_scale: Scales of the tails in the two outer leaves, (count, 2).
         tail_shape: Their shapes, likewise.
         tail_entropy: Their entropies in nats, likewise.
+        marginal: Frequencies of the leaves in the training data, (count, leaves).
         contexts: Log-frequencies of digits relative to equal ones, (count, contexts,
             10); contexts are the leaves, for the first digit below each, and each
             digit at each place, from the tens on, for the digit that follows it.
@@ -86,6 +88,7 @@ class DecimalIntervals(LogisticMixture):
     tail_scale: Tensor
     tail_shape: Tensor
     tail_entropy: Tensor
+    marginal: Tensor
     contexts: Tensor
 
     @classmethod
@@ -116,6 +119,7 @@ class DecimalIntervals(LogisticMixture):
             "last": last,
             "possible": possible,
             "places": places.expand(len(variables), -1).clone(),
+            "marginal": torch.zeros(levels.shape),
             "contexts": torch.zeros(len(variables), contexts, 10),
         }
         leaves, digits = levels.shape[1], 10 * len(places)
@@ -126,6 +130,8 @@ class DecimalIntervals(LogisticMixture):
         for row, variable in enumerate(variables):
             if variable.frequencies:
                 _set_frequencies(tree, row, variable, smooth[row])
+        initial = tree.unpack(tree.initial_bias.unsqueeze(0)).leaves.squeeze(0)
+        tree.marginal = initial.exp()
         return tree
 
     @property
@@ -152,7 +158,14 @@ class DecimalIntervals(LogisticMixture):
         widths = self.boundaries.diff(dim=-1) / self.scale.unsqueeze(-1)
         mass = interval_mass(edges, widths, log_weight, location, log_scale)
         logits = (mass + MIN_LEAF_MASS).log() + free
-        return logits.masked_fill(~self.possible, -torch.inf).log_softmax(-1)
+        own = logits.masked_fill(~self.possible, -torch.inf).log_softmax(-1)
+        return self.mix_leaves(own)
+
+    def mix_leaves(self, log_probs: Tensor) -> Tensor:
+        """Mix log-probabilities of leaves (batch, count, leaves) with marginal ones."""
+        if not self.is_mixed:
+            return log_probs
+        return mix(log_probs.exp(), self.marginal, self.marginal_weight)
 
     def scaled_edges(self, edges: Tensor) -> Tensor:
         """Convert least integers (*batch, count, n) of intervals to scaled units."""

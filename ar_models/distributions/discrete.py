@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ar_models.distributions import large_softmax, softmax
 from ar_models.distributions.base import GroupDistribution
+from ar_models.distributions.marginal_mixing import marginal_weights, mix, no_weights
 from ar_models.distributions.sampling import (
     EXACT_SAMPLING,
     SamplingParams,
@@ -42,25 +43,58 @@ class Bernoulli(GroupDistribution):
             {
                 "initial_bias": torch.tensor(logits).unsqueeze(-1),
                 "fill_value": torch.zeros(len(variables)),
+                "marginal_weight": marginal_weights(variables),
             },
         )
 
+    def logit(self, parameters: Tensor) -> Tensor:
+        """Compute the log-odds of 1, (batch, count)."""
+        if not self.is_mixed:
+            return parameters.squeeze(-1)
+        zero, one = (
+            mix(
+                (sign * parameters).sigmoid(),
+                (sign * self.initial_bias).sigmoid(),
+                self.marginal_weight,
+            )
+            for sign in (-1, 1)
+        )
+        return (one - zero).squeeze(-1)
+
+    def logit_before_mixing(self, logit: Tensor) -> Tensor:
+        """Return the parameters with given log-odds of 1, infinite if there are none.
+
+        Args:
+            logit: Log-odds (count, batch).
+        """
+        if not self.is_mixed:
+            return logit
+        weight = self.marginal_weight.double().unsqueeze(-1)
+        marginal = self.initial_bias.double().sigmoid()
+        own = (logit.double().sigmoid() - weight * marginal) / (1 - weight)
+        return own.clamp(0, 1).logit().to(logit.dtype)
+
+    def prepare(self, parameters: Tensor) -> tuple[GroupDistribution, Tensor]:
+        if torch.compiler.is_exporting() or not self.is_mixed:
+            return self, parameters
+        return self.without_mixing(), self.logit(parameters).unsqueeze(-1)
+
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        logit = parameters.squeeze(-1)
+        logit = self.logit(parameters)
         return F.logsigmoid(torch.where(x > 0.5, logit, -logit))
 
     def entropy(self, parameters: Tensor) -> Tensor:
-        logit = parameters.squeeze(-1)
+        logit = self.logit(parameters)
         return F.softplus(logit) - logit * logit.sigmoid()
 
     def cdf(self, parameters: Tensor, x: Tensor) -> Tensor:
-        below = torch.where(x >= 0, (-parameters.squeeze(-1)).sigmoid(), 0.0)
+        below = torch.where(x >= 0, (-self.logit(parameters)).sigmoid(), 0.0)
         return torch.where(x >= 1, 1.0, below)
 
     def log_tail_probs(
         self, parameters: Tensor, x: Tensor, log_prob: Tensor | None = None
     ) -> Tensor:
-        logit = parameters.squeeze(-1)
+        logit = self.logit(parameters)
         chosen = torch.where(x > 0.5, logit, -logit)
         logits = torch.stack([chosen, -chosen], -1)
         return log_tail_probs(logits / 2, logits[..., :1] / 2)
@@ -71,7 +105,7 @@ class Bernoulli(GroupDistribution):
         noise: Tensor,
         sampling: SamplingParams = EXACT_SAMPLING,
     ) -> Tensor:
-        logit = parameters.squeeze(-1)
+        logit = self.logit(parameters)
         if sampling.temperature != 1:
             logit = logit / sampling.temperature
         one = logit.sigmoid()
@@ -82,12 +116,13 @@ class Bernoulli(GroupDistribution):
 
     def probabilities(self, parameters: Tensor) -> Tensor:
         """Compute the probabilities of 0 and 1, (batch, count, 2)."""
-        one = parameters.sigmoid()
-        return torch.cat([1 - one, one], -1)
+        one = self.logit(parameters).sigmoid()
+        return torch.stack([1 - one, one], -1)
 
     def log_probabilities(self, parameters: Tensor) -> Tensor:
         """Compute the log-probabilities of 0 and 1, (batch, count, 2), in nats."""
-        return F.logsigmoid(torch.cat([-parameters, parameters], -1))
+        logit = self.logit(parameters)
+        return F.logsigmoid(torch.stack([-logit, logit], -1))
 
 
 class Categorical(GroupDistribution):
@@ -102,6 +137,7 @@ class Categorical(GroupDistribution):
             {
                 "initial_bias": _log_frequencies(variables),
                 "fill_value": torch.zeros(len(variables)),
+                "marginal_weight": marginal_weights(variables),
             },
         )
 
@@ -112,7 +148,15 @@ class Categorical(GroupDistribution):
 
     def logits(self, parameters: Tensor) -> Tensor:
         """Compute unnormalised log-probabilities, (batch, count, codes)."""
-        return parameters
+        if not self.is_mixed:
+            return parameters
+        marginal = self.initial_bias.softmax(-1)
+        return mix(parameters.softmax(-1), marginal, self.marginal_weight)
+
+    def prepare(self, parameters: Tensor) -> tuple[GroupDistribution, Tensor]:
+        if torch.compiler.is_exporting() or not self.is_mixed:
+            return self, parameters
+        return self.without_mixing(), self.logits(parameters)
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         logits = self.logits(parameters)
@@ -161,7 +205,8 @@ class LargeCategorical(Categorical):
 
     The parameters are a query vector. The logit of a code is the dot product of the
     query with the code's row of `table` plus the code's bias, so that the cost of a
-    network does not grow with its width times the number of codes.
+    network does not grow with its width times the number of codes. They are not mixed
+    with the marginal distributions, which would cost as much as all the rest.
 
     Attributes:
         table: (count, codes, width).
@@ -182,6 +227,7 @@ class LargeCategorical(Categorical):
             {
                 "initial_bias": torch.zeros(count, rank),
                 "fill_value": torch.zeros(count),
+                "marginal_weight": no_weights(count),
             },
             {"table": table, "bias": bias},
         )
@@ -194,7 +240,11 @@ class LargeCategorical(Categorical):
         logits = len(parameters) * self.bias.numel()
         if not use_kernel(parameters) or logits > MAX_PREPARED_LOGITS:
             return self, parameters
-        buffers = {"initial_bias": self.bias.detach(), "fill_value": self.fill_value}
+        buffers = {
+            "initial_bias": self.bias.detach(),
+            "fill_value": self.fill_value,
+            "marginal_weight": self.marginal_weight,
+        }
         return Categorical(self.codes, buffers), self.logits(parameters)
 
     def logits(self, parameters: Tensor) -> Tensor:

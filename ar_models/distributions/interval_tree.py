@@ -69,7 +69,8 @@ class IntervalTree(DecimalIntervals):
         if use_kernel(parameters):
             shape = (*parameters.shape[:2], self.levels.shape[1])
             tree = self._kernel_constants(), self.boundaries, self.possible, self.places
-            return run_kernel(leaf_log_probs, parameters, *tree, shape=shape)
+            own = run_kernel(leaf_log_probs, parameters, *tree, shape=shape)
+            return self.mix_leaves(own)
         blocks = self._blocks(parameters)
         return torch.cat([self.unpack(block).leaves for block in blocks])
 

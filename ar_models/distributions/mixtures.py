@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ar_models.distributions import entropy
 from ar_models.distributions.base import GroupDistribution
+from ar_models.distributions.marginal_mixing import marginal_weights, mix
 from ar_models.distributions.sampling import (
     EXACT_SAMPLING,
     SamplingParams,
@@ -64,7 +65,26 @@ class Mixture(GroupDistribution):
         )
         low = self.min_log_scale.unsqueeze(-1)
         log_scale = low + F.softplus(raw - low) - F.softplus(raw - MAX_LOG_SCALE)
-        return logits.log_softmax(-1), location, log_scale
+        return self._log_weights(logits), location, log_scale
+
+    def _log_weights(self, logits: Tensor) -> Tensor:
+        """Compute log-weights of atoms and components from their logits.
+
+        What is mixed with the marginal distribution is the choice of an atom or of none
+        of them; the components keep their shares in the latter.
+        """
+        log_weights = logits.log_softmax(-1)
+        atoms = self.atoms.shape[-1]
+        if not (self.is_mixed and atoms):
+            return log_weights
+        initial = self.initial_bias[..., : logits.shape[-1]].log_softmax(-1)
+        own, marginal = (
+            torch.cat([w[..., :atoms], w[..., atoms:].logsumexp(-1, True)], -1)
+            for w in (log_weights, initial)
+        )
+        mixed = mix(own.exp(), marginal.exp(), self.marginal_weight)
+        shares = log_weights[..., atoms:] - own[..., -1:]
+        return torch.cat([mixed[..., :-1], mixed[..., -1:] + shares], -1)
 
     def sample_component(
         self, log_weight: Tensor, uniform: Tensor, sampling: SamplingParams
@@ -99,6 +119,7 @@ class Mixture(GroupDistribution):
         Returns:
             (results, batch, count).
         """
+        _, parameters = self.prepare(parameters)
         minimum, maximum = (
             self.min_log_scale,
             torch.full(self.scale.shape, MAX_LOG_SCALE, device=self.scale.device),
@@ -115,7 +136,14 @@ class Mixture(GroupDistribution):
         )
 
     def prepare(self, parameters: Tensor) -> tuple[GroupDistribution, Tensor]:
-        return self, parameters.contiguous() if use_kernel(parameters) else parameters
+        group: GroupDistribution = self
+        atoms = self.atoms.shape[-1]
+        if self.is_mixed and atoms and not torch.compiler.is_exporting():
+            weights = atoms + self.components
+            own = self._log_weights(parameters[..., :weights])
+            parameters = torch.cat([own, parameters[..., weights:]], -1)
+            group = self.without_mixing()
+        return group, parameters.contiguous() if use_kernel(parameters) else parameters
 
     def scaled(self, x: Tensor) -> Tensor:
         """Convert values (batch, count, *any) to scaled units."""
@@ -185,6 +213,7 @@ def mixture_constants(
         "location": torch.tensor(location),
         "scale": torch.tensor([v.scale for v in variables]),
         "atoms": atoms,
+        "marginal_weight": marginal_weights(variables),
     }
 
 

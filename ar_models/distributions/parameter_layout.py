@@ -51,9 +51,9 @@ class ParameterLayout(VariableGroups):
                 of a parameter for each code. Families that predict all variables by one
                 map do without.
         """
-        members: dict[tuple[str, int], list[int]] = {}
+        members: dict[tuple[tuple[str, int], bool], list[int]] = {}
         for i, v in enumerate(variables):
-            members.setdefault(_shape(v), []).append(i)
+            members.setdefault((_shape(v), v.marginal_weight > 0), []).append(i)
         rank = 4 * embedding if factorise else None
         groups = [
             distribution_of([variables[i] for i in own], components, rank)

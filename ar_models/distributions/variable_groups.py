@@ -35,9 +35,13 @@ class VariableGroup(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def select(self, chosen: Tensor | slice) -> Self:
-        """Return this group with the chosen variables only, without gradients."""
+        """Return this group with the chosen variables only, without gradients.
+
+        It is in train or eval mode as this group is.
+        """
         tensors = self.tensors().items()
-        return type(self)(self.width, {name: t.detach()[chosen] for name, t in tensors})
+        chosen_tensors = {name: tensor.detach()[chosen] for name, tensor in tensors}
+        return type(self)(self.width, chosen_tensors).train(self.training)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all buffers and parameters by name."""
@@ -135,7 +139,7 @@ class VariableGroups(nn.Module):
         group = self.groups[k]
         assert isinstance(group, VariableGroup)
         single = self._singles.get(
-            variable,
+            (variable, group.training),
             tuple(group.tensors().values()),
             lambda: group.select(slice(position, position + 1)),
         )

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ar_models.distributions.discrete import Bernoulli
 from ar_models.distributions.sampling import SamplingParams
 from ar_models.families.made_network import (
     MaskedNetwork,
@@ -176,7 +177,7 @@ class BlockSampler:
             sampling: Temperature of every conditional.
         """
         order, weights = self.order, self.weights
-        thresholds = _thresholds(noise, known, order.variables, sampling.temperature)
+        thresholds = self._thresholds(noise, known, sampling.temperature)
         inner, direct = torch.empty(0, *self.active.shape[1:2] * 2), torch.empty(0, 0)
         if weights.inner:
             inner = torch.stack(weights.inner)
@@ -209,6 +210,27 @@ class BlockSampler:
         x = torch.empty_like(self.features.T, memory_format=torch.contiguous_format)
         x[:, order.variables] = self.features.T
         return x
+
+    def _thresholds(
+        self, noise: Tensor, known: Sequence[Tensor | None], temperature: float
+    ) -> Tensor:
+        """Return what each logit must exceed for a 1, (dim, batch), in sampling order.
+
+        All variables are binary.
+        """
+        # Where t logit(u) < z is u < sigmoid(z / t).
+        logits = torch.logit(noise[..., 0].T).mul_(temperature)
+        layout, order = self.network.layout, self.order.variables
+        for group, members in zip(layout.groups, layout.members, strict=True):
+            assert isinstance(group, Bernoulli)
+            logits[members] = group.logit_before_mixing(logits[members])
+        thresholds = logits[order]
+        for rank, i in enumerate(order):
+            values = known[i]
+            if values is not None:
+                value = torch.where(values > 0.5, -torch.inf, torch.inf)
+                thresholds[rank] = torch.where(values.isnan(), thresholds[rank], value)
+        return thresholds
 
     def enter(self, rank: int) -> None:
         """Add what comes before each block that starts at variable number `rank`."""
@@ -298,24 +320,6 @@ class BlockSampler:
         count, outer = len(self.order.variables), self.blocks[0]
         inside = range(0, outer, self.blocks[-1])
         return [s + i for s in range(0, count, outer) for i in inside if s + i < count]
-
-
-def _thresholds(
-    noise: Tensor,
-    known: Sequence[Tensor | None],
-    order: Sequence[int],
-    temperature: float,
-) -> Tensor:
-    """Return what each logit must exceed for a 1, (dim, batch), in sampling order."""
-    # Where t logit(u) < z is u < sigmoid(z / t).
-    thresholds = noise[..., 0].T[order]
-    torch.logit(thresholds, out=thresholds).mul_(temperature)
-    for rank, i in enumerate(order):
-        values = known[i]
-        if values is not None:
-            value = torch.where(values > 0.5, -torch.inf, torch.inf)
-            thresholds[rank] = torch.where(values.isnan(), thresholds[rank], value)
-    return thresholds
 
 
 def product_dtype(weight: Tensor) -> torch.dtype:

@@ -4,8 +4,9 @@ from torch import Tensor
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.variables import Variable
+from tests.support.marginal_weights import with_marginal_weights
 
-MIXED = (
+MIXED = with_marginal_weights(
     Variable("a", "categorical", 0, size=3),
     Variable("b", "real", 1, location=10.0, scale=4.0, knots=(0.0, 8.0, 10.0, 15.0)),
     Variable("c", "integer", 2, atoms=(0.0, 2.0), lower=-3.0),
@@ -23,6 +24,7 @@ def conditionals(
     """Return conditionals with random parameters, in float64."""
     torch.manual_seed(0)
     layout = ParameterLayout.of(variables, components, 4).double().requires_grad_(False)
+    layout.eval()
     return Conditionals(layout, torch.randn(count, layout.size, dtype=torch.float64))
 
 

@@ -10,11 +10,12 @@ from ar_models.distributions.conditionals import Conditionals
 from ar_models.distributions.parameter_layout import ParameterLayout
 from ar_models.kernels import compiled
 from ar_models.variables import Variable
+from tests.support.marginal_weights import with_marginal_weights
 
 ROWS = 700
 
 
-VARIABLES = (
+VARIABLES = with_marginal_weights(
     Variable("a", "real", 0, location=10.0, scale=4.0, knots=(0.0, 8.0, 10.0, 15.0)),
     Variable("b", "real", 1, scale=1e-3),
     Variable("c", "integer", 2, atoms=(0.0, 2.0), lower=-3.0),
@@ -28,7 +29,7 @@ VARIABLES = (
     Variable("k", "categorical", 10, size=1100),
 )
 
-TREES = (
+TREES = with_marginal_weights(
     Variable(
         "a",
         "integer",
@@ -56,7 +57,7 @@ def conditionals(
 ) -> tuple[Conditionals, Tensor]:
     """Return random conditionals, with values that are likely, far and absent."""
     torch.manual_seed(0)
-    layout = ParameterLayout.of(variables, components=5).requires_grad_(False)
+    layout = ParameterLayout.of(variables, components=5).requires_grad_(False).eval()
     parameters = layout.initial_bias() + size * torch.randn(ROWS, layout.size)
     x = Conditionals(layout, parameters).sample(torch.rand(ROWS, len(variables), 2))
     for i, variable in enumerate(variables):

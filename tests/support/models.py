@@ -14,6 +14,7 @@ from ar_models.families.ensemble import Ensemble
 from ar_models.families.made import MADE
 from ar_models.families.registry import MODELS, build
 from ar_models.variables import Variable, binary_variables
+from tests.support.marginal_weights import with_marginal_weights
 
 SMALL: dict[str, dict[str, Any]] = {
     "eonade": {"hidden": 40, "layers": 1, "components": 3, "embedding": 4},
@@ -52,7 +53,7 @@ IMAGES = {"pixelcnn"}
 BOUNDS = {family for family, model in MODELS.items() if model.is_bound}
 """Families that compute a bound of the density."""
 
-MIXED = (
+MIXED = with_marginal_weights(
     Variable("a", "binary", 0, size=2, frequencies=(0.6, 0.4)),
     Variable("b.state", "categorical", 1, size=3, frequencies=(0.5, 0.3, 0.2)),
     Variable(
@@ -75,14 +76,14 @@ MIXED = (
     Variable("g", "integer", 6, scale=5.0),
 )
 
-DISCRETE = (
+DISCRETE = with_marginal_weights(
     Variable("a", "binary", 0, size=2),
     Variable("b.state", "categorical", 1, size=3),
     Variable("b", "integer", 1, parent=1, lower=0.0, upper=4.0, atoms=(2.0,)),
     Variable("c", "categorical", 2, size=4),
 )
 
-CODES = (
+CODES = with_marginal_weights(
     Variable("a", "binary", 0, size=2),
     Variable("b", "categorical", 1, size=4),
     Variable("c", "categorical", 2, size=9),

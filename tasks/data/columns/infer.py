@@ -1,6 +1,7 @@
 """The kind of a column, inferred from a sketch of its training rows."""
 
 import re
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -8,7 +9,7 @@ from ar_models.tables import arrow
 from ar_models.tables.columns import Column
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_cells import SYMBOL
-from ar_models.variables import MAX_INTEGER
+from ar_models.variables import MAX_INTEGER, MAX_ONE_HOT
 from tasks.config.data import DataConfig
 from tasks.data.columns.calendars import calendar_column
 from tasks.data.columns.codes import UNIQUE_ROWS, number_code_column, word_column
@@ -57,11 +58,22 @@ def infer_column(
         type: Arrow type of the column.
         sketch: Sketch of its training rows.
         data: Its `columns` override the inferred kind.
-        nested: Whether integers may be divided into intervals.
+        nested: Whether integers may be divided into intervals, and distributions are
+            mixed with marginal ones; not within lists.
 
     Raises:
         ValueError: The configured kind does not fit the values.
     """
+    outcome = _infer_column(name, type, sketch, data, nested=nested)
+    if nested and isinstance(outcome, Column) and not isinstance(sketch, ListSketch):
+        return _mixed(outcome)
+    return outcome
+
+
+def _infer_column(
+    name: str, type: pa.DataType, sketch: Sketch, data: DataConfig, *, nested: bool
+) -> Column | LeftOut:
+    """Return the column that fits a sketch, its distributions not mixed yet."""
     kind = data.kind_of(name)
     if kind == LEAVE_OUT:
         return LeftOut(name, str(type), "left out by the configuration")
@@ -76,6 +88,20 @@ def infer_column(
     if isinstance(outcome, LeftOut):
         return outcome
     return with_range(outcome, type, sketch, data.columns.get(name))
+
+
+def _mixed(column: Column) -> Column:
+    """Return a column whose conditional distributions are mixed with marginal ones.
+
+    Then a value that occurs in the training rows is never much less probable than one
+    that does not occur.
+    """
+    weight = column.out_of_support_mass
+    variables = (
+        replace(v, marginal_weight=weight) if v.size <= MAX_ONE_HOT else v
+        for v in column.variables
+    )
+    return replace(column, variables=tuple(variables))
 
 
 def check_kind(name: str, type: pa.DataType, kind: str | None) -> None:
