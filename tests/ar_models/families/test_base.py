@@ -87,9 +87,8 @@ def test_given_variables_must_come_first(family: str) -> None:
 def test_training_takes_the_orderings_in_turn() -> None:
     model = random_model("made", MIXED, "random")
     x = observations(model, 16)
-    each = [model.conditionals(x, k).log_prob(x).sum(-1) for k in range(3)]
-
     model.train()
+    each = [model.conditionals(x, k).log_prob(x).sum(-1) for k in range(3)]
 
     assert all(torch.equal(model(x), each[k]) for k in (0, 1, 2, 0))
     model.step = 2
