@@ -11,9 +11,12 @@ from ar_models.scoring.conformal import TIE
 
 Floats = NDArray[np.float64]
 
-COMPONENTS = ("excess", "tail", "density", "max_column", "nearness", "neighbourhood")
-"""Statistics whose standardised maximum is the statistic `combined`; a model without
-stored training rows lacks the last two."""
+COMPONENTS = ("density", "max_column", "nearness", "neighbourhood")
+"""Statistics whose standardised maximum is the statistic `combined`, which has the unit
+of the first."""
+
+LIKELIHOODS = ("excess", "tail", "density", "max_column")
+"""The same for a model without stored training rows, which has no distances."""
 
 
 class RobustScale(NamedTuple):
@@ -42,9 +45,9 @@ class RobustScale(NamedTuple):
 
 
 UNIT_SCALES: Mapping[str, RobustScale] = MappingProxyType(
-    dict.fromkeys(COMPONENTS[:4], RobustScale(0.0, 1.0))
+    dict.fromkeys(LIKELIHOODS, RobustScale(0.0, 1.0))
 )
-"""Scales that are used if there are no calibration rows: of the components in nats."""
+"""Scales that are used if there are no calibration rows."""
 
 
 def robust_scales(calibration: Mapping[str, Floats]) -> dict[str, RobustScale]:
@@ -56,11 +59,9 @@ def robust_scales(calibration: Mapping[str, Floats]) -> dict[str, RobustScale]:
     """
     if not calibration or not len(calibration["excess"]):
         return dict(UNIT_SCALES)
-    return {
-        name: RobustScale.from_scores(calibration[name])
-        for name in COMPONENTS
-        if name in calibration
-    }
+    known = set(COMPONENTS) <= calibration.keys()
+    names = COMPONENTS if known else LIKELIHOODS
+    return {name: RobustScale.from_scores(calibration[name]) for name in names}
 
 
 def combined_scores(calibration: Mapping[str, Floats]) -> Floats:
@@ -70,8 +71,9 @@ def combined_scores(calibration: Mapping[str, Floats]) -> Floats:
         calibration: Scores of the calibration rows by its components, each (n,).
     """
     scales = robust_scales(calibration)
+    unit = next(iter(scales.values()))
     mapped = []
     for name, scale in scales.items():
-        factor, summand = scale.map_to(scales["excess"])
+        factor, summand = scale.map_to(unit)
         mapped.append(factor * calibration[name] + summand)
     return np.asarray(np.max(mapped, axis=0))

@@ -4,11 +4,12 @@ All statistics are sums over the columns and compare the values of a row with wh
 model expects, in nats, or with stored training rows. Their expectation is zero where
 the model is right, except for surprisal, leave_one_out, ratio, combined and distances.
 
-combined: The maximum of the components in `ar_models.scoring.robust_scale`, each
-standardised by its calibration scores, since they fail on different rows: tail in gaps
-between modes, density where ordinary values are far apart, excess where anomalous ones
-are, these three where ordinary columns outweigh an anomalous one, and all four where
-the network is too smooth for the relations between columns, unlike nearness.
+combined: The maximum of density, max_column, nearness and neighbourhood, each
+standardised by its calibration scores, since they fail on different rows: density where
+ordinary columns outweigh an anomalous one, both where the network is too smooth for the
+relations between columns, nearness where training rows are anomalous, neighbourhood
+where ordinary rows form many small groups. Without stored training rows it is that of
+excess, tail, density and max_column.
 
 surprisal: -log_prob.
 
@@ -299,8 +300,9 @@ def _density(batch: _Batch) -> Contributions:
 
 def _combined(batch: _Batch) -> Contributions:
     every, of_orderings = [], []
+    unit = next(iter(batch.scales.values()))
     for name, own in batch.scales.items():
-        factor, summand = own.map_to(batch.scales["excess"])
+        factor, summand = own.map_to(unit)
         contributions, scores = ANOMALY_SCORES[name](batch)
         every.append(factor * contributions + summand / contributions.shape[1])
         of_orderings.append(factor * scores.double().cpu() + summand)

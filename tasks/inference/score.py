@@ -33,7 +33,7 @@ from tasks.runtime.job import Job, JobResult
 
 Json = dict[str, Any]  # JSON values
 
-FORMAT = 5
+FORMAT = 6
 """Version of the output, in the job key; raised when the same job gives other rows."""
 
 
