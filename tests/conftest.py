@@ -54,6 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=1,
         help="number of moments at which test_kill kills the pipeline, 10 at most",
     )
+    parser.addoption(
+        "--examples",
+        default="45+4",
+        help="first seed and number of the random datasets of test_fuzz",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ the last digit of a decimal.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -430,7 +431,9 @@ def calendar_range(type: pa.DataType) -> tuple[int, int]:
 def python_values(array: pa.Array | pa.ChunkedArray) -> list[Any]:
     """Convert to Python values that can be shown.
 
-    Dates before year 1 or after 9999 become text, and bytes their hexadecimal digits.
+    Dates before year 1 or after 9999 become text, and so do what Python does not have:
+    durations of more than 10**9 days and times outside of a day. Bytes become their
+    hexadecimal digits.
     """
     inner = plain(array.type)
     if family(inner) == "bytes" and not isinstance(array.type, pa.BaseExtensionType):
@@ -440,6 +443,15 @@ def python_values(array: pa.Array | pa.ChunkedArray) -> list[Any]:
         least, most = calendar_range(inner)
         if ((values < least) | (values > most)).any():
             array = array.cast(inner).cast(pa.string())
+    if family(inner) in ("duration", "time"):
+        width = pa.int32() if pa.types.is_time32(inner) else pa.int64()
+        ticks = array.cast(inner).cast(width).to_pylist()
+        least, most = 0, SECONDS_OF_DAY * TICKS[inner.unit] - 1
+        if family(inner) == "duration":
+            most = timedelta.max // timedelta(seconds=1) * TICKS[inner.unit]
+            least = -most
+        if any(tick is not None and not least <= tick <= most for tick in ticks):
+            return [None if t is None else f"{t} {inner.unit}" for t in ticks]
     found: list[Any] = array.to_pylist()
     return found
 
@@ -448,6 +460,6 @@ def scalar_text(value: Any) -> str | None:  # any Arrow scalar
     """Return the text of a scalar; None for null."""
     if not value.is_valid:
         return None
-    if family(value.type) in (*MOMENTS, "bytes"):
+    if family(value.type) in (*MOMENTS, "bytes", "duration", "time"):
         return str(python_values(pa.array([value], value.type))[0])
     return str(value.as_py())

@@ -154,9 +154,9 @@ def _in_own_unit(value: Any, type: pa.DataType) -> Any:  # a number of the sketc
     if isinstance(value, float):
         return value
     array = arrow.from_integers(np.array([value], np.int64), None, arrow.plain(type))
-    scalar = array[0].as_py() if arrow.family(type) not in arrow.MOMENTS else None
-    if scalar is None:
+    if arrow.family(type) in arrow.MOMENTS:
         return pc.cast(array, pa.string())[0].as_py()
+    scalar = arrow.python_values(array)[0]
     return scalar if isinstance(scalar, int | float) else str(scalar)
 
 

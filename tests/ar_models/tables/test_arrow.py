@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from ar_models.tables.arrow import python_values, scalar_text
 from tests.support.columns import fit_columns
 
 COMPATIBLE: list[tuple[pa.Array, pa.Array]] = [
@@ -64,3 +65,27 @@ def test_samples_beyond_the_range_of_a_type_fall_on_its_bound() -> None:
     assert encoder.variables[0].upper == 127
     far = np.array([[2.0**22], [5.0]], np.float32)
     assert encoder.decode(far).column("a").to_pylist() == [127, 5]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_every_duration_can_be_shown(unit: str) -> None:
+    ends = pa.array([2**63 - 1, None, 1000, -(2**63) + 1], pa.duration(unit))
+    largest, missing, *_ = python_values(ends)
+    assert missing is None
+    if unit in ("s", "ms"):  # more than a billion days
+        assert largest == f"{2**63 - 1} {unit}"
+        assert scalar_text(ends[0]) == largest
+    else:
+        assert largest == ends[0].as_py()
+
+
+@pytest.mark.parametrize(
+    ("type", "storage"),
+    [(pa.time32("s"), pa.int32()), (pa.time64("us"), pa.int64())],
+)
+def test_times_outside_of_a_day_can_be_shown(
+    type: pa.DataType, storage: pa.DataType
+) -> None:
+    times = pa.array([-1, 3, None], storage).cast(type)
+    assert python_values(times) == [f"-1 {type.unit}", f"3 {type.unit}", None]
+    assert python_values(times[1:]) == times[1:].to_pylist()
