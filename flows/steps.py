@@ -25,6 +25,7 @@ from tasks.config.root import Config
 from tasks.runtime import manifest, storage
 from tasks.runtime.deferred import DeferredModule
 from tasks.runtime.patience import waiting_for
+from tasks.runtime.spans import span
 
 if TYPE_CHECKING:
     from ar_models.tables.encoder import TableEncoder
@@ -118,6 +119,7 @@ def local_step(
     def step(*args: P.args, **kwargs: P.kwargs) -> R:
         server = os.environ.get("MLFLOW_TRACKING_URI", "")
         with ExitStack() as stack:
+            stack.enter_context(span(f"step {name}"))
             if name in ASKS_MLFLOW and server.startswith("http"):
                 what = f"the step {name!r}, which asks MLflow at {server},"
                 stack.enter_context(waiting_for(what))

@@ -17,18 +17,23 @@ import yaml
 from flows.cli import errors
 from flows.cli.console import CommandConsole
 from flows.cli.options import CommonOptions, RunOptions
-from flows.process import report, supervisor
+from flows.process import report, server, supervisor
 from tasks.config.load import load
 from tasks.config.resources import Resources
 from tasks.config.root import Config
-from tasks.runtime import environment
+from tasks.runtime import environment, spans
 from tasks.runtime.redaction import redact
+from tasks.runtime.spans import span
 
 if TYPE_CHECKING:
     from flows.outcomes import Outcome
 
     Job = Callable[[Config, CommandConsole], tuple[Outcome, str]]
     """The work of a command: returns the outcome and the text that describes it."""
+
+
+WITHOUT_FLOW = ("ask", "deploy", "doctor", "export", "undeploy")
+"""Commands with a job that runs no flow, and starts no server before it needs one."""
 
 
 class ExitCode(IntEnum):
@@ -59,8 +64,9 @@ def run_flow(
     """
 
     def job(config: Config, console: CommandConsole) -> tuple["Outcome", str]:
-        from flows.cli import formatting
-        from flows.process import runs
+        with span("import the flow and Prefect"):
+            from flows.cli import formatting
+            from flows.process import runs
 
         outcome = runs.run_flow(name, config, **parameters)
         return outcome, formatting.describe(outcome)
@@ -80,6 +86,8 @@ def run_job(name: str, config: Config, job: "Job", options: CommonOptions) -> No
     ensure_supervised()
     root = config.resources.storage
     with session(f"{name}-{config.name}", root, options) as console:
+        if name not in WITHOUT_FLOW:
+            server.start(root)
         outcome, text = job(config, console)
         console.print_result(dataclasses.asdict(outcome), text)
     done = outcome.status == "done"
@@ -90,7 +98,10 @@ def ensure_supervised() -> None:
     """Return in a supervised child process; elsewhere run one and exit as it does."""
     if not supervisor.is_supervised():
         console = CommandConsole(as_json="--json" in sys.argv)
-        raise typer.Exit(supervisor.supervise(sys.argv[1:], console.print_error))
+        supervised = supervisor.supervise(
+            sys.argv[1:], console.print_error, spans.RECORDED.extend
+        )
+        raise typer.Exit(supervised)
 
 
 @contextmanager

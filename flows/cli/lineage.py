@@ -1,12 +1,14 @@
 """Find the model, data and commit that a file or folder of results came from."""
 
-import mlflow
-from mlflow import MlflowClient
+from typing import Any
+
 from rich.markup import escape
 
-from flows.outcomes import Json
 from tasks.registry import versions
 from tasks.runtime import manifest, parquet, storage
+
+Json = dict[str, Any]
+"""A JSON object."""
 
 
 def find_lineage(path: str) -> Json:
@@ -34,7 +36,9 @@ def find_lineage(path: str) -> Json:
     }
     if model.get("version") is None:
         return lineage
-    client = MlflowClient()
+    import mlflow  # which takes seconds, and folders of models have no version
+
+    client = mlflow.MlflowClient()
     version = versions.get_version(client, model["name"], model["version"])
     if version.tags.get(versions.MODEL_FINGERPRINT) != model["fingerprint"]:
         raise ValueError(

@@ -59,6 +59,13 @@ class CommonOptions:
         bool,
         typer.Option("--debug", help="Show tracebacks and all output of libraries."),
     ] = False
+    timings: Annotated[
+        bool,
+        typer.Option(
+            "--timings",
+            help="Show on stderr how long each phase of the command took.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

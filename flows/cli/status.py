@@ -1,17 +1,16 @@
 """List the registered versions and the results below a storage."""
 
 import logging
-from datetime import UTC, datetime
+import os
+from typing import Any
 
-import mlflow
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
-
-from flows.outcomes import Json
-from tasks.registry import versions
+from tasks.registry import registered
 from tasks.runtime import manifest, storage
 
 logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+"""A JSON object."""
 
 RESULT_KINDS = (
     "prepared",
@@ -42,8 +41,8 @@ def collect(root: str, name: str | None) -> Json:
     """
     content = {
         "storage": root,
-        "tracking": mlflow.get_tracking_uri(),
-        "versions": list_versions(name),
+        "tracking": os.environ["MLFLOW_TRACKING_URI"],
+        "versions": registered.list_versions(name),
         "results": list_results(root, name),
     }
     if name is not None and not content["versions"] and not content["results"]:
@@ -53,37 +52,6 @@ def collect(root: str, name: str | None) -> Json:
             f"{', '.join(names) or 'none'}"
         )
     return content
-
-
-def list_versions(name: str | None) -> list[Json]:
-    """Return the registered versions, newest first, with their aliases and metrics."""
-    client = MlflowClient()
-    query = f"name = '{name}'" if name else None
-    versions = []
-    for model in client.search_registered_models(query):
-        aliases: dict[str, list[str]] = {}
-        for alias, number in model.aliases.items():
-            aliases.setdefault(str(number), []).append(alias)
-        for version in client.search_model_versions(f"name = '{model.name}'"):
-            own = aliases.get(str(version.version), [])
-            versions.append(version_entry(client, version, own))
-    return versions
-
-
-def version_entry(
-    client: MlflowClient, version: ModelVersion, aliases: list[str]
-) -> Json:
-    """Return what is listed of a version, with the test NLL of its run."""
-    metrics = client.get_run(version.run_id).data.metrics if version.run_id else {}
-    created = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
-    return {
-        "name": version.name,
-        "version": int(version.version),
-        "aliases": sorted(aliases),
-        "validation_status": version.tags.get(versions.VALIDATION_STATUS),
-        "test_nll": metrics.get("test/nll"),
-        "created": created.isoformat(timespec="seconds"),
-    }
 
 
 def list_results(root: str, name: str | None) -> list[Json]:

@@ -22,10 +22,12 @@ class HolderRecord:
     Attributes:
         marker: Marker of its processes, empty if it ended in good order.
         flow_runs: Ids of its flow runs.
+        finished: Digest of the command that it has finished, empty if it has not.
     """
 
     marker: str = ""
     flow_runs: tuple[str, ...] = ()
+    finished: str = ""
 
 
 def read_record(file: TextIO) -> HolderRecord:
@@ -37,7 +39,11 @@ def read_record(file: TextIO) -> HolderRecord:
     try:
         content = json.loads(text or "{}")
         flow_runs = tuple(map(str, content.get("flow_runs", ())))
-        return HolderRecord(str(content.get("marker") or ""), flow_runs)
+        return HolderRecord(
+            str(content.get("marker") or ""),
+            flow_runs,
+            str(content.get("finished", "")),
+        )
     except (ValueError, TypeError, AttributeError):
         logger.warning(
             "%s: its record of the last command is damaged, and is discarded", file.name
@@ -53,6 +59,7 @@ class OutputLock:
 
     Attributes:
         dead_flow_runs: Ids of the flow runs that a killed holder left behind.
+        finished: Digest of the command that the last holder, or this one, has finished.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -62,6 +69,7 @@ class OutputLock:
         if previous.marker:
             reaper.end_processes(previous.marker)
         self.dead_flow_runs = list(previous.flow_runs)
+        self.finished = previous.finished
         # Until they are marked as crashed, a second crash must not lose them.
         self.record(*self.dead_flow_runs)
 
@@ -82,8 +90,8 @@ class OutputLock:
         self.record()
 
     def clear(self) -> None:
-        """Remove the record: the holder has ended in good order."""
-        self.write("{}")
+        """Record only what was finished: the holder has ended in good order."""
+        self.write(json.dumps({"finished": self.finished}))
 
     def write(self, text: str) -> None:
         """Replace the content of the lock file."""

@@ -5,10 +5,14 @@ so, something else has ended it: the kernel, or Ray, which ends a process withou
 when one of Ray's own processes is gone.
 """
 
+import json
 import os
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from tasks.runtime.spans import Span
 
 VARIABLE = "CHAINRULE_REPORT"
 """Environment variable of a supervised command: the file descriptor to report to, and
@@ -16,6 +20,10 @@ the process id of the supervisor, since the command's own children inherit it to
 
 ENDED = "ended"
 LOG = "log "
+SPAN = "span "
+
+MAX_SPANS = 200
+"""Maximum number of reported spans; the pipe holds 64 KiB, and is read at the end."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +33,12 @@ class Report:
     Attributes:
         ended: Whether it ended by itself, with a message if it failed.
         log: Its log file, if it had opened one.
+        spans: Phases of the command.
     """
 
     ended: bool
     log: Path | None
+    spans: tuple[Span, ...] = ()
 
 
 def tell_log(path: Path) -> None:
@@ -39,6 +49,12 @@ def tell_log(path: Path) -> None:
 def tell_end() -> None:
     """Tell the supervisor, if there is one, that this command ends by itself."""
     _tell(ENDED)
+
+
+def tell_spans(spans: Sequence[Span]) -> None:
+    """Tell the supervisor, if there is one, the phases of this command."""
+    for span in spans[-MAX_SPANS:]:
+        _tell(SPAN + json.dumps(asdict(span)))
 
 
 def _tell(line: str) -> None:
@@ -70,4 +86,9 @@ def read(descriptor: int) -> Report:
     except BlockingIOError:
         lines = []
     logs = [line.removeprefix(LOG) for line in lines if line.startswith(LOG)]
-    return Report(ENDED in lines, Path(logs[-1]) if logs else None)
+    spans = (line.removeprefix(SPAN) for line in lines if line.startswith(SPAN))
+    return Report(
+        ENDED in lines,
+        Path(logs[-1]) if logs else None,
+        tuple(Span(**json.loads(span)) for span in spans),
+    )

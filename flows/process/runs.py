@@ -1,9 +1,10 @@
 """Run the flow of a command as the only writer of its output."""
 
 import hashlib
+import importlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -15,10 +16,12 @@ from prefect.states import Crashed
 
 from flows import batch, retrain, steps, tune
 from flows.outcomes import Outcome
+from flows.process import server
 from flows.process.output_lock import OutputLock, hold_output, wait_for_lock
 from tasks.config.root import Config
 from tasks.registry import database
-from tasks.runtime import environment, preflight, storage
+from tasks.runtime import cluster, environment, preflight, storage
+from tasks.runtime.spans import span
 
 FLOWS: dict[str, Callable[..., Any]] = {
     "prepare": retrain.prepare,
@@ -35,6 +38,21 @@ FLOWS: dict[str, Callable[..., Any]] = {
     "impute": batch.impute,
 }
 """Functions to run as a flow, by the name of their command."""
+
+TRAINING = ("tasks.data.prepare", "tasks.training.train", "tasks.evaluation.evaluate")
+MODULES = {
+    "prepare": ("tasks.data.prepare",),
+    "train": TRAINING,
+    "evaluate": TRAINING,
+    "retrain": ("tasks.training.warm_start", *TRAINING),
+    "score": ("tasks.registry.downloads", "tasks.inference.score"),
+    "backfill": ("tasks.registry.downloads", "tasks.inference.backfill"),
+    "monitor": ("tasks.registry.downloads", "tasks.monitoring.monitor"),
+    "sample": ("tasks.registry.downloads", "tasks.inference.sample"),
+    "embed": ("tasks.registry.downloads", "tasks.inference.embed"),
+    "impute": ("tasks.registry.downloads", "tasks.inference.impute"),
+}
+"""Modules that take long to import, by the name of the command that uses them."""
 
 
 def run_flow(
@@ -65,6 +83,11 @@ def run_flow(
         flow = flow.with_options(timeout_seconds=timeout_seconds)
     digest = hashlib.sha256(output_name(name, config).encode()).hexdigest()[:16]
     with hold_output(locks / f"{digest}.lock") as lock:
+        digest = command_digest(name, config, parameters)
+        if lock.finished != digest:  # else it is probably done, and needs no Ray
+            cluster.connect_early(config.resources)
+        import_steps(name)
+        server.wait()
         # Two processes would both migrate the schema of a new database.
         with (
             wait_for_lock(locks / "server.lock"),
@@ -75,8 +98,34 @@ def run_flow(
         lock.forget_dead()
         with logs_in_prefect():
             recorded = flow.with_options(on_running=[flow_run_recorder(lock)])
-            outcome: Outcome = recorded(config=config, **parameters)
-            return outcome
+            with span(f"flow {name}"):
+                outcome: Outcome = recorded(config=config, **parameters)
+        cluster.wait_until_connected()
+        lock.finished = digest
+        return outcome
+
+
+def command_digest(name: str, config: Config, parameters: Mapping[str, Any]) -> str:
+    """Return a hash of a command and all its settings.
+
+    Args:
+        name: Name of the command.
+        config: Configuration of the dataset and the job.
+        parameters: Further parameters of the flow.
+    """
+    settings = [name, config.model_dump_json(), repr(sorted(parameters.items()))]
+    return hashlib.sha256("\n".join(settings).encode()).hexdigest()[:16]
+
+
+def import_steps(name: str) -> None:
+    """Import what a command will use, while its servers start.
+
+    Args:
+        name: Name of the command.
+    """
+    for module in MODULES.get(name, ()):
+        with span(f"import {module}"):
+            importlib.import_module(module)
 
 
 def output_name(name: str, config: Config) -> str:

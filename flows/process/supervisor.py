@@ -14,6 +14,7 @@ from types import FrameType
 from flows.process import interrupts, reaper, report
 from tasks.runtime import memory
 from tasks.runtime.failures import AGAIN
+from tasks.runtime.spans import Span
 
 SUPERVISOR_VARIABLE = "CHAINRULE_SUPERVISED"
 """Environment variable of a supervised child: the process id of its supervisor."""
@@ -34,7 +35,9 @@ def is_supervised() -> bool:
 
 
 def supervise(
-    arguments: Sequence[str], complain: Callable[[str, Path | None], None]
+    arguments: Sequence[str],
+    complain: Callable[[str, Path | None], None],
+    show: Callable[[Sequence[Span]], None] = lambda spans: None,
 ) -> int:
     """Run `chainrule ARGUMENTS` in a child process and end whatever it leaves behind.
 
@@ -48,6 +51,7 @@ def supervise(
         arguments: Arguments of the command line, without the program.
         complain: Called with a message, and the log if there is one, if the child ends
             without a word of its own.
+        show: Called with the phases of the command after its end.
 
     Returns:
         The exit code: the child's, or 128 plus the number of the signal that ended it.
@@ -73,6 +77,7 @@ def supervise(
     told = report.read(reports)
     os.close(reports)
     reaping.communicate(GOOD_ORDER if told.ended else None)
+    show(told.spans)
     if received and not told.ended and code != interrupts.EXIT_CODE:
         complain("interrupted; give the same command again to continue", told.log)
     elif code and not told.ended and not received:

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +15,7 @@ from tasks.config.resources import Resources
 from tasks.runtime.deferred import DeferredModule
 from tasks.runtime.failures import AGAIN, ClusterError
 from tasks.runtime.progress import report
+from tasks.runtime.spans import span
 
 if TYPE_CHECKING:
     import ray
@@ -28,6 +30,15 @@ else:  # Modules of tasks import this one whether they use Ray or not.
     ray_errors = DeferredModule("tasks.runtime.ray_errors")
 
 logger = logging.getLogger(__name__)
+
+STARTER = "start Ray"
+"""Name of the thread of `connect_early`."""
+
+CONNECT_SECONDS = 10.0
+"""Maximum time to wait at the end of a command for a Ray that is starting."""
+
+CONNECTING = threading.Lock()
+"""Held while a thread starts Ray or connects to a cluster."""
 
 WORKER_HOOK = "CHAINRULE_WORKER_HOOK"
 """Environment variable: name of a function that each worker is to call first, which
@@ -60,8 +71,21 @@ def connect(resources: Resources, *, cpus: int | None = None) -> None:
     Raises:
         ClusterError: Ray does not start, or no cluster answers.
     """
-    if ray.is_initialized():
-        return
+    with CONNECTING:
+        if not ray.is_initialized():
+            start_ray(resources, cpus)
+
+
+def start_ray(resources: Resources, cpus: int | None) -> None:
+    """Start a local Ray, or connect to the cluster at `RAY_ADDRESS`.
+
+    Args:
+        resources: As for `connect`.
+        cpus: As for `connect`.
+
+    Raises:
+        ClusterError: Ray does not start, or no cluster answers.
+    """
     options: dict[str, Any] = {}  # whatever ray.init takes
     address = os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
@@ -75,13 +99,45 @@ def connect(resources: Resources, *, cpus: int | None = None) -> None:
     attempts = STARTS if address == "local" else 1
     for attempt in range(1, attempts + 1):
         try:
-            ray.init(address=address, **options)
+            with span("start Ray"):
+                ray.init(address=address, **options)
             return
         except Exception as error:  # Ray raises this class itself.
             ray.shutdown()
             if attempt == attempts:
                 raise ClusterError(describe_start(address, error)) from error
             logger.warning("Ray did not start in time; it is started again")
+
+
+def connect_early(resources: Resources) -> None:
+    """Start Ray in a thread, while this process does what needs no Ray.
+
+    A failure is left to `connect`, which tries again and explains it.
+
+    Args:
+        resources: As for `connect`.
+    """
+    if any(thread.name == STARTER for thread in threading.enumerate()):
+        return
+
+    def work() -> None:
+        try:
+            connect(resources)
+        except ClusterError as error:
+            logger.debug("Ray did not start early: %s", error)
+        # The kernel ends Ray's processes when the thread ends that started them.
+        threading.Event().wait()
+
+    threading.Thread(target=work, name=STARTER, daemon=True).start()
+
+
+def wait_until_connected() -> None:
+    """Wait, for a bounded time, until no thread is starting Ray any more.
+
+    A process must not end, nor end Ray's processes, in the middle of that.
+    """
+    if CONNECTING.acquire(timeout=CONNECT_SECONDS):
+        CONNECTING.release()
 
 
 def describe_start(address: str, error: Exception) -> str:

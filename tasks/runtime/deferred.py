@@ -4,8 +4,11 @@ A command imports what it uses: torch, MLflow and Ray take seconds each.
 """
 
 import importlib
+import sys
 from types import ModuleType
 from typing import Any
+
+from tasks.runtime.spans import span
 
 
 class DeferredModule(ModuleType):
@@ -20,4 +23,10 @@ class DeferredModule(ModuleType):
     """
 
     def __getattr__(self, name: str) -> Any:  # whatever the module has
-        return getattr(importlib.import_module(self.__name__), name)
+        if self.__name__ in sys.modules:
+            # Waits for another thread that is importing it.
+            module = importlib.import_module(self.__name__)
+        else:
+            with span(f"import {self.__name__}"):
+                module = importlib.import_module(self.__name__)
+        return getattr(module, name)

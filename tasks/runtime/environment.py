@@ -8,6 +8,9 @@ PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
 """Retries that wait eight minutes, not one, for a Prefect server that is down."""
 
 
+EMBEDDED_SERVER = "CHAINRULE_EMBEDDED_SERVER"
+"""Environment variable: API of the Prefect server that a command has started itself."""
+
 UNSUITABLE = "?#%'\""
 """Characters that the path of an embedded database may not have."""
 

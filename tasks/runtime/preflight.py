@@ -195,6 +195,8 @@ def check_mlflow() -> Finding:
 def check_prefect() -> Finding:
     """Check whether the Prefect server answers, if one is set."""
     uri = os.environ.get("PREFECT_API_URL", "")
+    if uri == os.environ.get(environment.EMBEDDED_SERVER):
+        uri = ""  # It may still be starting, and is waited for later.
     if not uri:
         return True, "embedded, with a database in the storage"
     key = os.environ.get("PREFECT_API_KEY")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flows.cli.console import CommandConsole
+from flows.process import server as embedded
 from flows.process import supervisor
 from tests.support.local_jobs import local_jobs
 from tests.support.project import Project
@@ -24,6 +25,7 @@ def project(
     before = (root.handlers, root.level)
     with local_jobs(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervisor, "is_supervised", lambda: True)
+        patch.setattr(embedded, "start", lambda storage: None)
         patch.setattr(CommandConsole, "redirect", lambda console, log: None)
         folder = tmp_path_factory.mktemp("project")
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/storage/mlflow.db")

@@ -35,6 +35,7 @@ def local_jobs() -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cluster, "connect", lambda *_, **__: None)
+        patch.setattr(cluster, "connect_early", lambda _: None)
         patch.setattr(cluster, "stream", stream)
         patch.setattr(cluster, "stream_actors", stream_actors)
         yield

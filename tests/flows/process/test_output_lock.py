@@ -56,3 +56,17 @@ def test_dead_flow_runs_are_recorded_until_they_are_marked(tmp_path: Path) -> No
         raise RuntimeError("before they were marked")
     with hold_output(path) as lock:
         assert lock.dead_flow_runs == ["run-1"]
+
+
+def test_what_was_finished_is_known_until_the_next_holder_starts(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.lock"
+    with hold_output(path) as lock:
+        assert lock.finished == ""
+        lock.finished = "digest"
+    with pytest.raises(RuntimeError), hold_output(path) as lock:
+        assert lock.finished == "digest"
+        raise RuntimeError("before it finished")
+    with hold_output(path) as lock:
+        assert lock.finished == ""

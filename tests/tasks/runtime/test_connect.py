@@ -1,5 +1,7 @@
 """Tests of starting Ray, and of a Ray that cannot be started."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -70,3 +72,23 @@ def test_workers_call_the_hook_first(
         monkeypatch.setenv(cluster.WORKER_HOOK, hook)
     given = start(monkeypatch, 0).calls[0].get("runtime_env")
     assert given == (hook and {"worker_process_setup_hook": hook})
+
+
+EARLY = """
+import threading
+from tasks.config.resources import Resources
+from tasks.runtime import cluster
+cluster.connect_early(Resources())
+cluster.connect_early(Resources())
+cluster.connect(Resources())
+starters = [t for t in threading.enumerate() if t.name == cluster.STARTER]
+print(len(starters), list(cluster.stream(str.upper, ["a", "b"], what="letters")))
+cluster.wait_until_connected()
+"""
+
+
+def test_ray_that_was_started_early_serves_the_process() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", EARLY], capture_output=True, text=True, timeout=600
+    )
+    assert ended.stdout == "1 ['A', 'B']\n", ended.stderr
