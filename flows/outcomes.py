@@ -55,7 +55,7 @@ Json = dict[str, Any]
 """A JSON object."""
 
 Status = Literal["done", "refused", "drift"]
-"""How a flow ended: as asked, with the data or the new model refused, or with drift."""
+"""Outcome of a flow: as asked, the data or the new model refused, or drift."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What Gaussian and logistic mixtures of numeric variables have in common."""
+"""The common part of Gaussian and logistic mixtures of numeric variables."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Which kind of distribution each variable has, and where its parameters stand."""
+"""The kind of distribution of each variable, and the place of its parameters."""
 
 from collections.abc import Sequence
 from typing import Self

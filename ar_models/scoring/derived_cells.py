@@ -55,7 +55,7 @@ class DerivedCells:
 
     @property
     def known(self) -> Tensor:
-        """Which variables are known, (n, dim)."""
+        """Mask of the known variables, (n, dim)."""
         return self.plain.known
 
     def take_parents(self, table: pa.Table, rows: NDArray[np.int64]) -> None:

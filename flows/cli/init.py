@@ -27,7 +27,7 @@ NUMBER = re.compile(r"[-+.]?\d[\w.+-]*")
 """Text that some readers of YAML take for a number."""
 
 Entry = dict[str, Any]
-"""What is known of a column, as in profile.json."""
+"""Entry of a column, as in profile.json."""
 
 
 def propose(path: str, name: str | None) -> str:

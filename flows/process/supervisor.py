@@ -23,7 +23,7 @@ ENTRY = Path(__file__).parents[2] / "chainrule_entry.py"
 """The program of the `chainrule` command."""
 
 GOOD_ORDER = b"ended"
-"""What a reaper is told of a command that has ended by itself."""
+"""Message to a reaper that the command has ended by itself."""
 
 INTERRUPT_SECONDS = 15.0
 """Seconds that an interrupted command may take to end before it is killed."""

@@ -1,4 +1,4 @@
-"""How the values of a column are represented in numpy: words, numbers or lists."""
+"""Values of a column in numpy: words, numbers or lists."""
 
 from typing import Literal
 

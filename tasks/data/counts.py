@@ -1,4 +1,4 @@
-"""How often each value of a column occurs: exactly, or approximately in bounded memory.
+"""Counts of the values of a column: exact, or approximate in bounded memory.
 
 Distinct values are counted exactly as long as there are few. Beyond that a t-digest
 gives quantiles (which, unlike most quantile sketches, draws nothing at random, so that

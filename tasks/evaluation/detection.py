@@ -1,4 +1,4 @@
-"""How well anomaly scores detect labelled anomalies."""
+"""Measures of how well anomaly scores detect labelled anomalies."""
 
 import math
 from statistics import NormalDist

@@ -1,4 +1,4 @@
-"""Whether the p-values of held-out rows are uniform, as those of ordinary rows are.
+"""Tests of whether the p-values of held-out rows are uniform, as they should be.
 
 P-values rank rows among calibration rows. They are uniform if both are of one
 distribution, whatever the model; else rules that flag rows miss their share.

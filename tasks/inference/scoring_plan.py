@@ -1,4 +1,4 @@
-"""What both passes of a scoring job share: the model, the rows and the settings."""
+"""The plan that both passes of a scoring job share: model, rows and settings."""
 
 from dataclasses import dataclass, fields
 from typing import Any

@@ -20,7 +20,7 @@ violations before."""
 
 @dataclass(frozen=True)
 class ViolationRate:
-    """How often the constraints of a column are violated, before and now.
+    """Rates of violated constraints of a column, before and now.
 
     Attributes:
         column: Name of the column.

@@ -1,4 +1,4 @@
-"""Which version becomes champion: by the gate's verdict, by hand, or by a rollback."""
+"""Promotion of a version: by the gate's verdict, by hand, or by a rollback."""
 
 import logging
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ class Tile(NamedTuple):
 
 
 JOB_START, JOB_END = "<!-- job ", " -->"
-"""What surrounds the job key in the second line of a page."""
+"""Text around the job key in the second line of a page."""
 
 
 def render(template: str, *, key: str, **content: Any) -> str:  # template variables

@@ -1,4 +1,4 @@
-"""What every task runs on: storage, jobs and their manifests, Ray, progress reports.
+"""The ground of every task: storage, jobs and their manifests, Ray, progress.
 
 Nothing here knows what a job computes.
 """

@@ -9,7 +9,7 @@ class ClusterError(RuntimeError):
 
 
 AGAIN = "give the same command again: it continues with what is finished"
-"""What every message about a process that has died ends with."""
+"""Last sentence of every message about a process that has died."""
 
 SPACE_REMEDY = "; free some space, or choose another --storage or --output"
 ACCESS_REMEDY = "; choose a --storage or --output that you may write to"
@@ -18,7 +18,7 @@ REMEDIES = {
     errno.EACCES: ACCESS_REMEDY,
     errno.EROFS: ACCESS_REMEDY,
 }
-"""What a user can do about an error of the operating system, by its number."""
+"""Remedies for errors of the operating system, by error number."""
 
 
 def system_message(error: Exception) -> str:

@@ -41,7 +41,7 @@ VERSIONS = "versions"
 """Name of the check of installed packages."""
 
 Finding = tuple[bool, str]
-"""Whether a check passed, and what it found, with the remedy if it failed."""
+"""Outcome of one check: whether it passed, and its finding with the remedy if not."""
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ MESSAGES: dict[type[Exception], str] = {
     exceptions.UnserializableException: INTERNAL,
     exceptions.UserCodeException: INTERNAL,
 }
-"""What to say about an error of Ray, by the nearest of its classes."""
+"""Messages about errors of Ray, by class; that of the nearest base class counts."""
 
 
 def message(kind: type[BaseException]) -> str:

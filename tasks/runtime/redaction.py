@@ -4,7 +4,7 @@ import os
 import re
 
 HIDDEN = "***"
-"""What stands in place of a secret."""
+"""Text that stands in place of a secret."""
 
 USER_INFO = re.compile(r"(?<=://)([^/\s@'\"]+|[^/\s@'\"]*:[^\s@'\"]+)(?=@)")
 """User name and password of a URL."""

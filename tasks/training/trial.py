@@ -32,7 +32,7 @@ Report = Callable[[EpochMetrics], None]
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a trial.
+    """The settings and the state of a trial.
 
     Attributes:
         history: Metrics of each epoch.

@@ -1,4 +1,4 @@
-"""Where training starts: from random weights, or from the champion's.
+"""The weights from which training starts: random ones, or the champion's.
 
 A model that starts from the champion keeps the champion's encoder, since its weights
 have no meaning in other coordinates. Values that the encoder does not know are out of

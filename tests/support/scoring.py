@@ -1,4 +1,4 @@
-"""What the tests of scoring share: settings of the jobs, and readers of results."""
+"""Support of the tests of scoring: settings of the jobs, and readers of results."""
 
 import subprocess
 import sys

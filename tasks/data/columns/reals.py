@@ -19,7 +19,7 @@ MAX_ATOMS = 16
 """Number of atoms of a real column."""
 
 ATOM_RATIO = 5
-"""How many times as often as its neighbours an atom occurs at least."""
+"""Least ratio of the frequency of an atom to that of its neighbours."""
 
 NEIGHBOURS = 4
 """Number of neighbouring values on either side that an atom is compared with."""

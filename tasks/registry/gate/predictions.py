@@ -1,4 +1,4 @@
-"""What a model predicts for the rows that the gate compares."""
+"""Predictions of a model for the rows that the gate compares."""
 
 import logging
 from dataclasses import dataclass, field
