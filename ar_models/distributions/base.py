@@ -5,7 +5,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ar_models.distributions.marginal_mixing import no_weights
 from ar_models.distributions.sampling import EXACT_SAMPLING, SamplingParams
 from ar_models.distributions.variable_groups import VariableGroup
 
@@ -41,7 +40,7 @@ class GroupDistribution(VariableGroup):
 
     def without_mixing(self) -> Self:
         """Return the same distributions, not mixed with marginal ones."""
-        none = no_weights(len(self.fill_value)).to(self.fill_value.device)
+        none = self.fill_value.new_empty(len(self.fill_value), 0)
         return type(self)(self.width, self.tensors() | {"marginal_weight": none})
 
     def prepare(self, parameters: Tensor) -> tuple["GroupDistribution", Tensor]:

@@ -41,7 +41,7 @@ def render(
     )
 
 
-def tiles(result: Json) -> list[Json]:
+def tiles(result: Json) -> list[pages.Tile]:
     """Return the key figures of the fidelity of synthetic rows."""
     columns, pairs = result["univariate"], result["bivariate"]
     auc, implausible = result["two_sample_auc"], result["plausibility"]["rows"]
@@ -93,7 +93,7 @@ def tiles(result: Json) -> list[Json]:
             f"{high:.2f})",
         )
     )
-    return [{"name": n, "value": f"{v:.3f}", "remark": r} for n, v, r in shown]
+    return [pages.Tile(name, f"{value:.3f}", remark) for name, value, remark in shown]
 
 
 def column_table(density: TableDensity, result: Json) -> list[Json]:

@@ -94,7 +94,6 @@ def test_monitor_ends_with_code_3_where_rows_have_drifted(
 @pytest.mark.parametrize(
     ("command", "options", "code", "message"),
     [
-        ("impute", [], ExitCode.FAILED, "train with model.family eonade"),
         (
             "impute",
             ["--method", "guess"],
