@@ -45,7 +45,7 @@ def expected_derived(
             how = rate_text(column.rate(k)) if violated[row] else percent(own[k])
             named.append(f"{value} = {column.formulas[k].describe()} ({how})")
         free = shares[row, 0] if lead else 0.0
-        if lead and (free >= small or not named):
+        if lead and plain_text and (free >= small or not named):
             named.append(f"else {plain_text}" if named else plain_text)
         if not named:
             likeliest = column.formulas[int(own.argmax())].describe()

@@ -68,7 +68,7 @@ def fit(variables: Sequence[Variable], x: Tensor) -> Independent:
     mixtures = [i for i, v in enumerate(variables) if v.kind in ("integer", "real")]
     if not mixtures:
         return model
-    layout = model.layout.select(mixtures)
+    layout = model.layout.select(mixtures).train()
     bias = model.bias.detach()[layout.source_index].requires_grad_()
     optimizer = torch.optim.Adam([bias], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)

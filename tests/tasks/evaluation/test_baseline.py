@@ -31,6 +31,26 @@ def test_the_baseline_reaches_the_entropy_of_its_columns() -> None:
     assert float(each[1]) == pytest.approx(entropy, abs=0.02)
 
 
+def test_the_baseline_of_a_mixed_tree_is_finite() -> None:
+    rng = np.random.default_rng(0)
+    values = torch.from_numpy(rng.integers(0, 30, (2000, 1)).astype(np.float32))
+    tree = Variable(
+        "a",
+        "integer",
+        0,
+        location=15.0,
+        scale=9.0,
+        lower=0.0,
+        upper=29.0,
+        edges=(0.0, 10.0, 20.0, 30.0),
+        marginal_weight=1e-3,
+    )
+    model = baseline.fit((tree,), values)
+    with torch.inference_mode():
+        nll = -float(model.log_prob(values).mean())
+    assert nll == pytest.approx(math.log(30), abs=0.05)
+
+
 def test_the_baseline_tells_places_apart_that_are_described_together() -> None:
     alike = {"size": 2, "frequencies": (0.5, 0.5)}
     variables = [Variable(f"x{i}", "binary", i, **alike) for i in range(3)]  # type: ignore[arg-type]
