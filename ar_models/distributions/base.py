@@ -31,7 +31,7 @@ class GroupDistribution(VariableGroup):
 
     @property
     def is_mixed(self) -> bool:
-        """Whether conditional distributions are mixed with marginal ones.
+        """True if these conditional distributions are mixed with marginal ones.
 
         Not in training: the network would not learn codes whose probability it
         underrates, as they would have that of the marginal distribution.

@@ -1,4 +1,4 @@
-"""All combinations of the codes of some variables."""
+"""Enumeration of the codes that several discrete variables can have together."""
 
 from collections.abc import Sequence
 

@@ -37,9 +37,6 @@ MIN_FREE_BYTES = 200 * 2**20
 SPACE_PER_INPUT_BYTE = 3
 """Bytes that results and unfinished files need per byte of the dataset, roughly."""
 
-VERSIONS = "versions"
-"""Name of the check of installed packages."""
-
 Finding = tuple[bool, str]
 """Outcome of one check: whether it passed, and its finding with the remedy if not."""
 
@@ -61,12 +58,15 @@ class Check:
     seconds: float
 
 
-def run_checks(root: str, dataset: str | None = None) -> tuple[Check, ...]:
+def run_checks(
+    root: str, dataset: str | None = None, *, versions: bool = True
+) -> tuple[Check, ...]:
     """Return the outcome of all checks that apply here, run at the same time.
 
     Args:
         root: Root of all results, local or S3.
         dataset: Path of the dataset, if one is to be read.
+        versions: Whether to check the installed packages, too.
     """
     checks: dict[str, Callable[[], Finding]] = {
         "paths": lambda: check_paths(root),
@@ -75,10 +75,11 @@ def run_checks(root: str, dataset: str | None = None) -> tuple[Check, ...]:
         "MLflow": check_mlflow,
         "Prefect": check_prefect,
         "Ray": check_ray,
-        VERSIONS: check_versions,
     }
     if dataset is not None:
         checks["dataset"] = lambda: check_dataset(dataset)
+    if versions:
+        checks["versions"] = check_versions
     with ThreadPoolExecutor(len(checks)) as pool:
         return tuple(pool.map(lambda item: run_check(*item), checks.items()))
 
@@ -91,8 +92,8 @@ def require(root: str) -> None:
     Args:
         root: Root of all results, local or S3.
     """
-    checks = run_checks(root)
-    failed = [each for each in checks if not each.passed and each.name != VERSIONS]
+    checks = run_checks(root, versions=False)
+    failed = [each for each in checks if not each.passed]
     if failed:
         raise OSError("; ".join(f"{each.name}: {each.message}" for each in failed))
 
