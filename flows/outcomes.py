@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from tasks.registry import data_validation as data_validation_job
     from tasks.registry import downloads, promotion
     from tasks.registry.gate import gate as gate_job
+    from tasks.training import recalibrate, tuning, warm_start
     from tasks.training import train as train_job
-    from tasks.training import tuning, warm_start
 else:  # Each is imported by the steps that return its results.
     prepare_job = DeferredModule("tasks.data.prepare")
     compare_job = DeferredModule("tasks.evaluation.compare")
@@ -48,6 +48,7 @@ else:  # Each is imported by the steps that return its results.
     gate_job = DeferredModule("tasks.registry.gate.gate")
     promotion = DeferredModule("tasks.registry.promotion")
     train_job = DeferredModule("tasks.training.train")
+    recalibrate = DeferredModule("tasks.training.recalibrate")
     tuning = DeferredModule("tasks.training.tuning")
     warm_start = DeferredModule("tasks.training.warm_start")
 
@@ -165,6 +166,35 @@ class RetrainOutcome(Outcome):
             return f"data validation failed: {self.data_validation.reason}"
         promotion = self.register
         return f"{promotion.uri} is {promotion.alias}: {promotion.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOutcome(Outcome):
+    """Result of calibrating a registered version on other rows.
+
+    Attributes:
+        model: The version that was calibrated.
+        prepare: The prepared dataset with the calibration rows.
+        calibrate: The model with the new calibration rows.
+        evaluate: Its evaluation on held-out rows of the same dataset.
+        gate: The verdict of the gate.
+        report: Path of the HTML report.
+        register: The registered version and its alias.
+        run_id: Id of the MLflow run.
+    """
+
+    model: downloads.ModelInfo
+    prepare: prepare_job.PrepareResult
+    calibrate: recalibrate.RecalibrateResult
+    evaluate: evaluate_job.EvaluationResult
+    gate: gate_job.GateResult
+    report: str
+    register: promotion.Promotion
+    run_id: str
+
+    def summary(self) -> str:
+        """Return which version has which alias, and why."""
+        return f"{self.register.uri} is {self.register.alias}: {self.register.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from tasks.evaluation.fidelity.fidelity import FidelityResult
     from tasks.registry import data_validation, tracking
     from tasks.registry.gate.gate import GateResult
+    from tasks.registry.promotion import Promotion
     from tasks.registry.registration import Registration
+    from tasks.training.recalibrate import RecalibrateResult
     from tasks.training.train import TrainResult
 else:
     data_validation = DeferredModule("tasks.registry.data_validation")
@@ -60,7 +62,7 @@ def evaluate(config: Config) -> EvaluateOutcome:
     fidelity = None
     if config.fidelity.samples is not None:
         start = steps.choose_start(config, steps.training_data(config))
-        with steps.mlflow_run(config, prepared, start) as run_id:
+        with steps.mlflow_run(config, prepared, start.version) as run_id:
             fidelity = compared_samples(config, prepared, trained, run_id)
     return EvaluateOutcome(
         prepare=prepared,
@@ -89,7 +91,7 @@ def retrain(config: Config) -> RetrainOutcome:
             data_validation=validation,
         )
     config = steps.resolved_config(config, prepared, start)
-    with steps.mlflow_run(config, prepared, start) as run_id:
+    with steps.mlflow_run(config, prepared, start.version) as run_id:
         data_validation.log_description(run_id, prepared.path)
         trained = trained_model(
             config, prepared, tracking.metrics_logger(run_id), start.folder
@@ -97,22 +99,8 @@ def retrain(config: Config) -> RetrainOutcome:
         evaluated = evaluated_model(config, prepared, trained)
         tracking.log_metrics(run_id, evaluated.metrics)
         fidelity = compared_samples_or_none(config, prepared, trained, run_id)
-        registered = steps.register_model(
-            config.name,
-            trained.path,
-            evaluated.path,
-            prepared.path,
-            run_id,
-            tags=steps.provenance_tags(),
-            source=config.data.path,
-            card=config.model_card,
-        )
-        verdict = judged_challenger(config, prepared, trained, registered)
-        page = written_report(config, prepared, trained, evaluated, verdict.path)
-        figures = storage.join(evaluated.path, "figures")
-        tracking.log_results(run_id, {}, artifacts=[page, figures])
-        decision = steps.decide_champion(
-            config.name, registered.version, verdict, run_id
+        verdict, page, decision = registered_model(
+            config, prepared, trained, evaluated, run_id
         )
     backfill = steps.as_flow(batch.backfill)
     scored = backfill(config) if config.score.after_retrain else None
@@ -160,7 +148,7 @@ def trained_model(
 
 
 def evaluated_model(
-    config: Config, prepared: PrepareResult, trained: TrainResult
+    config: Config, prepared: PrepareResult, trained: TrainResult | RecalibrateResult
 ) -> EvaluationResult:
     """Evaluate a trained model on the held-out rows of a prepared dataset."""
     return steps.evaluate_model(
@@ -208,10 +196,49 @@ def compared_samples_or_none(
         return None
 
 
+def registered_model(
+    config: Config,
+    prepared: PrepareResult,
+    trained: TrainResult | RecalibrateResult,
+    evaluated: EvaluationResult,
+    run_id: str,
+    source: str | None = None,
+) -> tuple[GateResult, str, Promotion]:
+    """Register a model, run the gate, write the report, and decide on the champion.
+
+    Args:
+        config: Configuration of the model.
+        prepared: Result of preparing the dataset that it was evaluated on.
+        trained: The model.
+        evaluated: Its evaluation.
+        run_id: MLflow run that the model, the report and figures are logged to.
+        source: Path of that dataset; by default, `data.path`.
+
+    Returns:
+        The verdict of the gate, the path of the report and the decision.
+    """
+    registered = steps.register_model(
+        config.name,
+        trained.path,
+        evaluated.path,
+        prepared.path,
+        run_id,
+        tags=steps.provenance_tags(),
+        source=source or config.data.path,
+        card=config.model_card,
+    )
+    verdict = judged_challenger(config, prepared, trained, registered)
+    page = written_report(config, prepared, trained, evaluated, verdict.path)
+    figures = storage.join(evaluated.path, "figures")
+    tracking.log_results(run_id, {}, artifacts=[page, figures])
+    decision = steps.decide_champion(config.name, registered.version, verdict, run_id)
+    return verdict, page, decision
+
+
 def judged_challenger(
     config: Config,
     prepared: PrepareResult,
-    trained: TrainResult,
+    trained: TrainResult | RecalibrateResult,
     registered: Registration,
 ) -> GateResult:
     """Run the gate on a registered model, against the incumbent if there is one.
@@ -238,7 +265,7 @@ def judged_challenger(
 def written_report(
     config: Config,
     prepared: PrepareResult,
-    trained: TrainResult,
+    trained: TrainResult | RecalibrateResult,
     evaluated: EvaluationResult,
     verdict: str | None = None,
 ) -> str:

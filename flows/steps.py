@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     )
     from tasks.registry.downloads import DownloadedModel
     from tasks.registry.gate import gate
-    from tasks.training import train, tuning, warm_start
+    from tasks.training import recalibrate, train, tuning, warm_start
     from tasks.training.warm_start import StartingPoint
 else:  # A step imports its function when it runs.
     group = DeferredModule("tasks.data.group")
@@ -67,6 +67,7 @@ else:  # A step imports its function when it runs.
     registration = DeferredModule("tasks.registry.registration")
     tracking = DeferredModule("tasks.registry.tracking")
     gate = DeferredModule("tasks.registry.gate.gate")
+    recalibrate = DeferredModule("tasks.training.recalibrate")
     train = DeferredModule("tasks.training.train")
     tuning = DeferredModule("tasks.training.tuning")
     warm_start = DeferredModule("tasks.training.warm_start")
@@ -154,6 +155,7 @@ prepare_data = remote_step(lambda: prepare.prepare, name="prepare")
 validate_data = local_step(lambda: data_validation.validate, name="data_validation")
 train_model = local_step(lambda: train.train, name="train")
 tune_model = local_step(lambda: tuning.tune, name="tune")
+recalibrate_model = local_step(lambda: recalibrate.recalibrate, name="calibrate")
 evaluate_model = remote_step(lambda: evaluate.evaluate, name="evaluate")
 compare_samples = remote_step(lambda: fidelity.measure_fidelity, name="compare samples")
 write_report = remote_step(lambda: model_report.write_report, name="report")
@@ -279,24 +281,23 @@ def artifact_key(*parts: str) -> str:
 
 @contextmanager
 def mlflow_run(
-    config: Config, prepared: PrepareResult, start: StartingPoint
+    config: Config, prepared: PrepareResult, start: str | None, job: str = "retrain"
 ) -> Iterator[str]:
-    """Open the MLflow run of a retraining and end it with the block.
+    """Open the MLflow run of a retraining or calibration and end it with the block.
 
-    A repeated retraining on the same data resumes the run that it had.
+    The same job, repeated on the same data, resumes the run that it had.
 
     Args:
         config: Configuration that is logged as parameters.
         prepared: Result of preparing the dataset.
-        start: Result of choosing the model to start from.
+        start: What identifies the model that the job starts from, if there is one.
+        job: What the job does; enters the key by which its run is found again.
 
     Yields:
         The id of the run.
     """
     settings = config.model_dump(mode="json", include={"model", "train", "evaluate"})
-    key = manifest.job_key(
-        job="retrain", prepared=prepared.key, start=start.version, config=settings
-    )
+    key = manifest.job_key(job=job, prepared=prepared.key, start=start, config=settings)
     fingerprints = {"fingerprint": prepared.fingerprint, "encoder": prepared.encoder}
     run_id = tracking.start(
         config.name, key, config.model_dump(mode="json"), fingerprints

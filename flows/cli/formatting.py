@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tasks.registry.data_validation import ValidationResult
     from tasks.registry.gate.gate import GateResult
     from tasks.registry.promotion import Promotion
+    from tasks.training.recalibrate import RecalibrateResult
     from tasks.training.train import TrainResult
     from tasks.training.tuning import TuneResult
 
@@ -130,6 +131,14 @@ def describe_train(step: TrainResult) -> Iterator[str]:
             f"started from the champion, on {start.new_rows:,} new rows and "
             f"{start.old_rows:,} of its {start.available_old_rows:,} rows"
         )
+
+
+def describe_calibrate(step: RecalibrateResult) -> Iterator[str]:
+    """Yield the number of new calibration rows."""
+    yield (
+        f"{step.calibration_rows:,} calibration rows in place of "
+        f"{step.replaced_rows:,}; the weights are the same"
+    )
 
 
 def describe_tune(step: TuneResult) -> Iterator[str]:
@@ -315,6 +324,7 @@ DESCRIPTIONS: dict[str, Callable[[Any], Iterator[str]]] = {
     "data_validation": describe_validation,
     "train": describe_train,
     "tune": describe_tune,
+    "calibrate": describe_calibrate,
     "evaluate": describe_evaluate,
     "fidelity": describe_fidelity,
     "gate": describe_gate,

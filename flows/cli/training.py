@@ -11,6 +11,7 @@ from flows.cli.options import (
     Overrides,
     Overwrite,
     RunOptions,
+    VersionOptions,
     command,
 )
 
@@ -115,6 +116,29 @@ def evaluate(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
     With --samples, synthetic rows are also compared with training and test rows.
     """
     run_flow("evaluate", file, run, overrides)
+
+
+@command(app, panel=PANEL, example="chainrule calibrate orders.yaml --input new/")
+def calibrate(
+    file: ConfigFile,
+    *,
+    input: Annotated[
+        str | None,
+        typer.Option(
+            help="Dataset of rows that the model was not trained on; defaults to the "
+            "held-out rows of the dataset."
+        ),
+    ] = None,
+    version: VersionOptions,
+    run: RunOptions,
+) -> None:
+    """Calibrate p-values on newer rows, without training the model again.
+
+    Weights stay; scores are ranked among the newer rows. The model is registered as a
+    new version, which becomes champion if its p-values are nearer to uniform than the
+    champion's. Exit code 3: they are not.
+    """
+    run_flow("calibrate", file, run, {}, input=input, **version.parameters())
 
 
 @command(

@@ -14,7 +14,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Crashed
 
-from flows import batch, retrain, steps, tune
+from flows import batch, calibrate, retrain, steps, tune
 from flows.outcomes import Outcome
 from flows.process import server
 from flows.process.output_lock import OutputLock, hold_output, wait_for_lock
@@ -29,6 +29,7 @@ FLOWS: dict[str, Callable[..., Any]] = {
     "evaluate": retrain.evaluate,
     "retrain": retrain.retrain,
     "tune": tune.tune,
+    "calibrate": calibrate.calibrate,
     "score": batch.score,
     "backfill": batch.backfill,
     "monitor": batch.monitor,
@@ -45,6 +46,7 @@ MODULES = {
     "train": TRAINING,
     "evaluate": TRAINING,
     "retrain": ("tasks.training.warm_start", *TRAINING),
+    "calibrate": ("tasks.registry.downloads", *TRAINING),
     "score": ("tasks.registry.downloads", "tasks.inference.score"),
     "backfill": ("tasks.registry.downloads", "tasks.inference.backfill"),
     "monitor": ("tasks.registry.downloads", "tasks.monitoring.monitor"),

@@ -16,7 +16,8 @@ CONFIDENCE = 0.99
 
 REMEDY = (
     "the rows changed between the two, or are too few: retrain with newer or more "
-    "rows, split by hash, or give the calibration a larger share (data.split)"
+    "rows, calibrate on newer rows (`chainrule calibrate`), split by hash, or give the "
+    "calibration a larger share (data.split)"
 )
 """Advice where p-values are not uniform."""
 

@@ -21,6 +21,7 @@ from tasks.data.profile import MAX_TOP
 from tasks.evaluation import distances
 from tasks.evaluation.checks import Check, Verdict, at_least, at_most, conclude
 from tasks.registry import aliases
+from tasks.registry.versions import CALIBRATED_FROM, version_exists
 from tasks.runtime import storage
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,12 @@ def champion_dataset(name: str) -> DatasetDescription | None:
     Returns:
         The description, or None if there is no champion or its run has none.
     """
-    champion = aliases.version_by_alias(MlflowClient(), name, aliases.CHAMPION)
+    client = MlflowClient()
+    champion = aliases.version_by_alias(client, name, aliases.CHAMPION)
+    if champion is not None and CALIBRATED_FROM in champion.tags:
+        trained = champion.tags[CALIBRATED_FROM]
+        known = version_exists(client, name, trained)
+        champion = client.get_model_version(name, trained) if known else None
     if champion is None or champion.run_id is None:
         return None
     logged = MlflowClient().list_artifacts(champion.run_id, FOLDER)

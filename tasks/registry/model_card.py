@@ -89,10 +89,15 @@ def figures(
         evaluated: Evaluation of the model.
         license: License of the model, if stated.
     """
-    rows = [f"{count:,} {split}" for split, count in about["rows"].items()]
+    splits = about["rows"]
+    origin = density.info.get("recalibrated")
+    if origin is not None:
+        splits = {name: splits[name] for name in ("calibration", "test")}
+    rows = [f"{count:,} {split}" for split, count in splits.items()]
     bound = " (an upper bound)" if evaluated["is_bound"] else ""
     lines = [
         ("License", license or "not stated"),
+        *([] if origin is None else [("Calibration", recalibration_text(origin))]),
         ("Rows", ", ".join(rows)),
         ("Period", training_period(profiled) or "no column with dates or timestamps"),
         ("Dataset fingerprint", about["inputs"]["dataset"]),
@@ -111,6 +116,20 @@ def figures(
             distance = f"🔴 **{distance}: {fault}**"
         lines.append(("KS distance of test p-values from uniform", distance))
     return lines
+
+
+def recalibration_text(origin: Json) -> str:
+    """Return what a model was before it got other calibration rows.
+
+    Args:
+        origin: Entry `recalibrated` of the model's provenance.
+    """
+    version = origin["version"]
+    before = f"version {version}" if version else f"model {origin['fingerprint'][:16]}"
+    return (
+        f"the weights are those of {before}, which says what it was trained on; rows, "
+        "period and figures below are those of newer rows, by which it is calibrated"
+    )
 
 
 def constraint_lines(profiled: Json) -> list[str]:

@@ -17,6 +17,7 @@ from tasks.registry import model_card
 from tasks.registry.aliases import CHALLENGER, CHAMPION, number_by_alias
 from tasks.registry.pyfunc_logging import log_pyfunc
 from tasks.registry.versions import (
+    CALIBRATED_FROM,
     MAX_TAG_LENGTH,
     P_VALUE_FAULT,
     PARENT_VERSION,
@@ -96,7 +97,7 @@ def register(
             all_tags[P_VALUE_FAULT] = evaluated["p_value_fault"]
         if champion is not None:
             all_tags[PARENT_VERSION] = champion
-        _log_dataset(run_id, name, prepared, source)
+        _log_dataset(run_id, name, prepared, source or prepared, density)
         info = log_pyfunc(model, density, prepared, run_id)
         found = _create_version(client, name, info, run_id, all_tags, text)
         # Metrics logged before the model would be linked to it with their first value.
@@ -125,7 +126,8 @@ def lineage_tags(
 
     Returns:
         Fingerprints of the model, its encoder, the dataset and its schema, and the keys
-        of the jobs that prepared, trained and evaluated.
+        of the jobs that prepared, trained and evaluated; and the version that it is but
+        for its calibration rows, if there is one.
     """
     tags = {
         f"{kind}_fingerprint": str(value)
@@ -138,20 +140,26 @@ def lineage_tags(
         if task == "prepare":
             tags["dataset_fingerprint"] = content["inputs"]["dataset"]
     schema = storage.read_json(storage.join(prepared, "schema.json"))
+    origin = density.info.get("recalibrated")
+    if origin is not None and origin["version"] is not None:
+        tags[CALIBRATED_FROM] = origin["version"]
     tags["schema_fingerprint"] = manifest.job_key(columns=schema["columns"])
     return tags
 
 
-def _log_dataset(run_id: str, name: str, prepared: str, source: str | None) -> None:
+def _log_dataset(
+    run_id: str, name: str, prepared: str, source: str, density: TableDensity
+) -> None:
     content = manifest.read_finished(prepared)
     dataset = Dataset(
         name=name,
         digest=content["inputs"]["dataset"],
         source_type="parquet",
-        source=json.dumps({"uri": source or prepared}),
+        source=json.dumps({"uri": source}),
         profile=json.dumps({"num_rows": sum(content["rows"].values())}),
     )
-    tag = InputTag("mlflow.data.context", "training")
+    purpose = "calibration" if "recalibrated" in density.info else "training"
+    tag = InputTag("mlflow.data.context", purpose)
     MlflowClient().log_inputs(run_id, [DatasetInput(dataset, [tag])])
 
 

@@ -31,6 +31,9 @@ P_VALUE_FAULT = "p_value_fault"
 PARENT_VERSION = "parent_version"
 """Tag with the number of the champion at the time of registration."""
 
+CALIBRATED_FROM = "calibrated_from"
+"""Tag with the number of the version that this one is, but for its calibration rows."""
+
 PREVIOUS_CHAMPION = "previous_champion"
 """Tag with the number of the champion that this version replaced."""
 

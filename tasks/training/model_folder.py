@@ -80,7 +80,7 @@ def write_model(
     density.nearness = stored_nearness(density, run.prepared)
     calibration_rows = prepared["rows"]["calibration"]
     density.calibration = calibration_scores(density, run.prepared, calibration_rows)
-    names = _write_files(density, run.prepared, output)
+    names = write_files(density, run.prepared, output)
     saved = storage.read_json(storage.join(output, "model.json"))
     return {
         "inputs": {"prepared": run.prepared, "job_key": prepared["job_key"]},
@@ -97,7 +97,17 @@ def write_model(
     }
 
 
-def _write_files(density: TableDensity, prepared: str, output: str) -> list[str]:
+def write_files(density: TableDensity, prepared: str, output: str) -> list[str]:
+    """Write the files of a model folder, with reference data of its calibration rows.
+
+    Args:
+        density: The model, with the scores of the calibration rows.
+        prepared: Folder of the prepared dataset with these rows.
+        output: Folder to write.
+
+    Returns:
+        The names of the files.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if density.calibration:

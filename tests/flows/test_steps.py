@@ -12,7 +12,6 @@ from flows import steps
 from tasks.config.root import Config
 from tasks.runtime import manifest, storage
 from tasks.training import defaults
-from tasks.training.warm_start import StartingPoint
 from tests.support.schedules import REFUSED
 
 
@@ -71,8 +70,7 @@ def test_the_mlflow_run_ends_as_the_block_does(
     ids = []
     for _ in range(2):  # The second retraining resumes the run of the first one.
         try:
-            start = StartingPoint(None, None, "there is no champion")
-            with steps.mlflow_run(configured(), REFUSED.prepare, start) as run_id:
+            with steps.mlflow_run(configured(), REFUSED.prepare, None) as run_id:
                 ids.append(run_id)
                 if error is not None:
                     raise error
@@ -90,8 +88,7 @@ def test_the_mlflow_run_has_numbers_in_place_of_auto(
     content = {"rows": prepared.rows, "columns": prepared.columns}
     storage.write_json(str(tmp_path / manifest.MANIFEST), content)
     config = steps.resolved_config(configured(train={"patience": 7}), prepared)
-    start = StartingPoint(None, None, "there is no champion")
-    with steps.mlflow_run(config, prepared, start) as run_id:
+    with steps.mlflow_run(config, prepared, None) as run_id:
         params = MlflowClient().get_run(run_id).data.params
     chosen = defaults.choose(90, 1)
     assert params["train.epochs"] == str(chosen["train.epochs"].value)

@@ -67,6 +67,7 @@ ORDER = {
         {"steps"},
         {"batch"},
         {"retrain", "tune"},
+        {"calibrate"},
         {"process"},
         {"deploy"},
         {"cli"},

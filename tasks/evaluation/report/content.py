@@ -111,6 +111,9 @@ def provenance(density: TableDensity, manifests: Json) -> list[tuple[str, str]]:
         "chainrule": version("chainrule"),
         **density.info["versions"],
     }
+    origin = density.info.get("recalibrated")
+    if origin is not None:
+        rows["weights of version"] = origin["version"]
     if "config" in manifests["model"]:
         rows["configuration"] = json.dumps(manifests["model"]["config"])
     return [(name, str(value)) for name, value in rows.items() if value]

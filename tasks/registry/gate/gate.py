@@ -141,10 +141,13 @@ def run_checks(
         return checks, table.num_rows
     theirs = predict(views[1], table, "champion")
     gains = ours.log_prob - theirs.log_prob
+    recalibrated = calibration.is_recalibrated(new, old)
     return [
         _mention_adjusted_columns(same_columns, views),
         *checks,
-        quality.check_improvement(gains, config),
+        calibration.check_recalibration(ours, theirs)
+        if recalibrated
+        else quality.check_improvement(gains, config),
         *quality.check_segments(gains, table, config),
         *quality.check_columns(new, old, ours, theirs, config),
         *calibration.check_calibration(ours, theirs, config),

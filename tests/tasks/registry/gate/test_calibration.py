@@ -7,7 +7,9 @@ from tasks.evaluation import distances
 from tasks.evaluation.checks import conclude
 from tasks.registry.gate.calibration import (
     check_calibration,
+    check_recalibration,
     check_uniformity,
+    is_recalibrated,
     ks_quantile,
 )
 from tasks.registry.gate.predictions import Predictions
@@ -52,6 +54,28 @@ def test_p_values_that_are_not_uniform_need_approval(
     anything = SETTINGS.model_copy(update={"max_p_value_ks": 1.0})
     assert all(c.passed for c in check_uniformity(small, density, anything))
     assert not list(check_uniformity(replace(small, p_values=None), density, SETTINGS))
+
+
+def test_other_calibration_rows_must_bring_p_values_nearer_to_uniform(
+    predictions: Predictions,
+) -> None:
+    assert predictions.p_values is not None
+    drifted = replace(predictions, p_values=predictions.p_values**8)
+    assert check_recalibration(predictions, drifted).passed
+    assert not check_recalibration(drifted, predictions).passed
+    assert not check_recalibration(predictions, predictions).passed
+    without = replace(predictions, p_values=None)
+    assert check_recalibration(predictions, without).passed
+    assert not check_recalibration(without, predictions).passed
+
+
+def test_models_that_differ_by_their_calibration_rows_are_told_apart(
+    pair: ModelPair,
+) -> None:
+    strong, weak = (model_store.load(path) for path in pair.models.values())
+    recalibrated = replace(strong, calibration={})
+    assert is_recalibrated(recalibrated, strong)
+    assert not is_recalibrated(weak, strong)
 
 
 def test_few_rows_are_allowed_what_happens_by_chance() -> None:
