@@ -1,7 +1,7 @@
 """Synthetic rows drawn from a density, unconditionally or given some of their cells."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from ar_models.distributions.sampling import SamplingParams
 from ar_models.scoring.choices import Precision
 from ar_models.scoring.completions import Completer, Effectiveness, KnownCells
 from ar_models.tables.derivations import known_cells
+from ar_models.tables.frequent_codes import without_rare_values
 from ar_models.tables.given_cells import check_determined, encode_given, solve_given
 from ar_models.tables.ranges import rows_outside, within_range
 
@@ -35,12 +36,16 @@ class SampleOptions:
         precision: Number format of the network's products. bf16 is faster, and rows
             then follow a density that is off by its rounding; log_prob is always
             computed in fp32.
+        min_category_count: Number of training rows from which a category is drawn. A
+            frequent one takes the place of a rarer one, or null where most rows hold
+            rare ones, as in free text; 1 draws every category.
     """
 
     log_prob: bool = False
     temperature: float = 1.0
     top_p: float = 1.0
     precision: Precision = "fp32"
+    min_category_count: int = 5
 
 
 DEFAULT_OPTIONS = SampleOptions()
@@ -70,7 +75,9 @@ class Sampler:
     def __init__(
         self, density: TableDensity, options: SampleOptions = DEFAULT_OPTIONS
     ) -> None:
-        self.density, self.options = density, options
+        least = options.min_category_count
+        encoder = without_rare_values(density.encoder, least)
+        self.density, self.options = replace(density, encoder=encoder), options
         self.sampling = SamplingParams(options.temperature, options.top_p)
         self.effectiveness = Effectiveness()
 

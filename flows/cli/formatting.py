@@ -277,8 +277,15 @@ def describe_impute(step: ImputeResult) -> Iterator[str]:
 
 
 def describe_sample(step: SampleResult) -> Iterator[str]:
-    """Yield the number of rows."""
+    """Yield the number of rows, and how rare their categories are in training rows."""
     yield f"{step.rows_out:,} rows"
+    if step.rare_cells:
+        cells = ", ".join(f"{name} {n:,}" for name, n in step.rare_cells.items())
+        yield (
+            f"[yellow]values that fewer than 5 training rows share: {escape(cells)}[/]"
+        )
+    elif step.fewest_rows is not None:
+        yield f"every category occurs in at least {step.fewest_rows:,} training rows"
     yield from describe_weighted(step)
 
 

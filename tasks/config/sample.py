@@ -39,6 +39,11 @@ class SampleConfig(Section):
     """Precision of the network's matrix products; bf16 is faster and rounds
     probabilities."""
 
+    min_category_count: PositiveInt = 5
+    """Train rows from which a category is drawn, so that no rare text is copied: a
+    frequent category takes the place of a rarer one, or null where most rows hold rare
+    ones, as in free text. 1 draws every category."""
+
     given: DatasetPath | None = None
     """Dataset of partly known rows to complete: absent columns and nulls are drawn,
     given the other values."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from ar_models.density.given import check_modelled, rows_in_order
 from ar_models.density.sampler import LOG_PROB_COLUMN, SampleOptions, Sampler
 from ar_models.density.table_density import TableDensity
 from ar_models.scoring.completions import Effectiveness
+from ar_models.tables.frequent_codes import count_few
 from tasks.config.resources import Resources
 from tasks.config.sample import SampleConfig
 from tasks.data.datasets import Dataset, open_dataset
@@ -21,8 +22,11 @@ from tasks.data.schema import check_columns, key_types
 from tasks.runtime import model_store, parts
 from tasks.runtime.job import Job, JobResult
 
-FORMAT = 2
+FORMAT = 3
 """Version of the output, in the job key; raised when the same job gives other rows."""
+
+FEW_ROWS = 5
+"""Number of training rows below which a category is called rare in the summary."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,18 @@ class SampleResult(JobResult):
         rows_per_s: Rows per second of the call that finished the job.
         weighted: Rows that were completed by weighted draws.
         few_effective: Those with few effective draws, whose values are less exact.
+        rare_cells: Number of cells by column whose category occurs in fewer than
+            `FEW_ROWS` training rows, where there are any.
+        fewest_rows: Least number of training rows of a category that was drawn; None
+            if there are no categories.
     """
 
     rows_out: int
     rows_per_s: float
     weighted: int = 0
     few_effective: int = 0
+    rare_cells: dict[str, int] = field(default_factory=dict)
+    fewest_rows: int | None = None
 
 
 def sample(
@@ -109,14 +119,22 @@ def sample(
             **({"input": config.given} if config.given else {}),
             **identity,
             "model": about,
-            "rows_out": completed.total("rows_out"),
-            "weighted": completed.total("weighted"),
-            "few_effective": completed.total("few_effective"),
-            "files": completed.files(),
+            **totals(completed),
             "rows_per_s": job.rows_per_s(completed.new_rows),
         }
 
     return job.run(work, SampleResult)
+
+
+def totals(completed: parts.CompletedParts) -> dict[str, Any]:
+    """Return what the manifest says about all shards together."""
+    fewest = [part["fewest_rows"] for part in completed.metadata]
+    return {
+        **{n: completed.total(n) for n in ("rows_out", "weighted", "few_effective")},
+        "rare_cells": completed.counts("rare_cells"),
+        "fewest_rows": min((n for n in fewest if n is not None), default=None),
+        "files": completed.files(),
+    }
 
 
 def settings_of(config: SampleConfig) -> dict[str, Any]:
@@ -203,7 +221,7 @@ class ShardSampler:
         density = model_store.load(model)
         names = {field.name for field in fields(SampleOptions)}
         options = SampleOptions(**config.model_dump(include=names))
-        self.sampler = Sampler(density, options)
+        self.sampler, self.encoder = Sampler(density, options), density.encoder
         self.output = output
         self.config = config
         self.key = key
@@ -228,6 +246,8 @@ class ShardSampler:
         table = self.draw(shard)
         metadata["rows_out"] = table.num_rows
         metadata |= {"weighted": counts.weighted, "few_effective": counts.few}
+        few, fewest = count_few(self.encoder, table, FEW_ROWS)
+        metadata |= {"rare_cells": few, "fewest_rows": fewest}
         entry = parts.write(self.output, parts.file_name(shard.index), table, metadata)
         return {**metadata, "files": [entry]}
 

@@ -120,3 +120,14 @@ def test_changes_of_deployments_are_listed() -> None:
     assert "dry run" in text
     none = DeployOutcome(changes=(), dry_run=False)
     assert formatting.describe_changes(none) == "no deployments exist"
+
+
+def test_a_summary_of_samples_says_how_rare_their_categories_are() -> None:
+    plain = SAMPLED.sample
+    safe = dataclasses.replace(plain, fewest_rows=7)
+    copied = dataclasses.replace(plain, fewest_rows=1, rare_cells={"note": 1200})
+    assert list(formatting.describe_sample(plain)) == ["5 rows"]
+    assert list(formatting.describe_sample(safe))[1] == (
+        "every category occurs in at least 7 training rows"
+    )
+    assert "share: note 1,200" in list(formatting.describe_sample(copied))[1]
