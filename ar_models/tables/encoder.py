@@ -6,7 +6,6 @@ from `decode` exactly; reals come back from a float32 score z with an error of a
 2**-22 * max(1, |z|) * |dx/dz|, which is about 1e-6 of the column's spread.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -27,8 +26,10 @@ from ar_models.tables.derivations import (
     parent_cells,
 )
 from ar_models.tables.derived_column import DerivedColumn
+from ar_models.tables.key_columns import KeyColumn
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_cells import readable
+from ar_models.tables.schema_text import from_text, to_text
 from ar_models.tables.text_formats import as_modelled
 from ar_models.tables.trained_cells import as_trained
 from ar_models.variables import Variable
@@ -91,6 +92,7 @@ class TableEncoder:
         written: Arrow schema of the training table, in which `decode` returns rows; its
             decimals may have more digits than those of `schema`.
         wide: Columns of decimals that are modelled as reals.
+        keys: Columns that are not modelled, and that samples have with new values.
         variables: Descriptions of all variables.
         order: Indices of the columns, parents before the columns derived from them.
     """
@@ -104,6 +106,7 @@ class TableEncoder:
         carried: pa.Schema | None = None,
         written: pa.Schema | None = None,
         wide: tuple[WideDecimal, ...] = (),
+        keys: tuple[KeyColumn, ...] = (),
     ) -> None:
         if not columns:
             reasons = "; ".join(f"{c.name}: {c.reason}" for c in left_out)
@@ -117,7 +120,7 @@ class TableEncoder:
         self.images = images
         self.carried = pa.schema(carried or [])
         self.written = self.schema if written is None else written.remove_metadata()
-        self.wide = wide
+        self.wide, self.keys = wide, keys
         self.variables = _absolute(columns)
         self.order = derivation_order(columns)
         starts = np.cumsum([0] + [len(c.variables) for c in columns])
@@ -414,16 +417,19 @@ class TableEncoder:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict from which `from_dict` makes an equal encoder."""
-        carried = {"carried": _to_text(self.carried)} if len(self.carried) else {}
+        # Left out where empty, so that earlier encoders keep their fingerprints.
+        extra = {"carried": to_text(self.carried)} if len(self.carried) else {}
+        keys = [key.to_dict() for key in self.keys]
         return {
             "format": FORMAT,
             "columns": [column.to_dict() for column in self.columns],
             "left_out": [asdict(left) for left in self.left_out],
-            "schema": _to_text(self.schema),
+            "schema": to_text(self.schema),
             "images": [asdict(image) for image in self.images],
-            "written": _to_text(self.written),
+            "written": to_text(self.written),
             "wide": [asdict(column) for column in self.wide],
-            **carried,
+            **extra,
+            **({"keys": keys} if keys else {}),
         }
 
     @classmethod
@@ -445,22 +451,13 @@ class TableEncoder:
         return cls(
             columns,
             left_out,
-            _from_text(fields["schema"]),
+            from_text(fields["schema"]),
             images,
-            _from_text(carried) if carried else None,
-            _from_text(fields.get("written", fields["schema"])),
+            from_text(carried) if carried else None,
+            from_text(fields.get("written", fields["schema"])),
             wide,
+            tuple(KeyColumn.from_dict(key) for key in fields.get("keys", [])),
         )
-
-
-def _to_text(schema: pa.Schema) -> str:
-    """Return the serialised schema in base 64."""
-    return base64.b64encode(schema.serialize().to_pybytes()).decode()
-
-
-def _from_text(text: str) -> pa.Schema:
-    """Return the schema that `_to_text` wrote."""
-    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def _log_abs_det(coded: Coded, log_masses: np.ndarray) -> np.ndarray:

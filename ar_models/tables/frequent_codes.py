@@ -90,6 +90,7 @@ def without_rare_values(encoder: TableEncoder, least: int) -> TableEncoder:
         encoder.carried,
         encoder.written,
         encoder.wide,
+        encoder.keys,
     )
 
 

@@ -286,6 +286,9 @@ def describe_sample(step: SampleResult) -> Iterator[str]:
         )
     elif step.fewest_rows is not None:
         yield f"every category occurs in at least {step.fewest_rows:,} training rows"
+    if step.keys:
+        forms = ", ".join(f"{name} {form}" for name, form in step.keys.items())
+        yield f"new values of columns that are not modelled: {escape(forms)}"
     yield from describe_weighted(step)
 
 

@@ -8,17 +8,13 @@ from pydantic import BeforeValidator, PositiveInt, model_validator
 
 from tasks.config.constraints import ConstraintsConfig
 from tasks.config.paths import DatasetPath
-from tasks.config.section import Section, Share
+from tasks.config.section import Section, Share, written_null
 
 OnBadFile = Literal["stop", "quarantine"]
 """Treatment of a file that cannot be read: the job stops, or sets the file aside."""
 
 
-def _written_null(value: object) -> object:
-    return "null" if value is None else value  # YAML reads null as None
-
-
-OnMissing = Annotated[Literal["null", "error"], BeforeValidator(_written_null)]
+OnMissing = Annotated[Literal["null", "error"], BeforeValidator(written_null)]
 """Treatment of a column that some files lack: it is null there, or an error."""
 
 

@@ -2,11 +2,15 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, Field, PositiveInt
 
 from ar_models.scoring.choices import Precision
+from ar_models.tables.key_styles import KeyStyle
 from tasks.config.paths import DatasetPath, ResultPath
-from tasks.config.section import Section
+from tasks.config.section import Section, written_null
+
+Keys = Annotated[KeyStyle, BeforeValidator(written_null)]
+"""Form of new values of columns that are not modelled."""
 
 
 class SampleConfig(Section):
@@ -43,6 +47,12 @@ class SampleConfig(Section):
     """Train rows from which a category is drawn, so that no rare text is copied: a
     frequent category takes the place of a rarer one, or null where most rows hold rare
     ones, as in free text. 1 draws every category."""
+
+    keys: Keys = "pattern"
+    """New values of columns that are not modelled, such as ids: texts with the pattern
+    of the training rows, such as AB-12345, consecutive numbers (sequence), UUIDs, or
+    null. Numbers continue after the greatest of the training rows, irregular text is
+    null with pattern, and values of other types always are."""
 
     given: DatasetPath | None = None
     """Dataset of partly known rows to complete: absent columns and nulls are drawn,

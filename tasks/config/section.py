@@ -17,6 +17,11 @@ Confidence = Annotated[float, Field(gt=0, lt=1)]
 """The level of an interval or a test, such as 0.95."""
 
 
+def written_null(value: object) -> object:
+    """Return the text "null" for None, as which YAML reads null."""
+    return "null" if value is None else value
+
+
 def _share_or_count(budget: float) -> float:
     if budget >= 1 and budget != int(budget):
         raise ValueError("should be a share below 1 or a whole number of rows")

@@ -21,6 +21,7 @@ from tasks.data.datasets import open_dataset
 from tasks.data.decimal_types import preview_decimal_types
 from tasks.data.division import PreparePlan
 from tasks.data.fragments import evenly_spaced
+from tasks.data.keys import key_columns
 from tasks.data.profile import describe_column, describe_constraint
 from tasks.data.recognition import recognise_text
 from tasks.data.sketches import merge
@@ -86,10 +87,11 @@ def fit_encoder(
         Image(tuple(names), plan.data.images[pattern].shape)
         for pattern, names in images.items()
     )
-    keys = [name for name in plan.data.id if name in plan.keys]
-    carried = pa.schema([schema.field(name) for name in keys])
+    carried = pa.schema([schema.field(n) for n in plan.data.id if n in plan.keys])
+    decoded = {c.name for c in columns} | {c.name for c in left_out if c.constant}
+    keys = key_columns(plan, written, decoded, survey.keys, survey.sketches)
     found = tuple(columns), tuple(left_out)
-    encoder = TableEncoder(*found, trained, shapes, carried, own, plan.wide)
+    encoder = TableEncoder(*found, trained, shapes, carried, own, plan.wide, keys)
     return encoder, entries
 
 

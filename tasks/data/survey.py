@@ -16,6 +16,7 @@ from tasks.data.datasets import BadFile
 from tasks.data.division import PreparePlan, divide_fragment
 from tasks.data.fragments import Fragment
 from tasks.data.hashing import cell_hashes
+from tasks.data.keys import KeySketch, sketch_keys
 from tasks.data.quarantine import file_fault, readable_results
 from tasks.data.sketches import Sketch, max_exact, merge, sketch_column
 from tasks.data.splits import SPLITS
@@ -55,6 +56,7 @@ class Survey:
         constancies: Whether each modelled column is constant over all rows.
         quarantined: Number of rows that belong to no split.
         tallies: In how many training rows the constraints of each derived column hold.
+        keys: Sketches of the training rows of ids and of texts.
     """
 
     counts: np.ndarray = field(default_factory=lambda: np.zeros(len(SPLITS), np.int64))
@@ -62,6 +64,7 @@ class Survey:
     constancies: dict[str, Constancy] = field(default_factory=dict)
     quarantined: int = 0
     tallies: dict[str, Tally] = field(default_factory=dict)
+    keys: dict[str, KeySketch] = field(default_factory=dict)
 
     def add(self, other: "Survey", plan: PreparePlan) -> None:
         """Add the rows of another survey to this one."""
@@ -79,6 +82,8 @@ class Survey:
             if name in self.tallies:
                 tally = self.tallies[name].merge(tally)
             self.tallies[name] = tally
+        for name, key in other.keys.items():
+            self.keys[name] = self.keys[name].merge(key) if name in self.keys else key
 
 
 def max_exact_of(plan: PreparePlan, name: str) -> int:
@@ -124,6 +129,7 @@ def survey_fragment(plan: PreparePlan, fragment: Fragment) -> Survey | str:
         if len(first):
             constancy = Constancy(is_constant(cells), first.combine_chunks())
             survey.constancies[name] = constancy
+    survey.keys = sketch_keys(plan, divided)
     if plan.constraints:
         train = divided.table.filter(pa.array(codes == SPLITS.index("train")))
         schema = plan.schema(fragment.schema)

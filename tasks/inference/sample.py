@@ -1,9 +1,10 @@
 """Synthetic rows drawn from a model, shard by shard, or completions of given rows."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ar_models.density.sampler import LOG_PROB_COLUMN, SampleOptions, Sampler
 from ar_models.density.table_density import TableDensity
 from ar_models.scoring.completions import Effectiveness
 from ar_models.tables.frequent_codes import count_few
+from ar_models.tables.key_columns import with_new_keys
 from tasks.config.resources import Resources
 from tasks.config.sample import SampleConfig
 from tasks.data.datasets import Dataset, open_dataset
@@ -37,11 +39,15 @@ class Shard:
         index: Number of the random stream and of the part.
         rows: Number of rows to draw.
         given: Rows that the shard completes; None to draw unconditionally.
+        first: Number of rows of the shards before it.
+        total: Number of rows of all shards.
     """
 
     index: int
     rows: int
     given: Fragment | None = None
+    first: int = 0
+    total: int = 0
 
     @property
     def content(self) -> str:
@@ -62,6 +68,8 @@ class SampleResult(JobResult):
             `FEW_ROWS` training rows, where there are any.
         fewest_rows: Least number of training rows of a category that was drawn; None
             if there are no categories.
+        keys: Form of the new values of columns that are not modelled, such as a
+            regular expression, by column.
     """
 
     rows_out: int
@@ -70,6 +78,7 @@ class SampleResult(JobResult):
     few_effective: int = 0
     rare_cells: dict[str, int] = field(default_factory=dict)
     fewest_rows: int | None = None
+    keys: dict[str, str] = field(default_factory=dict)
 
 
 def sample(
@@ -120,6 +129,9 @@ def sample(
             **identity,
             "model": about,
             **totals(completed),
+            "keys": {
+                key.name: key.describe(config.keys) for key in density.encoder.keys
+            },
             "rows_per_s": job.rows_per_s(completed.new_rows),
         }
 
@@ -158,13 +170,22 @@ def plan_shards(
         Shard(fragment.index, fragment.rows * config.samples_per_row, fragment)
         for fragment in dataset.fragments
     ]
-    return shards, {"data": dataset.fingerprint}
+    return placed(shards), {"data": dataset.fingerprint}
 
 
 def divide(rows: int, rows_per_shard: int) -> list[Shard]:
     """Return shards of `rows_per_shard` rows; the last one holds the remainder."""
     sizes = (min(rows_per_shard, rows - k) for k in range(0, rows, rows_per_shard))
-    return [Shard(index, size) for index, size in enumerate(sizes)]
+    return placed([Shard(index, size) for index, size in enumerate(sizes)])
+
+
+def placed(shards: Sequence[Shard]) -> list[Shard]:
+    """Return shards that know their place among the rows of the job."""
+    ends = list(accumulate(shard.rows for shard in shards))
+    return [
+        replace(shard, first=end - shard.rows, total=ends[-1])
+        for shard, end in zip(shards, ends, strict=True)
+    ]
 
 
 def open_given(density: TableDensity, path: str, config: SampleConfig) -> Dataset:
@@ -258,7 +279,7 @@ class ShardSampler:
         if shard.given is not None:
             given = repeat_rows(read_fragment(shard.given), config.samples_per_row)
         try:
-            return self.sampler.sample(
+            drawn = self.sampler.sample(
                 shard.rows,
                 seed=config.seed,
                 stream=shard.index,
@@ -270,6 +291,8 @@ class ShardSampler:
                 raise
             where = f"{shard.given.path}, rows from {shard.given.first} on"
             raise ValueError(f"{where}: {error}") from error
+        keys, first, total = self.encoder.keys, shard.first, shard.total
+        return with_new_keys(drawn, keys, config.keys, first, total, config.seed)
 
 
 def repeat_rows(rows: pa.Table, times: int) -> pa.Table:

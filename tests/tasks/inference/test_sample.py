@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -52,12 +53,31 @@ def test_the_rows_are_as_many_and_as_asked_for(undisturbed: Path) -> None:
     parts = [pq.read_table(p) for p in sorted(undisturbed.glob("part-*.parquet"))]
     assert [part.num_rows for part in parts] == [100, 100, 50]
     rows = pa.concat_tables(parts)
-    original = small_table().drop_columns(["id"]).schema
+    original = small_table().schema
     assert rows.schema.names == [*original.names, "log_prob"]
     assert rows.schema.types[:-1] == original.types
     assert set(rows["kind"].to_pylist()) == {"a", "b", "c"}
     assert rows["log_prob"].null_count == 0
     assert not parts[0].equals(parts[1])
+
+
+def test_ids_are_made_anew_with_their_pattern(undisturbed: Path) -> None:
+    ids = pq.read_table(undisturbed)["id"].to_pylist()
+    assert len(set(ids)) == 250
+    assert all(re.fullmatch(r"row-0-[0-9]{1,4}", text) for text in ids)
+    content = storage.read_json(str(undisturbed / manifest.MANIFEST))
+    assert content["keys"] == {"id": "row-0-[0-9]{1,4}"}
+    assert content["rare_cells"] == {} and content["fewest_rows"] > 100
+
+
+@pytest.mark.parametrize("style", ["sequence", "null"])
+def test_the_configured_form_of_keys_is_used(
+    job: Job, in_process: None, style: Any
+) -> None:
+    result = job(style, keys=style)
+    numbers = [str(i) for i in range(1, 251)]
+    found = pq.read_table(result.path)["id"].to_pylist()
+    assert found == (numbers if style == "sequence" else [None] * 250)
 
 
 def test_a_shard_is_the_same_bytes_wherever_it_is_drawn(
@@ -67,7 +87,8 @@ def test_a_shard_is_the_same_bytes_wherever_it_is_drawn(
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # as in an actor
     sampler = sample.ShardSampler(small_model, str(tmp_path), CONFIG, whole["job_key"])
-    found = [sampler(sample.Shard(i, 100))["files"] for i in (1, 0)]
+    shards = sample.divide(250, 100)
+    found = [sampler(shards[i])["files"] for i in (1, 0)]
     torch.set_num_threads(before)
     assert found == [[whole["files"][1]], [whole["files"][0]]]
 
