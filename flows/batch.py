@@ -111,9 +111,15 @@ def source_of(
         passthrough: Columns that are copied besides these.
     """
     data = config.data
+    copies_all = passthrough == "all"
     names = () if passthrough == "all" else passthrough
     return sources.Source(
-        path, ids + names, data.on_bad_file, data.on_missing, passthrough == "all"
+        path,
+        ids + names,
+        data.on_bad_file,
+        data.on_missing,
+        copies_all,
+        adds_place=not ids and not copies_all,
     )
 
 

@@ -13,6 +13,7 @@ from tasks.inference import selection
 from tasks.inference.quarantine import (
     quarantine_table,
     unreadable_rows,
+    with_places,
     write_part,
 )
 from tasks.inference.scoring_plan import ScoringPlan, rule_of, score_options
@@ -37,7 +38,7 @@ class FirstPass:
 
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write the scores of a fragment and return the part's metadata."""
-        names = list(self.plan.carried)
+        names, rows = list(self.plan.carried), np.arange(0)
         try:
             table = self.plan.read(self.scorer.density, fragment)
         except pa.ArrowInvalid as error:
@@ -46,17 +47,22 @@ class FirstPass:
             scored = self.scorer.score_rows(table)
             bad = unreadable_rows(fragment, names, str(error))
         else:
+            rows = np.arange(table.num_rows)
             scored = self.explain(table, self.scorer.score_rows(table))
             finite = pc.and_(
                 pc.is_finite(scored["log_prob"]), pc.is_finite(scored["anomaly_score"])
             )
             bad = not_finite(fragment, table.select(names), scored, finite)
+            rows = rows[finite.to_numpy()]
             if bad.num_rows:
                 table, scored = table.filter(finite), scored.filter(finite)
+        carried = table.select(names)
+        if self.plan.source.adds_place:
+            carried = with_places(carried, fragment, rows)
         return write_part(
             self.plan.first_pass,
             fragment,
-            table.select(names),
+            carried,
             scored,
             bad,
             self.plan.metadata,

@@ -22,6 +22,18 @@ class OutputColumn:
     meaning: str
 
 
+PLACES = (
+    OutputColumn(
+        "source",
+        "string",
+        "Without `data.id`: file that the row comes from, relative to the dataset.",
+    ),
+    OutputColumn(
+        "row", "int64", "Without `data.id`: number of the row in that file, from 0."
+    ),
+)
+"""First columns of scored rows that have no id."""
+
 SCORED = (
     OutputColumn(
         "log_prob",
@@ -122,7 +134,7 @@ QUARANTINED = (
 """Columns of `quarantine/`, after the id and partition columns."""
 
 OUTPUTS = {
-    "score": SCORED,
+    "score": (*PLACES, *SCORED),
     "embed": EMBEDDED,
     "impute": IMPUTED,
     "sample": SAMPLED,

@@ -12,8 +12,36 @@ from tasks.runtime import parts
 QUARANTINE = "quarantine"
 """Directory of these tables within the results of a job."""
 
-QUARANTINE_COLUMNS = ("source", "row", "reason")
+PLACE_COLUMNS = ("source", "row")
+"""Columns that say which file a row comes from, and its number there."""
+
+QUARANTINE_COLUMNS = (*PLACE_COLUMNS, "reason")
 """Columns of these tables after the carried ones."""
+
+
+def places(fragment: Fragment, rows: np.ndarray) -> dict[str, pa.Array]:
+    """Return the file of some rows and their numbers in it, by column.
+
+    Args:
+        fragment: Where the rows come from.
+        rows: Positions of the rows in the fragment, (n,).
+    """
+    files = pa.array([fragment.name], pa.string()).take(pa.array(np.zeros_like(rows)))
+    return {"source": files, "row": pa.array(rows + fragment.first, pa.int64())}
+
+
+def with_places(carried: pa.Table, fragment: Fragment, rows: np.ndarray) -> pa.Table:
+    """Return carried columns after the file of the rows and their numbers in it.
+
+    Args:
+        carried: Id and partition columns of the rows (n).
+        fragment: Where the rows come from.
+        rows: Positions of the rows in the fragment, (n,).
+    """
+    first = places(fragment, rows)
+    fields = [*(pa.field(n, v.type) for n, v in first.items()), *carried.schema]
+    columns = {name: carried[name] for name in carried.column_names}
+    return pa.table({**first, **columns}, schema=pa.schema(fields))
 
 
 def quarantine_table(
@@ -31,8 +59,7 @@ def quarantine_table(
         The carried columns and: source (file name), row (position in the file), reason.
     """
     added = {
-        "source": pa.array([fragment.name] * len(reasons), pa.string()),
-        "row": pa.array(rows + fragment.first, pa.int64()),
+        **places(fragment, rows),
         "reason": pa.array(reasons, pa.string()),
     }
     # Built anew, since a table without columns, where nothing is carried, has no rows.

@@ -19,7 +19,7 @@ from tasks.data.datasets import Dataset
 from tasks.data.fragments import Fragment
 from tasks.inference import selection
 from tasks.inference.first_pass import MOST_ANOMALOUS, FirstPass
-from tasks.inference.quarantine import QUARANTINE_COLUMNS
+from tasks.inference.quarantine import PLACE_COLUMNS, QUARANTINE_COLUMNS
 from tasks.inference.scoring_plan import FIRST_PASS, ScoringPlan, rule_of, score_options
 from tasks.inference.second_pass import SecondPass
 from tasks.inference.source import (
@@ -112,9 +112,9 @@ def score(
 ) -> ScoreResult:
     """Score every row of a dataset; each fragment becomes exactly one part.
 
-    Part k holds, in input order, the id and partition columns of fragment k and the
-    columns of `TableDensity.score` for all fragments as one dataset. Rows that cannot
-    be scored are in `quarantine/` with the reason.
+    Part k holds, in input order, the place (if the source adds it), id and partition
+    columns of fragment k and the columns of `TableDensity.score` for all fragments as
+    one dataset. Rows that cannot be scored are in `quarantine/` with the reason.
 
     Args:
         model: Directory of a saved `TableDensity`, local or S3.
@@ -139,7 +139,7 @@ def score(
         "model": about["fingerprint"],
         "data": dataset.fingerprint,
         "config": config.model_dump(exclude={"input", "output"}),
-        "carried": carried,
+        "carried": [*(PLACE_COLUMNS if source.adds_place else ()), *carried],
     }
     job = Job("score", output, depends_on, overwrite, began, dataset.sources)
     plan = ScoringPlan(model, source, job.path, config, carried, about, job.key)

@@ -22,6 +22,7 @@ class Source:
         on_bad_file: Whether an unreadable file stops the job or goes to quarantine.
         on_missing: Whether a column that some files lack is null there, or an error.
         copies_all: Whether all other columns are copied, too.
+        adds_place: Whether the output says which file and row its rows come from.
     """
 
     path: str
@@ -29,6 +30,7 @@ class Source:
     on_bad_file: OnBadFile = "stop"
     on_missing: OnMissing = "null"
     copies_all: bool = False
+    adds_place: bool = False
 
     def open(self, rows_per_fragment: int, encoder: TableEncoder) -> Dataset:
         """Open the dataset.

@@ -88,6 +88,7 @@ def pop_source(changes: dict[str, Any], path: Path) -> Source:
         changes.pop("id_columns", ("id",)),
         changes.pop("on_bad_file", "stop"),
         copies_all=changes.pop("copies_all", False),
+        adds_place=changes.pop("adds_place", False),
     )
 
 

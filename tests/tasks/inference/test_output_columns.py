@@ -7,7 +7,7 @@ from ar_models.density.scorer import output_schema
 from ar_models.scoring.filled_cells import IMPUTED
 from tasks.inference import embed, impute, output_columns
 from tasks.inference.output_columns import OUTPUTS, OutputColumn
-from tasks.inference.quarantine import QUARANTINE_COLUMNS
+from tasks.inference.quarantine import PLACE_COLUMNS, QUARANTINE_COLUMNS
 
 
 def bare(type: pa.DataType) -> str:
@@ -31,6 +31,7 @@ def test_scored_columns_are_those_of_the_schema() -> None:
 def test_the_other_outputs_are_named_as_their_jobs_name_them() -> None:
     assert names(OUTPUTS["embed"]) == [embed.FEATURES]
     assert names(OUTPUTS["impute"]) == [DETAILS_COLUMN, impute.IMPUTATION]
+    assert names(output_columns.PLACES) == list(PLACE_COLUMNS)
     assert names(OUTPUTS["quarantine"]) == list(QUARANTINE_COLUMNS)
     details = {f.name for f in IMPUTED.value_type}
     assert all(f"`{name}`" in OUTPUTS["impute"][0].meaning for name in details)

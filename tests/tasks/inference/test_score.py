@@ -87,6 +87,20 @@ def test_nothing_need_be_carried(job: Job, in_process: None) -> None:
     assert done.rows_out == ROWS
     assert [row.ids for row in done.most_anomalous] == [{}] * 5
     assert done.most_anomalous[0].row == 123
+    assert read_rows(done.path).column_names[0] == "log_prob"
+
+
+def test_rows_without_an_id_have_file_and_number(
+    job: Job, in_process: None, source: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    done = job(id_columns=(), adds_place=True)
+    rows, others = read_rows(done.path), read_rows(undisturbed)
+    assert rows.column_names[:3] == ["source", "row", "log_prob"]
+    assert rows["row"].to_pylist() == list(range(ROWS))
+    assert set(rows["source"].to_pylist()) == {source.name}
+    assert rows["log_prob"].equals(others["log_prob"])
+    assert done.key != read_manifest(undisturbed)["job_key"]
+    assert done.key != job(output=str(tmp_path / "plain"), id_columns=()).key
 
 
 def test_all_columns_can_be_carried(job: Job, in_process: None, source: Path) -> None:
