@@ -53,6 +53,7 @@ from tests.support.models import (
     SEQUENCE_KINDS,
     SMALL_SEQUENCE_MODELS,
     ensemble,
+    every_family,
     every_kind_of_family,
     observations,
     random_model,
@@ -235,11 +236,11 @@ def test_a_recorded_draw_is_the_draw(
     torch.testing.assert_close(back(found), rows[2], equal_nan=True)
 
 
-@every_kind_of_family
+@every_family
 def test_a_recording_is_of_one_precision(
-    family: str, kind: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
+    family: str, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = random_model(family, KINDS[kind], "natural")
+    model = random_model(family, KINDS["binary"], "natural")
     move(model)
 
     def draw(precision: str) -> Tensor:
