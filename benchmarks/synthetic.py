@@ -210,7 +210,7 @@ def fit(
     split = config.data.split.model_copy(update=share)
     data = config.data.model_copy(update={"split": split})
     prepared = str(folder / "prepared")
-    began = time.perf_counter()  # Ray's workers are no children of this process
+    began = time.perf_counter()  # Ray's workers are not children of this process
     prepare.prepare(data, prepared, Resources())
     preparing = time.perf_counter() - began
     began = clock()

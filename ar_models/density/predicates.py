@@ -72,7 +72,8 @@ def parse(text: str, schema: pa.Schema) -> list[Predicate]:
         schema: Names and types of the columns that it may read.
 
     Raises:
-        ValueError: It is no such predicate, or a column or a value does not fit.
+        ValueError: The text is not such a predicate, or a column or a value does not
+            fit.
     """
     return _Parser(text, schema).parse() if text.strip() else []
 
@@ -106,7 +107,7 @@ class _Parser:
             match = TOKEN.match(self.text, place)
             if match is None:
                 start = place + len(self.text[place:]) - len(self.text[place:].lstrip())
-                raise self.error(f"{self.text[start]!r} is no part of one", start)
+                raise self.error(f"{self.text[start]!r} is not part of one", start)
             kind = str(match.lastgroup)
             content, start = match.group(kind), match.start(kind)
             if kind == "word" and content.lower() in KEYWORDS:

@@ -27,7 +27,7 @@ def make_orderings(
         `count` permutations of 0 … dim - 1.
 
     Raises:
-        ValueError: `ordering` has none of these forms, or does not fit the groups or
+        ValueError: `ordering` is of none of these forms, or does not fit the groups or
             the count.
     """
     members: dict[int, list[int]] = {}

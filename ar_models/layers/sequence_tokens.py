@@ -339,7 +339,10 @@ def split_list_variables(
     chains = list(places.values())
     kinds = [[(variables[i].kind, variables[i].size) for i in c] for c in chains]
     if any(kind != kinds[0] for kind in kinds):
-        raise ValueError("steps 'places' need places that are alike")
+        raise ValueError(
+            "steps 'places' needs the same kinds of variables at every place of the "
+            "list; take steps 'variables'"
+        )
     return head, chains
 
 

@@ -31,7 +31,7 @@ class Filling:
         rows: Numbers of the filled rows, ascending.
         values: Imputed values, in the type of training.
         probability: Probability of each value, given the known cells of its row and
-            that it is not missing; of a real number that is no atom, a density per
+            that it is not missing; of a real number that is not an atom, a density per
             unit; of a rare category, that of all rare ones together. NaN if unknown.
         low: Lower ends of the intervals; None for draws and for categories.
         high: Upper ends of the intervals.

@@ -38,8 +38,9 @@ def to_units(array: pa.Array, scale: int) -> tuple[np.ndarray, np.ndarray | None
         scale: Number of decimals of a unit.
 
     Returns:
-        (n,) int64; and where the value is no such integer, (n,) bool, None if nowhere.
-        Values that differ beyond 64 bits still get different integers, for hashes.
+        (n,) int64; and where a value is not such an integer, (n,) bool, None if
+        nowhere. Values that differ beyond 64 bits still get different integers, for
+        hashes.
     """
     given = array.type.scale
     off = np.zeros(len(array), bool)

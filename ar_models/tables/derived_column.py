@@ -300,7 +300,9 @@ def derived_column(column: Column, candidates: Sequence[Candidate]) -> DerivedCo
             than there are, or the column holds lists.
     """
     if isinstance(column, ListColumn | DerivedColumn):
-        raise ValueError(f"column {column.name!r}: a {column.form} column is no value")
+        raise ValueError(
+            f"column {column.name!r}: a {column.form} column is not a value"
+        )
     kept = tuple(candidate for candidate in candidates if candidate.first)
     held = sum(candidate.first for candidate in kept)
     if not 0 < held <= column.rows:

@@ -172,7 +172,7 @@ class TableEncoder:
 
         Args:
             j: Index of the column.
-            array: Its cells, which are returned as they are if they are no text.
+            array: Its cells, which are returned as they are if they are not a text.
         """
         return as_modelled(array, self.schema.field(self.columns[j].name))
 

@@ -22,7 +22,7 @@ class Lists:
         lengths: (n,) int64; 0 where the cell is missing.
         missing: (n,) true where null; None if nowhere.
         fields: Elements of all lists, one after the other, by the name of the field of
-            a struct; "" if they are no structs.
+            a struct; "" if they are not structs.
     """
 
     lengths: np.ndarray
@@ -172,7 +172,7 @@ def assemble(
     """Build an array of `type` from the elements of all its lists.
 
     Args:
-        arrays: The elements by field, "" if they are no structs.
+        arrays: The elements by field, "" if they are not structs.
         lengths: Of the lists, (n,); 0 where null.
         null: (n,).
         type: Text, bytes, a map or a kind of list. Of the entries of a map with equal

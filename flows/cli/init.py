@@ -108,7 +108,7 @@ def automatic_settings(rows: int, entries: list[Entry]) -> list[str]:
 
 
 def model_name(path: str) -> str:
-    """Return a name for the model: the last part of a path that is no pattern."""
+    """Return a name for the model: the last part of a path that is not a pattern."""
     parts = [re.sub(r"\.parquet$", "", part) for part in path.split("/")]
     words = [part for part in parts if re.search(r"[A-Za-z0-9]", part)]
     plain = [part for part in words if not re.search(r"[*?\[=]|^(all|data)$", part)]

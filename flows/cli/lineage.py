@@ -23,8 +23,8 @@ def find_lineage(path: str) -> Json:
         test NLL of its run).
 
     Raises:
-        ValueError: The path is no result of a model, or the version belongs to another
-            MLflow registry.
+        ValueError: The path is not a result of a model, or the version belongs to
+            another MLflow registry.
     """
     content = read_metadata(path)
     model = content["model"]
@@ -63,7 +63,7 @@ def read_metadata(path: str) -> Json:
     """Read the manifest of a folder of results, or the footer of one of its files.
 
     Raises:
-        ValueError: The path does not exist or is no result of a model.
+        ValueError: The path does not exist or is not a result of a model.
     """
     manifest_path = storage.join(path, manifest.MANIFEST)
     content: Json = {}

@@ -66,7 +66,7 @@ class ConstraintConfig(Section):
     def _known_zone(cls, value: str | None) -> str | None:
         if value is not None and value not in zoneinfo.available_timezones():
             raise ValueError(
-                f"{value!r} is no time zone of the IANA database; write one such as "
+                f"{value!r} is not a time zone of the IANA database; write one such as "
                 "Europe/Berlin"
             )
         return value

@@ -134,8 +134,8 @@ def parse_expression(text: str) -> Expression:
     """Parse an arithmetic expression of columns.
 
     Raises:
-        ValueError: The text is no expression that a formula can express; the message
-            says which part of it.
+        ValueError: The text is not an expression that a formula can express; the
+            message says which part of it.
     """
     names: list[str] = []
 
@@ -147,8 +147,8 @@ def parse_expression(text: str) -> Expression:
         tree = ast.parse(QUOTED.sub(placeholder, text.strip()), mode="eval").body
     except SyntaxError as error:
         raise ValueError(
-            f"{text!r} is no arithmetic expression of columns ({error.msg}); write one "
-            "such as fare + tip, with unusual names in backticks"
+            f"{text!r} is not an arithmetic expression of columns ({error.msg}); write "
+            "one such as fare + tip, with unusual names in backticks"
         ) from error
     parsed = _Parser(text, names).expression(tree)
     if not parsed.columns:
@@ -278,7 +278,7 @@ class _Parser:
         part = ast.unparse(tree)
         for number, name in enumerate(self.names):
             part = part.replace(f"_quoted_{number}_", f"`{name}`")
-        return ValueError(f"{self.text!r}: {part!r} is no formula; {remedy}")
+        return ValueError(f"{self.text!r}: {part!r} is not a formula; {remedy}")
 
 
 def _is_number(value: Value) -> bool:

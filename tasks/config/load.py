@@ -122,7 +122,7 @@ def _take_as_text(content: Any, written: Any, location: tuple[int | str, ...]) -
         for step in sections:
             content, written = content[step], _child(written, step)
         given, node = content[last], _child(written, last)
-    except (KeyError, IndexError, TypeError):  # a part of the location is no key
+    except (KeyError, IndexError, TypeError):  # a part of the location is not a key
         return False
     if isinstance(node, yaml.ScalarNode) and given == yaml.safe_load(node.value):
         content[last] = node.value

@@ -50,7 +50,7 @@ def section_class(family: str, settings: type[FamilySettings]) -> type[ModelConf
 
     Args:
         family: Name of the family.
-        settings: Class of its settings. Those that the data determine are no keys.
+        settings: Class of its settings. Those that the data determine are not keys.
     """
     keys: dict[str, Any] = {"family": (Literal[family], family)}
     # Settings that the family shares with others come after its own.

@@ -236,7 +236,7 @@ def _whole(array: pa.Array, item: pa.Field, path: str) -> pa.Array:
     """Convert floats, of which NaN is null, to the integers of other files.
 
     Raises:
-        ValueError: A value is no integer.
+        ValueError: A value is not an integer.
     """
     cells = arrow.integers(array, item.type)
     off = cells.off

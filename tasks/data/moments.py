@@ -58,7 +58,7 @@ def sketch_moments(plan: PreparePlan, fragment: Fragment) -> NumberSketch | str:
     sketch = sketch_column(to_cells(table.column(column), type), type, max_distinct)
     if not isinstance(sketch, NumberSketch):
         raise ValueError(
-            f"data.split.column: {column!r} has type {type}, which is no time; use "
+            f"data.split.column: {column!r} has type {type}, which is not a time; use "
             "another column, or split by hash"
         )
     return sketch

@@ -175,7 +175,7 @@ class ListSketch:
         rows: Number of rows.
         missing: Number of nulls.
         lengths: Sketch of the lengths of the lists.
-        fields: Sketches of the elements, by field; "" if they are no structs.
+        fields: Sketches of the elements, by field; "" if they are not structs.
     """
 
     rows: int

@@ -161,7 +161,7 @@ def number_scale(
     Args:
         values: Distinct values, ascending, (n,).
         counts: Number of rows of each value, (n,).
-        labels: Labels of cells that are no numbers.
+        labels: Labels of cells that are not numbers.
     """
     if not len(values):
         return Scale((0.0,), labels)

@@ -1,6 +1,6 @@
 """The embedded database of MLflow: its schema is made on a copy, which is then renamed.
 
-A migration is no transaction in SQLite: one that is interrupted, by a full disk or a
+A migration is not a transaction in SQLite: one that is interrupted, by a full disk or a
 kill, leaves tables with which the next one fails for good.
 """
 

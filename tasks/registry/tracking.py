@@ -230,7 +230,7 @@ def metric_entities(metrics: Mapping[str, float], step: int) -> list[Metric]:
 def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Flatten a nested mapping to params: {"a": {"b": 1}} becomes {"a.b": "1"}.
 
-    A mapping with a key that is no valid name of a param becomes a JSON value.
+    A mapping with a key that is not a valid name of a param becomes a JSON value.
     """
     flat: dict[str, str] = {}
     for key, value in content.items():

@@ -37,7 +37,7 @@ CATEGORIES = 6
 def flatten_columns(
     tables: Sequence[pa.Table], density: TableDensity
 ) -> tuple[list[pa.Table], list[str]]:
-    """Flatten the columns of lists and name the columns that are no pixels.
+    """Flatten the columns of lists and name the columns that are not pixels.
 
     Args:
         tables: Tables with all modelled columns.

@@ -254,7 +254,7 @@ def _set_unlisted_aside(folder: str, manifest: dict[str, Any]) -> None:
         target = storage.join(folder, SET_ASIDE, name)
         storage.move(storage.join(folder, name), target)
         logger.warning(
-            "%s: is none of the files of this job, and was moved to %s",
+            "%s: is not one of the files of this job, and was moved to %s",
             storage.join(folder, name),
             target,
         )

@@ -127,7 +127,7 @@ def test_files_that_no_manifest_lists_are_set_aside(
     assert sorted(parts_of(output)) == [f"part-0000{k}.parquet" for k in range(3)]
     (output / "notes.txt").unlink()
     assert open_dataset(str(output), rows_per_fragment=999).rows == 300
-    assert f"{output}/part-00099.parquet: is none of the files" in caplog.text
+    assert f"{output}/part-00099.parquet: is not one of the files" in caplog.text
     assert (output / "_unlisted" / "part-00099.parquet").exists()
 
 

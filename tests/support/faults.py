@@ -51,7 +51,7 @@ def cut(path: Path) -> None:
 
 
 def make_binary(path: Path) -> None:
-    """Replace the content of a file by bytes that are no text."""
+    """Replace the content of a file by bytes that are not a text."""
     write_in_place(path, b"\xff\xfe\x00\x80")
 
 

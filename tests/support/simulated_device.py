@@ -102,7 +102,7 @@ class Elsewhere(Tensor):
 
 
 class _Functions(TorchFunctionMode):
-    """Mode that intercepts functions of torch which are no operations."""
+    """Mode that intercepts functions of torch which are not operations."""
 
     def __init__(self, seen: Seen) -> None:
         super().__init__()

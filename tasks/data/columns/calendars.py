@@ -93,7 +93,7 @@ def calendar_column(
 def _known_dates(
     sketch: NumberSketch, type: pa.DataType
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return known values, their numbers of rows, and which are no sentinels, (n,).
+    """Return known values, their numbers of rows, and which are not sentinels, (n,).
 
     Values that cannot be divided into parts are sentinels or are left out.
     """

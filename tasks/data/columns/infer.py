@@ -221,7 +221,7 @@ def _is_unique_id(name: str, sketch: NumberSketch, family: str | None) -> bool:
 
 
 def _is_two_valued(sketch: NumberSketch, family: str | None) -> bool:
-    """Return whether numbers that are no points in time have at most two values."""
+    """Return whether numbers that are not points in time have at most two values."""
     if family in (*arrow.MOMENTS, "time") or any(sketch.specials.values()):
         return False
     return isinstance(sketch.counts, ExactCounts) and len(sketch.counts) <= 2

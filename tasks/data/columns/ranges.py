@@ -109,8 +109,8 @@ def _bound(name: str, key: str, bound: Bound, type: pa.DataType) -> int | float:
         wanted = "a date" if family in arrow.MOMENTS else "a number"
         advice = f"give {wanted}" if family in BOUNDED else "remove it"
         raise ValueError(
-            f"data.columns.{name}.{key}: {bound!s} is no bound of a column of type "
-            f"{type}; {advice}"
+            f"data.columns.{name}.{key}: {bound!s} is not a valid bound of a column of "
+            f"type {type}; {advice}"
         )
     if family == "real":
         assert isinstance(bound, int | float)

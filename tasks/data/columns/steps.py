@@ -11,7 +11,7 @@ MAX_STEP = 1000
 """Largest step of numbers that have a common divisor."""
 
 MIN_STEP_VALUES = 20
-"""Number of distinct values from which a common divisor is no coincidence."""
+"""Number of distinct values from which a common divisor is not a coincidence."""
 
 
 def step_of(divisor: int, distinct: int) -> int:

@@ -41,14 +41,14 @@ MIN_SUPPORT = 30
 """Rows that hold another value than the most frequent one and satisfy a constraint."""
 
 MIN_DISTINCT = 50
-"""Number of distinct values from which a match in some rows is no coincidence."""
+"""Number of distinct values from which a match in some rows is not a coincidence."""
 
 FREQUENT = 0.01
 """Share of the rows with a value from which it is frequent: agreement tells little."""
 
 MIN_PARTIAL = 0.04
 """Share of the rows that hold no frequent value and that a formula gives, though it is
-no constraint, at least."""
+not a constraint, at least."""
 
 MIN_PARTIAL_GAIN = 0.1
 """Nats per row that such a formula saves at least."""
@@ -170,7 +170,7 @@ def is_exact(candidate: Candidate, column: SampledColumn) -> bool:
 
 
 def is_partial(candidate: Candidate, column: SampledColumn) -> bool:
-    """Return whether a candidate explains many rows though it is no constraint.
+    """Return whether a candidate explains many rows though it is not a constraint.
 
     Args:
         candidate: The candidate.

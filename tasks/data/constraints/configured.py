@@ -136,8 +136,8 @@ def _expression(
     is_sum = isinstance(expression, Sum) and not expression.products()
     if (constraint.clock or constraint.constant_by) and not is_sum:
         raise ValueError(
-            f"data.constraints: clock and constant_by belong to sums of columns, "
-            f"{constraint.equals!r} is none"
+            "data.constraints: clock and constant_by are for sums of columns, which "
+            f"{constraint.equals!r} is not; remove them"
         )
     if constraint.clock or constraint.constant_by:
         _check_numbers([constraint.column, *expression.columns], sample)

@@ -188,7 +188,7 @@ def lookup_candidate(
     total = np.bincount(owner, counts)
     known = (counts[best] >= MIN_ROWS) & (counts[best] > 0.5 * total)
     for key in keys:
-        # NaN and infinities are no keys; null is one.
+        # NaN and infinities are not keys; null is one.
         known &= ~key.missing[first] | np.asarray(key.array.is_null())[first]
     if not known.any():
         return None

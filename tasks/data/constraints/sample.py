@@ -72,7 +72,7 @@ class SampledColumn:
 
     @property
     def numbers(self) -> np.ndarray:
-        """Values of a column that is no text, (n,) float64; NaN where missing."""
+        """Values of a column that is not a text, (n,) float64; NaN where missing."""
         assert self.values is not None
         return self.values
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 KNOWN_DIVISORS = (365.25, 365.2425, 30.4375, 1024.0, 1048576.0)
-"""Divisors of units that are no round numbers."""
+"""Divisors of units that are not round numbers."""
 
 TOLERATED = 0.0006
 """Share of the rows that a simpler constant may lose."""

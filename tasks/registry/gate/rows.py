@@ -133,7 +133,7 @@ def trained_on(density: TableDensity, table: pa.Table) -> np.ndarray | None:
             return None
         type = table.schema.field(column).type
         times = to_cells(table[column], type, representation_of(type, None))
-        assert isinstance(times, arrow.Cells)  # A column of times is no list.
+        assert isinstance(times, arrow.Cells)  # A column of times is not a list.
         codes = split_by_time(times, rule["boundaries"])
         return np.asarray((codes == 0) | (codes == 1))
     if not {*schema.names, *data.id} <= set(table.column_names):

@@ -155,7 +155,7 @@ def test_rare_conjunctions_of_derived_columns_are_found() -> None:
         ("carrier = 5", "a text stands in single quotes"),
         ("speed > 5", "column 'speed' is unknown or not modelled; columns are carrier"),
         ("delay > 5 carrier", "expected `and`, `or` or the end"),
-        ("delay ; 5", "character 7: ';' is no part of one"),
+        ("delay ; 5", "character 7: ';' is not part of one"),
         ("(delay > 5", r"expected '\)'"),
         ("delay like 'x'", "holds no text"),
     ],

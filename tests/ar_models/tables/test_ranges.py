@@ -62,7 +62,7 @@ def test_configured_bounds_replace_those_of_the_training_rows() -> None:
     ("settings", "message"),
     [
         ({"count": {"min": 900}}, "columns.count: the least value .* above"),
-        ({"day": {"min": 5}}, "columns.day.min: 5 is no bound .* give a date"),
+        ({"day": {"min": 5}}, "columns.day.min: 5 is not a valid bound .* give a date"),
     ],
 )
 def test_bounds_that_do_not_fit_are_refused(

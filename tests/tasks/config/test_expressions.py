@@ -70,8 +70,8 @@ def test_columns_are_named_once() -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("a +", "is no arithmetic expression"),
-        ("max(a, b)", r"'max\(a, b\)' is no formula"),
+        ("a +", "is not an arithmetic expression"),
+        ("max(a, b)", r"'max\(a, b\)' is not a formula"),
         ("exp(a * b)", "use exp of a sum of multiples of columns"),
         ("a * exp(b)", "multiply exp by numbers only"),
         ("1 + exp(b)", "add columns and products of columns only"),

@@ -13,7 +13,7 @@ from tasks.config.model import SECTIONS, model_config
 from tasks.config.root import Config
 
 FROM_DATA = {"pixelcnn": {"height", "width", "channels"}}
-"""Settings that are no keys, since the data determine them."""
+"""Settings that are not keys, since the data determine them."""
 
 every_section = pytest.mark.parametrize("family", SECTIONS)
 

@@ -19,7 +19,7 @@ def test_the_time_column_of_a_fragment_is_sketched(tmp_path: Path, column: str) 
     dataset = open_dataset(str(tmp_path), rows_per_fragment=9)
     plan = PreparePlan.of(dataset, DataConfig.model_validate(keys))
     if column == "word":
-        with pytest.raises(ValueError, match="'word' has type string, which is no t"):
+        with pytest.raises(ValueError, match="'word' has type string, which is not"):
             sketch_moments(plan, dataset.fragments[0])
     else:
         sketch = sketch_moments(plan, dataset.fragments[0])

@@ -207,7 +207,7 @@ def test_a_value_that_one_model_copies_is_a_probability_in_both() -> None:
     gaps = np.diff(np.sort(np.asarray(table["copy"])))
     # Values are as close where they are densest.
     assert gaps.min() < width < np.median(gaps)
-    # Both give densities where the value is no copy.
+    # Both give densities where the value is not a copy.
     np.testing.assert_allclose(added[0], 0, atol=1e-5)
     expected = np.where(copied, math.log(width), 0)
     np.testing.assert_allclose(added[1], expected, atol=1e-5)
