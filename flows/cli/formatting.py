@@ -286,8 +286,8 @@ def describe_sample(step: SampleResult) -> Iterator[str]:
         )
     elif step.fewest_rows is not None:
         yield f"every category occurs in at least {step.fewest_rows:,} training rows"
-    if step.keys:
-        forms = ", ".join(f"{name} {form}" for name, form in step.keys.items())
+    if step.new_keys:
+        forms = ", ".join(f"{name} {form}" for name, form in step.new_keys.items())
         yield f"new values of columns that are not modelled: {escape(forms)}"
     yield from describe_weighted(step)
 

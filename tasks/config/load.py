@@ -31,6 +31,7 @@ RENAMED = {
     "monitor.bootstrap": "resamples",
     "replay.rows": "rows_per_file",
     "sample.given_missing": "null_is_missing",
+    "sample.keys": "new_keys",
     "sample.per_row": "samples_per_row",
     "schedules.pool": "work_pool",
     "schedules.pool_type": "work_pool_type",

@@ -48,7 +48,7 @@ class SampleConfig(Section):
     frequent category takes the place of a rarer one, or null where most rows hold rare
     ones, as in free text. 1 draws every category."""
 
-    keys: Keys = "pattern"
+    new_keys: Keys = "pattern"
     """New values of columns that are not modelled, such as ids: texts with the pattern
     of the training rows, such as AB-12345, consecutive numbers (sequence), UUIDs, or
     null. Numbers continue after the greatest of the training rows, irregular text is

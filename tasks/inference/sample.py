@@ -68,7 +68,7 @@ class SampleResult(JobResult):
             `FEW_ROWS` training rows, where there are any.
         fewest_rows: Least number of training rows of a category that was drawn; None
             if there are no categories.
-        keys: Form of the new values of columns that are not modelled, such as a
+        new_keys: Form of the new values of columns that are not modelled, such as a
             regular expression, by column.
     """
 
@@ -78,7 +78,7 @@ class SampleResult(JobResult):
     few_effective: int = 0
     rare_cells: dict[str, int] = field(default_factory=dict)
     fewest_rows: int | None = None
-    keys: dict[str, str] = field(default_factory=dict)
+    new_keys: dict[str, str] = field(default_factory=dict)
 
 
 def sample(
@@ -129,8 +129,8 @@ def sample(
             **identity,
             "model": about,
             **totals(completed),
-            "keys": {
-                key.name: key.describe(config.keys) for key in density.encoder.keys
+            "new_keys": {
+                key.name: key.describe(config.new_keys) for key in density.encoder.keys
             },
             "rows_per_s": job.rows_per_s(completed.new_rows),
         }
@@ -292,7 +292,8 @@ class ShardSampler:
             where = f"{shard.given.path}, rows from {shard.given.first} on"
             raise ValueError(f"{where}: {error}") from error
         keys, first, total = self.encoder.keys, shard.first, shard.total
-        return with_new_keys(drawn, keys, config.keys, first, total, config.seed)
+        style, seed = config.new_keys, config.seed
+        return with_new_keys(drawn, keys, style, first, total, seed)
 
 
 def repeat_rows(rows: pa.Table, times: int) -> pa.Table:

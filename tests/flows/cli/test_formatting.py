@@ -131,7 +131,7 @@ def test_a_summary_of_samples_says_how_rare_their_categories_are() -> None:
         "every category occurs in at least 7 training rows"
     )
     assert "share: note 1,200" in list(formatting.describe_sample(copied))[1]
-    keys = dataclasses.replace(plain, keys={"id": "K[a-z]{5}", "note": "null"})
+    keys = dataclasses.replace(plain, new_keys={"id": "K[a-z]{5}", "note": "null"})
     assert list(formatting.describe_sample(keys))[1].endswith(
         r"not modelled: id K\[a-z]{5}, note null"
     )

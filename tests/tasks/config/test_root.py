@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 
 from flows.cli.config_reference import sections_of
 from tasks.config.root import Config
+from tasks.config.section import Section
 
 
 def config(**sections: Any) -> Config:
@@ -56,3 +57,10 @@ def test_pixelcnn_needs_one_image() -> None:
     images = {"x*": {"height": 2, "width": 2}}
     loaded = config(data={"path": "p", "images": images}, model=model)
     assert loaded.model.family == "pixelcnn"
+
+
+def test_no_key_hides_what_makes_a_section_a_mapping() -> None:
+    # Prefect takes the sections of a configuration apart by dict.
+    for name, section in config():
+        if isinstance(section, Section):
+            assert dict(section).keys() == type(section).model_fields.keys(), name

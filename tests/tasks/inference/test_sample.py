@@ -66,7 +66,7 @@ def test_ids_are_made_anew_with_their_pattern(undisturbed: Path) -> None:
     assert len(set(ids)) == 250
     assert all(re.fullmatch(r"row-0-[0-9]{1,4}", text) for text in ids)
     content = storage.read_json(str(undisturbed / manifest.MANIFEST))
-    assert content["keys"] == {"id": "row-0-[0-9]{1,4}"}
+    assert content["new_keys"] == {"id": "row-0-[0-9]{1,4}"}
     assert content["rare_cells"] == {} and content["fewest_rows"] > 100
 
 
@@ -74,7 +74,7 @@ def test_ids_are_made_anew_with_their_pattern(undisturbed: Path) -> None:
 def test_the_configured_form_of_keys_is_used(
     job: Job, in_process: None, style: Any
 ) -> None:
-    result = job(style, keys=style)
+    result = job(style, new_keys=style)
     numbers = [str(i) for i in range(1, 251)]
     found = pq.read_table(result.path)["id"].to_pylist()
     assert found == (numbers if style == "sequence" else [None] * 250)
