@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 MAX_REASONS = 8
 """Maximum number of reasons for drift that are shown; the HTML page has all."""
 
+MAX_PERIODS = 14
+"""Maximum number of days, weeks or months that the result of `monitor` lists."""
+
 MAX_NAMES = 5
 """Maximum number of names in a list that are shown."""
 
@@ -244,7 +247,23 @@ def describe_monitor(step: MonitorResult) -> Iterator[str]:
     yield from map(escape, step.reasons[:MAX_REASONS])
     if len(step.reasons) > MAX_REASONS:
         yield f"and {len(step.reasons) - MAX_REASONS} more"
+    if len(step.periods) > MAX_PERIODS:
+        yield f"the latest {MAX_PERIODS} of {len(step.periods)} periods:"
+    yield from map(_describe_period, step.periods[-MAX_PERIODS:])
     yield from (escape(text) for text in (step.remedy, step.caution) if text)
+
+
+def _describe_period(period: dict[str, Any]) -> str:
+    """Return the rows, the verdict and the new categories of a period."""
+    colour = {"drift": "red", "stable": "green"}.get(period["verdict"], "yellow")
+    new = "; ".join(
+        f"new {column}: {', '.join(values)}"
+        for column, values in period["new_categories"].items()
+    )
+    text = (
+        f"{period['period']}: {period['rows']:,} rows, [{colour}]{period['verdict']}[/]"
+    )
+    return text + (f"; {escape(new)}" if new else "")
 
 
 def describe_compare(step: ComparisonResult) -> Iterator[str]:

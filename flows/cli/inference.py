@@ -95,9 +95,9 @@ def backfill(
 
 @command(
     app,
-    *("monitor.input", "monitor.output"),
+    *("monitor.input", "monitor.output", "monitor.by", "monitor.time"),
     panel=PANEL,
-    example="chainrule monitor orders.yaml --input data/latest",
+    example="chainrule monitor orders.yaml --input data/latest --by day",
 )
 def monitor(
     file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: RunOptions

@@ -1,5 +1,7 @@
 """Configuration of drift detection."""
 
+from typing import Literal
+
 from pydantic import PositiveFloat, PositiveInt
 
 from tasks.config.paths import DatasetPath, ResultPath
@@ -26,6 +28,14 @@ class MonitorConfig(Section):
 
     ignore: tuple[str, ...] = ()
     """Columns whose drift is not reported. Drift of dates and timestamps never is."""
+
+    by: Literal["day", "week", "month"] | None = None
+    """Period to divide the rows into; each is compared with the calibration rows, too.
+    By default, only all rows together are compared."""
+
+    time: str | None = None
+    """Column of dates or timestamps that divides the rows into periods; default: the
+    only one of the dataset."""
 
     confidence: Confidence = 0.99
     """Level of the intervals; a column has drifted if its whole interval lies above a

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tasks.evaluation.distances import shares
+from tasks.monitoring import period_figure, periods
 from tasks.monitoring.histograms import UNIT, Floats, Histogram, Scale
 from tasks.monitoring.reference import Reference
 from tasks.reports import figures, pages
@@ -64,9 +65,16 @@ def render(
         result=result,
         columns=sorted(columns, key=lambda column: -largest_ks(column)),
         exceeds_limit=exceeds_limit,
+        largest_change=periods.largest_change,
+        describe_new=periods.describe_new,
         tiles=tiles(result),
         figures=figures.to_data_urls(
             {
+                **(
+                    {"periods": partial(period_figure.draw_periods, result)}
+                    if result["periods"]
+                    else {}
+                ),
                 "effects": partial(draw_effects, columns, limits.get("ks")),
                 "log_prob": partial(draw_log_prob, reference.scales[0], pairs[0]),
                 "marginals": partial(draw_columns, marginals, "marginal", 1.5),

@@ -75,6 +75,7 @@ def summarize(
         "log_prob": {**sizes[0], "means": [_mean(known.scales[0], h[0]) for h in pair]},
         "columns": columns,
         "constraints": [{**asdict(rate), "rates": rate.rates} for rate in rates],
+        "periods": [],
     }
     # Bonferroni's correction, as there is a test for each constraint.
     alpha = (1 - config.confidence) / max(len(rates), 1)

@@ -7,8 +7,8 @@ column to the others does.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial, reduce
 from typing import Any, Literal
 
@@ -22,14 +22,14 @@ from tasks.data.datasets import Dataset
 from tasks.data.fragments import Fragment, iter_tables
 from tasks.evaluation import held_out
 from tasks.inference.source import Source, UnreadableFile, unreadable_files
-from tasks.monitoring import drift_page, drift_report, reference
+from tasks.monitoring import drift_page, drift_report, periods, reference
 from tasks.monitoring.histograms import Histogram
 from tasks.monitoring.reference import Reference
 from tasks.reports import pages
 from tasks.runtime import model_store, parts, storage
 from tasks.runtime.job import Job, JobResult
 
-FORMAT = 4
+FORMAT = 5
 """Version of the results, part of the job key."""
 
 COUNTS = "counts"
@@ -50,6 +50,8 @@ class MonitorResult(JobResult):
         reasons: The effect sizes that exceed a limit, or why the verdict is unclear.
         remedy: Advice if there is drift.
         caution: Which changes could not be detected, since there are few rows.
+        periods: What was found in each period, see `periods.summarize`; empty if the
+            rows are not divided.
         metrics: The effect sizes by MLflow's names.
         rows_in: Rows of the dataset.
         rows_out: Rows that were counted.
@@ -64,6 +66,7 @@ class MonitorResult(JobResult):
     remedy: str | None
     caution: str | None
     metrics: dict[str, float]
+    periods: list[dict[str, Any]] = field(default_factory=list)  # JSON values
     rows_in: int
     rows_out: int
     rows_quarantined: int
@@ -73,7 +76,7 @@ class MonitorResult(JobResult):
     @classmethod
     def derived_fields(cls, path: str, content: Json) -> Mapping[str, Any]:
         result = storage.read_json(storage.join(path, RESULT))
-        names = ("verdict", "reasons", "remedy", "caution", "metrics")
+        names = ("verdict", "reasons", "remedy", "caution", "metrics", "periods")
         return {
             "page": storage.join(path, PAGE),
             **{name: result[name] for name in names},
@@ -112,6 +115,7 @@ def monitor(
     dataset = source.open(config.rows_per_fragment, density.encoder)
     model_store.check_readable(density, source.path, dataset.schema)
     check_ignored(density.encoder, config)
+    division = periods.division(density.encoder, dataset.schema, config)
     model_info = model_store.describe(density, model_info)
     about = {"input": source.path, "model": model_info}
     depends_on = {
@@ -124,13 +128,10 @@ def monitor(
     job = Job("monitor", output, depends_on, overwrite, began, dataset.sources)
 
     def work() -> Json:
-        make = partial(FragmentCounter, model, source, job.path, job.key)
+        make = partial(FragmentCounter, model, source, job.path, job.key, division)
         units = dataset.fragments
         completed = job.complete_parts(make, units, resources, subdirectory=COUNTS)
-        batch = merge_parts(known, job.path, len(units))
-        drift = drift_report.summarize(density.encoder, known, batch, config)
-        page = drift_page.render(job.key, about | drift, known, batch)
-        files = pages.publish(job.path, RESULT, about | drift, PAGE, page)
+        drift, files = _publish(job, density.encoder, known, about, completed, config)
         return {
             **_describe(job, dataset, completed),
             **depends_on,
@@ -140,6 +141,37 @@ def monitor(
         }
 
     return job.run(work, MonitorResult)
+
+
+def _publish(
+    job: Job,
+    encoder: TableEncoder,
+    known: Reference,
+    about: Json,
+    completed: parts.CompletedParts,
+    config: MonitorConfig,
+) -> tuple[Json, list[Json]]:
+    """Write drift.json and the page; return the former and the entries of both files.
+
+    Args:
+        job: The job.
+        encoder: The model's encoder.
+        known: The reference of the model.
+        about: What both say about input and model.
+        completed: The histograms of all fragments.
+        config: Limits and intervals.
+    """
+    batches = merge_parts(known, job.path, len(completed.metadata))
+    batch = reduce(reference.add, batches.values(), reference.empty(known))
+    drift = drift_report.summarize(encoder, known, batch, config)
+    if config.by is not None:
+        new: dict[str, periods.NewCategories] = {}
+        for part in completed.metadata:
+            for name, found in part["new_categories"].items():
+                new[name] = periods.add_categories(new.get(name, {}), found)
+        drift["periods"] = periods.summarize(encoder, known, batches, new, config)
+    page = drift_page.render(job.key, about | drift, known, batch)
+    return drift, pages.publish(job.path, RESULT, about | drift, PAGE, page)
 
 
 def _describe(job: Job, dataset: Dataset, completed: parts.CompletedParts) -> Json:
@@ -170,9 +202,18 @@ class FragmentCounter:
         source: The dataset.
         folder: Directory of the results.
         key: The job key.
+        division: Period that the rows are divided into and column that divides them.
     """
 
-    def __init__(self, model: str, source: Source, folder: str, key: str) -> None:
+    def __init__(
+        self,
+        model: str,
+        source: Source,
+        folder: str,
+        key: str,
+        division: periods.Division | None,
+    ) -> None:
+        self.division = division
         self.density = model_store.load(model)
         self.reference = reference.read(model)
         self.source, self.key = source, key
@@ -181,50 +222,82 @@ class FragmentCounter:
     def __call__(self, fragment: Fragment) -> parts.PartMetadata:
         """Write the histograms of a fragment; return the metadata."""
         rng = np.random.default_rng([1, fragment.index])
-        histograms = reference.empty(self.reference)
+        batches: dict[str, list[Histogram]] = {}
+        new: dict[str, periods.NewCategories] = {}
         rows = 0
+        wanted = set(self.density.columns)
+        if self.division is not None:
+            wanted.add(self.division.time)
         try:
-            for table in iter_tables(fragment, reference.EXACT, self.density.columns):
-                counted = reference.count(self.density, self.reference, table, rng)
-                histograms = reference.add(histograms, counted)
+            for table in iter_tables(fragment, reference.EXACT, wanted):
+                for name, part in self.divide(table):
+                    counted = reference.count(self.density, self.reference, part, rng)
+                    known = batches.get(name) or reference.empty(self.reference)
+                    batches[name] = reference.add(known, counted)
+                    if self.division is not None:
+                        found = periods.new_categories(self.density.encoder, part)
+                        new[name] = periods.add_categories(new.get(name, {}), found)
                 rows += table.num_rows
         except pa.ArrowInvalid as error:
             self.source.check_bad_file(error)
-            histograms, rows = reference.empty(self.reference), 0
+            batches, new, rows = {}, {}, 0
         metadata = {
             **parts.bound(fragment, self.key),
             "source": fragment.name,
             "rows_in": fragment.rows,
             "rows_out": rows,
             "rows_quarantined": fragment.rows - rows,
+            "new_categories": new,
         }
-        table = pa.table(
+        name = parts.file_name(fragment.index)
+        entry = parts.write(self.folder, name, counts_table(batches), metadata)
+        return {**metadata, "files": [entry]}
+
+    def divide(self, table: pa.Table) -> Iterable[tuple[str, pa.Table]]:
+        """Return the rows of each period, all under one name without periods."""
+        if self.division is None:
+            return [("", table)]
+        return periods.divide(self.density.encoder, table, self.division)
+
+
+def counts_table(batches: Mapping[str, Sequence[Histogram]]) -> pa.Table:
+    """Return the histograms of each period as a table of counts and sums."""
+    tables = [
+        pa.table(
             {
+                "period": pa.array([name] * sum(len(h.counts) for h in histograms)),
                 "count": np.concatenate([h.counts for h in histograms]),
                 "sum": np.concatenate([h.sums for h in histograms]),
             }
         )
-        name = parts.file_name(fragment.index)
-        entry = parts.write(self.folder, name, table, metadata)
-        return {**metadata, "files": [entry]}
+        for name, histograms in batches.items()
+    ]
+    fields = [("period", pa.string()), ("count", pa.int64()), ("sum", pa.float64())]
+    return pa.concat_tables([pa.schema(fields).empty_table(), *tables])
 
 
-def merge_parts(known: Reference, folder: str, count: int) -> Sequence[Histogram]:
+def merge_parts(
+    known: Reference, folder: str, count: int
+) -> dict[str, list[Histogram]]:
     """Add up the histograms of all fragments, one after the other.
 
     Args:
         known: The reference, which knows the bins.
         folder: Directory of the results.
         count: Number of parts.
+
+    Returns:
+        The histograms by period.
     """
-    paths = (storage.join(folder, COUNTS, parts.file_name(k)) for k in range(count))
-    tables = map(held_out.read, paths)
-    ends = np.cumsum([scale.size for scale in known.all_scales])[:-1]
-    counts, sums = reduce(
-        lambda total, part: (total[0] + part[0], total[1] + part[1]),
-        ((t["count"].to_numpy(), t["sum"].to_numpy()) for t in tables),
-    )
-    return [
-        Histogram(c, s)
-        for c, s in zip(np.split(counts, ends), np.split(sums, ends), strict=True)
-    ]
+    ends = np.cumsum([scale.size for scale in known.all_scales])
+    batches: dict[str, list[Histogram]] = {}
+    for k in range(count):
+        table = held_out.read(storage.join(folder, COUNTS, parts.file_name(k)))
+        for first in range(0, table.num_rows, int(ends[-1])):
+            rows = table.slice(first, int(ends[-1]))
+            name = rows["period"][0].as_py()
+            pairs = (np.split(rows[n].to_numpy(), ends[:-1]) for n in ("count", "sum"))
+            found = [Histogram(c, s) for c, s in zip(*pairs, strict=True)]
+            other = batches.get(name)
+            batches[name] = found if other is None else reference.add(other, found)
+    return batches

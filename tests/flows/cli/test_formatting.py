@@ -9,6 +9,7 @@ from flows.deploy.deployments import Change, DeployOutcome
 from tasks.evaluation.fidelity.fidelity import FidelityResult, RowCounts
 from tasks.evaluation.fidelity.findings import Finding
 from tasks.inference.score import ScoreResult
+from tasks.monitoring.monitor import MonitorResult
 from tasks.registry.promotion import AliasState
 from tests.support.schedules import REFUSED, SAMPLED
 
@@ -135,3 +136,31 @@ def test_a_summary_of_samples_says_how_rare_their_categories_are() -> None:
     assert list(formatting.describe_sample(keys))[1].endswith(
         r"not modelled: id K\[a-z]{5}, note null"
     )
+
+
+def test_periods_are_listed_with_their_new_categories() -> None:
+    period = {"rows": 1000, "verdict": "stable", "new_categories": {}}
+    days = [{**period, "period": f"2026-01-{day:02}"} for day in range(1, 31)]
+    days[-1] |= {"verdict": "drift", "new_categories": {"kind": {"x": 3, "y": 1}}}
+    result = MonitorResult(
+        path="p",
+        key="k",
+        done=False,
+        seconds=1.0,
+        page="p/drift.html",
+        verdict="stable",
+        reasons=[],
+        remedy=None,
+        caution=None,
+        metrics={},
+        periods=days,
+        rows_in=30_000,
+        rows_out=30_000,
+        rows_quarantined=0,
+        bad_files=[],
+        rows_per_s=9.0,
+    )
+    lines = list(formatting.describe_monitor(result))
+    assert lines[1] == "the latest 14 of 30 periods:"
+    assert lines[-1] == "2026-01-30: 1,000 rows, [red]drift[/]; new kind: x, y"
+    assert len(lines) == 16

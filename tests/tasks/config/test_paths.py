@@ -37,6 +37,7 @@ TEXT = {
     "evaluate.label",
     "fidelity.target",
     "gate.order_by",
+    "monitor.time",
     "score.calibrate_by",
     "model_card.description",
     "model_card.license",

@@ -110,6 +110,39 @@ def test_a_broken_relation_is_conditional_drift_alone(job: Job) -> None:
     assert "conditional distribution of late" in reasons
 
 
+def test_each_day_is_compared_and_its_new_categories_are_named(job: Job) -> None:
+    table = small_table(3000, seed=5)
+    first = np.datetime64("2026-01-01")
+    days = first + np.arange(3000) // 1000
+    kinds = np.array(table["kind"].to_pylist(), object)
+    kinds[2000:2500] = "new kind"
+    table = with_column(table, "kind", kinds).append_column("day", pa.array(days))
+    plain = job(table, "plain")
+
+    result = job(table, config=CONFIG.model_copy(update={"by": "day"}))
+
+    assert [p["period"] for p in result.periods] == [
+        "2026-01-01",
+        "2026-01-02",
+        "2026-01-03",
+    ]
+    assert [p["rows"] for p in result.periods] == [1000] * 3
+    verdicts = [p["verdict"] for p in result.periods]
+    assert verdicts == ["stable", "stable", "drift"]
+    assert [p["new_categories"] for p in result.periods] == [
+        {},
+        {},
+        {"kind": {"new kind": 500}},
+    ]
+    assert plain.periods == [] and plain.rows_out == result.rows_out == 3000
+    assert result.metrics["drift/marginal_ks/kind"] == pytest.approx(
+        plain.metrics["drift/marginal_ks/kind"]
+    )
+    page = Path(result.page).read_text()
+    assert "Drift over time" in page and "kind: new kind (500)" in page
+    assert "Drift over time" not in Path(plain.page).read_text()
+
+
 def test_nulls_that_became_frequent_are_told(job: Job) -> None:
     table = small_table(3000, seed=5)
     counts = [None if k % 2 else v for k, v in enumerate(table["count"].to_pylist())]
