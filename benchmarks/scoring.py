@@ -48,7 +48,7 @@ from tasks.data.prepare import prepare
 from tasks.data.prepared import read_encoder
 from tasks.inference.score import score
 from tasks.inference.source import Source
-from tasks.runtime import cluster, environment
+from tasks.runtime import actors, cluster, environment
 
 FRAGMENT = 100_000
 """Rows of a fragment, the default of scoring jobs."""
@@ -326,7 +326,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
         print(row(name, *cells, f"{max(held[name]):,.0f}"))
     print(
         f"\n{args.rows:,} rows of 20 mixed columns, MADE {args.settings}, "
-        f"{cluster.cpu_count()} processors ({platform.machine()}), "
+        f"{actors.cpu_count()} processors ({platform.machine()}), "
         f"Python {platform.python_version()}, torch {torch.__version__}"
     )
 

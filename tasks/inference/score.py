@@ -28,7 +28,7 @@ from tasks.inference.source import (
     carried_columns,
     unreadable_files,
 )
-from tasks.runtime import cluster, model_store, parts, storage
+from tasks.runtime import actors, model_store, parts, storage
 from tasks.runtime.job import Job, JobResult
 
 Json = dict[str, Any]  # JSON values
@@ -197,7 +197,7 @@ def run_passes(
     """
     whole = parts.finished(plan.path, plan.key, fragments)
     missing = [fragment for fragment in fragments if fragment.index not in whole]
-    with cluster.actor_pool(resources.gpus_per_process) as pool:
+    with actors.actor_pool(resources.gpus_per_process) as pool:
         staged = job.complete_parts(
             partial(FirstPass, plan),
             missing,

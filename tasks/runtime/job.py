@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self, TypeVar
 from pydantic import TypeAdapter
 
 from tasks.config.resources import Resources
-from tasks.runtime import cluster, manifest, parts, storage
+from tasks.runtime import actors, cluster, manifest, parts, storage
 
 CHECKERS = 8
 """Number of inputs that are checked concurrently."""
@@ -141,7 +141,7 @@ class Job:
         *,
         subdirectory: str = "",
         label: str | None = None,
-        pool: cluster.ActorPool | None = None,
+        pool: actors.ActorPool | None = None,
     ) -> parts.CompletedParts:
         """Write the parts that are missing from the results, in parallel.
 
