@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-stack lint docs bench check-slow check-kill check-consumer check-fuzz check-image clean
+.PHONY: demo test test-stack lint docs bench check-slow check-kill check-faults check-consumer check-fuzz check-image clean
 
 demo: .venv/installed  ## NYC flights: retrain, score, sample, and what came out
 	$(BIN)/chainrule demo
@@ -30,6 +30,10 @@ check-slow: .venv/installed  ## killed training, S3, two workers, tuning: minute
 
 check-kill: .venv/installed  ## the pipeline, killed at ten moments, minutes
 	$(BIN)/python -m pytest tests/system/test_kill.py -m kill --kills 10 $(PYTEST_ARGS)
+
+check-faults: .venv/installed  ## 200 faults of all kinds, an hour; ends with a table
+	$(BIN)/python -m pytest tests/faults/test_injections.py -m "faults or not faults" \
+	  --injections 0+200 $(PYTEST_ARGS)
 
 check-fuzz: .venv/installed  ## 500 random datasets through every job, an hour
 	$(BIN)/python -m pytest tests/faults/test_fuzz.py -n 2 --examples 0+500 $(PYTEST_ARGS)

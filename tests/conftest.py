@@ -59,6 +59,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="45+4",
         help="first seed and number of the random datasets of test_fuzz",
     )
+    parser.addoption(
+        "--injections",
+        default="0+20",
+        help="first seed and number of the faults of test_injections",
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

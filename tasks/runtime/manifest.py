@@ -4,19 +4,16 @@ A job writes its claim (`_job.json`) first and its manifest (`_manifest.json`) l
 that a directory with a manifest is complete.
 """
 
-import errno
 import hashlib
 import json
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import pyarrow.fs as pafs
-
-from tasks.runtime import leases, locks, parquet, receipts, storage
+from tasks.runtime import folder_locks, leases, parquet, receipts, storage
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +34,6 @@ SMALL_BYTES = 1 << 22
 
 HASHERS = 8
 """Number of files that are hashed concurrently."""
-
-_locks: dict[str, int] = {}
-"""File descriptors of the local directories that this process has locked, by path."""
-
-_leases: dict[str, leases.Lease] = {}
-"""Leases of this process on folders in S3, by path."""
 
 
 def job_key(**identity: Any) -> str:  # JSON-able values
@@ -84,14 +75,14 @@ def claim(folder: str, key: str, *, overwrite: bool = False) -> dict[str, Any] |
             false, or files of no job, or another process is writing to it.
         ValueError: The manifest is damaged and nothing else names the job.
     """
-    _lock(folder)
+    folder_locks.acquire(folder)
     try:
         done = _claim(folder, key, overwrite)
     except BaseException:
-        _unlock(folder)
+        folder_locks.release(folder)
         raise
     if done is not None:
-        _unlock(folder)
+        folder_locks.release(folder)
     return done
 
 
@@ -114,8 +105,7 @@ def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-abl
             f"{folder}: another job ({claimed['job_key']}) took it over before job "
             f"{key} ended; choose another output directory"
         )
-    if lease := _leases.get(storage.resolve(folder)[1]):
-        lease.check()
+    folder_locks.check(folder)
     manifest = {
         "job_key": key,
         **content,
@@ -126,9 +116,9 @@ def finish(folder: str, key: str, **content: Any) -> dict[str, Any]:  # JSON-abl
     # Workers may outlive a killed driver and leave files after the next one's claim.
     storage.delete_unfinished(folder)
     _set_unlisted_aside(folder, manifest)
-    storage.write_json(storage.join(folder, MANIFEST), manifest)
+    storage.write_json(storage.join(folder, MANIFEST), receipts.sealed(manifest))
     storage.delete(storage.join(folder, CLAIM))
-    _unlock(folder)
+    folder_locks.release(folder)
     return manifest
 
 
@@ -176,7 +166,10 @@ def read_finished(folder: str) -> dict[str, Any]:
         FileNotFoundError: The directory has no manifest.
         ValueError: The manifest or a file is damaged; the message names it.
     """
-    content: dict[str, Any] = storage.read_json(storage.join(folder, MANIFEST))
+    path = storage.join(folder, MANIFEST)
+    content: dict[str, Any] = storage.read_json(path)
+    if not is_whole(content):
+        raise ValueError(f"{path}: is damaged; give the command that wrote it again")
     damaged = damaged_files(folder, content)
     if damaged:
         raise ValueError(
@@ -184,6 +177,18 @@ def read_finished(folder: str) -> dict[str, Any]:
             f"not the file that {MANIFEST} lists; give the command that wrote it again"
         )
     return content
+
+
+def is_whole(content: Any) -> bool:  # any JSON value
+    """Return whether a manifest or claim names a job and is as it was written.
+
+    Those of earlier versions have no hash of themselves.
+    """
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get("job_key"), str)
+        and (receipts.SEAL not in content or receipts.is_whole(content))
+    )
 
 
 def damaged_files(
@@ -260,12 +265,35 @@ def _set_unlisted_aside(folder: str, manifest: dict[str, Any]) -> None:
         )
 
 
-def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
-    """Claim a directory that is locked."""
+@dataclass(frozen=True)
+class _Found:
+    """What a directory of results holds.
+
+    Attributes:
+        done: Its manifest, if there is one.
+        claimed: Its claim, if there is one.
+        clearing: Whether its content is to be deleted, since it is another job's.
+    """
+
+    done: dict[str, Any] | None
+    claimed: dict[str, Any] | None
+    clearing: bool
+
+
+def _find(folder: str, key: str, overwrite: bool) -> _Found:
+    """Read manifest and claim of a directory.
+
+    Raises:
+        FileExistsError: It holds another job's output and `overwrite` is false, or
+            files of no job.
+    """
     done = _read(folder, MANIFEST, key, overwrite)
     claimed = _read(folder, CLAIM, key, overwrite)
     if done is None and claimed is None:
-        _refuse_foreign_files(folder)
+        if _holder(folder) == key:
+            logger.warning("%s: its %s is lost; it is written again", folder, CLAIM)
+        else:
+            _refuse_foreign_files(folder)
     holder = (claimed or done or {"job_key": key})["job_key"]
     if holder != key and not overwrite:
         raise FileExistsError(
@@ -273,12 +301,20 @@ def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
             "choose another output directory or pass --overwrite"
         )
     clearing = holder != key or (claimed or {}).get("clearing", False)
-    if done and not clearing and _is_whole(folder, done):
+    return _Found(done, claimed, clearing)
+
+
+def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
+    """Claim a directory that is locked."""
+    found = _find(folder, key, overwrite)
+    done, clearing = found.done, found.clearing
+    if done and not clearing and _is_complete(folder, done):
         _set_unlisted_aside(folder, done)
+        storage.delete(storage.join(folder, CLAIM))
         return done
     if clearing:
         _clear(folder, key)
-    if clearing or "started" not in (claimed or {}):
+    if clearing or "started" not in (found.claimed or {}):
         _mark(folder, key)
     # Now that the claim says that the job is unfinished, its manifest can go.
     storage.delete(storage.join(folder, MANIFEST))
@@ -288,7 +324,7 @@ def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
 
 def _mark(folder: str, key: str, **more: Any) -> None:  # JSON-able values
     """Write the claim of a job."""
-    claimed = {"job_key": key, "started": now(), **more}
+    claimed = receipts.sealed({"job_key": key, "started": now(), **more})
     storage.write_json(storage.join(folder, CLAIM), claimed)
 
 
@@ -301,7 +337,7 @@ def _clear(folder: str, key: str) -> None:
             storage.delete(storage.join(folder, name))
 
 
-def _is_whole(folder: str, manifest: dict[str, Any]) -> bool:
+def _is_complete(folder: str, manifest: dict[str, Any]) -> bool:
     """Return whether the files of a finished job are whole, naming those that are not.
 
     A manifest that was put together for a damaged one lists no files.
@@ -329,9 +365,9 @@ def _read(
         return None
     try:
         content = storage.read_json(path)
-        if isinstance(content, dict) and isinstance(content.get("job_key"), str):
-            return content
-        fault = f"{path}: damaged, it has no job_key"
+        if is_whole(content):
+            return {name: content[name] for name in content if name != receipts.SEAL}
+        fault = f"{path}: damaged, it is not as it was written"
     except ValueError as error:
         fault = str(error)
     holder = key if key in folder else _holder(folder)
@@ -373,58 +409,3 @@ def _refuse_foreign_files(folder: str) -> None:
             f"{folder}: holds files that no job has written, such as {foreign[0]!r}; "
             "choose an empty or new output directory"
         )
-
-
-def _lock(folder: str) -> None:
-    """Keep other processes from claiming a directory while this one lives."""
-    filesystem, inner = storage.resolve(folder)
-    if isinstance(filesystem, pafs.S3FileSystem):
-        _lease(folder, inner)
-        return
-    if not isinstance(filesystem, pafs.LocalFileSystem) or inner in _locks:
-        return
-    storage.make_folder(folder)
-    try:
-        _locks[inner] = locks.acquire(inner)
-    except BlockingIOError as error:
-        raise FileExistsError(
-            f"{folder}: another process is writing to it; wait for it to end or stop "
-            "it, then run again"
-        ) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
-            raise
-        logger.warning(
-            "%s: its file system has no locks; run only one job there at a time", folder
-        )
-
-
-def _lease(folder: str, inner: str) -> None:
-    """Keep other processes from claiming a folder in S3 while this one lives.
-
-    Args:
-        folder: URI of the folder.
-        inner: Its bucket and path.
-    """
-    known = _leases.get(inner)
-    if known is not None and not known.lost.is_set():
-        return
-    try:
-        found = leases.acquire(folder)
-    except BlockingIOError as error:
-        raise FileExistsError(
-            f"{error}, which is writing to it; wait for it to end or stop it, then run "
-            "again"
-        ) from error
-    if found is not None:
-        _leases[inner] = found
-
-
-def _unlock(folder: str) -> None:
-    """Let other processes claim a directory."""
-    inner = storage.resolve(folder)[1]
-    if lease := _leases.pop(inner, None):
-        lease.release()
-    descriptor = _locks.pop(inner, None)
-    if descriptor is not None:
-        os.close(descriptor)

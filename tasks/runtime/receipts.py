@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 FOLDER = "_parts"
 """Directory of the receipts within the results of a job."""
 
+SEAL = "sha256"
+"""Entry of a JSON object with the hash of its other entries."""
+
 Json = dict[str, Any]  # JSON-able values
 
 
@@ -27,8 +30,7 @@ def write(path: str, bound: Json, content: Json) -> None:
         bound: The job key as `job_key`, and what the files are made of.
         content: What is known of the files; `files` are their manifest entries.
     """
-    receipt = {"bound": bound, **content}
-    storage.write_json(path, {**receipt, "sha256": _digest(receipt)})
+    storage.write_json(path, sealed({"bound": bound, **content}))
 
 
 def read(path: str) -> Json | None:
@@ -37,9 +39,8 @@ def read(path: str) -> Json | None:
         return None
     try:
         receipt = storage.read_json(path)
-        digest = receipt.pop("sha256")
-        if digest == _digest(receipt):
-            return dict(receipt)
+        if is_whole(receipt):
+            return {name: receipt[name] for name in receipt if name != SEAL}
     except (ValueError, KeyError, AttributeError, TypeError):
         pass
     logger.warning("%s: is damaged; the files that it lists are written again", path)
@@ -72,6 +73,19 @@ def faulty_entries(folder: str, entries: list[Json]) -> list[Json]:
         for path in [storage.join(folder, entry["path"])]
         if not storage.exists(path) or storage.checksum(path) != entry["sha256"]
     ]
+
+
+def sealed(content: Json) -> Json:
+    """Return a JSON object with a hash of itself as its entry `sha256`."""
+    # As it will be read: keys are text, whose order is not that of numbers.
+    return {**content, SEAL: _digest(json.loads(json.dumps(content)))}
+
+
+def is_whole(content: Json) -> bool:
+    """Return whether the hash of a sealed JSON object holds."""
+    return bool(
+        content.get(SEAL) == _digest({k: v for k, v in content.items() if k != SEAL})
+    )
 
 
 def _digest(receipt: Json) -> str:

@@ -118,6 +118,8 @@ def _check_finished(folder: str) -> _Check:
     path = storage.join(folder, manifest.MANIFEST)
     try:
         content = storage.read_json(path)
+        if not manifest.is_whole(content):
+            return _Check([0], lambda: [Fault(path, "is damaged")])
         sizes = [entry["bytes"] for entry in content.get("files", [])]
     except (ValueError, KeyError, TypeError, AttributeError):
         return _Check([0], lambda: [Fault(path, "is damaged")])

@@ -29,6 +29,7 @@ from tests.support.faults import (
     parts_of,
     rows_of,
     score_rows,
+    stop,
     zero,
 )
 from tests.support.preparing import content
@@ -84,11 +85,6 @@ def test_a_damaged_part_of_an_unfinished_job_is_written_again(
     flip(output / "_first_pass" / "part-00001.parquet", place)
     score_rows(small_model, source, output)
     assert parts_of(output) == undisturbed
-
-
-def stop() -> None:
-    """Stop the job, as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 def test_a_part_in_the_place_of_another_is_written_again(

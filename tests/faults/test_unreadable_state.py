@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-from ray import __version__ as ray_version
 
 from flows.process.output_lock import hold_output
 from tasks.config.data import DataConfig
@@ -22,17 +21,13 @@ from tests.support.faults import (
     once,
     parts_of,
     score_rows,
+    stop,
     zero,
 )
 from tests.support.preparing import content
-from tests.support.training import make_batches, make_trainer, take_steps
+from tests.support.training import make_trainer, write_run
 
 UNREADABLE = [cut, make_binary, empty, zero]
-
-
-def stop() -> None:
-    """Stop the job, as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("damage", UNREADABLE)
@@ -58,6 +53,30 @@ def test_a_claim_is_rebuilt_from_the_parts(
     assert parts_of(output) == undisturbed
     assert (output / "part-00001.parquet").stat().st_ino == kept
     assert "_job.json: damaged" in caplog.text
+
+
+@pytest.mark.parametrize("name", [manifest.CLAIM, manifest.MANIFEST])
+def test_a_lost_claim_or_manifest_is_rebuilt_from_the_parts(
+    small_model: str,
+    source: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    output = tmp_path / "output"
+    with monkeypatch.context() as patch:
+        if name == manifest.CLAIM:
+            patch.setattr(manifest, "finish", once(stop, manifest.finish, 0))
+            with pytest.raises(KeyboardInterrupt):
+                score_rows(small_model, source, output)
+        else:
+            score_rows(small_model, source, output)
+    (output / name).unlink()
+    with pytest.raises(FileExistsError, match="files that no job has written"):
+        score_rows(small_model, source, output, budget=9)
+    score_rows(small_model, source, output)
+    assert parts_of(output) == undisturbed
 
 
 @pytest.mark.parametrize("damage", UNREADABLE)
@@ -136,29 +155,8 @@ def test_a_lock_file_that_cannot_be_read_is_no_lock(
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """Write the records of a run of Ray with two checkpoints."""
-    trainer, batches = make_trainer(), make_batches()
     folder = tmp_path / "run"
-    for name in ("first", "second"):
-        take_steps(trainer, batches[:3])
-        (folder / name).mkdir(parents=True)
-        trainer.save(folder / name)
-    results = [
-        {"version": 0, "checkpoint_dir_name": name, "metrics": {"step": 1}}
-        for name in ("first", "second")
-    ]
-    snapshot = {
-        "ray_version": ray_version,
-        "checkpoint_results": results,
-        "checkpoint_report_indices": [0, 1],
-        "latest_checkpoint_result": results[1],
-        "pending_training_results": [],
-        "pending_validation_specs": [],
-        "current_report_index": 2,
-        "validated_checkpoint_dir_names": [],
-        "timed_out_validation_checkpoint_dir_names": [],
-        "failed_validation_checkpoint_dir_names": [],
-    }
-    (folder / driver.SNAPSHOT).write_text(json.dumps(snapshot))
+    write_run(folder)
     return folder
 
 

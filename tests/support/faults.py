@@ -99,6 +99,17 @@ def regroup(path: Path) -> None:
     pq.write_table(rows_of(seed=7), path, row_group_size=150)
 
 
+def grow(path: Path) -> None:
+    """Write the rows of a file and as many others into it."""
+    rows = pa.concat_tables([rows_of(seed=7), rows_of(seed=8)])
+    pq.write_table(rows, path, row_group_size=100)
+
+
+def stop() -> None:
+    """Stop the job, as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def put_back(path: Path, content: bytes) -> None:
     """Restore a file, with another inode and time than before."""
     copy = path.with_suffix(".copy")

@@ -1,8 +1,11 @@
 """Trainers of a small model, and training in this process, for tests."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
+from ray import __version__ as ray_version
 from ray import train as ray_train
 from ray.exceptions import ActorDiedError
 from ray.train.torch import TorchTrainer
@@ -14,7 +17,7 @@ from tasks.config.model import ModelConfig, model_config
 from tasks.config.train import ResolvedTrainConfig
 from tasks.data.batches import Batch
 from tasks.data.prepared import read_encoder
-from tasks.training import orderings, train, worker
+from tasks.training import driver, orderings, train, worker
 from tasks.training.checkpoint import EpochMetrics
 from tasks.training.trainer import Trainer, train_epoch
 
@@ -80,6 +83,43 @@ def make_batches(epoch: int = 0) -> list[Batch]:
 def take_steps(trainer: Trainer, batches: list[Batch]) -> None:
     """Take the steps of some batches."""
     train_epoch(trainer, batches, lambda: False)
+
+
+def write_run(folder: Path) -> None:
+    """Write the records of a run of Ray: checkpoints after three and six steps."""
+    trainer, batches = make_trainer(), make_batches()
+    for place, name in enumerate(("first", "second")):
+        take_steps(trainer, batches[3 * place : 3 * place + 3])
+        (folder / name).mkdir(parents=True)
+        trainer.save(folder / name)
+    results = [
+        {"version": 0, "checkpoint_dir_name": name, "metrics": {"step": 1}}
+        for name in ("first", "second")
+    ]
+    snapshot = {
+        "ray_version": ray_version,
+        "checkpoint_results": results,
+        "checkpoint_report_indices": [0, 1],
+        "latest_checkpoint_result": results[1],
+        "pending_training_results": [],
+        "pending_validation_specs": [],
+        "current_report_index": 2,
+        "validated_checkpoint_dir_names": [],
+        "timed_out_validation_checkpoint_dir_names": [],
+        "failed_validation_checkpoint_dir_names": [],
+    }
+    (folder / driver.SNAPSHOT).write_text(json.dumps(snapshot))
+
+
+def continue_run(folder: Path) -> Trainer:
+    """Continue a run as far as nine steps, from what is whole of its checkpoints."""
+    driver.discard_unreadable(str(folder))
+    trainer, path = make_trainer(), folder / driver.SNAPSHOT
+    if path.exists():
+        latest = json.loads(path.read_text())["latest_checkpoint_result"]
+        trainer.load(folder / latest["checkpoint_dir_name"])
+    take_steps(trainer, make_batches()[trainer.state.step : 9])
+    return trainer
 
 
 def all_weights(trainer: Trainer) -> Tensor:

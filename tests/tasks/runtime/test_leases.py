@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.runtime import leases, manifest, storage
+from tasks.runtime import folder_locks, leases, manifest, storage
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_a_job_that_lost_its_folder_publishes_nothing(
     folder: str, foreign: None
 ) -> None:
     assert manifest.claim(folder, "job") is None
-    lease = abandon(manifest._leases[storage.resolve(folder)[1]])
+    lease = abandon(folder_locks._leases[storage.resolve(folder)[1]])
     second = leases.acquire(folder)
     assert second is not None
     lease.released.clear()
@@ -120,7 +120,7 @@ def test_a_job_that_lost_its_folder_publishes_nothing(
         manifest.finish(folder, "job", rows_in=0, files=[])
     assert manifest.MANIFEST not in storage.list_entries(folder)
     second.release()
-    del manifest._leases[storage.resolve(folder)[1]]
+    del folder_locks._leases[storage.resolve(folder)[1]]
 
 
 def test_a_finished_job_leaves_no_lease(folder: str) -> None:

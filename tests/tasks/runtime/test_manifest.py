@@ -184,3 +184,27 @@ def test_a_finished_folder_can_be_moved_and_claimed_again(tmp_path: Path) -> Non
     assert manifest.claim(str(tmp_path / "b"), "k1") == done
     assert manifest.claim(str(tmp_path / "a"), "k2") is None
     assert os.listdir(tmp_path / "a") == ["_job.json"]
+
+
+@pytest.mark.parametrize("name", [manifest.MANIFEST, manifest.CLAIM])
+def test_a_claim_or_manifest_with_a_changed_letter_is_discarded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    folder = str(tmp_path / "k1")
+    if name == manifest.MANIFEST:
+        finish(folder, "k1")
+    else:
+        manifest.claim(folder, "k1")
+    path = Path(folder) / name
+    path.write_text(path.read_text().replace('"k1"', '"k2"'))
+    assert manifest.claim(folder, "k1") is None
+    assert f"{name}: damaged" in caplog.text
+
+
+def test_a_changed_manifest_is_named(tmp_path: Path) -> None:
+    folder = str(tmp_path / "k1")
+    finish(folder, "k1")
+    path = tmp_path / "k1" / manifest.MANIFEST
+    path.write_text(path.read_text().replace('"rows_out": 2', '"rows_out": 3'))
+    with pytest.raises(ValueError, match="_manifest.json: is damaged"):
+        manifest.read_finished(folder)
