@@ -9,6 +9,7 @@ server does not offer, are not registered.
 import atexit
 import os
 import re
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -21,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tasks.runtime import environment, locks
+from tasks.runtime.failures import AGAIN, ClusterError
 from tasks.runtime.spans import span
 
 ADDRESS = "PREFECT_API_URL"
@@ -118,6 +120,11 @@ def is_newest(database: Path) -> bool:
     return found == [(newest_revision(),)]
 
 
+def describe_code(code: int) -> str:
+    """Return how a process has ended: the name of a signal, or its exit code."""
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
 class EmbeddedServer:
     """The process of a Prefect server that serves one command.
 
@@ -159,15 +166,21 @@ class EmbeddedServer:
             seconds: Maximum time to wait.
 
         Raises:
-            RuntimeError: The server has ended, or does not answer in time.
+            ClusterError: The server has ended, or does not answer in time.
         """
         deadline = time.monotonic() + seconds
         while not self.answers():
             code = self.process.poll()
             if code is not None:
-                raise RuntimeError(f"the Prefect server ended with exit code {code}")
+                raise ClusterError(
+                    f"the Prefect server of this command has ended before it answered "
+                    f"({describe_code(code)}); {AGAIN}"
+                )
             if time.monotonic() > deadline:
-                raise RuntimeError(f"the Prefect server did not start in {seconds:g} s")
+                raise ClusterError(
+                    f"the Prefect server of this command did not start in {seconds:g} "
+                    f"s; {AGAIN}, or set {ADDRESS} to a server that runs"
+                )
             time.sleep(POLL_SECONDS)
         if self.lock is not None:
             os.close(self.lock)
@@ -215,7 +228,7 @@ def wait() -> None:
     """Wait until the embedded server, if there is one, answers.
 
     Raises:
-        RuntimeError: It has ended, or does not answer in time.
+        ClusterError: It has ended, or does not answer in time.
     """
     for server in RUNNING:
         with span("wait for Prefect's server"):
