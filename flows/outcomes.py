@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.registry.alias_state import AliasState
 from tasks.runtime.deferred import DeferredModule
+from tasks.runtime.dry_runs import JobPlan
 
 if TYPE_CHECKING:
     from tasks.data import prepare as prepare_job
@@ -72,6 +73,19 @@ class Outcome:
     def summary(self) -> str:
         """Return the outcome in one sentence, for states and notifications."""
         return self.status
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRunOutcome(Outcome):
+    """What a command would do.
+
+    Attributes:
+        jobs: What its jobs would do, up to the first one that is not finished.
+        later: Names of the steps that depend on the results of these jobs.
+    """
+
+    jobs: tuple[JobPlan, ...]
+    later: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from prefect.tasks import Task
 
 from tasks.config.data import DataConfig
 from tasks.config.root import Config
-from tasks.runtime import manifest, storage
+from tasks.runtime import dry_runs, manifest, storage
 from tasks.runtime.deferred import DeferredModule
 from tasks.runtime.patience import waiting_for
 from tasks.runtime.spans import span
@@ -75,6 +75,9 @@ else:  # A step imports its function when it runs.
 ASKS_MLFLOW = {"register", "decide", "download", "log"}
 """Steps that mostly ask MLflow; if one takes long, the user is told so."""
 
+RECORDS = {"register", "decide", "log", "report"}
+"""Steps that record results elsewhere; a dry run ends before them."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -111,6 +114,8 @@ def local_step(
 ) -> Callable[P, R]:
     """Make a Prefect task of a function that is not retried.
 
+    In a dry run, the function is called without Prefect.
+
     Args:
         find: Returns the function of `tasks`; called when the task runs.
         name: Name of the task.
@@ -130,7 +135,17 @@ def local_step(
     decorate: Any = task(  # Prefect's overloads do not keep the types
         name=name, cache_policy=NO_CACHE, persist_result=False, **options
     )
-    return cast(Callable[P, R], decorate(step))
+    run = cast(Callable[P, R], decorate(step))
+
+    @functools.wraps(step)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if dry_runs.current() is None:
+            return run(*args, **kwargs)
+        if name in RECORDS:
+            raise dry_runs.DryRunEnd
+        return find()(*args, **kwargs)
+
+    return call
 
 
 def remote_step(find: Callable[[], Callable[P, R]], name: str) -> Callable[P, R]:
@@ -186,7 +201,8 @@ def fetch_model(config: Config, version: str) -> DownloadedModel:
         config: Configuration with the model's name and the storage.
         version: Number or alias of the version.
     """
-    return download_model(model_uri(config, version), config.resources.storage)
+    root = dry_runs.copies_root(config.resources.storage)
+    return download_model(model_uri(config, version), root)
 
 
 def output_path(config: Config, kind: str) -> str:
@@ -296,6 +312,8 @@ def mlflow_run(
     Yields:
         The id of the run.
     """
+    if dry_runs.current() is not None:
+        raise dry_runs.DryRunEnd  # A run would be recorded.
     settings = config.model_dump(mode="json", include={"model", "train", "evaluate"})
     key = manifest.job_key(job=job, prepared=prepared.key, start=start, config=settings)
     fingerprints = {"fingerprint": prepared.fingerprint, "encoder": prepared.encoder}

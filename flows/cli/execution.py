@@ -16,7 +16,7 @@ import yaml
 
 from flows.cli import errors
 from flows.cli.console import CommandConsole
-from flows.cli.options import CommonOptions, RunOptions
+from flows.cli.options import CommonOptions, FlowOptions, RunOptions
 from flows.process import report, server, supervisor
 from tasks.config.load import load
 from tasks.config.resources import Resources
@@ -49,7 +49,7 @@ class ExitCode(IntEnum):
 def run_flow(
     name: str,
     file: Path,
-    run: RunOptions,
+    run: FlowOptions,
     overrides: Mapping[str, Any],
     **parameters: Any,
 ) -> NoReturn:
@@ -71,7 +71,33 @@ def run_flow(
         outcome = runs.run_flow(name, config, **parameters)
         return outcome, formatting.describe(outcome)
 
-    run_job(name, read_config(file, run, overrides), job, run)
+    config = read_config(file, run, overrides)
+    if run.dry_run:
+        rehearse(name, config, run, **parameters)
+    run_job(name, config, job, run)
+
+
+def rehearse(
+    name: str, config: Config, options: CommonOptions, **parameters: Any
+) -> NoReturn:
+    """Print what the flow of a command would do, and exit.
+
+    Args:
+        name: Name of the command.
+        config: Configuration of the flow.
+        options: Options of the command.
+        **parameters: Further parameters of the flow.
+    """
+    console = CommandConsole(as_json=options.as_json)
+    with errors_reported(console, debug=options.debug):
+        environment.check_root(config.resources.storage)
+        environment.configure(config.resources.storage)
+        from flows import dry_run
+        from flows.cli import planned
+
+        outcome = dry_run.rehearse(name, config, **parameters)
+        console.print_result(dataclasses.asdict(outcome), planned.describe(outcome))
+    raise typer.Exit(ExitCode.DONE)
 
 
 def run_job(name: str, config: Config, job: "Job", options: CommonOptions) -> NoReturn:

@@ -8,6 +8,7 @@ import typer
 from flows.cli.execution import read_config, run_flow, run_job
 from flows.cli.options import (
     ConfigFile,
+    FlowOptions,
     ModelJobOptions,
     Overrides,
     RunOptions,
@@ -41,7 +42,7 @@ def score(
             "the version or have changed.",
         ),
     ] = False,
-    run: RunOptions,
+    run: FlowOptions,
 ) -> None:
     """Write each row's log-probability, p-value, severity and explanation.
 
@@ -83,7 +84,7 @@ def backfill(
         str | None,
         typer.Option(help="Last partition to score; 2026-01 includes all of January."),
     ] = None,
-    run: RunOptions,
+    run: FlowOptions,
 ) -> None:
     """Score a range of partitions one by one; those that are done are skipped.
 
@@ -100,7 +101,7 @@ def backfill(
     example="chainrule monitor orders.yaml --input data/latest --by day",
 )
 def monitor(
-    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: RunOptions
+    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: FlowOptions
 ) -> None:
     """Test whether new rows have drifted from the reference data of the model.
 
@@ -126,7 +127,7 @@ def monitor(
     example="chainrule sample orders.yaml --rows 1000 --seed 1",
 )
 def sample(
-    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: RunOptions
+    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: FlowOptions
 ) -> None:
     """Write synthetic rows with the original columns and types.
 
@@ -151,7 +152,7 @@ def sample(
     example="chainrule impute orders.yaml --imputations 5",
 )
 def impute(
-    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: RunOptions
+    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: FlowOptions
 ) -> None:
     """Fill the nulls of a dataset, given the other values of each row.
 
@@ -168,7 +169,7 @@ def impute(
     example="chainrule embed orders.yaml --output features/",
 )
 def embed(
-    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: RunOptions
+    file: ConfigFile, overrides: Overrides, job: ModelJobOptions, run: FlowOptions
 ) -> None:
     """Write the model's features of each row, as inputs for other models."""
     run_flow("embed", file, run, overrides, **job.parameters())

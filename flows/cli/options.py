@@ -84,6 +84,20 @@ class RunOptions(CommonOptions):
 
 
 @dataclass(frozen=True)
+class FlowOptions(RunOptions):
+    """Options of every command that runs jobs."""
+
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what the command would read, write and do again; nothing is "
+            "written or started.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
 class VersionOptions:
     """Options that choose a registered version."""
 

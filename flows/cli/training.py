@@ -8,9 +8,9 @@ from flows.cli.console import CommandConsole
 from flows.cli.execution import errors_reported, run_flow
 from flows.cli.options import (
     ConfigFile,
+    FlowOptions,
     Overrides,
     Overwrite,
-    RunOptions,
     VersionOptions,
     command,
 )
@@ -57,7 +57,7 @@ def init(
     panel=PANEL,
     example="chainrule retrain orders.yaml --workers 2",
 )
-def retrain(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
+def retrain(file: ConfigFile, overrides: Overrides, run: FlowOptions) -> None:
     """Prepare, train, evaluate and register a model; the better one becomes champion.
 
     Steps that are already done are skipped. Exit code 3: data validation failed, or the
@@ -72,7 +72,7 @@ def retrain(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
     panel=PANEL,
     example="chainrule prepare orders.yaml --data 'data/*'",
 )
-def prepare(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
+def prepare(file: ConfigFile, overrides: Overrides, run: FlowOptions) -> None:
     """Read, check, split and encode the dataset."""
     run_flow("prepare", file, run, overrides)
 
@@ -84,7 +84,7 @@ def prepare(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
     panel=PANEL,
     example="chainrule train orders.yaml --set train.epochs=5",
 )
-def train(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
+def train(file: ConfigFile, overrides: Overrides, run: FlowOptions) -> None:
     """Prepare the dataset and train a model, without registering it."""
     run_flow("train", file, run, overrides)
 
@@ -95,7 +95,7 @@ def train(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
     panel=PANEL,
     example="chainrule tune orders.yaml --trials 40 --budget 1h",
 )
-def tune(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
+def tune(file: ConfigFile, overrides: Overrides, run: FlowOptions) -> None:
     """Search for settings with a lower validation NLL, and write them to a YAML file.
 
     Trials that were finished before are not repeated. Nothing is registered; retrain
@@ -110,7 +110,7 @@ def tune(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
     panel=PANEL,
     example="chainrule evaluate orders.yaml --samples auto",
 )
-def evaluate(file: ConfigFile, overrides: Overrides, run: RunOptions) -> None:
+def evaluate(file: ConfigFile, overrides: Overrides, run: FlowOptions) -> None:
     """Prepare, train and evaluate a model on held-out rows, without registering it.
 
     With --samples, synthetic rows are also compared with training and test rows.
@@ -130,7 +130,7 @@ def calibrate(
         ),
     ] = None,
     version: VersionOptions,
-    run: RunOptions,
+    run: FlowOptions,
 ) -> None:
     """Calibrate p-values on newer rows, without training the model again.
 
@@ -159,7 +159,7 @@ def compare(
         ),
     ] = None,
     overwrite: Overwrite = False,
-    run: RunOptions,
+    run: FlowOptions,
 ) -> None:
     """Compare two registered versions on the same rows, in total and by segment."""
     versions = {"first": first, "second": second}

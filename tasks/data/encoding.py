@@ -16,6 +16,7 @@ from tasks.data.prepared import ENCODED
 from tasks.data.quarantine import write_quarantined_rows
 from tasks.data.splits import SPLITS
 from tasks.runtime import cluster, manifest, parquet, receipts, storage
+from tasks.runtime.parts import WorkUnit
 
 READERS = 8
 """Number of receipts that are read, with the files that they list, concurrently."""
@@ -60,7 +61,7 @@ def write_fragments(
     Returns:
         The receipt of each fragment, in order.
     """
-    found = _read_receipts(fragments, folder, bound)
+    found = read_receipts(fragments, folder, bound)
     todo = [f for f in fragments if f.index not in found]
     written = cluster.stream(
         partial(write_fragment, plan, encoder, folder, bound),
@@ -74,33 +75,38 @@ def write_fragments(
     return [found[f.index] for f in fragments]
 
 
-def _read_receipts(
-    fragments: Sequence[Fragment], folder: str, bound: Json
+def read_receipts(
+    units: Sequence[WorkUnit], folder: str, bound: Json
 ) -> dict[int, Receipt]:
-    """Read the receipts of the fragments whose files are whole, by index."""
+    """Read the receipts of the fragments whose files are whole, by index.
 
-    def read(fragment: Fragment) -> Json | None:
-        expected = _bound(fragment, bound)
-        return receipts.read_whole(folder, receipt_name(fragment), expected)
+    Args:
+        units: The fragments.
+        folder: Directory of the prepared dataset.
+        bound: What all receipts are bound to.
+    """
+
+    def read(unit: WorkUnit) -> Json | None:
+        return receipts.read_whole(folder, receipt_name(unit), _bound(unit, bound))
 
     with ThreadPoolExecutor(READERS) as pool:
-        pairs = zip(fragments, pool.map(read, fragments), strict=True)
-        return {f.index: Receipt(**content) for f, content in pairs if content}
+        pairs = zip(units, pool.map(read, units), strict=True)
+        return {u.index: Receipt(**content) for u, content in pairs if content}
 
 
-def _bound(fragment: Fragment, bound: Json) -> Json:
+def _bound(unit: WorkUnit, bound: Json) -> Json:
     """Return what the receipt of a fragment is bound to."""
-    return {**bound, "part": fragment.index, "content": fragment.content}
+    return {**bound, "part": unit.index, "content": unit.content}
 
 
-def part_name(fragment: Fragment) -> str:
+def part_name(unit: WorkUnit) -> str:
     """Return the name of the files of a fragment, without their ending."""
-    return f"part-{fragment.index:05d}"
+    return f"part-{unit.index:05d}"
 
 
-def receipt_name(fragment: Fragment) -> str:
+def receipt_name(unit: WorkUnit) -> str:
     """Return the name of the file with the receipt of a fragment."""
-    return f"{receipts.FOLDER}/{part_name(fragment)}.json"
+    return f"{receipts.FOLDER}/{part_name(unit)}.json"
 
 
 def write_fragment(

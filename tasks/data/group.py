@@ -106,7 +106,7 @@ def group(
         "sequence": sequence.model_dump(mode="json"),
         "fields": names,
     }
-    job = Job("group", output, depends_on, overwrite, began, dataset.sources)
+    job = Job("group", output, depends_on, overwrite, began, dataset, ())
 
     def work() -> Json:
         files = list(_write_sequences(sequence, dataset, names, job.path))

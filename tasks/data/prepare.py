@@ -19,7 +19,7 @@ from tasks.data.constraint_search import find_constraints, given_constraints
 from tasks.data.datasets import BadFile, Dataset
 from tasks.data.decimal_types import with_decimal_types
 from tasks.data.division import PreparePlan
-from tasks.data.encoding import part_name, write_fragments
+from tasks.data.encoding import part_name, read_receipts, write_fragments
 from tasks.data.fit import describe_constraints, fit_encoder
 from tasks.data.moments import find_boundaries
 from tasks.data.prepared import (
@@ -78,6 +78,18 @@ class PrepareResult(JobResult):
         return {"fingerprint": content["inputs"]["dataset"]}
 
 
+class PrepareJob(Job):
+    """A job whose parts, the files of a fragment in several folders, have receipts."""
+
+    def finished_units(self) -> set[int]:
+        bound = {"job_key": self.key}
+        first = receipts.read_whole(self.path, FIRST_RECEIPT, bound)
+        if first is None:
+            return set()
+        bound["first_pass"] = manifest.job_key(files=first["files"])
+        return set(read_receipts(self.work_units, self.path, bound))
+
+
 def prepare(
     data: DataConfig,
     output: str,
@@ -111,7 +123,7 @@ def prepare(
         "encoder": encoder.fingerprint if encoder else FORMAT,
         "split": splits.FORMAT,
     }
-    job = Job("prepare", output, depends_on, overwrite, began, dataset.sources)
+    job = PrepareJob("prepare", output, depends_on, overwrite, began, dataset)
 
     def work() -> Json:
         cluster.connect(resources)

@@ -118,7 +118,7 @@ def compare(
         "data": dataset.fingerprint,
         "config": config.model_dump(mode="json", include=USED_KEYS),
     }
-    job = Job("compare", output, depends_on, overwrite, began, dataset.sources)
+    job = Job("compare", output, depends_on, overwrite, began, dataset, (ROWS,))
 
     def work() -> Json:
         folder = storage.join(job.path, ROWS)

@@ -16,7 +16,7 @@ from tasks.config.score import ScoreConfig
 from tasks.inference.partitions import find_partitions, select_range
 from tasks.inference.score import ScoreResult, score
 from tasks.inference.source import Source
-from tasks.runtime import progress, storage
+from tasks.runtime import dry_runs, progress, storage
 
 logger = logging.getLogger(__name__)
 
@@ -148,6 +148,8 @@ def score_partitions(
             results[name] = score_partition(
                 source=replace(source, path=path), output=storage.join(root, name)
             )
+        except dry_runs.DryRunEnd:
+            continue  # Partitions do not depend on each other.
         except (ValueError, OSError) as error:
             logger.warning("partition %s was not scored: %s", name, error)
             failed[name] = error

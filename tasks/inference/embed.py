@@ -92,7 +92,7 @@ def embed(
         "config": config.model_dump(exclude={"input", "output", "passthrough"}),
     }
     depends_on = {**identity, "carried": carried}
-    job = Job("embed", output, depends_on, overwrite, began, dataset.sources)
+    job = Job("embed", output, depends_on, overwrite, began, dataset)
 
     def work() -> dict[str, Any]:
         make = partial(Embedder, model, source, job.path, carried, about, job.key)

@@ -91,7 +91,7 @@ def impute(
         "data": dataset.fingerprint,
         "config": settings,
     }
-    job = Job("impute", output, depends_on, overwrite, began, dataset.sources)
+    job = Job("impute", output, depends_on, overwrite, began, dataset)
 
     def work() -> dict[str, Any]:
         make = partial(FragmentImputer, model, job.path, config, job.key)

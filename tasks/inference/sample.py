@@ -119,7 +119,7 @@ def sample(
     shards, identity = plan_shards(density, config)
     identity["config"] = settings_of(config)
     depends_on = {"format": FORMAT, "model": about["fingerprint"], **identity}
-    job = Job("sample", output, depends_on, overwrite, began)
+    job = Job("sample", output, depends_on, overwrite, began, units=shards)
 
     def work() -> dict[str, Any]:
         make = partial(ShardSampler, model, job.path, config, job.key)

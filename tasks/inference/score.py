@@ -141,7 +141,7 @@ def score(
         "config": config.model_dump(exclude={"input", "output"}),
         "carried": [*(PLACE_COLUMNS if source.adds_place else ()), *carried],
     }
-    job = Job("score", output, depends_on, overwrite, began, dataset.sources)
+    job = Job("score", output, depends_on, overwrite, began, dataset, ("", FIRST_PASS))
     plan = ScoringPlan(model, source, job.path, config, carried, about, job.key)
 
     def work() -> dict[str, Any]:

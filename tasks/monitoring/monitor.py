@@ -125,7 +125,7 @@ def monitor(
         "data": dataset.fingerprint,
         "config": config.model_dump(mode="json", exclude={"input", "output"}),
     }
-    job = Job("monitor", output, depends_on, overwrite, began, dataset.sources)
+    job = Job("monitor", output, depends_on, overwrite, began, dataset, (COUNTS,))
 
     def work() -> Json:
         make = partial(FragmentCounter, model, source, job.path, job.key, division)

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self, TypeVar
 from pydantic import TypeAdapter
 
 from tasks.config.resources import Resources
-from tasks.runtime import actors, cluster, manifest, parts, storage
+from tasks.runtime import actors, cluster, dry_runs, manifest, parts, storage
 
 CHECKERS = 8
 """Number of inputs that are checked concurrently."""
@@ -74,6 +74,18 @@ class Input(Protocol):
         """Raise ValueError if the file has changed since."""
 
 
+class InputDataset(Protocol):
+    """A dataset that a job reads."""
+
+    @property
+    def sources(self) -> Sequence[Input]:
+        """Files of the dataset, each of which must stay as it is."""
+
+    @property
+    def fragments(self) -> Sequence[parts.WorkUnit]:
+        """All rows of the dataset, in units of which each becomes a part."""
+
+
 Result = TypeVar("Result", bound=JobResult)
 Unit = TypeVar("Unit", bound=parts.WorkUnit)
 
@@ -88,7 +100,11 @@ class Job:
         depends_on: Everything that the results depend on, JSON-able; enters the key.
         overwrite: Whether the results of another job may be replaced.
         began: `time.monotonic()` at the start of the call; defaults to now.
-        inputs: The files that are read, each of which must stay as it is.
+        dataset: The dataset that is read, if there is one.
+        part_folders: Directories, within the results, in which a part is found that
+            need not be computed again; none if the job does not work in parts.
+        units: What the parts of the results are made of, if not of the fragments of
+            the dataset.
     """
 
     kind: str
@@ -96,12 +112,26 @@ class Job:
     depends_on: Mapping[str, Any]
     overwrite: bool = False
     began: float = field(default_factory=time.monotonic)
-    inputs: Sequence[Input] = field(default=(), repr=False)
+    dataset: InputDataset | None = field(default=None, repr=False)
+    part_folders: Sequence[str] = ("",)
+    units: Sequence[parts.WorkUnit] = field(default=(), repr=False)
 
     @cached_property
     def key(self) -> str:
         """The job key, 16 hexadecimal digits."""
         return manifest.job_key(job=self.kind, **self.depends_on)
+
+    @property
+    def inputs(self) -> Sequence[Input]:
+        """The files that are read."""
+        return self.dataset.sources if self.dataset else ()
+
+    @property
+    def work_units(self) -> Sequence[parts.WorkUnit]:
+        """What the parts of the results are made of; empty if there are none."""
+        if self.units or self.dataset is None:
+            return self.units
+        return self.dataset.fragments if self.part_folders else ()
 
     @property
     def path(self) -> str:
@@ -121,7 +151,10 @@ class Job:
             FileExistsError: The directory holds other results and `overwrite` is false,
                 or another process is writing to it.
             ValueError: An input changed while the job ran; no manifest is written.
+            DryRunEnd: This is a dry run, and the job is not finished.
         """
+        if run := dry_runs.current():
+            return self.rehearse(run, result)
         content = manifest.claim(self.path, self.key, overwrite=self.overwrite)
         done = content is not None
         if content is None:
@@ -132,6 +165,46 @@ class Job:
                 self.path, self.key, **{"seconds": round(self.elapsed, 3), **found}
             )
         return result.from_manifest(self.path, content, done=done)
+
+    def rehearse(self, run: dry_runs.DryRun, result: type[Result]) -> Result:
+        """Return the finished job's result, or say what it would do.
+
+        Args:
+            run: The dry run.
+            result: Type of the result.
+
+        Raises:
+            DryRunEnd: The job is not finished.
+            FileExistsError: As for `run`.
+        """
+        state, content = manifest.inspect(self.path, self.key, overwrite=self.overwrite)
+        there = self.finished_units() if state == "unfinished" else set()
+        units = self.work_units
+        plan = dry_runs.JobPlan(
+            self.kind,
+            self.path,
+            state,
+            files=len(self.inputs),
+            rows=sum(unit.rows for unit in units),
+            parts=len(units),
+            finished_parts=len(units) if content else len(there),
+        )
+        run.plans.append(plan)
+        if content is None:
+            raise dry_runs.DryRunEnd
+        return result.from_manifest(self.path, content, done=True)
+
+    def finished_units(self) -> set[int]:
+        """Return the numbers of the units that need not be read or computed again."""
+        found = (
+            parts.finished(self.folder(name), self.key, self.work_units)
+            for name in self.part_folders
+        )
+        return {index for each in found for index in each}
+
+    def folder(self, name: str) -> str:
+        """Return a directory within the results; that of the results without name."""
+        return storage.join(self.path, name) if name else self.path
 
     def complete_parts(
         self,
@@ -154,7 +227,7 @@ class Job:
             label: What progress reports call the units' rows; "KIND: rows" if None.
             pool: The actors to use; new ones if None.
         """
-        folder = storage.join(self.path, subdirectory) if subdirectory else self.path
+        folder = self.folder(subdirectory)
         found = parts.finished(folder, self.key, units)
         missing = [unit for unit in units if unit.index not in found]
         rows = sum(unit.rows for unit in missing)

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from tasks.runtime import folder_locks, leases, parquet, receipts, storage
+from tasks.runtime.dry_runs import State
 
 logger = logging.getLogger(__name__)
 
@@ -180,15 +181,13 @@ def read_finished(folder: str) -> dict[str, Any]:
 
 
 def is_whole(content: Any) -> bool:  # any JSON value
-    """Return whether a manifest or claim names a job and is as it was written.
+    """Return whether a manifest or claim is as it was written.
 
     Those of earlier versions have no hash of themselves.
     """
-    return (
-        isinstance(content, dict)
-        and isinstance(content.get("job_key"), str)
-        and (receipts.SEAL not in content or receipts.is_whole(content))
-    )
+    if not isinstance(content, dict):
+        return False
+    return receipts.SEAL not in content or receipts.is_whole(content)
 
 
 def damaged_files(
@@ -304,6 +303,32 @@ def _find(folder: str, key: str, overwrite: bool) -> _Found:
     return _Found(done, claimed, clearing)
 
 
+def inspect(
+    folder: str, key: str, *, overwrite: bool = False
+) -> tuple[State, dict[str, Any] | None]:
+    """Return what `claim` would find in a directory, which is left as it is.
+
+    Args:
+        folder: The directory, local or S3.
+        key: The job key.
+        overwrite: Whether the output of another job may be replaced.
+
+    Returns:
+        The state of the directory, and its manifest if the job is finished.
+
+    Raises:
+        FileExistsError: As for `claim`.
+        ValueError: As for `claim`.
+    """
+    found = _find(folder, key, overwrite)
+    if found.clearing:
+        return "replaces another job", None
+    if found.done and _is_complete(folder, found.done):
+        return "finished", found.done
+    is_new = found.done is None and not storage.list_entries(folder)
+    return "new" if is_new else "unfinished", None
+
+
 def _claim(folder: str, key: str, overwrite: bool) -> dict[str, Any] | None:
     """Claim a directory that is locked."""
     found = _find(folder, key, overwrite)
@@ -365,7 +390,7 @@ def _read(
         return None
     try:
         content = storage.read_json(path)
-        if is_whole(content):
+        if is_whole(content) and isinstance(content.get("job_key"), str):
             return {name: content[name] for name in content if name != receipts.SEAL}
         fault = f"{path}: damaged, it is not as it was written"
     except ValueError as error:

@@ -77,8 +77,9 @@ def faulty_entries(folder: str, entries: list[Json]) -> list[Json]:
 
 def sealed(content: Json) -> Json:
     """Return a JSON object with a hash of itself as its entry `sha256`."""
+    plain = {name: value for name, value in content.items() if name != SEAL}
     # As it will be read: keys are text, whose order is not that of numbers.
-    return {**content, SEAL: _digest(json.loads(json.dumps(content)))}
+    return {**plain, SEAL: _digest(json.loads(json.dumps(plain)))}
 
 
 def is_whole(content: Json) -> bool:

@@ -24,7 +24,7 @@ from tasks.config.train import TrainConfig
 from tasks.data.training_data import open_training_data
 from tasks.registry import aliases, downloads
 from tasks.registry.versions import version_uri
-from tasks.runtime import manifest, storage
+from tasks.runtime import dry_runs, manifest, storage
 from tasks.runtime.model_store import load
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,8 @@ def choose_start(config: Config, data: DataConfig) -> StartingPoint:
     if storage.exists(path):
         return StartingPoint(**storage.read_json(path))
     chosen = start_from_champion(config, data, dataset.schema)
-    storage.write_json(path, asdict(chosen))
+    if dry_runs.current() is None:
+        storage.write_json(path, asdict(chosen))
     return chosen
 
 
@@ -120,7 +121,8 @@ def start_from_champion(
     if champion is None:
         return StartingPoint(None, None, "there is no champion")
     uri = version_uri(config.name, str(champion.version))
-    model = downloads.download(uri, config.resources.storage)
+    root = dry_runs.copies_root(config.resources.storage)
+    model = downloads.download(uri, root)
     mismatch = find_mismatch(load(model.folder).encoder, data, schema)
     if mismatch is not None:
         logger.warning("training starts from scratch: %s", mismatch)

@@ -66,7 +66,7 @@ def kill_when(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -
 def read_manifest(output: str | Path) -> dict[str, Any]:
     """Return the manifest of a job, without what differs between equal runs."""
     found = storage.read_json(storage.join(str(output), manifest.MANIFEST))
-    for name in ("started", "finished", "seconds", "rows_per_s", "input"):
+    for name in ("started", "finished", "seconds", "rows_per_s", "input", "sha256"):
         del found[name]
     return dict(found)
 

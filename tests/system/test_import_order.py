@@ -68,6 +68,7 @@ ORDER = {
         {"batch"},
         {"retrain", "tune"},
         {"calibrate"},
+        {"dry_run"},
         {"process"},
         {"deploy"},
         {"cli"},

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.config.data import DataConfig
-from tasks.runtime import storage
+from tasks.runtime import manifest, receipts, storage
 from tasks.runtime.model_store import load
 from tasks.training.recalibrate import SPLIT, calibration_data, recalibrate
 from tests.support.tables import small_table
@@ -34,8 +34,8 @@ def test_a_dataset_prepared_with_another_encoder_is_refused(
 ) -> None:
     other = tmp_path / "other"
     shutil.copytree(prepared, other)
-    content = storage.read_json(f"{prepared}/_manifest.json")
-    storage.write_json(str(other / "_manifest.json"), {**content, "encoder": "0"})
+    content = manifest.read_finished(prepared) | {"encoder": "0"}
+    storage.write_json(str(other / "_manifest.json"), receipts.sealed(content))
     with pytest.raises(ValueError, match="another encoder"):
         recalibrate(small_model, str(other), str(tmp_path / "{key}"), None)
 
