@@ -15,11 +15,10 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/installed
+bench: .venv/installed  ## speed in relation to lower bounds and peers, half an hour
 	$(BIN)/python -m pip install -q --disable-pip-version-check \
 	  -c constraints.txt -e '.[bench]'
-	for script in training feed scoring sampling; do \
-	  $(BIN)/python benchmarks/$$script.py || exit 1; done
+	$(BIN)/python benchmarks/summary.py
 
 docs: .venv/installed  ## the documentation as a static site in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
