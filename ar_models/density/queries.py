@@ -38,14 +38,14 @@ class Answer:
         low: Lower end of the interval that has it with 95 %.
         high: Upper end.
         exact: Whether all combinations were counted instead of draws.
-        effective: Smallest effective number of draws in any step; infinite if exact.
+        effective: Smallest effective number of draws in any step; None if exact.
     """
 
     probability: float
     low: float
     high: float
     exact: bool
-    effective: float
+    effective: float | None
 
 
 class Questions:
@@ -81,7 +81,7 @@ class Questions:
             if not exact[0]:
                 raise _impossible(given)
             share = min(exact[1] / exact[0], 1.0)
-            return Answer(share, share, share, True, math.inf)
+            return Answer(share, share, share, True, None)
         generator = torch.Generator().manual_seed(stream_seed(seed, 0))
         first = self.sampler.sample(known, asked, generator, len(known))
         if not first.conditions.any():

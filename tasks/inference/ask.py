@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ar_models.density.predicates import divided
-from ar_models.density.queries import DRAWS, Questions
+from ar_models.density.queries import DRAWS, Answer, Questions
 from tasks.runtime import model_store, storage
 
 SCHEMA = pa.schema(
@@ -24,27 +24,17 @@ SCHEMA = pa.schema(
 """Columns of the file with the answers."""
 
 
-@dataclass(frozen=True)
-class AnswerRow:
+@dataclass(frozen=True, kw_only=True)
+class AnsweredQuestion(Answer):
     """A question and its answer.
 
     Attributes:
         predicate: The predicate.
         given: What was known of the row; empty if nothing.
-        probability: Its probability, or an estimate.
-        low: Lower end of the interval that has it with 95 %.
-        high: Upper end.
-        exact: Whether all combinations were counted instead of draws.
-        effective: Smallest effective number of draws in any step; None if exact.
     """
 
     predicate: str
     given: str
-    probability: float
-    low: float
-    high: float
-    exact: bool
-    effective: float | None
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,7 @@ class AskResult:
         seconds: Wall-clock time of the call.
     """
 
-    answers: tuple[AnswerRow, ...]
+    answers: tuple[AnsweredQuestion, ...]
     path: str | None
     seconds: float
 
@@ -88,15 +78,7 @@ def ask(
     for predicate, given in questions:
         found = asked.ask(predicate, given, seed=seed)
         answers.append(
-            AnswerRow(
-                predicate,
-                given,
-                found.probability,
-                found.low,
-                found.high,
-                found.exact,
-                None if found.exact else found.effective,
-            )
+            AnsweredQuestion(**vars(found), predicate=predicate, given=given)
         )
     if output is not None:
         table = pa.Table.from_pylist([vars(answer) for answer in answers], SCHEMA)
