@@ -135,7 +135,8 @@ def score(
     """
     source = rows_with_ids(config, config.score.input, config.score.passthrough)
     model, scored = apply_model("score", config, version, source, overwrite=overwrite)
-    return ScoreOutcome(model=model, score=scored)
+    sent = steps.alert_of_anomalies(config, model, scored.path)
+    return ScoreOutcome(model=model, score=scored, alerts=sent)
 
 
 def backfill(
@@ -169,7 +170,10 @@ def backfill(
         since=since,
         until=until,
     )
-    return BackfillOutcome(model=model.info, backfill=scored)
+    folders = (storage.join(scored.path, name) for name in scored.scored)
+    sent = [steps.alert_of_anomalies(config, model.info, each) for each in folders]
+    alerts = tuple(alert for alerts in sent for alert in alerts)
+    return BackfillOutcome(model=model.info, backfill=scored, alerts=alerts)
 
 
 def partitions_path(config: Config) -> str:
@@ -210,6 +214,7 @@ def monitor(
         model=model,
         monitor=monitored,
         run_id=run_id,
+        alerts=steps.alert_of_drift(config, model, monitored),
     )
 
 

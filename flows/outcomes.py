@@ -60,15 +60,32 @@ Status = Literal["done", "refused", "drift"]
 """Outcome of a flow: as asked, the data or the new model refused, or drift."""
 
 
+@dataclass(frozen=True)
+class Alert:
+    """A message about a result to one receiver.
+
+    Attributes:
+        receiver: `webhook`, or the name of a Prefect block.
+        message: Its first line.
+        error: Why it could not be sent; None if it was.
+    """
+
+    receiver: str
+    message: str
+    error: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """Result of a flow.
 
     Attributes:
         status: How the flow ended.
+        alerts: Messages about the results that were sent, or could not be.
     """
 
     status: Status = "done"
+    alerts: tuple[Alert, ...] = ()
 
     def summary(self) -> str:
         """Return the outcome in one sentence, for states and notifications."""

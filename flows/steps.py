@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import Task
 
+from flows import alerts
 from tasks.config.data import DataConfig
 from tasks.config.root import Config
 from tasks.runtime import dry_runs, manifest, storage
@@ -182,6 +183,8 @@ score_rows = remote_step(lambda: score.score, name="score")
 score_partitions = remote_step(lambda: backfill.backfill, name="backfill")
 compare_models = remote_step(lambda: compare.compare, name="compare")
 monitor_rows = remote_step(lambda: monitor.monitor, name="monitor")
+alert_of_anomalies = local_step(lambda: alerts.alert_of_anomalies, name="alert")
+alert_of_drift = local_step(lambda: alerts.alert_of_drift, name="drift alert")
 log_job = remote_step(lambda: tracking.log_job, name="log")
 sample_rows = remote_step(lambda: sample.sample, name="sample")
 embed_rows = remote_step(lambda: embed.embed, name="embed")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from flows.outcomes import Outcome, RetrainOutcome
+from flows.outcomes import Alert, Outcome, RetrainOutcome
 from tasks.runtime.job import JobResult
 
 if TYPE_CHECKING:
@@ -75,12 +75,21 @@ def describe(outcome: Outcome) -> str:
             lines.append(INDENT + escape(getattr(step, "page", step.path)))
         if field.name == "score":
             lines += anomalies(step.most_anomalous, row_name, {})
+    lines += map(describe_alert, outcome.alerts)
     if isinstance(outcome, RetrainOutcome) and outcome.unchanged:
         lines.append(
             "[green]nothing new[/]: data and configuration are the same as before, so "
             "all steps were skipped"
         )
     return "\n".join(lines)
+
+
+def describe_alert(alert: Alert) -> str:
+    """Return which receiver got an alert, or why it did not."""
+    name = f"[bold]{'alert':<10}[/] {escape(alert.receiver)}: "
+    if alert.error is None:
+        return name + escape(alert.message)
+    return f"{name}[yellow]not sent[/]: {escape(alert.error)}"
 
 
 def describe_missing(step: PrepareResult | ScoreResult) -> Iterator[str]:

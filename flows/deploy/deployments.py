@@ -73,7 +73,8 @@ def deploy(config: Config, *, dry_run: bool = False) -> DeployOutcome:
             'schedules: {retrain: {cron: "0 3 * * *"}}'
         )
     with get_client(sync_client=True) as client:
-        check_blocks(client, config.schedules.notify)
+        check_blocks(client, "schedules.notify", config.schedules.notify)
+        check_blocks(client, "alerts.blocks", config.alerts.blocks)
         existing = existing_deployments(client, config.name)
         changes = [
             *pool_changes(client, config),
@@ -235,25 +236,25 @@ def create_pool(client: SyncPrefectClient, config: Config) -> None:
     )
 
 
-def check_blocks(client: SyncPrefectClient, slugs: tuple[str, ...]) -> None:
+def check_blocks(client: SyncPrefectClient, key: str, slugs: tuple[str, ...]) -> None:
     """Raise ValueError if a notification block does not exist.
 
     Args:
         client: Client of the Prefect server.
+        key: Key of the configuration that names the blocks.
         slugs: Blocks as TYPE/NAME.
     """
     for slug in slugs:
         kind, slash, name = slug.partition("/")
         if not slash:
             raise ValueError(
-                f"schedules.notify: must be TYPE/NAME, such as slack-webhook/team; got "
-                f"{slug!r}"
+                f"{key}: must be TYPE/NAME, such as slack-webhook/team; got {slug!r}"
             )
         try:
             run_coro_as_sync(read_block(kind, name))
         except ObjectNotFound as error:
             raise ValueError(
-                f"schedules.notify: the block {slug!r} does not exist at "
+                f"{key}: the block {slug!r} does not exist at "
                 f"{client.api_url}; create it in the Prefect UI or with `prefect block "
                 "create`"
             ) from error

@@ -6,20 +6,17 @@ refusals to notification blocks, and leaves no process behind.
 """
 
 import contextlib
-import inspect
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow
-from prefect.blocks.abstract import NotificationBlock
-from prefect.blocks.core import Block
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed
-from prefect.utilities.asyncutils import run_coro_as_sync
 
+from flows import blocks
 from flows.deploy import dataset_lock
 from flows.process import supervisor
 from tasks.config.root import Config
@@ -73,18 +70,7 @@ def notify(run: FlowRun, message: str) -> None:
     """Send a message through every block in `schedules.notify`."""
     schedules = config_value(run.parameters, "schedules") or {}
     for slug in schedules.get("notify") or ():
-        block: Any = Block.load(slug)  # a block of any type
-        if isinstance(block, NotificationBlock):
-            answer: Any = block.notify(message, subject="chainrule")
-        else:
-            answer = block.call({"text": message, "flow_run": str(run.id)})
-        if inspect.isawaitable(answer):  # Some blocks are asynchronous only.
-            run_coro_as_sync(wait_for(answer))
-
-
-async def wait_for(answer: Awaitable[Any]) -> Any:
-    """Wait for an awaitable, which `run_coro_as_sync` takes as a coroutine only."""
-    return await answer
+        blocks.send(slug, message, {"text": message, "flow_run": str(run.id)})
 
 
 OPTIONS: dict[str, Any] = {  # Prefect's type of hooks fits none

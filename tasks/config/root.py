@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from tasks.config.alerts import AlertsConfig
 from tasks.config.data import DataConfig
 from tasks.config.data_validation import DataValidationConfig
 from tasks.config.embed import EmbedConfig
@@ -27,8 +28,9 @@ from tasks.config.tune import TuneConfig
 class Config(Section):
     """A dataset, the model of it, and all work with that model.
 
-    The sections before `schedules` determine results. `schedules` and `resources` say
-    when and where work runs and never enter a job key.
+    The sections before `alerts` determine results. `alerts`, `schedules` and
+    `resources` say who is told, and when and where work runs, and never enter a job
+    key.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -49,6 +51,7 @@ class Config(Section):
     embed: EmbedConfig = EmbedConfig()
     replay: ReplayConfig = ReplayConfig()
     model_card: ModelCardConfig = ModelCardConfig()
+    alerts: AlertsConfig = AlertsConfig()
     schedules: SchedulesConfig = SchedulesConfig()
     resources: Resources = Resources()
 

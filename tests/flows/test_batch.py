@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.cli.execution import ExitCode
 from tests.support.project import Project
+from tests.support.receiver import receiving
 from tests.support.tables import small_table
 
 
@@ -40,13 +42,33 @@ def test_samples_have_the_original_columns_and_their_seed(
     for options in (["--rows", "400"], ["--rows", "400", "--seed", "1"]):
         sampled = project.json("sample", *options)["sample"]
         tables.append(pq.read_table(sampled["path"]))
-    assert tables[0].schema.remove_metadata() == small_table().drop(["id"]).schema
+    assert tables[0].schema.remove_metadata() == small_table().schema
     assert [table.num_rows for table in tables] == [400, 400]
     assert tables[0] != tables[1]
     for options in (["--model-version", "1"], ["--alias", "champion"]):
         content = project.json("sample", "--rows", "400", *options)
         assert content["model"]["version"] == "1"
         assert content["sample"]["done"]  # It is the same version.
+
+
+def test_flagged_rows_and_drift_alert_a_webhook(
+    project: Project, retrained: dict[str, Any], tmp_path: Path
+) -> None:
+    table = small_table(300, seed=9)
+    shifted = table.set_column(2, "count", pa.array([90] * 300))
+    pq.write_table(shifted, tmp_path / "shifted.parquet")
+    with receiving() as receiver:
+        options = ["--input", str(tmp_path / "shifted.parquet")]
+        options += ["--set", f"alerts.webhook={receiver.url}"]
+        scored = project.json("score", *options)
+        again = project.json("score", *options)
+        monitored = project.json("monitor", *options, code=3)
+    assert [alert["event"] for alert in receiver.got] == [
+        "chainrule.anomalies",
+        "chainrule.drift",
+    ]
+    assert [alert["receiver"] for alert in scored["alerts"]] == ["webhook"]
+    assert again["alerts"] == [] and len(monitored["alerts"]) == 1
 
 
 def test_given_rows_are_completed(

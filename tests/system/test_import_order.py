@@ -64,6 +64,8 @@ ORDER = {
     ],
     "flows": [
         {"outcomes"},
+        {"blocks"},
+        {"alerts"},
         {"steps"},
         {"batch"},
         {"retrain", "tune"},

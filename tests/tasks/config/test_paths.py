@@ -38,6 +38,7 @@ TEXT = {
     "fidelity.target",
     "gate.order_by",
     "monitor.time",
+    "alerts.webhook",
     "score.calibrate_by",
     "model_card.description",
     "model_card.license",
