@@ -172,6 +172,8 @@ class ActorCallers:
             return
         self.next_look = time.monotonic() + LOOK_SECONDS
         wanted = min(self.count or self.pool.capacity(), self.seats + remaining)
+        # Actors of the pool that are there are used, since the first may be waiting.
+        wanted = max(wanted, len(self.pool.workers))
         # On a shared cluster some actors may start late, or never. Work that waited for
         # all of them could deadlock with other jobs that wait for ours.
         for position in range(self.seats, wanted):

@@ -130,6 +130,31 @@ def test_others_make_the_calls_of_an_actor_that_is_not_replaced(
         ray.kill(other[0])
 
 
+def test_all_actors_of_a_pool_are_used_when_the_first_waits() -> None:
+    class Other:
+        def here(self) -> bool:
+            return True
+
+    def make() -> Callable[[int], int]:
+        return lambda item: item
+
+    results: Future[list[int]] = Future()
+    with actors.actor_pool() as pool:
+        ask = partial(cluster.stream_actors, make, what="copy: items", pool=pool)
+        assert list(ask(range(4))) == list(range(4))
+        ray.kill(pool.workers[0])
+        other: Any = ray.remote(num_cpus=1)(Other).remote()
+        assert ray.get(other.here.remote(), timeout=60)
+        work = threading.Thread(
+            target=lambda: results.set_result(list(ask([7]))), daemon=True
+        )
+        work.start()
+        try:
+            assert results.result(timeout=60) == [7]
+        finally:
+            ray.kill(other)
+
+
 def test_a_process_that_dies_between_two_passes_is_replaced() -> None:
     def make() -> Callable[[int], int]:
         return lambda item: os.getpid()
