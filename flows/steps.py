@@ -76,8 +76,8 @@ else:  # A step imports its function when it runs.
 ASKS_MLFLOW = {"register", "decide", "download", "log"}
 """Steps that mostly ask MLflow; if one takes long, the user is told so."""
 
-RECORDS = {"register", "decide", "log", "report"}
-"""Steps that record results elsewhere; a dry run ends before them."""
+RECORDS = {"register", "decide", "log", "report", "alert", "drift alert"}
+"""Steps that record results elsewhere or send them; a dry run ends before them."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -59,7 +59,10 @@ def test_flagged_rows_and_drift_alert_a_webhook(
     pq.write_table(shifted, tmp_path / "shifted.parquet")
     with receiving() as receiver:
         options = ["--input", str(tmp_path / "shifted.parquet")]
+        assert project.json("score", *options)["alerts"] == []
         options += ["--set", f"alerts.webhook={receiver.url}"]
+        assert project.run("score", *options, "--dry-run").exit_code == 0
+        assert receiver.got == []
         scored = project.json("score", *options)
         again = project.json("score", *options)
         monitored = project.json("monitor", *options, code=3)
