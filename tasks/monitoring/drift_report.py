@@ -22,8 +22,8 @@ NAMED = 3
 
 REMEDY = (
     "p_value, q_value and severity compare rows with calibration rows from before the "
-    "change. Until the model is retrained on rows like these, use weighted "
-    "calibration: calibration rows are then reweighted to the current data"
+    "change. Retrain the model on rows like these; until then, calibrate it on them "
+    "(chainrule calibrate), unless they contain incidents"
 )
 
 Json = dict[str, Any]  # JSON values

@@ -78,6 +78,7 @@ def configure(storage: str) -> None:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         # Its handlers write to stderr; without them, records go to the root logger.
         "MLFLOW_CONFIGURE_LOGGING": "false",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         # A server that is down is given a minute, where MLflow's own settings would
         # take ten; one that is silent is asked again.
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",

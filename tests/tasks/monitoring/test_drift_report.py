@@ -37,7 +37,7 @@ def test_a_changed_column_is_drift() -> None:
     assert found["reasons"][0].endswith(" is above 0.1")
     (column,) = found["columns"]
     assert column["out_of_support"] == [0.0, pytest.approx(0.3)]
-    assert "weighted calibration" in found["remedy"]
+    assert "chainrule calibrate" in found["remedy"]
     metrics = found["metrics"]
     assert metrics["drift/marginal_ks/kind"] == pytest.approx(0.3)
     assert (metrics["drift/rows"], metrics["drift/found"]) == (3000, 1)

@@ -87,7 +87,7 @@ def test_a_column_that_changed_by_itself_is_named(job: Job) -> None:
     assert result.verdict == "drift"
     start = "marginal distribution of kind: ks "
     assert any(reason.startswith(start) for reason in result.reasons)
-    assert "weighted calibration" in result.remedy
+    assert "chainrule calibrate" in result.remedy
     found = columns(result)
     assert found["kind"]["out_of_support"][0] == 0.0
     assert found["kind"]["out_of_support"][1] == pytest.approx(0.3, abs=0.03)
