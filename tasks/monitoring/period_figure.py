@@ -45,7 +45,7 @@ def draw_periods(result: Json) -> Figure:
     axes.set_xticks(ticks, names, rotation=30, ha="right")
     axes.set_ylabel("KS distance")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper left", fontsize=7)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
     return figure
 
 
