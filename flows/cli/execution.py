@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -89,8 +90,13 @@ def rehearse(
         **parameters: Further parameters of the flow.
     """
     console = CommandConsole(as_json=options.as_json)
-    with errors_reported(console, debug=options.debug):
+    with (
+        errors_reported(console, debug=options.debug),
+        tempfile.TemporaryDirectory() as home,
+    ):
         environment.check_root(config.resources.storage)
+        # Prefect creates its directory when it is imported.
+        os.environ.setdefault("PREFECT_HOME", home)
         environment.configure(config.resources.storage)
         from flows import dry_run
         from flows.cli import planned

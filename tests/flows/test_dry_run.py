@@ -89,7 +89,9 @@ def test_parts_that_are_there_are_counted(
 
 def test_a_dry_run_in_an_empty_storage_leaves_it_empty(tmp_path: Path) -> None:
     project = Project(tmp_path)
-    own = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    project.storage.mkdir()
+    configured = ("MLFLOW_TRACKING_URI", "PREFECT_HOME")
+    own = {k: v for k, v in os.environ.items() if k not in configured}
     said = []
     for command in ("retrain", "score"):
         program = [sys.executable, "-m", "flows.cli", command, str(project.file)]
@@ -100,6 +102,7 @@ def test_a_dry_run_in_an_empty_storage_leaves_it_empty(tmp_path: Path) -> None:
     assert said[0][0] == 0, said[0][1]
     assert "prepare    new; reads 1 file; 0 of 1 parts are there" in said[0][1]
     assert "then       train, evaluate, register, gate, report" in said[0][1]
+    assert "Warning" not in said[0][1]
     assert said[1][0] == 1
     assert "run retrain first" in said[1][1]
-    assert not project.storage.exists()
+    assert not list(project.storage.iterdir())
