@@ -100,9 +100,8 @@ def configure(storage: str) -> None:
         "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
         # `ray.train.report` can block for this long; the default is 2 s.
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-        # Ray Tune would write a CSV file and TensorBoard events for every trial.
+        # Ray Tune would write files for every trial, and print tables to stdout.
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        # Its new console output prints tables to stdout even at verbosity 0.
         "RAY_AIR_NEW_OUTPUT": "0",
     }
     if "RAY_ADDRESS" not in os.environ:
