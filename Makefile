@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-stack lint docs bench check-slow check-kill check-faults check-consumer check-fuzz check-image clean
+.PHONY: demo test test-stack lint docs bench check-slow check-kill check-faults check-consumer check-fuzz check-image \
+  check-cluster clean
 
 demo: .venv/installed  ## NYC flights: retrain, score, sample, and what came out
 	$(BIN)/chainrule demo
@@ -48,6 +49,10 @@ check-image: .venv/installed  ## the steps of infra/Dockerfile in an empty folde
 test-stack: .venv/installed-stack  ## the loop on real servers, minutes
 	tests/system/install_postgres.sh
 	$(BIN)/python -m pytest -m stack tests/system/test_stack.py $(PYTEST_ARGS)
+
+check-cluster: .venv/installed-stack  ## hosts of a cluster, killed and cut off; needs root
+	tests/system/install_postgres.sh
+	$(BIN)/python -m pytest -m cluster tests/system/test_cluster.py $(PYTEST_ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -49,7 +49,12 @@ class Stack:
         folder: Directory of all files that the servers write.
         environment: Environment variables that a user of the servers would set.
         servers: Processes of the servers by name.
+        address: Address at which all servers but PostgreSQL listen.
+        nodes: Names of the Ray nodes beside the head.
     """
+
+    address = "127.0.0.1"
+    nodes: tuple[str, ...] = ("node",)
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -77,7 +82,7 @@ class Stack:
             "MLFLOW_TRACKING_URI": self.url("mlflow"),
             "MLFLOW_TRACKING_USERNAME": ADMIN,
             "MLFLOW_TRACKING_PASSWORD": PASSWORD,
-            "RAY_ADDRESS": f"127.0.0.1:{self.ports['ray']}",
+            "RAY_ADDRESS": f"{self.address}:{self.ports['ray']}",
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": uuid.uuid4().hex,
             "AWS_ENDPOINT_URL": self.url("s3"),
@@ -89,15 +94,14 @@ class Stack:
 
     def url(self, name: str) -> str:
         """Return the URL of a server."""
-        return f"http://127.0.0.1:{self.ports[name]}"
+        return f"http://{self.address}:{self.ports[name]}"
 
     # --- starting and ending ----------------------------------------------------------
 
     def start(self) -> None:
         """Start all servers except the worker and wait until they answer."""
         self.start_postgres()
-        port = str(self.ports["s3"])
-        self.launch("s3", [*python("moto.server"), "-H", "127.0.0.1", "-p", port])
+        self.start_s3()
         client = f"--ray-client-server-port={free_port()}"
         port = f"--port={self.ports['ray']}"
         self.start_ray("head", "--head", port, client, "--include-dashboard=false")
@@ -105,7 +109,8 @@ class Stack:
         self.wait("s3", f"{self.url('s3')}/moto-api/")
         self.make_buckets()
         self.start_mlflow()
-        self.start_ray("node", f"--address={self.environment['RAY_ADDRESS']}")
+        for name in self.nodes:
+            self.start_ray(name, f"--address={self.environment['RAY_ADDRESS']}")
         self.wait("prefect", f"{self.url('prefect')}/api/health")
         self.wait("mlflow", f"{self.url('mlflow')}/health")
 
@@ -184,6 +189,11 @@ class Stack:
 
     # --- the servers ------------------------------------------------------------------
 
+    def start_s3(self) -> None:
+        """Start the S3 server, which keeps everything in memory."""
+        port = str(self.ports["s3"])
+        self.launch("s3", [*python("moto.server"), "-H", self.address, "-p", port])
+
     def start_postgres(self) -> None:
         """Start PostgreSQL as another user than root, with a database per server."""
         programs = postgres_programs()
@@ -211,11 +221,15 @@ class Stack:
         command = [f"{programs}/postgres", "-D", str(data), *options]
         self.launch("postgres", command, user=other)
         where = ["-h", "127.0.0.1", "-p", str(self.ports["postgres"])]
-        ready = [f"{programs}/pg_isready", "-q", *where]
+        ready = self.beside_servers([f"{programs}/pg_isready", "-q", *where])
         self.wait_until_up("postgres", lambda: subprocess.run(ready).returncode == 0)
         for database in ("mlflow", "auth", "prefect"):
             create = [f"{programs}/createdb", *where, "-U", ADMIN, database]
-            subprocess.run(create, check=True)
+            subprocess.run(self.beside_servers(create), check=True)
+
+    def beside_servers(self, command: list[str]) -> list[str]:
+        """Return the command that runs another one on the host of the servers."""
+        return command
 
     def database(self, name: str, driver: str = "postgresql") -> str:
         """Return the URL of a database."""
@@ -249,7 +263,8 @@ class Stack:
         )
         command = [
             *(*python("mlflow"), "server", "--app-name=basic-auth"),
-            *("--host=127.0.0.1", f"--port={self.ports['mlflow']}", "--workers=1"),
+            *(f"--host={self.address}", f"--port={self.ports['mlflow']}"),
+            "--workers=1",
             f"--backend-store-uri={self.database('mlflow')}",
             "--artifacts-destination=s3://mlflow",
         ]
@@ -263,7 +278,7 @@ class Stack:
 
     def start_prefect(self) -> None:
         """Start the Prefect server, or start it again after it was killed."""
-        place = ["--host", "127.0.0.1", "--port", str(self.ports["prefect"])]
+        place = ["--host", self.address, "--port", str(self.ports["prefect"])]
         self.launch(
             "prefect",
             [*python("prefect"), "server", "start", *place],
@@ -288,18 +303,24 @@ class Stack:
         )
 
     def start_ray(self, name: str, *options: str) -> None:
-        """Start a Ray node with two CPUs and a folder of its own."""
-        folder = self.folder / name
-        folder.mkdir()
+        """Start a Ray node with a folder of its own."""
         command = [
             *(*python("ray.scripts.scripts"), "start", "--block"),
-            *("--node-ip-address=127.0.0.1", f"--temp-dir={folder}"),
             *("--disable-usage-stats", "--dashboard-agent-listen-port=0"),
-            *("--min-worker-port=0", "--max-worker-port=0", "--num-cpus=2"),
-            "--object-store-memory=200000000",
+            *("--min-worker-port=0", "--max-worker-port=0"),
+            *self.node_options(name),
         ]
         self.launch(name, [*command, *options])
         self.wait_until_up(name, lambda: "Ray runtime started" in self.log(name))
+
+    def node_options(self, name: str) -> list[str]:
+        """Return the options that give a Ray node its address, folder and size."""
+        folder = self.folder / name
+        folder.mkdir()
+        return [
+            *("--node-ip-address=127.0.0.1", f"--temp-dir={folder}"),
+            *("--num-cpus=2", "--object-store-memory=200000000"),
+        ]
 
     # --- requests and flow runs ------------------------------------------------------
 
