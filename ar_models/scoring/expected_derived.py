@@ -48,8 +48,8 @@ def expected_derived(
         if lead and plain_text and (free >= small or not named):
             named.append(f"else {plain_text}" if named else plain_text)
         if not named:
-            likeliest = column.formulas[int(own.argmax())].describe()
-            named = [f"{likeliest} (undefined in this row)"]
+            likeliest = column.formulas[int(own.argmax())]
+            named = [f"{likeliest.describe()} ({likeliest.undefined_reason})"]
         texts.append(", ".join(named))
     return texts
 

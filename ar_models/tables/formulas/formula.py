@@ -41,6 +41,11 @@ class Formula:
         raise NotImplementedError
 
     @property
+    def undefined_reason(self) -> str:
+        """The reason why the formula is undefined in a row, for explanations."""
+        return "undefined in this row"
+
+    @property
     def invertible_columns(self) -> tuple[str, ...]:
         """Names of the columns for which `solve` computes the cells."""
         return ()

@@ -47,6 +47,11 @@ class LookupFormula(Formula):
     def columns(self) -> tuple[str, ...]:
         return self.determinants
 
+    @property
+    def undefined_reason(self) -> str:
+        values = "this value" if len(self.determinants) == 1 else "both values"
+        return f"no training row has {values}"
+
     def evaluate(self, cells: Cells, type: pa.DataType) -> pa.Array:
         at = self._entries(cells)
         values = from_keys(self.values, type)

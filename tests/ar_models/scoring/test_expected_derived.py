@@ -50,7 +50,9 @@ def test_the_value_without_constraint_is_that_of_the_plain_column(
 
 def test_an_undefined_constraint_is_not_expected(eonade: TableDensity) -> None:
     found = expectations(eonade, town="z", kind=2)
-    assert found["level"] == "function of town and kind (undefined in this row)"
+    assert (
+        found["level"] == "function of town and kind (no training row has both values)"
+    )
 
 
 def test_a_violation_of_what_always_held_is_blamed_first(eonade: TableDensity) -> None:
