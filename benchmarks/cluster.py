@@ -31,7 +31,7 @@ from typing import NamedTuple, TypeVar
 import pyarrow.parquet as pq
 import ray
 from feed import make_table as training_table
-from harness import argument_parser, header, row, seconds
+from harness import argument_parser, header, row, run_configured, seconds
 from scoring import make_model, make_table
 
 from tasks.config.data import DataConfig
@@ -44,7 +44,7 @@ from tasks.data.prepare import prepare
 from tasks.inference.sample import sample
 from tasks.inference.score import score
 from tasks.inference.source import Source
-from tasks.runtime import cluster, environment
+from tasks.runtime import cluster
 from tasks.training.train import train
 
 T = TypeVar("T")
@@ -78,9 +78,7 @@ def main() -> None:
         "--rows", type=int, default=200_000, help="rows of the smaller runs"
     )
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        environment.configure(folder)
-        measure(arguments, Path(folder))
+    run_configured(lambda folder: measure(arguments, folder))
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> None:

@@ -1,6 +1,10 @@
 """Set-up that benchmarks share: arguments, timing, Markdown tables and datasets."""
 
 import argparse
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from ar_models.variables import Variable
+from tasks.runtime import environment
+
+FOLDER = "CHAINRULE_BENCHMARK_FOLDER"
+"""Environment variable with the temporary directory of a benchmark that uses Ray."""
 
 Floats = NDArray[np.float32]
 
@@ -22,6 +30,21 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+
+
+def run_configured(work: Callable[[Path], None]) -> None:
+    """Call a function with a temporary directory, where Ray keeps its state.
+
+    Ray reads the environment when it is imported, so the script runs once more in a
+    process of its own, with the environment set.
+    """
+    if FOLDER in os.environ:
+        work(Path(os.environ[FOLDER]))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        environment.configure(folder)
+        os.environ[FOLDER] = folder
+        raise SystemExit(subprocess.call([sys.executable, *sys.argv]))
 
 
 def seconds(work: Callable[[], object], device: str = "cpu") -> float:

@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from harness import argument_parser, header, row, seconds
+from harness import argument_parser, header, row, run_configured, seconds
 from numpy.typing import NDArray
 from ray import cloudpickle
 
@@ -48,7 +48,7 @@ from tasks.data.prepare import prepare
 from tasks.data.prepared import read_encoder
 from tasks.inference.score import score
 from tasks.inference.source import Source
-from tasks.runtime import actors, cluster, environment
+from tasks.runtime import actors, cluster
 
 FRAGMENT = 100_000
 """Rows of a fragment, the default of scoring jobs."""
@@ -343,10 +343,13 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", default=[""], help="parts of the names of runs"
     )
-    with tempfile.TemporaryDirectory() as folder:
-        environment.configure(folder)
+    arguments = parser.parse_args()
+
+    def work(folder: Path) -> None:
         cluster.connect(Resources())
-        measure(parser.parse_args(), Path(folder))
+        measure(arguments, folder)
+
+    run_configured(work)
 
 
 if __name__ == "__main__":
