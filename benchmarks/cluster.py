@@ -189,7 +189,7 @@ def training_rate(folder: Path, workers: int) -> float:
         data = DataConfig(path=str(path))
         prepared = prepare(data, str(folder / "prepared-scaling"), resources).path
         training = ResolvedTrainConfig(
-            epochs=4, batch_size=1024, patience=4, precision="fp32"
+            epochs=4, batch_size=1024, ema_decay=0.0, patience=4, precision="fp32"
         )
         network = model_config(hidden=512, dropout=0.0)
         output = str(folder / f"model-{workers}")
