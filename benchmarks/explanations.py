@@ -72,7 +72,7 @@ class Broken(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """What a detector says about rows.
+    """Flags and explanations of rows by one detector.
 
     Attributes:
         flagged: Whether it flags each row, (n,).

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import batch, calibrate, retrain, steps, tune
+from flows import batch, retrain, steps
+from flows.commands import FLOWS
 from flows.outcomes import DryRunOutcome
 from tasks.config.root import Config
 from tasks.registry import database
@@ -36,7 +37,7 @@ def rehearse(name: str, config: Config, **parameters: Any) -> DryRunOutcome:
     if name in batch.STEPS or name in ("backfill", "compare", "calibrate"):
         require_registry()
     with dry_runs.dry_run() as run:
-        FLOWS[name](config, **parameters)
+        REHEARSALS[name](config, **parameters)
     chain = CHAINS.get(name, ())
     reached = [chain.index(plan.kind) for plan in run.plans if plan.kind in chain]
     later = chain[max(reached, default=-1) + 1 :]
@@ -84,22 +85,12 @@ def rehearse_retraining(config: Config) -> None:
     rehearse_evaluation(config, start)
 
 
-FLOWS: dict[str, Callable[..., Any]] = {
-    "prepare": retrain.prepare,
-    "train": retrain.train,
+REHEARSALS: dict[str, Callable[..., Any]] = {
+    **FLOWS,
     "evaluate": rehearse_evaluation,
     "retrain": rehearse_retraining,
-    "tune": tune.tune,
-    "calibrate": calibrate.calibrate,
-    "score": batch.score,
-    "backfill": batch.backfill,
-    "monitor": batch.monitor,
-    "compare": batch.compare,
-    "sample": batch.sample,
-    "embed": batch.embed,
-    "impute": batch.impute,
 }
-"""What is called in a dry run, by the name of the command."""
+"""Functions that a dry run calls, by the name of their command."""
 
 EVALUATION = ("prepare", "train", "evaluate")
 """Steps up to an evaluated model, in order."""

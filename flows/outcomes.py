@@ -94,7 +94,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class DryRunOutcome(Outcome):
-    """What a command would do.
+    """Result of a dry run: the jobs that a command would run.
 
     Attributes:
         jobs: What its jobs would do, up to the first one that is not finished.

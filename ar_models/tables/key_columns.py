@@ -72,7 +72,7 @@ class KeyColumn:
 
     @property
     def holds_keys(self) -> bool:
-        """Whether the values tell rows, or groups of rows, apart."""
+        """True if there are enough different values to identify rows or groups."""
         return self.is_unique or self.distinct >= MIN_KEYS
 
     def pattern_of(self, style: KeyStyle) -> Pattern | None:

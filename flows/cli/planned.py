@@ -12,7 +12,7 @@ STATES = {
     "new": "new",
     "replaces another job": "[yellow]replaces the results of another job[/]",
 }
-"""What is said of a job, by what it has found in its directory."""
+"""Description of a planned job, by the state of its directory."""
 
 
 def describe(outcome: DryRunOutcome) -> str:

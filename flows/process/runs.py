@@ -14,7 +14,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Crashed
 
-from flows import batch, calibrate, retrain, steps, tune
+from flows import batch, steps
+from flows.commands import FLOWS
 from flows.outcomes import Outcome
 from flows.process import server
 from flows.process.output_lock import OutputLock, hold_output, wait_for_lock
@@ -22,23 +23,6 @@ from tasks.config.root import Config
 from tasks.registry import database
 from tasks.runtime import cluster, environment, preflight, storage
 from tasks.runtime.spans import span
-
-FLOWS: dict[str, Callable[..., Any]] = {
-    "prepare": retrain.prepare,
-    "train": retrain.train,
-    "evaluate": retrain.evaluate,
-    "retrain": retrain.retrain,
-    "tune": tune.tune,
-    "calibrate": calibrate.calibrate,
-    "score": batch.score,
-    "backfill": batch.backfill,
-    "monitor": batch.monitor,
-    "compare": batch.compare,
-    "sample": batch.sample,
-    "embed": batch.embed,
-    "impute": batch.impute,
-}
-"""Functions to run as a flow, by the name of their command."""
 
 TRAINING = ("tasks.data.prepare", "tasks.training.train", "tasks.evaluation.evaluate")
 MODULES = {

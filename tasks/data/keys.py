@@ -145,26 +145,24 @@ def key_columns(
 
 def _of_keys(column: KeyColumn, sketch: KeySketch) -> KeyColumn:
     """Return a column with what a sketch of ids or texts says."""
-    return replace(
-        column,
-        rows=sketch.rows,
-        missing=sketch.missing,
-        distinct=sketch.distinct,
-        is_unique=not sketch.repeats,
-        high=sketch.high,
-        pattern=text_pattern.learn_pattern(sketch.texts),
-    )
+    pattern = text_pattern.learn_pattern(sketch.texts)
+    return replace(_counted(column, sketch), high=sketch.high, pattern=pattern)
 
 
 def _of_numbers(column: KeyColumn, sketch: NumberSketch) -> KeyColumn:
     """Return a column with what a sketch of numbers says; only integers are keys."""
     family = arrow.family(column.arrow_field.type)
     is_key = family in ("integer", "real") and sketch.is_whole and not sketch.off
+    high = int(sketch.high) if is_key and sketch.high is not None else None
+    return replace(_counted(column, sketch), high=high)
+
+
+def _counted(column: KeyColumn, sketch: KeySketch | NumberSketch) -> KeyColumn:
+    """Return a column with the numbers of rows, nulls and different values."""
     return replace(
         column,
         rows=sketch.rows,
         missing=sketch.missing,
         distinct=sketch.distinct,
         is_unique=not sketch.repeats,
-        high=int(sketch.high) if is_key and sketch.high is not None else None,
     )

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 State = Literal["finished", "unfinished", "new", "replaces another job"]
-"""What a job has found in its directory."""
+"""State of the directory of a job before the job runs."""
 
 
 @dataclass(frozen=True)
 class JobPlan:
-    """What a job would do.
+    """Plan of a job: the files that it would read and the parts that it would write.
 
     Attributes:
         kind: What the job does, such as "score".

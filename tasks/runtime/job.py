@@ -83,7 +83,7 @@ class InputDataset(Protocol):
 
     @property
     def fragments(self) -> Sequence[parts.WorkUnit]:
-        """All rows of the dataset, in units of which each becomes a part."""
+        """Fragments of the dataset, each of which becomes a part of the results."""
 
 
 Result = TypeVar("Result", bound=JobResult)
@@ -128,7 +128,7 @@ class Job:
 
     @property
     def work_units(self) -> Sequence[parts.WorkUnit]:
-        """What the parts of the results are made of; empty if there are none."""
+        """Units of work, one for each part of the results; empty without parts."""
         if self.units or self.dataset is None:
             return self.units
         return self.dataset.fragments if self.part_folders else ()

@@ -266,7 +266,7 @@ def _set_unlisted_aside(folder: str, manifest: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a directory of results holds.
+    """Content of a directory of results: its manifest and its claim.
 
     Attributes:
         done: Its manifest, if there is one.

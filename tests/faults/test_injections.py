@@ -35,7 +35,7 @@ ORDER = np.random.default_rng(0).permutation(len(ALL_KINDS))
 """Places of the kinds in the order in which they are injected."""
 
 FINDINGS: list[Finding] = []
-"""How the injections of this process ended."""
+"""Verdicts on the injections of this process."""
 
 
 def kind_of(number: int) -> Kind | ProcessKind:

@@ -137,7 +137,7 @@ def results_of(output: Path) -> dict[str, bytes | str]:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a job does when nothing disturbs it.
+    """Results of a job that nothing disturbs.
 
     Attributes:
         key: Key of the job.

@@ -33,7 +33,7 @@ VICTIMS = {
     "an agent of Ray": "agent",
     "the server of Prefect": "uvicorn",
 }
-"""What the command line of a process that is killed contains, by its name."""
+"""Text in the command line of each process to kill, by the name of the process."""
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Receiver:
-    """What a local HTTP server got, and how it answers.
+    """Requests to a local HTTP server, and the answers that it gives.
 
     Attributes:
         url: URL of the server.

@@ -25,7 +25,7 @@ HANG = "hang"
 LEFT = "left processes"
 
 VERDICTS = (RIGHT, CLEAR, CORRUPTION, UNCLEAR, HAND, HANG, LEFT)
-"""How a trial can end, from best to worst; the first two are as they should be."""
+"""Verdicts on a trial, from best to worst; the first two are as they should be."""
 
 GOOD = (RIGHT, CLEAR)
 """Verdicts of trials that ended as they should."""
@@ -37,7 +37,7 @@ class HangError(BaseException):
 
 @dataclass(frozen=True)
 class Finding:
-    """How a trial ended.
+    """Verdict on a trial.
 
     Attributes:
         kind: Kind of the fault.
@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(kw_only=True)
 class Judgement:
-    """What was found in a trial so far.
+    """Findings of a trial so far.
 
     Attributes:
         story: What happened.

@@ -70,6 +70,7 @@ ORDER = {
         {"batch"},
         {"retrain", "tune"},
         {"calibrate"},
+        {"commands"},
         {"dry_run"},
         {"process"},
         {"deploy"},

@@ -17,6 +17,7 @@ from prefect.events import emit_event
 from prefect.states import Running, Scheduled
 
 from flows import steps
+from flows.commands import FLOWS
 from flows.deploy import dataset_lock, scheduled
 from flows.process import runs
 from tasks.config.root import Config
@@ -125,7 +126,7 @@ def test_a_run_that_died_with_its_machine_gives_its_slot_back(
 def child_of(client: SyncPrefectClient, run: Any) -> Any:
     """Create a running child of a run."""
     place = client.create_task_run(task(lambda: None), run.id, dynamic_key="0")
-    flow = steps.as_flow(runs.FLOWS["sample"])
+    flow = steps.as_flow(FLOWS["sample"])
     return client.create_flow_run(flow, parent_task_run_id=place.id, state=Running())
 
 

@@ -9,6 +9,7 @@ from prefect.states import Completed, Running
 
 from flows import steps
 from flows.cli.execution import ExitCode
+from flows.commands import FLOWS
 from flows.process import runs
 from flows.process.output_lock import hold_output
 from tasks.config.root import Config
@@ -49,7 +50,7 @@ def test_an_output_has_one_name_for_every_spelling(
 def test_a_flow_run_without_process_is_marked_as_crashed(server: None) -> None:
     with get_client(sync_client=True) as client:
         dead, ended = (
-            client.create_flow_run(steps.as_flow(runs.FLOWS["sample"]), state=state)
+            client.create_flow_run(steps.as_flow(FLOWS["sample"]), state=state)
             for state in (Running(), Completed())
         )
         for run in (dead, ended):
