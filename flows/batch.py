@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from flows import steps
+from flows import links, steps
 from flows.outcomes import (
     AskOutcome,
     BackfillOutcome,
@@ -209,6 +209,7 @@ def monitor(
         artifacts=[monitored.page],
         tags={"model_version": model.version, "verdict": monitored.verdict},
     )
+    links.link_pages(run_id)
     return MonitorOutcome(
         status="drift" if monitored.verdict == "drift" else "done",
         model=model,
@@ -258,6 +259,7 @@ def compare(
         artifacts=[compared.page],
         tags={"first": one.info.version, "second": other.info.version},
     )
+    links.link_pages(run_id)
     return CompareOutcome(
         models=(one.info, other.info), compare=compared, run_id=run_id
     )

@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run
 from prefect.tasks import Task
 
-from flows import alerts
+from flows import alerts, links
 from tasks.config.data import DataConfig
 from tasks.config.root import Config
 from tasks.runtime import dry_runs, manifest, storage
@@ -323,6 +323,7 @@ def mlflow_run(
     run_id = tracking.start(
         config.name, key, config.model_dump(mode="json"), fingerprints
     )
+    links.link_pages(run_id)
     try:
         yield run_id
     except Exception:

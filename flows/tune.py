@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flows import steps
+from flows import links, steps
 from flows.outcomes import TuneOutcome
 from flows.steps import output_path
 from tasks.config.root import Config
@@ -58,6 +58,7 @@ def logged_search(config: Config, found: TuneResult) -> str:
         metrics,
         artifacts=[found.config],
     )
+    links.link_pages(run_id)
     for trial in found.trials:
         log_trial(config.name, found.key, run_id, trial)
     return run_id

@@ -142,7 +142,9 @@ class ConsoleHandler(logging.Handler):
         self.printed: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.name.split(".")[0] in ("tasks", "flows")
+        # There may be a hundred thousand fragments; the log file has a line for each.
+        ours = record.name.split(".")[0] in ("tasks", "flows")
+        return ours and not hasattr(record, "fragment")
 
     def emit(self, record: logging.LogRecord) -> None:
         progress = getattr(record, "progress", None)

@@ -141,9 +141,14 @@ def output_name(name: str, config: Config) -> str:
 
 @contextmanager
 def logs_in_prefect() -> Iterator[None]:
-    """Send what tasks log, except progress, to the page of the flow run."""
+    """Send what tasks log to the page of the flow run.
+
+    Progress reports and the lines of single fragments are left out.
+    """
     handler = APILogHandler()
-    handler.addFilter(lambda record: not hasattr(record, "progress"))
+    handler.addFilter(
+        lambda record: not (hasattr(record, "progress") or hasattr(record, "fragment"))
+    )
     logger = logging.getLogger("tasks")
     logger.addHandler(handler)
     try:

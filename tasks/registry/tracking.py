@@ -36,6 +36,9 @@ BATCH = 100
 NAME = re.compile(r"\w[\w. -]*", re.ASCII)
 """Names of params that MLflow accepts on every operating system."""
 
+USER_INFO = re.compile(r"//[^/@]*@")
+"""User name and password in a URL."""
+
 Item = TypeVar("Item")
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -201,6 +204,21 @@ def log_artifact(client: MlflowClient, run_id: str, path: str) -> None:
             client.log_artifact(run_id, str(copy))
         else:
             client.log_artifacts(run_id, str(storage.fetch(path, copy)), name)
+
+
+def set_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a run, in one call."""
+    if tags:
+        MlflowClient().log_batch(run_id, tags=[RunTag(k, v) for k, v in tags.items()])
+
+
+def run_page(run_id: str) -> str | None:
+    """Return the address of a run's page; None if there is no MLflow server."""
+    server = USER_INFO.sub("//", mlflow.get_tracking_uri().rstrip("/"))
+    if not server.startswith("http"):
+        return None
+    experiment = MlflowClient().get_run(run_id).info.experiment_id
+    return f"{server}/#/experiments/{experiment}/runs/{run_id}"
 
 
 def git_sha() -> str | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.runtime.calls import LOOK_SECONDS, RETRIES
 from tasks.runtime.deferred import DeferredModule
 from tasks.runtime.failures import AGAIN, ClusterError
+from tasks.runtime.metrics import Measured, measure
 
 if TYPE_CHECKING:
     import ray
@@ -42,13 +43,13 @@ class Worker:
     def ready(self) -> None:
         """Return once the process is running."""
 
-    def call(self, make: list[ray.ObjectRef[Any]], item: Any) -> Any:  # a result
+    def call(self, make: list[ray.ObjectRef[Any]], item: Any) -> Measured:
         # In a list, since Ray would fetch a bare reference again for every call.
         name = make[0].hex()
         if self.function is None or self.function[0] != name:
             torch.set_num_threads(1)
             self.function = name, ray.get(make[0])()
-        return self.function[1](item)
+        return measure(self.function[1], item)
 
 
 class ActorPool:

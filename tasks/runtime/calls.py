@@ -8,8 +8,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
+from tasks.runtime import metrics
 from tasks.runtime.deferred import DeferredModule
 from tasks.runtime.failures import ClusterError
+from tasks.runtime.metrics import Measured
 from tasks.runtime.progress import report
 
 if TYPE_CHECKING:
@@ -141,7 +143,7 @@ def in_order(
     running: dict[ray.ObjectRef[Any], int] = {}
     finished: dict[int, Any] = {}
     deaths: Counter[int] = Counter()
-    yielded = 0
+    yielded, remaining = 0, len(items)
     try:
         while yielded < len(items):
             limit = yielded + 4 * callers.parallel
@@ -154,7 +156,7 @@ def in_order(
                 continue
             index = running.pop(reference)
             try:
-                finished[index] = ray.get(reference)
+                measured = _result(reference, what)
             except exceptions.RayTaskError as error:
                 raise _cause(error) from None
             except exceptions.RayError as error:
@@ -165,13 +167,35 @@ def in_order(
                 waiting.appendleft(index)
                 continue
             callers.ended(reference)
-            done += units(items[index])
+            finished[index], rows = measured.result, units(items[index])
+            metrics.record_fragment(what, _number(items[index], index), rows, measured)
+            done, remaining = done + rows, remaining - 1
+            metrics.record("chainrule_fragments_remaining", remaining, task=what)
             report(logger, what, done, total)
             while yielded in finished:
                 yield finished.pop(yielded)
                 yielded += 1
     finally:
         _cancel(list(running))
+
+
+def _result(reference: ray.ObjectRef[Any], what: str) -> Measured:
+    """Return the result of a call; if it has none, count it as failed or lost."""
+    try:
+        measured: Measured = ray.get(reference)
+    except exceptions.RayTaskError:
+        metrics.record("chainrule_fragments", 1, task=what, outcome="failed")
+        raise
+    except exceptions.RayError:
+        metrics.record("chainrule_fragments", 1, task=what, outcome="lost")
+        raise
+    return measured
+
+
+def _number(item: object, position: int) -> int:
+    """Return the number of a fragment; its position where items have no numbers."""
+    number = getattr(item, "index", position)
+    return number if isinstance(number, int) else position
 
 
 def _next_ended(

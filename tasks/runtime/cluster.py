@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ from tasks.runtime.actors import ActorCallers, ActorPool, actor_pool, cpu_count
 from tasks.runtime.calls import RETRIES, TaskCallers, in_order
 from tasks.runtime.deferred import DeferredModule
 from tasks.runtime.failures import AGAIN, ClusterError
+from tasks.runtime.metrics import measure
 from tasks.runtime.spans import span
 
 if TYPE_CHECKING:
@@ -131,6 +133,15 @@ def wait_until_connected() -> None:
         CONNECTING.release()
 
 
+def dashboard_url() -> str | None:
+    """Return the address of Ray's dashboard; None if Ray is not running or has none."""
+    if "ray" not in sys.modules or not ray.is_initialized():
+        return None
+    # Asks for what the process is connected to; nothing is started.
+    url = ray.init(ignore_reinit_error=True, logging_level=logging.ERROR).dashboard_url
+    return f"http://{url}" if url else None
+
+
 def describe_start(address: str, error: Exception) -> str:
     """Return the message for a Ray that could not be started or reached.
 
@@ -179,7 +190,7 @@ def stream(
     with ray_errors.explained(what):
         function_reference = ray.put(function)
         # Ray's types are loose.
-        call: Any = ray.remote(_call).options(max_retries=RETRIES)
+        call: Any = ray.remote(measure).options(max_retries=RETRIES)
         callers = TaskCallers(
             lambda item: call.remote(function_reference, item),
             parallel or 2 * cpu_count(),
@@ -243,7 +254,3 @@ def device() -> torch.device:
             "driver on every node, or set resources.gpus_per_process: 0"
         )
     return torch.device("cuda")
-
-
-def _call(function: Callable[[Item], Result], item: Item) -> Result:
-    return function(item)

@@ -15,7 +15,7 @@ from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from tasks.config.resources import Resources
-from tasks.runtime import cluster, progress, ray_errors, storage
+from tasks.runtime import cluster, metrics, progress, ray_errors, storage
 from tasks.runtime.failures import ClusterError
 from tasks.runtime.ray_errors import explained
 from tasks.training.checkpoint import EpochMetrics, is_whole
@@ -147,6 +147,7 @@ def pass_on_messages(
         on_metrics: Called with the metrics of every epoch.
     """
     reported: set[float] = set()
+    steps: int | None = None
     while True:
         ended = outcome.done()
         try:
@@ -159,6 +160,10 @@ def pass_on_messages(
             return
         if kind == "steps":
             progress.report(logger, "train: steps", *content)
+            # After a restart the number is lower, that of the last checkpoint.
+            new = 0 if steps is None else max(content[0] - steps, 0)
+            metrics.record("chainrule_training_steps", new)
+            steps = content[0]
         elif kind == "warning":
             logger.warning(content)
         elif content["epoch"] not in reported:
@@ -169,7 +174,15 @@ def pass_on_messages(
                 "%(rows_per_s).0f rows/s",
                 content,
             )
+            record_epoch(content)
             on_metrics(content)
+
+
+def record_epoch(epoch: EpochMetrics) -> None:
+    """Record the metrics of an epoch on the metrics endpoint of Ray."""
+    metrics.record("chainrule_training_rows_per_second", epoch["rows_per_s"])
+    for split in ("train", "valid"):
+        metrics.record("chainrule_training_nll", epoch[f"{split}_nll"], split=split)
 
 
 def describe_failure(error: ray_train.TrainingFailedError) -> str:

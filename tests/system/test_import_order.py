@@ -65,7 +65,7 @@ ORDER = {
     "flows": [
         {"outcomes"},
         {"blocks"},
-        {"alerts"},
+        {"alerts", "links"},
         {"steps"},
         {"batch"},
         {"retrain", "tune"},

@@ -72,6 +72,14 @@ def test_a_line_of_progress_comes_now_and_then_and_at_the_end() -> None:
     assert stream.getvalue() == "score: rows 1,000 of 1,000\n"
 
 
+def test_lines_of_fragments_are_for_the_log_file_only() -> None:
+    stream = io.StringIO()
+    logger = records(stream, terminal=False)
+    logger.info("fragment %d", 7, extra={"fragment": {"fragment": 7}})
+    logger.info("done")
+    assert stream.getvalue() == "done\n"
+
+
 def test_a_terminal_shows_bars() -> None:
     stream = io.StringIO()
     logger = records(stream, terminal=True)

@@ -84,3 +84,17 @@ def test_a_deleted_experiment_is_told() -> None:
     client.delete_experiment(experiment.experiment_id)
     with pytest.raises(ValueError, match="'deleted' is deleted; restore it"):
         tracking.start("deleted", "key", {}, {})
+
+
+def test_the_page_of_a_run_is_on_the_server_without_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_id = tracking.start("page", "key", {}, {})
+    assert tracking.run_page(run_id) is None  # a database has no pages
+    experiment = MlflowClient().get_run(run_id).info.experiment_id
+    client = MlflowClient()
+    monkeypatch.setattr(tracking, "MlflowClient", lambda: client)
+    uri = "https://user:secret@mlflow:5000/"
+    monkeypatch.setattr(mlflow, "get_tracking_uri", lambda: uri)
+    page = f"https://mlflow:5000/#/experiments/{experiment}/runs/{run_id}"
+    assert tracking.run_page(run_id) == page

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import ray
 import torch
 from pydantic import ValidationError
 
@@ -18,6 +20,17 @@ pytestmark = pytest.mark.usefixtures("ray")
 def test_connecting_twice_is_harmless() -> None:
     cluster.connect(Resources())
     assert actors.cpu_count() == 2
+
+
+def test_a_local_ray_has_no_dashboard_and_a_cluster_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert cluster.dashboard_url() is None
+    context = SimpleNamespace(dashboard_url="10.0.0.7:8265")
+    monkeypatch.setattr(ray, "init", lambda **_: context)
+    assert cluster.dashboard_url() == "http://10.0.0.7:8265"
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    assert cluster.dashboard_url() is None
 
 
 LENT = """

@@ -1,11 +1,15 @@
 """Tests of failed and unreadable runs of Ray Train."""
 
 import logging
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ray import train as ray_train
 
+from tasks.runtime import metrics
 from tasks.training import driver
 
 
@@ -18,6 +22,33 @@ def test_failures_are_told_in_a_line_for_each_worker() -> None:
     messages = driver.describe_failure(error)
 
     assert "worker 0: ValueError: bad rows; worker 1: connection reset; if" in messages
+
+
+def test_steps_are_counted_once_and_not_again_after_a_restart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    epoch = {"epoch": 1, "train_nll": 2.0, "valid_nll": 3.0, "rows_per_s": 500.0}
+    messages = [
+        *(("steps", (step, 100)) for step in (10, 25, 20, 30)),
+        ("epoch", epoch),
+        ("epoch", epoch),
+        (driver.END, None),
+    ]
+    queue: Any = SimpleNamespace(get=lambda timeout: messages.pop(0))
+    found: list[tuple[str, float]] = []
+
+    def record(name: str, value: float, **tags: str) -> None:
+        found.append((" ".join([name, *tags.values()]), value))
+
+    monkeypatch.setattr(metrics, "record", record)
+    driver.pass_on_messages(queue, Future(), lambda _: None)
+    steps = [value for name, value in found if name == "chainrule_training_steps"]
+    assert sum(steps) == 15 + 10
+    assert found[len(steps) :] == [
+        ("chainrule_training_rows_per_second", 500.0),
+        ("chainrule_training_nll train", 2.0),
+        ("chainrule_training_nll valid", 3.0),
+    ]
 
 
 def test_half_written_records_of_ray_start_training_over(
