@@ -11,8 +11,8 @@ from ar_models.tables import arrow, text_formats
 from tasks.data import hive
 from tasks.data.files import damage_of
 from tasks.data.hive import KeyValues
+from tasks.data.row_readers import Selection, reader_at
 from tasks.data.source_file import SourceFile
-from tasks.runtime import storage
 
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 """Type of strings that are read as a dictionary."""
@@ -34,6 +34,7 @@ class Fragment:
         file: The file as it was when the dataset was opened.
         schema: Arrow schema of the dataset, which rows are converted to.
         missing: Columns of the schema that the file lacks and that are null.
+        byte_size: Approximate size of the rows in the file, without compression.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Fragment:
     file: SourceFile = field(repr=False, compare=False)
     schema: pa.Schema = field(repr=False, compare=False)
     missing: frozenset[str] = frozenset()
+    byte_size: int = field(default=0, compare=False)
 
     @property
     def content(self) -> str:
@@ -72,13 +74,16 @@ def divide_files(
     """
     fragments: list[Fragment] = []
     for name, footer in footers.items():
-        sizes = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+        row_groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+        sizes = [group.num_rows for group in row_groups]
+        size = sum(group.total_byte_size for group in row_groups)
         file, partition = files[name], partitions[name]
         stored = {*footer.schema.to_arrow_schema().names, *dict(partition)}
         missing = frozenset(set(schema.names) - stored)
         for rows in _divide_row_groups(sizes, max_rows):
             place = (len(fragments), file.path, name, *rows, partition)
-            fragments.append(Fragment(*place, file, schema, missing))
+            bytes_here = size * rows[2] // max(1, footer.num_rows)
+            fragments.append(Fragment(*place, file, schema, missing, bytes_here))
     return tuple(fragments)
 
 
@@ -155,27 +160,18 @@ def _iter_tables(
         ]
     # The reader itself makes dictionaries of this one type.
     words = [f.name for f in wanted if f.type == DICTIONARY and f.name in stored]
-    filesystem, inner = storage.resolve(fragment.path)
+    selection = Selection(
+        fragment.path,
+        fragment.file.stamp,
+        fragment.row_groups,
+        tuple(stored),
+        tuple(words),
+        min(rows, fragment.start or rows),
+    )
     try:
-        with pq.ParquetFile(
-            filesystem.open_input_file(inner),
-            read_dictionary=words,
-            page_checksum_verification=True,
-        ) as file:
-            skip, left = fragment.start, fragment.rows
-            for batch in file.iter_batches(
-                min(rows, skip or rows),
-                row_groups=list(fragment.row_groups),
-                columns=stored,
-                use_threads=False,
-            ):
-                piece = batch.slice(min(skip, batch.num_rows), left)
-                skip -= min(skip, batch.num_rows)
-                left -= piece.num_rows
-                if piece.num_rows:
-                    yield _complete(piece, wanted, values, fragment.path)
-                if left == 0:
-                    return
+        with reader_at(selection, fragment.start) as reader:
+            for piece in reader.read(fragment.start, fragment.rows):
+                yield _complete(piece, wanted, values, fragment.path)
     except (pa.ArrowException, OSError) as error:
         damage = damage_of(error)
         if damage is None:

@@ -43,13 +43,15 @@ class Worker:
     def ready(self) -> None:
         """Return once the process is running."""
 
-    def call(self, make: list[ray.ObjectRef[Any]], item: Any) -> Measured:
+    def call(
+        self, make: list[ray.ObjectRef[Any]], items: Sequence[Any]
+    ) -> list[Measured]:
         # In a list, since Ray would fetch a bare reference again for every call.
         name = make[0].hex()
         if self.function is None or self.function[0] != name:
             torch.set_num_threads(1)
             self.function = name, ray.get(make[0])()
-        return measure(self.function[1], item)
+        return measure(self.function[1], items)
 
 
 class ActorPool:
@@ -196,9 +198,9 @@ class ActorCallers:
     def has_room(self) -> bool:
         return bool(self.free)
 
-    def submit(self, item: Any) -> ray.ObjectRef[Any]:
+    def submit(self, items: list[Any]) -> ray.ObjectRef[Any]:
         seat = self.free.popleft()
-        reference: ray.ObjectRef[Any] = seat.worker.call.remote([self.make], item)
+        reference: ray.ObjectRef[Any] = seat.worker.call.remote([self.make], items)
         seat.calls.append(reference)
         self.calls[reference] = seat
         return reference

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from tasks.runtime import metrics
 from tasks.runtime.deferred import DeferredModule
 from tasks.runtime.failures import ClusterError
+from tasks.runtime.grouping import Group, WaitingItems
 from tasks.runtime.metrics import Measured
 from tasks.runtime.progress import report
 
@@ -45,8 +45,8 @@ class Callers(Protocol):
     def has_room(self) -> bool:
         """Return whether a call can be submitted."""
 
-    def submit(self, item: Any) -> ray.ObjectRef[Any]:
-        """Start the call of an item."""
+    def submit(self, items: list[Any]) -> ray.ObjectRef[Any]:
+        """Start a call, whose result is a `Measured` for each of some items."""
 
     def starting(self) -> Sequence[ray.ObjectRef[Any]]:
         """Return references that become ready when an actor has started, or died."""
@@ -78,12 +78,12 @@ class TaskCallers:
     """Ray tasks, which Ray repeats by itself if their process or node dies.
 
     Args:
-        call: Starts the call of an item.
+        call: Starts the call of some items.
         parallel: Maximum number of running calls.
     """
 
     def __init__(
-        self, call: Callable[[Any], ray.ObjectRef[Any]], parallel: int
+        self, call: Callable[[list[Any]], ray.ObjectRef[Any]], parallel: int
     ) -> None:
         self.call, self.limit = call, parallel
         self.running = 0
@@ -95,9 +95,9 @@ class TaskCallers:
     def has_room(self) -> bool:
         return self.running < self.limit
 
-    def submit(self, item: Any) -> ray.ObjectRef[Any]:
+    def submit(self, items: list[Any]) -> ray.ObjectRef[Any]:
         self.running += 1
-        return self.call(item)
+        return self.call(items)
 
     def starting(self) -> Sequence[ray.ObjectRef[Any]]:
         return ()
@@ -127,8 +127,8 @@ def in_order(
 ) -> Iterator[Any]:
     """Keep as many calls running as there is room for, and yield results in order.
 
-    A call whose actor died is made again, by any actor. Running calls are cancelled
-    when a call fails or the iterator is closed.
+    Small items share calls. A call whose actor died is made again, by any actor.
+    Running calls are cancelled when a call fails or the iterator is closed.
 
     Args:
         callers: Make the calls.
@@ -139,37 +139,36 @@ def in_order(
     """
     total = done + sum(units(item) for item in items)
     report(logger, what, done, total)
-    waiting = deque(range(len(items)))
-    running: dict[ray.ObjectRef[Any], int] = {}
+    waiting = WaitingItems(items)
+    running: dict[ray.ObjectRef[Any], Group] = {}
     finished: dict[int, Any] = {}
-    deaths: Counter[int] = Counter()
     yielded, remaining = 0, len(items)
     try:
         while yielded < len(items):
-            limit = yielded + 4 * callers.parallel
-            while waiting and waiting[0] < limit and callers.has_room():
-                index = waiting.popleft()
-                running[callers.submit(items[index])] = index
+            while callers.has_room() and waiting.may_start(yielded, callers.parallel):
+                group = waiting.take(callers.parallel)
+                running[callers.submit([items[index] for index in group])] = group
             callers.look(len(waiting))
             reference = _next_ended(callers, running)
             if reference is None:
                 continue
-            index = running.pop(reference)
+            group = running.pop(reference)
             try:
-                measured = _result(reference, what)
+                results = _results(reference, what)
             except exceptions.RayTaskError as error:
                 raise _cause(error) from None
             except exceptions.RayError as error:
                 caused = callers.replace(reference, error)
-                deaths[index] += caused is not False
-                if caused is None or deaths[index] > RETRIES:
-                    _raise_named(error, items[index], what)
-                waiting.appendleft(index)
+                deaths = waiting.put_back(group, caused=caused is not False)
+                if caused is None or deaths > RETRIES:
+                    _raise_named(error, items[group[0]], what)
                 continue
             callers.ended(reference)
-            finished[index], rows = measured.result, units(items[index])
-            metrics.record_fragment(what, _number(items[index], index), rows, measured)
-            done, remaining = done + rows, remaining - 1
+            for index, measured in zip(group, results, strict=True):
+                finished[index], rows = measured.result, units(items[index])
+                number = _number(items[index], index)
+                metrics.record_fragment(what, number, rows, measured)
+                done, remaining = done + rows, remaining - 1
             metrics.record("chainrule_fragments_remaining", remaining, task=what)
             report(logger, what, done, total)
             while yielded in finished:
@@ -179,10 +178,10 @@ def in_order(
         _cancel(list(running))
 
 
-def _result(reference: ray.ObjectRef[Any], what: str) -> Measured:
-    """Return the result of a call; if it has none, count it as failed or lost."""
+def _results(reference: ray.ObjectRef[Any], what: str) -> list[Measured]:
+    """Return the results of a call; if it has none, count it as failed or lost."""
     try:
-        measured: Measured = ray.get(reference)
+        measured: list[Measured] = ray.get(reference)
     except exceptions.RayTaskError:
         metrics.record("chainrule_fragments", 1, task=what, outcome="failed")
         raise

@@ -192,7 +192,7 @@ def stream(
         # Ray's types are loose.
         call: Any = ray.remote(measure).options(max_retries=RETRIES)
         callers = TaskCallers(
-            lambda item: call.remote(function_reference, item),
+            lambda items: call.remote(function_reference, items),
             parallel or 2 * cpu_count(),
         )
         yield from in_order(callers, items, what=what, units=units, done=done)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -88,16 +88,19 @@ class Measured:
     node: str
 
 
-def measure(function: Callable[[Item], Any], item: Item) -> Measured:
-    """Call a function in a Ray worker and measure the call.
+def measure(function: Callable[[Item], Any], items: Sequence[Item]) -> list[Measured]:
+    """Call a function on some items in a Ray worker and measure every call.
 
     Args:
         function: The function.
-        item: Its argument.
+        items: Its arguments.
     """
-    began = time.monotonic()
-    result = function(item)
-    return Measured(result, time.monotonic() - began, _node_address())
+    results = []
+    for item in items:
+        began = time.monotonic()
+        result = function(item)
+        results.append(Measured(result, time.monotonic() - began, _node_address()))
+    return results
 
 
 @functools.cache
