@@ -12,6 +12,7 @@ from ar_models.scoring.completions import Completer, Effectiveness
 from ar_models.scoring.filled_cells import Filling, details, fill
 from ar_models.scoring.imputation import METHODS, impute
 from ar_models.scoring.weighted_imputation import impute_by_weights
+from ar_models.tables import structs
 
 DETAILS_COLUMN = "imputed"
 """Name of the column that lists the filled cells of each row."""
@@ -73,8 +74,8 @@ class Imputer:
         """Fill the nulls of the modelled columns and leave all other cells unchanged.
 
         A null is an unknown value, also where nulls occurred in training; NaN is a
-        value. See `ar_models.scoring.imputation.impute`, and `impute_by_weights` for
-        models that are not order-agnostic.
+        value, and a null struct stays null. See `ar_models.scoring.imputation.impute`,
+        and `impute_by_weights` for models that are not order-agnostic.
 
         Args:
             table: Rows with the columns that the encoder knows.
@@ -87,7 +88,7 @@ class Imputer:
         for start in range(0, max(len(table), 1), BATCH_ROWS):
             rows = table.slice(start, BATCH_ROWS)
             fillings = self._fillings(rows, generator, (first << 40) + start)
-            fillings = [self._as_written(filling) for filling in fillings]
+            fillings = [self._as_written(self._kept(f, rows)) for f in fillings]
             filled = fill(rows, fillings)
             if self.options.details:
                 listed = details(fillings, len(rows))
@@ -119,6 +120,12 @@ class Imputer:
             confidence=options.confidence,
             seed=seed,
         )
+
+    def _kept(self, filling: Filling, rows: pa.Table) -> Filling:
+        """Return a filling without the cells in structs that are null."""
+        schema = self.density.encoder.schema
+        null = structs.null_structs(filling.column, schema, structs.columns_of(rows))
+        return filling if null is None else filling.keep(~null[filling.rows])
 
     def _as_written(self, filling: Filling) -> Filling:
         """Return a filling with values of the training table's type."""

@@ -267,6 +267,7 @@ class TableDensity:
                 "missing 'model', or train with model.family eonade, or transformer "
                 "with order_agnostic: true"
             )
+        table = self.encoder.flatten(table)
         for start in range(0, max(len(table), 1), BATCH_ROWS):
             rows = table.slice(start, BATCH_ROWS)
             encoded = self.encoder.encode(rows)

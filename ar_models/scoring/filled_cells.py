@@ -66,7 +66,15 @@ class Filling:
         """Return the filling without the rows for which there is no value."""
         if not self.values.null_count:
             return self
-        kept = np.flatnonzero(self.values.is_valid().to_numpy(zero_copy_only=False))
+        return self.keep(self.values.is_valid().to_numpy(zero_copy_only=False))
+
+    def keep(self, which: NDArray[np.bool_]) -> "Filling":
+        """Return the filling of some of its rows.
+
+        Args:
+            which: Whether each row is kept, (rows,).
+        """
+        kept = np.flatnonzero(which)
         at = pa.array(kept)
         return Filling(
             self.column,

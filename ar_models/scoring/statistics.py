@@ -143,7 +143,9 @@ def score_batch(
     """
     batch = _Batch(model, encoded, scales, precision, nearness)
     contributions, scores = ANOMALY_SCORES[statistic](batch)
-    spread = scores.double().std(0).cpu().numpy() if len(scores) > 1 else None
+    # Of no rows, torch warns.
+    several = scores.double().cpu().numpy() if len(scores) > 1 else None
+    spread = None if several is None else several.std(axis=0, ddof=1)
     first = batch.conditionals[0]
     return Scores(
         batch.x, first, batch.variables, batch.log_prob, contributions, spread

@@ -49,6 +49,18 @@ class Coded:
     out_of_support: np.ndarray
     log_slope: np.ndarray | None = None
 
+    def log_abs_det(self, log_masses: np.ndarray) -> np.ndarray:
+        """Return the log-determinant of the encoding, (n,), nats.
+
+        Args:
+            log_masses: Log-mass of a cell by the reason for being out of support.
+        """
+        if not self.out_of_support.any():
+            volume = np.full(len(self.x), log_masses[IN_SUPPORT])
+        else:
+            volume = log_masses[self.out_of_support]
+        return volume if self.log_slope is None else volume + self.log_slope
+
 
 @dataclass(frozen=True)
 class Column:

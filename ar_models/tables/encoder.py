@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables import arrow
+from ar_models.tables import arrow, structs
 from ar_models.tables.column_types import column_from_dict
 from ar_models.tables.columns import IN_SUPPORT, Coded, Column
 from ar_models.tables.decimals import WideDecimal, restored
@@ -176,22 +176,27 @@ class TableEncoder:
         """
         return as_modelled(array, self.schema.field(self.columns[j].name))
 
-    def with_formats(self, table: pa.Table) -> pa.Table:
-        """Return a table whose fields know how they were written in training."""
-        known = {f.name: f.metadata for f in self.schema if f.metadata}
-        fields = [f.with_metadata(known.get(f.name)) for f in table.schema]
-        return table.cast(pa.schema(fields)) if known else table
+    @cached_property
+    def structs(self) -> dict[str, pa.DataType]:
+        """Types of the structs of the training table, by name."""
+        return structs.types(self.schema)
+
+    def flatten(self, table: pa.Table) -> pa.Table:
+        """Return a table with columns in place of structs, fields that lack null."""
+        return structs.flatten(table, self.schema)
 
     def encode(self, table: pa.Table) -> Encoded:
         """Encode a table: the variables of its rows and the log-determinants.
 
-        Columns may be in any order, and the table may have others. The type of a column
-        may differ if it holds the same values, such as another width of integers.
+        Columns may be in any order, and the table may have others; structs stand for
+        the columns of their fields. The type of a column may differ if it
+        holds the same values, such as another width of integers.
 
         Raises:
             ValueError: A column is missing or its type cannot be read as the trained
                 one.
         """
+        table = self.flatten(table)
         self.check(table.schema)
         rows = table.num_rows
         x = np.empty((rows, self.dim), np.float32)
@@ -205,7 +210,7 @@ class TableEncoder:
                 coded = self.encode_column(j, part)
                 x[block, self._slices[j]] = coded.x
                 out_of_support[block, j] = coded.out_of_support
-                log_abs_det[block, j] = _log_abs_det(coded, column.log_masses)
+                log_abs_det[block, j] = coded.log_abs_det(column.log_masses)
         return Encoded(x, log_abs_det, out_of_support, self._mean_log_slopes)
 
     def encode_column(self, j: int, table: pa.Table) -> Coded:
@@ -339,6 +344,7 @@ class TableEncoder:
                 rest = pa.nulls(len(x) - len(own), own.type)
                 known = overlay(pa.concat_arrays([own, rest]), arrays[name])
                 arrays[name] = arrow.as_type(known, self.type_of(j))
+        arrays = structs.emptied(arrays, self.schema, given)
         arrays = {name: self.as_written(name, a) for name, a in arrays.items()}
         for left in self.left_out:
             if left.constant:
@@ -389,13 +395,16 @@ class TableEncoder:
         return column.decode_derived(x, type, rng, parents)
 
     def undefined(self, x: np.ndarray, table: pa.Table) -> np.ndarray:
-        """Return the rows with a derived cell whose constraint is undefined, (n,) bool.
+        """Return the rows that cannot be, (n,) bool.
+
+        A derived cell has a constraint that is undefined, or a null struct has a field
+        with a given value.
 
         Args:
             x: Variables, (n, dim).
             table: What they were decoded to.
         """
-        wrong = np.zeros(len(x), bool)
+        wrong = structs.contradictory(table, self.schema)
         for j, column in enumerate(self.columns):
             if isinstance(column, DerivedColumn):
                 cells = parent_cells(column, table, self.schema)
@@ -458,15 +467,6 @@ class TableEncoder:
             wide,
             tuple(KeyColumn.from_dict(key) for key in fields.get("keys", [])),
         )
-
-
-def _log_abs_det(coded: Coded, log_masses: np.ndarray) -> np.ndarray:
-    """Return the log-determinant of a column's encoding, (n,), nats."""
-    if not coded.out_of_support.any():
-        volume = np.full(len(coded.x), log_masses[IN_SUPPORT])
-    else:
-        volume = log_masses[coded.out_of_support]
-    return volume if coded.log_slope is None else volume + coded.log_slope
 
 
 def _absolute(columns: tuple[Column, ...]) -> tuple[Variable, ...]:

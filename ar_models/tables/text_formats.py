@@ -209,7 +209,15 @@ def format_of(field: pa.Field) -> str | None:
 
 def with_format(field: pa.Field, format: str, type: pa.DataType) -> pa.Field:
     """Return the field of a column of text as that of the values that it says."""
-    return field.with_type(type).with_metadata({KEY: format.encode()})
+    metadata = {**(field.metadata or {}), KEY: format.encode()}
+    return field.with_type(type).with_metadata(metadata)
+
+
+def with_formats(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table whose fields have the metadata of those of a schema."""
+    known = {f.name: f.metadata for f in schema if f.metadata}
+    fields = [f.with_metadata(known.get(f.name, f.metadata)) for f in table.schema]
+    return table.cast(pa.schema(fields)) if known else table
 
 
 def as_written(table: pa.Table) -> pa.Table:
@@ -219,7 +227,8 @@ def as_written(table: pa.Table) -> pa.Table:
         if format is not None and arrow.family(field.type) != "text":
             parts = [render(chunk, format) for chunk in table.column(place).chunks]
             text = pa.chunked_array(parts, pa.string())
-            plain = pa.field(field.name, pa.string(), field.nullable)
+            rest = {k: v for k, v in (field.metadata or {}).items() if k != KEY}
+            plain = pa.field(field.name, pa.string(), field.nullable, rest or None)
             table = table.set_column(place, plain, text)
     return table
 

@@ -15,7 +15,7 @@ from tasks.config.data import OnBadFile, OnMissing
 from tasks.data import hive
 from tasks.data.files import find_files, read_footer
 from tasks.data.fragments import Fragment, divide_files
-from tasks.data.schema import NOTHING_KNOWN, common_schema
+from tasks.data.schema import NOTHING_KNOWN, common_schema, flat_schema_of
 from tasks.data.source_file import SourceFile, open_source
 from tasks.runtime import storage
 
@@ -134,7 +134,7 @@ def open_dataset(
     stamps = _map_files(storage.stamp, paths)
     footers, bad_files = _read_footers(path, paths, on_bad_file)
     sources = _open_sources({n: (paths[n], stamps[n]) for n in footers}, hashed)
-    schemas = {name: f.schema.to_arrow_schema() for name, f in footers.items()}
+    schemas = {n: flat_schema_of(paths[n], footer) for n, footer in footers.items()}
     known = [*trained, *(key for key in found.keys if key.name not in trained.names)]
     common = common_schema(
         root, schemas, on_missing=on_missing, trained=pa.schema(known)

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ar_models.tables import arrow, text_formats
+from ar_models.tables import arrow, structs, text_formats
 from tasks.data import hive
 from tasks.data.files import damage_of
 from tasks.data.hive import KeyValues
@@ -78,7 +78,8 @@ def divide_files(
         sizes = [group.num_rows for group in row_groups]
         size = sum(group.total_byte_size for group in row_groups)
         file, partition = files[name], partitions[name]
-        stored = {*footer.schema.to_arrow_schema().names, *dict(partition)}
+        columns = structs.flat_schema(footer.schema.to_arrow_schema()).names
+        stored = {*columns, *dict(partition)}
         missing = frozenset(set(schema.names) - stored)
         for rows in _divide_row_groups(sizes, max_rows):
             place = (len(fragments), file.path, name, *rows, partition)
@@ -164,14 +165,15 @@ def _iter_tables(
         fragment.path,
         fragment.file.stamp,
         fragment.row_groups,
-        tuple(stored),
+        tuple(structs.stored_paths(stored, fragment.schema)),
         tuple(words),
         min(rows, fragment.start or rows),
     )
     try:
         with reader_at(selection, fragment.start) as reader:
             for piece in reader.read(fragment.start, fragment.rows):
-                yield _complete(piece, wanted, values, fragment.path)
+                flat = structs.flatten(pa.Table.from_batches([piece]))
+                yield _complete(flat, wanted, values, fragment.path)
     except (pa.ArrowException, OSError) as error:
         damage = damage_of(error)
         if damage is None:
@@ -180,12 +182,12 @@ def _iter_tables(
 
 
 def _complete(
-    batch: pa.RecordBatch,
+    batch: pa.Table,
     wanted: Sequence[pa.Field],
     values: Mapping[str, str],
     path: str,
 ) -> pa.Table:
-    """Return a batch as a table of the wanted fields, hive columns filled in.
+    """Return the wanted columns of a batch of one chunk, hive columns filled in.
 
     Columns that the file at `path` lacks are null.
     """
@@ -195,9 +197,9 @@ def _complete(
             value = hive.convert(values[item.name], item.type)
             array = arrow.as_type(pa.repeat(value, batch.num_rows), item.type)
         elif item.name not in batch.schema.names:
-            array = pa.nulls(batch.num_rows, item.type)
+            array = structs.absent(item, batch.num_rows)
         else:
-            array = batch.column(item.name)
+            array = batch.column(item.name).chunk(0)
             if array.type != item.type:
                 array = _convert(array, item, path)
         arrays.append(array)
@@ -211,7 +213,7 @@ def _convert(array: pa.Array, item: pa.Field, path: str) -> pa.Array:
         ValueError: The type cannot hold a value; the message names the file.
     """
     if pa.types.is_null(array.type):
-        return pa.nulls(len(array), item.type)
+        return structs.absent(item, len(array))
     if text_formats.format_of(item) and arrow.family(array.type) == "text":
         return text_formats.as_modelled(array, item)
     if pa.types.is_dictionary(array.type):

@@ -25,6 +25,7 @@ from tasks.data.datasets import BadFile, Dataset, open_dataset
 from tasks.data.fragments import read_fragment
 from tasks.data.hashing import cell_hashes
 from tasks.data.schema import check_columns
+from tasks.data.training_data import with_struct_fields
 from tasks.runtime import manifest, parquet, storage
 from tasks.runtime.job import Job, JobResult
 
@@ -161,6 +162,7 @@ def _fields(data: DataConfig, schema: pa.Schema) -> list[str]:
             "rename the key column"
         )
     left_out = {n for n, c in data.columns.items() if c.kind == LEAVE_OUT}
+    data = with_struct_fields(data, schema)
     gone = {key, *order, *data.exclude, *data.id, *left_out}
     names = [name for name in schema.names if name not in gone]
     types = pa.struct([schema.field(name) for name in names])

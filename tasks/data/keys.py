@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from ar_models.tables import arrow, schema_text, text_pattern
+from ar_models.tables import arrow, schema_text, structs, text_pattern
 from ar_models.tables.key_columns import KeyColumn
 from ar_models.tables.list_cells import Lists
 from tasks.data.cells import Cells, select_cells, to_cells
@@ -132,7 +132,7 @@ def key_columns(
     for place, name in enumerate(plan.carried):
         if name in modelled:
             continue
-        own = pa.schema([schema.field(name).remove_metadata()])
+        own = pa.schema([structs.bare(schema.field(name))])
         column = KeyColumn(schema_text.to_text(own), place)
         sketch, numbers = keys.get(name), sketches.get(name)
         if sketch is not None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ar_models.tables.encoder import FORMAT, TableEncoder
+from ar_models.tables.structs import is_presence
 from tasks.config.data import DataConfig
 from tasks.config.resources import Resources
 from tasks.data import splits
@@ -34,7 +35,7 @@ from tasks.data.prepared import (
 from tasks.data.profile import constraint_text
 from tasks.data.splits import SPLITS
 from tasks.data.survey import check_splits, survey_rows
-from tasks.data.training_data import open_training_data
+from tasks.data.training_data import open_training_data, with_struct_fields
 from tasks.runtime import cluster, manifest, receipts, storage
 from tasks.runtime.job import Job, JobResult
 
@@ -122,6 +123,8 @@ def prepare(
         "data": data.model_dump(mode="json", exclude={"path"}),
         "encoder": encoder.fingerprint if encoder else FORMAT,
         "split": splits.FORMAT,
+        # Left out where there are none, so that earlier results keep their keys.
+        **({"structs": "fields"} if any(map(is_presence, dataset.schema)) else {}),
     }
     job = PrepareJob("prepare", output, depends_on, overwrite, began, dataset)
 
@@ -138,7 +141,7 @@ def _prepare(
 ) -> Json:
     """Run both passes and return the content of the manifest."""
     folder, bound = job.path, {"job_key": job.key}
-    plan = PreparePlan.of(dataset, data)
+    plan = PreparePlan.of(dataset, with_struct_fields(data, dataset.schema))
     first = receipts.read_whole(folder, FIRST_RECEIPT, bound)
     if first is None:
         first = _run_first_pass(dataset, plan, folder, given, bound)

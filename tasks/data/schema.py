@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from ar_models.tables import arrow, list_cells, text_formats
+from ar_models.tables import arrow, list_cells, structs, text_formats
 from ar_models.tables.encoder import TableEncoder
 from tasks.config.data import OnMissing
 from tasks.data import hive
@@ -17,6 +18,20 @@ from tasks.runtime import storage
 
 NOTHING_KNOWN = pa.schema([])
 """The columns that are known of a dataset that no model was trained on."""
+
+
+def flat_schema_of(path: str, footer: pq.FileMetaData) -> pa.Schema:
+    """Return the schema of a file, with columns in place of structs.
+
+    Raises:
+        ValueError: Columns have the same name.
+    """
+    schema = footer.schema.to_arrow_schema()
+    _check_unique_names(path, schema)
+    try:
+        return structs.flat_schema(schema)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -100,21 +115,28 @@ def _merged_fields(
                 source[item.name] = name
                 continue
             type = common_type(known.type, item.type)
-            if type is None:
+            is_other = structs.is_presence(known) != structs.is_presence(item)
+            if type is None or is_other and not pa.types.is_null(item.type):
                 raise ValueError(
-                    f"column {item.name!r} is {known.type} in "
-                    f"{storage.join(root, source[item.name])} but {item.type} in "
-                    f"{storage.join(root, name)}; write both files with the same type"
+                    f"column {item.name!r} is {_type_text(known)} in "
+                    f"{storage.join(root, source[item.name])} but {_type_text(item)} "
+                    f"in {storage.join(root, name)}; write both files with the same "
+                    "type"
                 )
             fields[item.name] = known.with_type(type)
     return fields, source
+
+
+def _type_text(field: pa.Field) -> str:
+    """Return the type of a column for messages; that of a struct without its fields."""
+    return "struct" if structs.is_presence(field) else str(field.type)
 
 
 def _with_formats(
     fields: Mapping[str, pa.Field], trained: pa.Schema
 ) -> dict[str, pa.Field]:
     """Return columns of which text is what it was in training, such as dates."""
-    found = {name: item.remove_metadata() for name, item in fields.items()}
+    found = {name: structs.bare(item) for name, item in fields.items()}
     for item in trained:
         format = text_formats.format_of(item)
         own = found.get(item.name)
@@ -167,11 +189,14 @@ def _is_nullable(column: str, schemas: Mapping[str, pa.Schema]) -> bool:
 def trained_schema(encoder: TableEncoder) -> pa.Schema:
     """Return the columns of the rows that an encoder was fitted to.
 
-    The modelled columns that held nulls are nullable, no others.
+    The modelled columns that held nulls are nullable, no others except those that tell
+    whether a struct is there.
     """
     nullable = {c.name for c in encoder.columns if "missing" in c.specials_seen}
     fields = [*encoder.schema, *encoder.carried]
-    return pa.schema([f.with_nullable(f.name in nullable) for f in fields])
+    return pa.schema(
+        [f.with_nullable(f.name in nullable or structs.is_presence(f)) for f in fields]
+    )
 
 
 def key_types(encoder: TableEncoder) -> pa.Schema:

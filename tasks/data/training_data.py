@@ -4,6 +4,7 @@ from fnmatch import fnmatchcase
 
 import pyarrow as pa
 
+from ar_models.tables import structs
 from ar_models.tables.list_cells import can_be_modelled, element_types, is_nested
 from tasks.config.data import DataConfig
 from tasks.data.columns.infer import LEAVE_OUT, check_kind
@@ -31,9 +32,8 @@ def open_training_data(data: DataConfig) -> Dataset:
     """
 
     def rows_per_fragment(schema: pa.Schema) -> int:
-        cells = sum(
-            _cells_per_row(f.type) for f in schema if f.name not in data.exclude
-        )
+        gone = structs.with_fields(data.exclude, schema)
+        cells = sum(_cells_per_row(f.type) for f in schema if f.name not in gone)
         return max(1, min(MAX_FRAGMENT_ROWS, FRAGMENT_CELLS // max(1, cells)))
 
     dataset = open_dataset(
@@ -42,6 +42,7 @@ def open_training_data(data: DataConfig) -> Dataset:
         on_bad_file=data.on_bad_file,
         on_missing=data.on_missing,
     )
+    data = with_struct_fields(data, dataset.schema)
     dataset = recognise_text(dataset, data)
     schema = dataset.schema
     moment = [data.split.column] if data.split.column else []
@@ -70,6 +71,19 @@ def open_training_data(data: DataConfig) -> Dataset:
             f"{data.path}: all columns are excluded or ids; leave one to be modelled"
         )
     return dataset
+
+
+def with_struct_fields(data: DataConfig, schema: pa.Schema) -> DataConfig:
+    """Return a configuration that names the fields of structs that it names.
+
+    Args:
+        data: Its ids and excluded columns may be structs.
+        schema: Schema of the dataset, with columns in place of structs.
+    """
+    named = {"id": data.id, "exclude": data.exclude}
+    return data.model_copy(
+        update={key: structs.with_fields(n, schema) for key, n in named.items()}
+    )
 
 
 def _with_fields(schema: pa.Schema) -> pa.Schema:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ar_models.density.table_density import TableDensity
+from ar_models.tables import structs
 from ar_models.tables.encoder import TableEncoder
 from tasks.config.data import OnBadFile, OnMissing
 from tasks.data.datasets import Dataset, open_dataset
@@ -98,7 +99,8 @@ def carried_columns(
     check_columns(dataset.schema, {"data.id": source.id_columns})
     check_readable(density, source.path, dataset.schema)
     others = dataset.schema.names if source.copies_all else ()
-    carried = tuple(dict.fromkeys([*source.id_columns, *dataset.hive_keys, *others]))
+    ids = structs.with_fields(source.id_columns, dataset.schema)
+    carried = tuple(dict.fromkeys([*ids, *dataset.hive_keys, *others]))
     for column in carried:
         if column in output_columns:
             raise ValueError(

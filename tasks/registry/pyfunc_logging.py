@@ -97,11 +97,13 @@ def signature(density: TableDensity) -> ModelSignature:
 
     Inputs have the type Any and are optional: MLflow would reject int64 for declared
     doubles and, in columns with nulls, doubles for declared integers. The encoder
-    checks types and names missing columns; sampling needs no columns.
+    checks types and names missing columns; sampling needs no columns. The fields of a
+    struct may be given as columns or in a column of dicts.
     """
     anything = AnyType()  # type: ignore[no-untyped-call]  # MLflow's
+    names = dict.fromkeys([*density.columns, *density.encoder.structs])
     inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(anything, name, required=False) for name in density.columns
+        ColSpec(anything, name, required=False) for name in names
     ]
     return ModelSignature(
         inputs=Schema(inputs), outputs=_outputs(), params=ParamSchema(_params())

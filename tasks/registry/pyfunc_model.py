@@ -56,6 +56,7 @@ class DensityModel(PythonModel):
             self.imputer: Any = import_module(f"{PACKAGE}.density.imputer")
             self.conformal: Any = import_module(f"{PACKAGE}.scoring.conformal")
             self.text_formats: Any = import_module(f"{PACKAGE}.tables.text_formats")
+            self.structs: Any = import_module(f"{PACKAGE}.tables.structs")
         self.density: Any = saved_form.load_density(folder)
 
     def predict(
@@ -81,7 +82,8 @@ class DensityModel(PythonModel):
             options = self.sampler.SampleOptions(**{n: chosen[n] for n in names})
             sampler = self.sampler.Sampler(self.density, options)
             drawn = sampler.sample(chosen["rows"], seed=chosen["seed"])
-            frame: pd.DataFrame = self.text_formats.as_written(drawn).to_pandas()
+            drawn = self.structs.nest(self.text_formats.as_written(drawn))
+            frame: pd.DataFrame = drawn.to_pandas()
             return frame
         if output == "score":
             found = self.score(model_input, chosen)
@@ -134,8 +136,12 @@ class DensityModel(PythonModel):
             method=chosen["method"], details=chosen["details"]
         )
         imputer = self.imputer.Imputer(self.density, options)
-        filled = imputer.impute(encoder.with_formats(table), seed=chosen["seed"])
-        found: pd.DataFrame = self.text_formats.as_written(filled).to_pandas()
+        table = self.text_formats.with_formats(table, encoder.schema)
+        filled = imputer.impute(table, seed=chosen["seed"])
+        filled = self.text_formats.as_written(filled)
+        if set(encoder.structs) & set(frame):
+            filled = self.structs.nest(filled)
+        found: pd.DataFrame = filled.to_pandas()
         return found
 
 
@@ -168,11 +174,18 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
     In columns that had NaN and no null in training, NaN stays NaN, since pandas does
     not distinguish them. Types may differ from those of training if the encoder can
     convert them. Dates and times may be text in ISO 8601, as in JSON, and numbers and
-    bools text, too. A column that Parquet stored for the index may be the index.
+    bools text, too. A column that Parquet stored for the index may be the index, and
+    fields of a struct may be columns or stand in a column of dicts.
     """
     columns = encoder.names
     frame = with_index(frame, columns)
-    missing = [name for name in columns if name not in frame]
+    fields = {
+        name: column
+        for struct, type in encoder.structs.items()
+        if struct in frame
+        for name, column in struct_fields(struct, frame[struct], type, encoder).items()
+    }
+    missing = [name for name in columns if name not in frame and name not in fields]
     if missing:
         raise ValueError(
             f"the columns {missing!r} are missing; given are {list(frame.columns)!r}, "
@@ -183,7 +196,9 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
         name, seen = column.name, column.specials_seen
         null = "missing" in seen or "nan" not in seen
         try:
-            array = to_array(frame[name], encoder.type_of(j), null)
+            array = fields.get(name)
+            if array is None:
+                array = to_array(frame[name], encoder.type_of(j), null)
             array = encoder.as_modelled(j, array)
             check_exact(name, array, encoder.type_of(j))
             arrays[name] = parse_text(array, encoder.type_of(j))
@@ -193,6 +208,26 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
                 f"training: {error}"
             ) from error
     return pa.table(arrays)
+
+
+def struct_fields(
+    name: str, values: pd.Series, type: pa.DataType, encoder: Any
+) -> dict[str, pa.ChunkedArray]:
+    """Return the columns of the fields of a column of structs.
+
+    Args:
+        name: Name of the column.
+        values: The structs, such as dicts; or bools, if the frame has the fields.
+        type: Type of the structs in training.
+        encoder: Encoder of the model, of a version's own code.
+    """
+    array = to_array(values, type, null=True)
+    if pa.types.is_null(array.type):
+        array = pa.nulls(len(array), type)
+    if not pa.types.is_struct(array.type):
+        return {}
+    flat = encoder.flatten(pa.table({name: array}))
+    return dict(zip(flat.column_names, flat.columns, strict=True))
 
 
 def with_index(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

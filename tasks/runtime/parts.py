@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from ar_models.tables import text_formats
+from ar_models.tables import structs, text_formats
 from tasks.runtime import manifest, parquet, storage
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,8 @@ def write(
 ) -> dict[str, Any]:
     """Publish a table with metadata in its footer; equal content gives equal bytes.
 
-    Columns that were text in the training files are written as text.
+    Columns that were text in the training files are written as text, and those of the
+    fields of a struct as the struct.
 
     Args:
         folder: Directory of the parts, local or S3.
@@ -80,7 +81,7 @@ def write(
     Returns:
         The manifest's entry for the file.
     """
-    table = text_formats.as_written(table)
+    table = structs.nest(text_formats.as_written(table))
     footer = {parquet.METADATA_KEY: json.dumps(metadata, sort_keys=True)}
     with storage.publish(storage.join(folder, file)) as unfinished:
         digest = parquet.write_sealed(

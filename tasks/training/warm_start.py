@@ -21,7 +21,7 @@ from tasks.config.model import ModelConfig
 from tasks.config.root import Config
 from tasks.config.section import AUTO
 from tasks.config.train import TrainConfig
-from tasks.data.training_data import open_training_data
+from tasks.data.training_data import open_training_data, with_struct_fields
 from tasks.registry import aliases, downloads
 from tasks.registry.versions import version_uri
 from tasks.runtime import dry_runs, manifest, storage
@@ -140,6 +140,7 @@ def find_mismatch(
         data: The dataset.
         schema: Its schema.
     """
+    data = with_struct_fields(data, schema)
     skipped = {*data.exclude, *data.id}
     modelled = {name for name in schema.names if name not in skipped}
     known = set(encoder.schema.names)

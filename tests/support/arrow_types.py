@@ -147,13 +147,32 @@ def nested(rows: int, rng: np.random.Generator) -> dict[str, pa.Array]:
     points = [{"x": int(a), "y": "ab"[a % 2]} for a in rng.integers(0, 9, rows)]
     maps = [[("k", int(a)), ("l", 1)] for a in rng.integers(0, 9, rows)]
     point = pa.struct([("x", pa.int64()), ("y", pa.string())])
+    deep = [
+        {"amount": float(a), "inner": {"day": day, "small": few, "point": [p]}}
+        for a, day, few, p in zip(
+            rng.normal(size=rows),
+            (START // 86_400 + rng.integers(0, 90, rows)).tolist(),
+            small,
+            points,
+            strict=True,
+        )
+    ]
+    inner = pa.struct(
+        [
+            ("day", pa.date32()),
+            ("small", pa.list_(pa.int64())),
+            ("point", pa.list_(point)),
+        ]
+    )
     return {
         "list": pa.array(small, pa.list_(pa.int64())),
         "large_list": pa.array(small, pa.large_list(pa.int64())),
         "list_view": pa.array(small, pa.list_view(pa.int64())),
         "large_list_view": pa.array(small, pa.large_list_view(pa.int64())),
         "fixed_size_list": pa.array(fixed, pa.list_(pa.int64(), 2)),
-        "struct": pa.array(points, point),
+        "struct": pa.array(
+            deep, pa.struct([("amount", pa.float64()), ("inner", inner)])
+        ),
         "map": pa.array(maps, pa.map_(pa.string(), pa.int64())),
         "list_of_struct": pa.array(
             [[p] * (p["x"] % 3) for p in points], pa.list_(point)

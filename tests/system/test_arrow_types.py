@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from ar_models.scoring.choices import STATISTICS
+from ar_models.tables import structs
 from flows import steps
 from flows.cli import init
 from tasks.config.data import DataConfig
@@ -52,7 +53,12 @@ NEW_ROWS = 20
 NEVER_NULL = ("fixed_size_list", "fixed_shape_tensor")
 """Columns in which Arrow reads no nulls from Parquet."""
 
-LEFT_OUT = {"null", "struct", "list_of_list"}
+LEFT_OUT = {"null", "list_of_list"}
+
+CONSTANT = {"struct", "struct.inner"}
+"""Columns that tell whether a struct is there, which it always is."""
+
+NOT_MODELLED = LEFT_OUT | CONSTANT
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,11 @@ class Types:
     def output(self, name: str) -> str:
         """Return the folder of a result."""
         return str(self.raw.parent / name)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns, with those of fields for structs."""
+        return structs.flatten(self.table).column_names
 
     @property
     def config(self) -> DataConfig:
@@ -143,7 +154,7 @@ def do_init(types: Types) -> None:
 def do_prepare(types: Types) -> None:
     about = json.loads(Path(types.pair.prepared, "_manifest.json").read_text())
     left_out = {name for name, kind in about["columns"].items() if kind == "left out"}
-    assert left_out == {*LEFT_OUT, "day"}
+    assert left_out == {*NOT_MODELLED, "day"}
     encoded = np.concatenate(
         [
             pa.ipc.open_file(path).read_all()["x"].combine_chunks().flatten()
@@ -204,7 +215,7 @@ def do_score(types: Types) -> None:
         entries = pc.list_flatten(rows["explanation"]).to_pylist()
         columns |= {entry["column"] for entry in entries}
         assert not [e for e in entries if re.search(r"b'\\x|UUID\(", str(e))]
-    assert columns == set(types.table.column_names) - LEFT_OUT
+    assert columns == set(types.names) - NOT_MODELLED
 
 
 def do_backfill(types: Types) -> None:
@@ -225,7 +236,9 @@ def do_sample(types: Types) -> None:
     drawn, known = read_rows(types.output("samples")), pq.read_table(types.raw)
     schema = open_dataset(str(types.raw), rows_per_fragment=1000).schema
     assert np.isfinite(drawn["log_prob"]).all()
-    for name in set(types.table.column_names) - LEFT_OUT:
+    assert drawn.schema.field("struct").type == known.schema.field("struct").type
+    drawn, known = structs.flatten(drawn), structs.flatten(known)
+    for name in set(types.names) - LEFT_OUT:
         assert drawn.schema.field(name).type == schema.field(name).type
         assert drawn[name].null_count == 0, name
     ranged = [n for n in known.column_names if has_order(known.schema.field(n).type)]
@@ -267,7 +280,7 @@ def do_impute(types: Types) -> None:
         )
         filled = read_rows(output)
         assert filled.schema.remove_metadata().names[:-1] == known.column_names
-        for name in set(known.column_names) - LEFT_OUT:
+        for name in set(known.column_names) - LEFT_OUT - {"struct"}:
             assert filled[name].null_count == 0, name
             assert filled[name].to_pylist()[:20] == kept[name].to_pylist(), name
 

@@ -16,6 +16,7 @@ from tasks.data import splits
 from tasks.data.cells import representation_of, to_cells
 from tasks.data.hashing import row_hashes
 from tasks.data.splits import split_by_hash, split_by_time
+from tasks.data.training_data import with_struct_fields
 from tasks.evaluation import held_out
 from tasks.runtime import storage
 
@@ -136,6 +137,7 @@ def trained_on(density: TableDensity, table: pa.Table) -> np.ndarray | None:
         assert isinstance(times, arrow.Cells)  # A column of times is not a list.
         codes = split_by_time(times, rule["boundaries"])
         return np.asarray((codes == 0) | (codes == 1))
+    data = with_struct_fields(data, table.schema)
     if not {*schema.names, *data.id} <= set(table.column_names):
         return None
     modelled = [field.name for field in schema if can_be_modelled(field.type)]
