@@ -106,11 +106,14 @@ def type_name(annotation: Any) -> str:  # a type, a union or a literal
     if origin is tuple:
         return "list"
     if origin is dict:
-        return _mapping_name(arguments[1])
+        return _mapping_name(*arguments)
     return NAMES.get(annotation, "null")
 
 
-def _mapping_name(values: Any) -> str:  # a type or a section
+def _mapping_name(keys: Any, values: Any) -> str:  # types or a section
+    if get_origin(keys) is Literal:
+        named = (f"{key}: {type_name(values)}" for key in get_args(keys))
+        return f"{{{', '.join(named)}}}"
     if values is str:
         return "mapping of text to text"
     fields = "; ".join(

@@ -82,7 +82,7 @@ def start_ray(resources: Resources, cpus: int | None) -> None:
     options: dict[str, Any] = {}  # whatever ray.init takes
     address = os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
-        needed = resources.workers * (resources.cpus_per_worker or 1)
+        needed = resources.min_workers * (resources.cpus_per_worker or 1)
         if cpus is None and needed > (os.cpu_count() or 1):
             cpus = needed
         options = {"num_cpus": cpus, "include_dashboard": False}

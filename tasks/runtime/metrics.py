@@ -66,6 +66,7 @@ METRICS = {
     "chainrule_training_rows_per_second": Metric(
         "gauge", "Rows per second of the last training epoch."
     ),
+    "chainrule_training_workers": Metric("gauge", "Training processes."),
     "chainrule_training_nll": Metric(
         "gauge", "Mean NLL of the last training epoch in nats per row.", ("split",)
     ),

@@ -37,6 +37,10 @@ short times would take processor time from training."""
 STOP_SECONDS = 5.0
 """Time to wait for the workers after an interruption."""
 
+RESIZE_SECONDS = 60.0
+"""Least time between two looks whether elastic training has room for more workers;
+a change of their number costs the steps since the last checkpoint."""
+
 OnMetrics = Callable[[EpochMetrics], None]
 
 
@@ -73,8 +77,11 @@ def fit(
     torch_trainer = TorchTrainer(
         train_loop_per_worker,  # type: ignore[arg-type]
         train_loop_config={"run": run, "threads": cpus, "messages": messages},
-        scaling_config=ray_train.ScalingConfig(
-            num_workers=resources.workers,
+        scaling_config=ray_train.ScalingConfig(  # type: ignore[call-arg]
+            num_workers=number_of_workers(resources),  # type: ignore[arg-type]
+            elastic_resize_monitor_interval_s=max(
+                RESIZE_SECONDS, resources.checkpoint_seconds
+            ),
             use_gpu=resources.gpus_per_worker > 0,
             resources_per_worker={"CPU": cpus, "GPU": resources.gpus_per_worker},
         ),
@@ -93,6 +100,13 @@ def fit(
         raise FloatingPointError(result.return_value["failed"])
     checkpoint: ray_train.Checkpoint = result.checkpoint
     return checkpoint
+
+
+def number_of_workers(resources: Resources) -> int | tuple[int, int]:
+    """Return the number of workers, or the least and the largest if it may change."""
+    if isinstance(resources.workers, int):
+        return resources.workers
+    return resources.min_workers, resources.max_workers
 
 
 def fit_in_thread(
@@ -148,6 +162,7 @@ def pass_on_messages(
     """
     reported: set[float] = set()
     steps: int | None = None
+    workers: int | None = None
     while True:
         ended = outcome.done()
         try:
@@ -164,6 +179,12 @@ def pass_on_messages(
             new = 0 if steps is None else max(content[0] - steps, 0)
             metrics.record("chainrule_training_steps", new)
             steps = content[0]
+        elif kind == "workers":
+            if workers not in (None, content):
+                plural = "" if content == 1 else "s"
+                logger.warning("training goes on with %d worker%s", content, plural)
+            workers = content
+            metrics.record("chainrule_training_workers", content)
         elif kind == "warning":
             logger.warning(content)
         elif content["epoch"] not in reported:

@@ -14,7 +14,9 @@ def cluster_cpus() -> list[int]:
 
 
 def cpus_per_worker(resources: Resources, nodes: Sequence[int]) -> int:
-    """Return how many processors each worker gets, the most with which all workers fit.
+    """Return how many processors each worker gets, the most with which they fit.
+
+    If the number of workers may change, as many as with which the least number fits.
 
     Args:
         resources: Number of workers, and processors per worker if configured.
@@ -26,11 +28,11 @@ def cpus_per_worker(resources: Resources, nodes: Sequence[int]) -> int:
     configured = resources.cpus_per_worker
     choices = [configured] if configured else range(max(nodes, default=0), 0, -1)
     for cpus in choices:
-        if sum(node // cpus for node in nodes) >= resources.workers:
+        if sum(node // cpus for node in nodes) >= resources.min_workers:
             return cpus
     raise ValueError(
-        f"resources: {resources.workers} workers of {configured or 1} processors do "
-        f"not fit on nodes with {list(nodes)} processors; lower workers or "
+        f"resources: {resources.min_workers} workers of {configured or 1} processors "
+        f"do not fit on nodes with {list(nodes)} processors; lower workers or "
         "cpus_per_worker, or add nodes"
     )
 
@@ -42,10 +44,11 @@ def check_gpus(resources: Resources, available: float) -> None:
         resources: Number of workers and of GPUs per worker.
         available: Number of GPUs in the cluster.
     """
-    needed = resources.workers * resources.gpus_per_worker
+    workers = resources.min_workers
+    needed = workers * resources.gpus_per_worker
     if needed > available:
         raise ValueError(
-            f"resources: {resources.workers} workers with {resources.gpus_per_worker} "
+            f"resources: {workers} workers with {resources.gpus_per_worker} "
             f"GPUs each need {needed}, the cluster has {available:g}; lower workers "
             "or gpus_per_worker"
         )

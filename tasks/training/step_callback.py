@@ -23,7 +23,10 @@ class MessageQueue(Protocol):
     """Takes the workers' messages to the driver."""
 
     def put(self, message: tuple[str, Any]) -> None:  # content depends on the kind
-        """Take ("steps", (done, planned)), ("epoch", metrics) or ("warning", text)."""
+        """Take a kind and content: steps, epoch, workers or warning.
+
+        The content is (done, planned), the metrics, their number, or a text.
+        """
 
 
 class StepCallback:

@@ -101,6 +101,7 @@ def train_loop_per_worker(
         by_length=any(v.at_least for v in trainer.model.variables),
     )
     callback = StepCallback(trainer, messages, run.checkpoint_seconds)
+    callback.send("workers", world)
     try:
         run_epochs(trainer, data, valid, callback, run.log_abs_det)
     except FloatingPointError as error:

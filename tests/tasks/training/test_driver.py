@@ -51,6 +51,19 @@ def test_steps_are_counted_once_and_not_again_after_a_restart(
     ]
 
 
+def test_a_change_of_the_number_of_workers_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    messages = [*(("workers", count) for count in (4, 4, 3)), (driver.END, None)]
+    queue: Any = SimpleNamespace(get=lambda timeout: messages.pop(0))
+    found: list[float] = []
+    monkeypatch.setattr(metrics, "record", lambda name, value: found.append(value))
+    driver.pass_on_messages(queue, Future(), lambda _: None)
+    assert found == [4, 4, 3]
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["training goes on with 3 workers"]
+
+
 def test_half_written_records_of_ray_start_training_over(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,6 +18,16 @@ def test_workers_get_the_processors_that_find_a_place(
     assert placement.cpus_per_worker(given, nodes) == expected
 
 
+@pytest.mark.parametrize(("least", "cpus"), [(1, 8), (2, 8), (3, 4)])
+def test_elastic_workers_get_as_much_as_the_least_number_of_them(
+    least: int, cpus: int
+) -> None:
+    given = Resources(workers={"min": least, "max": 64})
+
+    assert placement.cpus_per_worker(given, [8, 8]) == cpus
+    placement.check_gpus(given.model_copy(update={"gpus_per_worker": 1}), least)
+
+
 @pytest.mark.parametrize(("workers", "wanted"), [(12, None), (2, 8)])
 def test_too_many_workers_are_refused(workers: int, wanted: int | None) -> None:
     given = Resources(workers=workers, cpus_per_worker=wanted)

@@ -9,4 +9,4 @@ def test_a_worker_stops_when_nobody_listens(prepared: str) -> None:
     returned = train_here(prepared, MODEL, TRAINING, messages)
 
     assert returned == {"stopped": None}
-    assert [kind for kind, _ in messages] == ["steps"]
+    assert [kind for kind, _ in messages] == ["workers"]

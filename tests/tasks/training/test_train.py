@@ -304,6 +304,72 @@ def test_two_workers_on_s3_learn_what_one_learns(prepared: str, bucket: str) -> 
     assert not batches.cache_folder(result.key).exists()
 
 
+ELASTIC = """
+import json
+import os
+import sys
+import time
+from ray.cluster_utils import Cluster
+from tasks.runtime import environment
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+other = cluster.add_node(num_cpus=1)
+os.environ["RAY_ADDRESS"] = cluster.address
+import logging
+from tasks.training import driver, train
+from tasks.config.model import model_config
+from tasks.config.resources import Resources
+from tasks.config.train import TrainConfig
+
+prepared, model, training, output = sys.argv[1:]
+nodes, told = [other], []
+handler = logging.Handler()
+handler.emit = lambda record: told.append(record.getMessage())
+driver.logger.addHandler(handler)
+
+def leave_and_join(record):
+    if record["epoch"] == 2:
+        cluster.remove_node(nodes.pop(), allow_graceful=False)
+
+resources = Resources(
+    workers={"min": 1, "max": 2}, cpus_per_worker=1, checkpoint_seconds=0.01
+)
+result = train.train(
+    prepared,
+    model_config(**json.loads(model)),
+    TrainConfig.model_validate_json(training),
+    output,
+    resources,
+    on_metrics=leave_and_join,
+)
+print(json.dumps({"told": told, "history": result.history}))
+"""
+
+
+@pytest.mark.slow
+def test_elastic_training_goes_on_with_fewer_workers_to_the_same_model(
+    prepared: str, root: Path
+) -> None:
+    model = MODEL.model_copy(update={"dropout": 0.0})
+    training = TRAINING.model_copy(update={"batch_size": 99})
+    messages = Messages()
+    train_here(prepared, model, training, messages)
+    output = root / "elastic"
+    arguments = [prepared, model.model_dump_json(), training.model_dump_json()]
+    done = subprocess.run(
+        [sys.executable, "-c", ELASTIC, *arguments, str(output)],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=400,
+        check=True,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+
+    assert "training goes on with 1 worker" in found["told"]
+    np.testing.assert_allclose(
+        curve(found["history"]), curve(messages.records()), rtol=1e-4
+    )
+
+
 def test_a_dataset_that_was_not_prepared_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nothing: not a finished prepared"):
         train.train(
