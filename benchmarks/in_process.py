@@ -5,7 +5,7 @@ proposes, but without Ray, files of results and checkpoints.
 """
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from ar_models.density.table_density import TableDensity
+from ar_models.density.violation_weights import fit_violation_weights
 from ar_models.families import registry
 from ar_models.scoring.nearness import Nearness, stored_rows
 from ar_models.tables.encoder import TableEncoder
@@ -21,7 +22,7 @@ from tasks.config.data import DataConfig
 from tasks.config.model import ModelConfig, model_config
 from tasks.config.train import TrainConfig
 from tasks.data.batches import Batch
-from tasks.data.constraint_search import find_constraints
+from tasks.data.constraint_search import with_constraints
 from tasks.data.decimal_types import preview_decimal_types
 from tasks.data.division import PreparePlan, divide_fragment
 from tasks.data.fit import fit_encoder
@@ -59,8 +60,7 @@ def prepare(rows: pa.Table, seed: int) -> Prepared:
         dataset = open_training_data(data)
         fragments = dataset.fragments
         plan = preview_decimal_types(PreparePlan.of(dataset, data), fragments)
-        found = find_constraints(plan, fragments, dataset.schema)
-        plan = replace(plan, constraints=found)
+        plan = with_constraints(plan, fragments, dataset.schema)
         surveys = [survey_fragment(plan, fragment) for fragment in fragments]
         survey, _ = merge_surveys(list(fragments), surveys, plan)
         check_splits(survey, data, len(rows))
@@ -116,7 +116,7 @@ def fit(
         train_epoch(trainer, (Batch(x[r], len(r)) for r in order), lambda: False)
         trainer.end_epoch(trainer.nll(valid.split(config.batch_size)))
     built.load_state_dict(trainer.best)
-    density = TableDensity(encoder, built)
+    density = fit_violation_weights(TableDensity(encoder, built))
     stored = x.numpy()[:: -(-len(x) // stored_rows(encoder.dim))]
     density.nearness = Nearness.of(encoder, stored)
     density.calibration = density.reference_scores(splits["calibration"])

@@ -28,6 +28,7 @@ from ar_models.scoring.completions import Completer, stratified
 from ar_models.tables import arrow
 from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.given_cells import encode_given
+from ar_models.tables.inequality import log_masses, log_tilts
 
 GROUPS = 16
 """Minimum number of independent groups of draws, whose spread gives an interval."""
@@ -113,6 +114,19 @@ class ProgressiveSampler:
             holds &= np.asarray(each.holds(read))
         return holds
 
+    def tilts(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the ratio of the tilted density to the model's of rows, (n,).
+
+        It is 1 without inequalities, see `ar_models.tables.inequality`.
+        """
+        encoder = self.encoder
+        weighted = [each for each in encoder.inequalities if each.log_weight]
+        if not weighted:
+            return np.ones(len(x))
+        rows = encoder.decode(x)
+        tilts = log_tilts(weighted, rows, encoder.schema)
+        return np.asarray(np.exp(tilts + log_masses(weighted, encoder.names).sum()))
+
     def clamp(self, condition: Predicate, *, dense: bool) -> Clamp | None:
         """Return the variables that a condition fixes, or None if it fixes none.
 
@@ -181,6 +195,8 @@ class ProgressiveSampler:
             noise = stratified(groups, count, self.model.noise_dim, generator)
             x = self.completer.ancestral(noise, x, which)
             weights = self.holds(step.conditions, x).astype(np.float64)
+            if step is plan.steps[-1]:
+                weights *= self.tilts(x)
             if step.clamped.any():
                 log_prob = self.completer.log_prob(x, which)[:, step.clamped].sum(1)
                 weights *= np.exp(log_prob)

@@ -18,6 +18,7 @@ from ar_models.scoring.completions import Completer, Effectiveness, KnownCells
 from ar_models.tables.derivations import known_cells
 from ar_models.tables.frequent_codes import without_rare_values
 from ar_models.tables.given_cells import check_determined, encode_given, solve_given
+from ar_models.tables.inequality import log_tilts
 from ar_models.tables.ranges import rows_outside, within_range
 
 LOG_PROB_COLUMN = "log_prob"
@@ -112,7 +113,8 @@ class Sampler:
 
         A row in which a derived cell should follow from cells that do not determine it,
         such as a pair of values that its table lacks, has no probability and is drawn
-        again. So is a row with a value outside the range of its column.
+        again. So is a row with a value outside the range of its column, and a row that
+        violates an inequality, unless it is kept with the weight as probability.
         """
         density = self.density
         table, missing = given_table(density.encoder, given, missing, count)
@@ -156,8 +158,12 @@ class Sampler:
         encoder = self.density.encoder
         x = self._variables(BATCH_ROWS, known, generator)
         part = encoder.decode(x, seed=seed, given=rows)
+        uniform = self._uniform(BATCH_ROWS, generator)
         for attempt in range(MAX_REDRAWS):
             bad = encoder.undefined(x, part)
+            if uniform is not None:
+                tilts = log_tilts(encoder.inequalities, part, encoder.schema, rows)
+                bad |= tilts < np.log(uniform)
             if attempt < RANGE_REDRAWS:
                 bad |= rows_outside(encoder, part, rows)
             wrong = np.flatnonzero(bad)
@@ -169,10 +175,26 @@ class Sampler:
             if known is not None:
                 again = known[torch.from_numpy(np.resize(wrong, size))]
             x[wrong] = self._variables(size, again, generator)[: len(wrong)]
+            if uniform is not None:
+                fresh = self._uniform(size, generator)
+                assert fresh is not None
+                uniform[wrong] = fresh[: len(wrong)]
             part = encoder.decode(x, seed=seed, given=rows)
         if rows_outside(encoder, part, rows).any():
             part = encoder.decode(x, seed=seed, given=rows, adjust=within_range)
         return part
+
+    def _uniform(
+        self, count: int, generator: torch.Generator
+    ) -> NDArray[np.float64] | None:
+        """Draw numbers from (0, 1] that decide which violations of inequalities stay.
+
+        Without weighted inequalities, nothing is drawn.
+        """
+        if not any(each.log_weight for each in self.density.encoder.inequalities):
+            return None
+        drawn = torch.rand(count, generator=generator, dtype=torch.float64)
+        return np.asarray(1 - drawn.numpy())
 
     def _variables(
         self, count: int, known: Tensor | None, generator: torch.Generator

@@ -27,6 +27,7 @@ from ar_models.tables import arrow
 from ar_models.tables.columns import IN_SUPPORT
 from ar_models.tables.derivations import overlay
 from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.inequality import log_tilts
 from ar_models.tables.ranges import rows_outside, within_range
 from ar_models.tables.trained_cells import as_trained
 
@@ -287,8 +288,9 @@ class Completer:
             seed: Chooses among the rare categories that share a code.
 
         Returns:
-            The variables; the decoded rows; the log-determinants of the late cells in
-            nats, (n,); and which completions are possible, (n,).
+            The variables; the decoded rows; the log-determinants of the late cells and
+            the log-weights of violated inequalities together in nats, (n,); and which
+            completions are possible, (n,).
         """
         encoder, given = self.encoder, known.table
         table = encoder.decode(x, seed=seed, given=given)
@@ -312,6 +314,7 @@ class Completer:
             if coded.log_slope is not None:
                 log_slope += np.where(late, coded.log_slope, 0.0)
         possible &= ~encoder.undefined(x, table)
+        log_slope += log_tilts(encoder.inequalities, table, encoder.schema)
         for j in np.flatnonzero(known.filled.any(0)).tolist():
             null = np.asarray(table.column(encoder.names[j]).is_null())
             possible &= ~(known.filled[:, j] & null)

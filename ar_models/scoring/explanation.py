@@ -13,7 +13,7 @@ from torch import Tensor
 from ar_models.distributions.conditionals import Conditionals
 from ar_models.families.base import AutoregressiveModel
 from ar_models.scoring.expected_dates import expected_parts
-from ar_models.scoring.expected_derived import expected_derived
+from ar_models.scoring.expected_derived import expected_derived, rate_text
 from ar_models.scoring.expected_values import SMALL, codes, narrow, quantiles
 from ar_models.scoring.statistics import Scores
 from ar_models.scoring.tail_probability import tail_probability
@@ -24,6 +24,7 @@ from ar_models.tables.derivations import parent_cells
 from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.encoder import Encoded, TableEncoder
 from ar_models.tables.formulas.formula import Cells, Formula
+from ar_models.tables.inequality import violations
 from ar_models.tables.list_cells import element_types
 from ar_models.tables.list_column import ListColumn
 from ar_models.tables.real_column import RealColumn
@@ -84,6 +85,10 @@ def explain(
         shown = short if isinstance(encoder.columns[j], ListColumn) else text
         values[at] = [shown(cell) for cell in python_values(cells)]
         usual[at] = expected(encoder, model, rows, scores, int(j), places)
+        broken = violated_texts(encoder, rows.take(pa.array(places)), int(j))
+        usual[at] = [
+            f"{a}; {b}" if b else a for a, b in zip(usual[at], broken, strict=True)
+        ]
     tails = tail_probability(encoder.variables, scores.conditionals, encoded)
     fields = [
         pa.array(np.asarray(encoder.names, dtype=object)[ranks.ravel()], pa.string()),
@@ -135,6 +140,28 @@ def expected(
     cells = parent_cells(column, rows.take(pa.array(places)), encoder.schema)
     values = [value_texts(f, cells, encoder.type_of(j)) for f in column.formulas]
     return expected_derived(column, shares, codes, values, list(plain), small=SMALL)
+
+
+def violated_texts(encoder: TableEncoder, rows: pa.Table, j: int) -> list[str]:
+    """Describe the inequalities that rows violate and that count for column `j`.
+
+    Args:
+        encoder: Encoder of the rows.
+        rows: The n rows.
+        j: Index of the column.
+
+    Returns:
+        Texts (n,), empty where no inequality is violated.
+    """
+    texts = [""] * rows.num_rows
+    own = [i for i in encoder.inequalities if i.charged(encoder.names) == j]
+    if not own:
+        return texts
+    violated = violations(own, rows, encoder.schema)
+    for row, k in np.argwhere(violated).tolist():
+        text = f"{own[k].describe()}, which {rate_text(own[k].rate)}, is violated"
+        texts[row] = f"{texts[row]}; {text}" if texts[row] else text
+    return texts
 
 
 def value_texts(formula: Formula, cells: Cells, type: pa.DataType) -> list[str | None]:

@@ -180,6 +180,7 @@ def reference_scores(
             x=encoded.x[rows],
             log_abs_det=encoded.log_abs_det[rows],
             out_of_support=encoded.out_of_support[rows],
+            penalties=None if encoded.penalties is None else encoded.penalties[rows],
         )
         scores = np.full(len(encoded.x), np.nan)
         scores[rows] = score_batch(model, part, "leave_one_out").anomaly_score
@@ -252,6 +253,11 @@ class _Batch:
         device, rough = self.x.device.type, self.precision == "bf16"
         return torch.autocast(device, torch.bfloat16, enabled=rough)
 
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Which cells are in support, (n, columns)."""
+        return np.asarray(self.encoded.out_of_support == IN_SUPPORT)
+
     @cached_property
     def excess(self) -> Contributions:
         """Contributions and scores of the statistic excess."""
@@ -260,7 +266,8 @@ class _Batch:
         entropies = entropies.masked_fill(self.x.isnan(), 0.0)
         expected = sum_by_column((weights * entropies).sum(0), self.model.variables)
         scores = -(self.each + entropies).sum(-1)
-        return self.replace_out_of_support(-self.network - expected), scores
+        surprise = self.penalised(-self.network - expected)
+        return self.replace_out_of_support(surprise), scores
 
     @cached_property
     def neighbours(self) -> tuple[Neighbour, Neighbour]:
@@ -276,10 +283,14 @@ class _Batch:
         scores = torch.from_numpy(shares.sum(axis=1))
         return shares, scores.expand(len(self.conditionals), -1)
 
+    def penalised(self, contributions: Floats) -> Floats:
+        """Add what the log-probability loses by violated inequalities."""
+        penalties = self.encoded.penalties
+        return contributions if penalties is None else contributions + penalties
+
     def replace_out_of_support(self, contributions: Floats) -> Floats:
         """Replace contributions of cells out of support by their surprisal."""
-        inside = self.encoded.out_of_support == IN_SUPPORT
-        return np.where(inside, contributions, -self.encoded.log_abs_det)
+        return np.where(self.inside, contributions, -self.encoded.log_abs_det)
 
 
 def _surprisal(batch: _Batch) -> Contributions:
@@ -297,6 +308,8 @@ def _density(batch: _Batch) -> Contributions:
     mean = torch.from_numpy(batch.encoded.mean_log_slopes).to(batch.x.device)
     mean = mean.expand(batch.x.shape).masked_fill(batch.x.isnan(), 0.0)
     units = sum_by_column(mean, batch.model.variables) - batch.encoded.log_abs_det
+    if batch.encoded.penalties is not None:  # the excess has them already
+        units = units - batch.encoded.penalties
     return batch.replace_out_of_support(excess + units), scores
 
 
@@ -333,6 +346,7 @@ def _tail(batch: _Batch) -> Contributions:
             for c, log_prob in zip(batch.conditionals, batch.each, strict=True)
         ]
     )
+    each = np.where(batch.inside, batch.penalised(each), each)
     if batch.encoded.unknown is not None:
         each = np.where(batch.encoded.unknown, 0.0, each)
     return each.mean(0), torch.from_numpy(each.sum(-1))
@@ -350,8 +364,8 @@ def _leave_one_out(batch: _Batch) -> Contributions:
         with batch.autocast():
             given = batch.model.conditionals_given(batch.x, known)
         total[:, i] = given.log_prob(batch.x)[:, i]
-    found = batch.replace_out_of_support(-sum_by_column(total, batch.model.variables))
-    return found, batch.each[:1].sum(-1)
+    surprise = batch.penalised(-sum_by_column(total, batch.model.variables))
+    return batch.replace_out_of_support(surprise), batch.each[:1].sum(-1)
 
 
 def _independent(batch: _Batch) -> Independent:
@@ -363,7 +377,8 @@ def _independent(batch: _Batch) -> Independent:
 def _ratio(batch: _Batch) -> Contributions:
     independent = _independent(batch)
     alone = sum_by_column(independent.variable_log_prob(batch.x), independent.variables)
-    return batch.replace_out_of_support(alone - batch.network), -batch.each.sum(-1)
+    ratio = batch.penalised(alone - batch.network)
+    return batch.replace_out_of_support(ratio), -batch.each.sum(-1)
 
 
 def _nearness(batch: _Batch) -> Contributions:

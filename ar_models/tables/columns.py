@@ -7,7 +7,8 @@ whole arrays. Numbers of variables (parent) are relative to the column here;
 """
 
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -144,3 +145,25 @@ class Column:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict, from which `column_from_dict` rebuilds a column."""
         return {"form": self.form, **asdict(self)}
+
+
+def absolute_variables(columns: Sequence[Column]) -> tuple[Variable, ...]:
+    """Return all variables, with groups and parents numbered over the whole table."""
+    variables: list[Variable] = []
+    taken = {column.name for column in columns}
+    groups = 0
+    for j, column in enumerate(columns):
+        first, base = len(variables), groups
+        for v in column.variables:
+            name = v.name
+            while name != column.name and name in taken:
+                name += "_"
+            taken.add(name)
+            parent = None if v.parent is None else v.parent + first
+            group = base + v.group
+            column_index = None if group == j else j
+            variables.append(
+                replace(v, name=name, group=group, parent=parent, column=column_index)
+            )
+            groups = max(groups, group + 1)
+    return tuple(variables)

@@ -8,7 +8,8 @@ from `decode` exactly; reals come back from a float32 score z with an error of a
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ import pyarrow as pa
 
 from ar_models.tables import arrow, structs
 from ar_models.tables.column_types import column_from_dict
-from ar_models.tables.columns import IN_SUPPORT, Coded, Column
+from ar_models.tables.columns import IN_SUPPORT, Coded, Column, absolute_variables
 from ar_models.tables.decimals import WideDecimal, restored
 from ar_models.tables.derivations import (
     derivation_order,
@@ -26,13 +27,13 @@ from ar_models.tables.derivations import (
     parent_cells,
 )
 from ar_models.tables.derived_column import DerivedColumn
+from ar_models.tables.inequality import Inequality, log_masses, penalties
 from ar_models.tables.key_columns import KeyColumn
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_cells import readable
 from ar_models.tables.schema_text import from_text, to_text
 from ar_models.tables.text_formats import as_modelled
 from ar_models.tables.trained_cells import as_trained
-from ar_models.variables import Variable
 
 BLOCK = 1 << 15
 """Number of rows encoded at a time, whose intermediate results fit the cache."""
@@ -56,6 +57,8 @@ class Encoded:
         mean_log_slopes: Mean contribution of each variable to `log_abs_det`, where
             present, (dim,), nats; None: zero.
         unknown: Which cells are marginalised, (n, columns) bool; None: no cell is.
+        penalties: Part of `log_abs_det` that violated inequalities take away,
+            (n, columns), nats; None: zero.
     """
 
     x: np.ndarray
@@ -63,6 +66,7 @@ class Encoded:
     out_of_support: np.ndarray
     mean_log_slopes: np.ndarray | None = None
     unknown: np.ndarray | None = None
+    penalties: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class TableEncoder:
             decimals may have more digits than those of `schema`.
         wide: Columns of decimals that are modelled as reals.
         keys: Columns that are not modelled, and that samples have with new values.
+        inequalities: Inequalities that rows seldom violate.
         variables: Descriptions of all variables.
         order: Indices of the columns, parents before the columns derived from them.
     """
@@ -121,7 +126,8 @@ class TableEncoder:
         self.carried = pa.schema(carried or [])
         self.written = self.schema if written is None else written.remove_metadata()
         self.wide, self.keys = wide, keys
-        self.variables = _absolute(columns)
+        self.inequalities: tuple[Inequality, ...] = ()
+        self.variables = absolute_variables(columns)
         self.order = derivation_order(columns)
         starts = np.cumsum([0] + [len(c.variables) for c in columns])
         self._slices = [
@@ -145,8 +151,8 @@ class TableEncoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of everything the encoder does: 16 hexadecimal digits."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True)
+        """Hash of all but the weights of inequalities: 16 hexadecimal digits."""
+        canonical = json.dumps(self.without_weights().to_dict(), sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def column_of(self, variable: int) -> Column:
@@ -211,7 +217,22 @@ class TableEncoder:
                 x[block, self._slices[j]] = coded.x
                 out_of_support[block, j] = coded.out_of_support
                 log_abs_det[block, j] = coded.log_abs_det(column.log_masses)
-        return Encoded(x, log_abs_det, out_of_support, self._mean_log_slopes)
+        charges = penalties(self.inequalities, table, self.schema, self.names)
+        if charges is not None:
+            log_abs_det += log_masses(self.inequalities, self.names) - charges
+        slopes = self._mean_log_slopes
+        return Encoded(x, log_abs_det, out_of_support, slopes, penalties=charges)
+
+    def with_inequalities(self, inequalities: Sequence[Inequality]) -> "TableEncoder":
+        """Return the same encoder with other inequalities, or weights of them."""
+        other = copy(self)
+        other.__dict__.pop("fingerprint", None)
+        other.inequalities = tuple(inequalities)
+        return other
+
+    def without_weights(self) -> "TableEncoder":
+        """Return the encoder as it is before a model is trained."""
+        return self.with_inequalities([i.without_weight() for i in self.inequalities])
 
     def encode_column(self, j: int, table: pa.Table) -> Coded:
         """Encode column `j` of a table, which has its parents, too."""
@@ -429,6 +450,7 @@ class TableEncoder:
         # Left out where empty, so that earlier encoders keep their fingerprints.
         extra = {"carried": to_text(self.carried)} if len(self.carried) else {}
         keys = [key.to_dict() for key in self.keys]
+        inequalities = [each.to_dict() for each in self.inequalities]
         return {
             "format": FORMAT,
             "columns": [column.to_dict() for column in self.columns],
@@ -439,6 +461,7 @@ class TableEncoder:
             "wide": [asdict(column) for column in self.wide],
             **extra,
             **({"keys": keys} if keys else {}),
+            **({"inequalities": inequalities} if inequalities else {}),
         }
 
     @classmethod
@@ -457,7 +480,7 @@ class TableEncoder:
         )
         carried = fields.get("carried")
         wide = tuple(WideDecimal(**column) for column in fields.get("wide", []))
-        return cls(
+        encoder = cls(
             columns,
             left_out,
             from_text(fields["schema"]),
@@ -467,28 +490,8 @@ class TableEncoder:
             wide,
             tuple(KeyColumn.from_dict(key) for key in fields.get("keys", [])),
         )
-
-
-def _absolute(columns: tuple[Column, ...]) -> tuple[Variable, ...]:
-    """Return all variables, with groups and parents numbered over the whole table."""
-    variables: list[Variable] = []
-    taken = {column.name for column in columns}
-    groups = 0
-    for j, column in enumerate(columns):
-        first, base = len(variables), groups
-        for v in column.variables:
-            name = v.name
-            while name != column.name and name in taken:
-                name += "_"
-            taken.add(name)
-            parent = None if v.parent is None else v.parent + first
-            group = base + v.group
-            column_index = None if group == j else j
-            variables.append(
-                replace(v, name=name, group=group, parent=parent, column=column_index)
-            )
-            groups = max(groups, group + 1)
-    return tuple(variables)
+        known = [Inequality(**each) for each in fields.get("inequalities", [])]
+        return encoder.with_inequalities(known)
 
 
 def _nullable(field: pa.Field, array: pa.Array) -> bool:

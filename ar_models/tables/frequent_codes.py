@@ -91,7 +91,7 @@ def without_rare_values(encoder: TableEncoder, least: int) -> TableEncoder:
         encoder.written,
         encoder.wide,
         encoder.keys,
-    )
+    ).with_inequalities(encoder.inequalities)
 
 
 def _guarded(column: Column, type: pa.DataType, least: int) -> Column:

@@ -1,27 +1,44 @@
 """Configuration of the constraints between the columns of a dataset."""
 
+import datetime
+import re
 import zoneinfo
 from collections.abc import Iterator
 from typing import Any, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from ar_models.tables.formulas.choices import Part, Rounding
+from ar_models.tables.formulas.choices import Operator, Part, Rounding
 from tasks.config.expressions import parse_expression
 from tasks.config.section import Section
 
-KINDS = ("equals", "function_of", "part", "prefix_of")
+COMPARISONS: dict[str, Operator] = {
+    "at_most": "<=",
+    "below": "<",
+    "at_least": ">=",
+    "above": ">",
+}
+"""Keys of inequalities, with their comparisons."""
+
+KINDS = ("equals", "function_of", "part", "prefix_of", *COMPARISONS)
 """Keys of which a constraint has exactly one."""
+
+INEQUALITY = re.compile(r"(.+?) *(?:<=|>=|<|>) *(.+)")
+"""An inequality between two columns as text, such as `start <= end`."""
+
+Side = str | int | float | datetime.date | datetime.datetime
+"""A column, or a number, date or timestamp that a column is compared with."""
 
 
 class ConstraintConfig(Section):
-    """A formula that gives the cells of a column in nearly all rows.
+    """A formula or an inequality that nearly all rows satisfy.
 
-    One of the keys equals, function_of, part and prefix_of says which.
+    The formula gives the cells of a column, by one of the keys equals, function_of,
+    part and prefix_of; the inequality is one of at_most, below, at_least and above.
     """
 
     column: str
-    """Column that the others determine."""
+    """Column that the others determine, or that is compared."""
 
     equals: str | None = None
     """Arithmetic expression of columns, such as fare + tip, 0.19 * net,
@@ -56,6 +73,18 @@ class ConstraintConfig(Section):
     length: PositiveInt | None = None
     """Number of characters of the prefix."""
 
+    at_most: Side | None = None
+    """Column, number or date that the column does not exceed."""
+
+    below: Side | None = None
+    """Column, number or date that the column is less than."""
+
+    at_least: Side | None = None
+    """Column, number or date that the column does not fall below."""
+
+    above: Side | None = None
+    """Column, number or date that the column is greater than."""
+
     @field_validator("function_of", mode="before")
     @classmethod
     def _one_or_two(cls, value: object) -> object:
@@ -73,7 +102,8 @@ class ConstraintConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        given = [kind for kind in KINDS if getattr(self, kind)]
+        values = {kind: getattr(self, kind) for kind in KINDS}
+        given = [kind for kind in KINDS if values[kind] not in (None, "", ())]
         if len(given) != 1:
             raise ValueError(
                 f"the constraint of {self.column!r} needs exactly one of "
@@ -92,14 +122,28 @@ class ConstraintConfig(Section):
             )
         if self.column in self.parents:
             raise ValueError(
-                f"the constraint of {self.column!r} computes the column from itself"
+                f"the constraint of {self.column!r} "
+                f"{'compares' if self.comparison else 'computes'} the column "
+                f"{'with' if self.comparison else 'from'} itself"
             )
         return self
+
+    @property
+    def comparison(self) -> str | None:
+        """Key of the inequality that the constraint is, or None."""
+        return next((k for k in COMPARISONS if getattr(self, k) is not None), None)
+
+    @property
+    def side(self) -> Side | None:
+        """Right-hand side of the inequality that the constraint is, or None."""
+        return getattr(self, self.comparison) if self.comparison else None
 
     @property
     def parents(self) -> tuple[str, ...]:
         """Names of the columns that the constraint computes with."""
         names = [*self.function_of, self.constant_by, self.of, self.prefix_of]
+        if isinstance(self.side, str):
+            names.append(self.side)
         if self.equals is not None:
             names += parse_expression(self.equals).columns
         return tuple(name for name in names if name)
@@ -120,7 +164,8 @@ class ConstraintsConfig(Section):
     their order."""
 
     ignore: tuple[str, ...] = ()
-    """Columns for which no constraint is looked for."""
+    """Columns for which no constraint is looked for, and inequalities that are not
+    used, such as start <= end."""
 
     @model_validator(mode="before")
     @classmethod
@@ -136,7 +181,7 @@ class ConstraintsConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         parents: dict[str, set[str]] = {}
-        for constraint in self.add:
+        for constraint in self.formulas:
             parents.setdefault(constraint.column, set()).update(constraint.parents)
         for column in parents:
             if column in _reached(column, parents):
@@ -150,7 +195,24 @@ class ConstraintsConfig(Section):
     def columns(self) -> tuple[str, ...]:
         """Names of all columns that are named."""
         named = [n for c in self.add for n in (c.column, *c.parents)]
-        return tuple(dict.fromkeys([*named, *self.ignore]))
+        ignored = [name for text in self.ignore for name in _names(text)]
+        return tuple(dict.fromkeys([*named, *ignored]))
+
+    @property
+    def formulas(self) -> tuple[ConstraintConfig, ...]:
+        """The constraints to add that are formulas."""
+        return tuple(each for each in self.add if not each.comparison)
+
+    @property
+    def inequalities(self) -> tuple[ConstraintConfig, ...]:
+        """The constraints to add that are inequalities."""
+        return tuple(each for each in self.add if each.comparison)
+
+
+def _names(ignored: str) -> tuple[str, ...]:
+    """Return the columns that an entry of `ignore` names: one, or two compared ones."""
+    match = INEQUALITY.fullmatch(ignored)
+    return match.groups() if match else (ignored,)
 
 
 def _reached(column: str, parents: dict[str, set[str]]) -> set[str]:

@@ -1,6 +1,7 @@
 """The constraints of a dataset: searched in a sample of its training rows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -8,13 +9,16 @@ import pyarrow as pa
 from ar_models.tables import arrow
 from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.encoder import TableEncoder
-from ar_models.tables.formulas.formula import Formula
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.trained_cells import as_trained
 from tasks.data.cells import to_cells
 from tasks.data.columns.infer import LEAVE_OUT, infer_column
 from tasks.data.constraints.configured import configured_formulas
 from tasks.data.constraints.discover import discover
+from tasks.data.constraints.inequalities import (
+    configured_inequalities,
+    find_inequalities,
+)
 from tasks.data.constraints.nulls import with_nulls
 from tasks.data.constraints.sample import sample_of
 from tasks.data.division import PreparePlan, divide_fragment
@@ -27,16 +31,17 @@ from tasks.data.training_data import image_columns
 SAMPLE_ROWS = 20_000
 """Maximum number of training rows that constraints are searched in."""
 
+FORMAT = 2
+"""Enters the job key; raised when the search finds other constraints than before."""
+
 SAMPLED_FRAGMENTS = 8
 """Number of fragments, from all over the dataset, that these rows come from."""
 
-Formulas = dict[str, tuple[Formula, ...]]
 
-
-def find_constraints(
+def with_constraints(
     plan: PreparePlan, fragments: Sequence[Fragment], schema: pa.Schema
-) -> Formulas:
-    """Return the formulas of the constraints of a dataset, found or configured.
+) -> PreparePlan:
+    """Return a plan with the constraints of its dataset, found or configured.
 
     The result depends on the dataset and the configuration alone.
 
@@ -52,28 +57,32 @@ def find_constraints(
     schema = plan.schema(schema)
     columns = _searchable(plan, schema)
     if not (config.discover or config.add) or len(columns) < 2:
-        return {}
+        return plan
     table = draw_sample(plan, fragments, columns)
     if table is None:
-        return {}
+        return plan
     kept = [name for name in columns if not _is_left_out(plan, table, schema, name)]
     sample = sample_of(table.select(kept))
-    found = configured_formulas(config.add, sample)
+    found = configured_formulas(config.formulas, sample)
+    ordered = configured_inequalities(config.inequalities, sample)
     if config.discover:
         found = discover(sample, found, config.ignore)
-    return {
+        ordered += find_inequalities(sample, found, ordered, config.ignore)
+    formulas = {
         column: tuple(with_nulls(formula, column, sample) for formula in formulas)
         for column, formulas in found.items()
     }
+    return replace(plan, constraints=formulas, inequalities=tuple(ordered))
 
 
-def given_constraints(encoder: TableEncoder) -> Formulas:
-    """Return the formulas of the constraints of an encoder."""
-    return {
+def with_constraints_of(plan: PreparePlan, encoder: TableEncoder) -> PreparePlan:
+    """Return a plan with the constraints of an encoder."""
+    formulas = {
         column.name: column.formulas
         for column in encoder.columns
         if isinstance(column, DerivedColumn)
     }
+    return replace(plan, constraints=formulas, inequalities=encoder.inequalities)
 
 
 def _searchable(plan: PreparePlan, schema: pa.Schema) -> list[str]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from ar_models.tables.decimals import WideDecimal
 from ar_models.tables.formulas.formula import Formula
+from ar_models.tables.inequality import Inequality
 from ar_models.tables.list_cells import Lists, can_be_modelled
 from tasks.config.data import DataConfig
 from tasks.data import hashing, hive, splits
@@ -37,6 +38,7 @@ class PreparePlan:
         periods: Those of them that divide the rows by time, such as day=2026-01-31.
         constraints: Formulas of the derived columns, in the order in which they are
             tried.
+        inequalities: Inequalities that rows seldom violate.
     """
 
     data: DataConfig
@@ -50,6 +52,7 @@ class PreparePlan:
     keys: tuple[str, ...] = ()
     periods: tuple[str, ...] = ()
     constraints: Mapping[str, tuple[Formula, ...]] = field(default_factory=dict)
+    inequalities: tuple[Inequality, ...] = ()
 
     @classmethod
     def of(cls, dataset: Dataset, data: DataConfig) -> "PreparePlan":

@@ -11,18 +11,23 @@ from ar_models.tables import arrow, text_formats
 from ar_models.tables.columns import Column
 from ar_models.tables.derived_column import Candidate, derived_column
 from ar_models.tables.encoder import Image, TableEncoder
+from ar_models.tables.inequality import Inequality
 from ar_models.tables.left_out import LeftOut, constant
 from ar_models.tables.list_cells import is_nested
 from tasks.config.data import DataConfig
 from tasks.data.columns.infer import infer_column
 from tasks.data.columns.pixels import pixel_column
-from tasks.data.constraint_search import find_constraints
+from tasks.data.constraint_search import with_constraints
 from tasks.data.datasets import open_dataset
 from tasks.data.decimal_types import preview_decimal_types
 from tasks.data.division import PreparePlan
 from tasks.data.fragments import evenly_spaced
 from tasks.data.keys import key_columns
-from tasks.data.profile import describe_column, describe_constraint
+from tasks.data.profile import (
+    describe_column,
+    describe_constraint,
+    describe_inequality,
+)
 from tasks.data.recognition import recognise_text
 from tasks.data.sketches import merge
 from tasks.data.survey import Survey, max_exact_of, merge_surveys, survey_fragment
@@ -92,7 +97,7 @@ def fit_encoder(
     keys = key_columns(plan, written, decoded, survey.keys, survey.sketches)
     found = tuple(columns), tuple(left_out)
     encoder = TableEncoder(*found, trained, shapes, carried, own, plan.wide, keys)
-    return encoder, entries
+    return encoder.with_inequalities(_inequalities(survey, plan, encoder)), entries
 
 
 def confirmed_constraints(
@@ -135,6 +140,19 @@ def describe_constraints(
         )
         for column, numbers in confirmed.items()
         for number in numbers
+    ] + [describe_inequality(each) for each in _inequalities(survey, plan, encoder)]
+
+
+def _inequalities(
+    survey: Survey, plan: PreparePlan, encoder: TableEncoder
+) -> list[Inequality]:
+    """Return the inequalities of modelled columns, with their counts in the survey."""
+    return [
+        replace(each, rows=int(known), violations=int(violated))
+        for each, (known, violated) in zip(
+            plan.inequalities, survey.inequalities, strict=True
+        )
+        if known and set(encoder.names).issuperset(each.columns)
     ]
 
 
@@ -231,8 +249,7 @@ def preview_dataset(path: str, rows: int) -> Preview:
     dataset = recognise_text(dataset, data)
     chosen = evenly_spaced(dataset.fragments, PREVIEWED_FRAGMENTS)
     plan = preview_decimal_types(PreparePlan.of(dataset, data), chosen)
-    found = find_constraints(plan, chosen, dataset.schema)
-    plan = replace(plan, constraints=found)
+    plan = with_constraints(plan, chosen, dataset.schema)
     surveys = map(partial(survey_fragment, plan), chosen)
     survey, _ = merge_surveys(chosen, surveys, plan)
     encoder, entries = fit_encoder(survey, plan, dataset.schema)

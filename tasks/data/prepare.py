@@ -15,8 +15,8 @@ from ar_models.tables.encoder import FORMAT, TableEncoder
 from ar_models.tables.structs import is_presence
 from tasks.config.data import DataConfig
 from tasks.config.resources import Resources
-from tasks.data import splits
-from tasks.data.constraint_search import find_constraints, given_constraints
+from tasks.data import constraint_search, splits
+from tasks.data.constraint_search import with_constraints, with_constraints_of
 from tasks.data.datasets import BadFile, Dataset
 from tasks.data.decimal_types import with_decimal_types
 from tasks.data.division import PreparePlan
@@ -118,6 +118,7 @@ def prepare(
     dataset = open_training_data(data)
     if encoder is not None:
         encoder.check(dataset.schema)
+        encoder = encoder.without_weights()
     depends_on = {
         "dataset": dataset.fingerprint,
         "data": data.model_dump(mode="json", exclude={"path"}),
@@ -125,6 +126,7 @@ def prepare(
         "split": splits.FORMAT,
         # Left out where there are none, so that earlier results keep their keys.
         **({"structs": "fields"} if any(map(is_presence, dataset.schema)) else {}),
+        "constraints": constraint_search.FORMAT,
     }
     job = PrepareJob("prepare", output, depends_on, overwrite, began, dataset)
 
@@ -195,12 +197,10 @@ def _run_first_pass(
     bad_names = {file.name for file in bad}
     fragments = [f for f in dataset.fragments if f.name not in bad_names]
     plan = with_decimal_types(plan, fragments)
-    plan = replace(
-        plan,
-        constraints=find_constraints(plan, fragments, dataset.schema)
-        if given is None
-        else given_constraints(given),
-    )
+    if given is not None:
+        plan = with_constraints_of(plan, given)
+    else:
+        plan = with_constraints(plan, fragments, dataset.schema)
     survey, unreadable = survey_rows(plan, fragments)
     bad += unreadable
     check_splits(survey, plan.data, dataset.rows)

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from ar_models.tables import arrow
 from ar_models.tables.columns import Column
 from ar_models.tables.formulas.formula import Formula
+from ar_models.tables.inequality import Inequality
 from ar_models.tables.left_out import LeftOut
 from ar_models.tables.list_column import ListColumn
 from ar_models.tables.number_column import NumberColumn
@@ -85,6 +86,25 @@ def describe_constraint(
     }
 
 
+def describe_inequality(inequality: Inequality) -> dict[str, Any]:  # JSON values
+    """Return the entry of an inequality among the constraints in profile.json.
+
+    It has the key `relation`, the comparison, which is = in all others.
+
+    Args:
+        inequality: The inequality, with its counts.
+    """
+    return {
+        "column": inequality.column,
+        "relation": inequality.operator,
+        "formula": inequality.right,
+        "kind": "inequality",
+        "columns": list(inequality.columns),
+        "rows": inequality.rows,
+        "exceptions": inequality.violations,
+    }
+
+
 def constraint_text(entry: Mapping[str, Any]) -> str:  # JSON values
     """Return a constraint of profile.json in words, with its exceptions.
 
@@ -94,7 +114,8 @@ def constraint_text(entry: Mapping[str, Any]) -> str:  # JSON values
     rows, exceptions = entry["rows"], entry["exceptions"]
     noun = "exception" if exceptions == 1 else "exceptions"
     return (
-        f"{entry['column']} = {entry['formula']}, {constraint_share(entry)} "
+        f"{entry['column']} {entry.get('relation', '=')} {entry['formula']}, "
+        f"{constraint_share(entry)} "
         f"({exceptions:,} {noun} of {rows:,} rows)"
     )
 

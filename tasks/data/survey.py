@@ -11,7 +11,7 @@ from ar_models.tables import arrow
 from ar_models.tables.list_cells import Lists
 from tasks.config.data import DataConfig
 from tasks.data.cells import Cells, select_cells
-from tasks.data.constraints.verification import Tally, count_matches
+from tasks.data.constraints.verification import Tally, count_matches, count_violations
 from tasks.data.datasets import BadFile
 from tasks.data.division import PreparePlan, divide_fragment
 from tasks.data.fragments import Fragment
@@ -57,6 +57,8 @@ class Survey:
         quarantined: Number of rows that belong to no split.
         tallies: In how many training rows the constraints of each derived column hold.
         keys: Sketches of the training rows of ids and of texts.
+        inequalities: In how many training rows both sides of each inequality are known,
+            and how many of these violate it, (inequalities, 2).
     """
 
     counts: np.ndarray = field(default_factory=lambda: np.zeros(len(SPLITS), np.int64))
@@ -65,11 +67,15 @@ class Survey:
     quarantined: int = 0
     tallies: dict[str, Tally] = field(default_factory=dict)
     keys: dict[str, KeySketch] = field(default_factory=dict)
+    inequalities: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
 
     def add(self, other: "Survey", plan: PreparePlan) -> None:
         """Add the rows of another survey to this one."""
         self.counts = self.counts + other.counts
         self.quarantined += other.quarantined
+        if len(other.inequalities):
+            known = self.inequalities if len(self.inequalities) else 0
+            self.inequalities = other.inequalities + known
         for name, sketch in other.sketches.items():
             if name in self.sketches:
                 sketch = merge(self.sketches[name], sketch, max_exact_of(plan, name))
@@ -130,10 +136,11 @@ def survey_fragment(plan: PreparePlan, fragment: Fragment) -> Survey | str:
             constancy = Constancy(is_constant(cells), first.combine_chunks())
             survey.constancies[name] = constancy
     survey.keys = sketch_keys(plan, divided)
-    if plan.constraints:
+    if plan.constraints or plan.inequalities:
         train = divided.table.filter(pa.array(codes == SPLITS.index("train")))
         schema = plan.schema(fragment.schema)
         survey.tallies = count_matches(train, schema, plan.constraints)
+        survey.inequalities = count_violations(train, schema, plan.inequalities)
     return survey
 
 

@@ -61,14 +61,15 @@ class Reference:
 
     The order of histograms is the same everywhere: that of the log-probability, those
     of the columns, those of the columns' probability integral transforms given the
-    columns before them, and those of the constraints of each derived column.
+    columns before them, and those of the constraints of each derived column and of the
+    inequalities.
 
     Attributes:
         rows: Number of calibration rows.
         scales: Bins of the log-probability and of each column, (1 + columns).
         codes: Bin of each code, by column; () for columns without codes.
         histograms: The histograms, (1 + 2 * columns + derived columns).
-        gates: Bins of the constraints of each derived column.
+        gates: Bins of the constraints of each derived column, and of the inequalities.
     """
 
     rows: int
@@ -238,7 +239,7 @@ def count(
             found.append(reference.scales[1 + j].count(values, other))
         present = encoded.out_of_support == IN_SUPPORT
         found += [UNIT.count(u[present[:, j], j]) for j in range(u.shape[1])]
-        found += violations.count_gates(density.encoder, reference.gates, encoded)
+        found += violations.count_gates(density.encoder, reference.gates, rows, encoded)
         total = add(total, found)
     return total
 

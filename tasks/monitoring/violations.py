@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
+from ar_models.tables import inequality
 from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.encoder import Encoded, TableEncoder
 from tasks.monitoring.histograms import Histogram, Scale
@@ -24,7 +26,7 @@ class ViolationRate:
 
     Attributes:
         column: Name of the column.
-        constraint: Its constraints as text, joined by "or".
+        constraint: Its constraints as text, joined by "or"; or its inequality.
         monitored: Whether an increase counts as drift.
         violations: Number of violations in the calibration rows and in the new rows.
         rows: Number of the calibration rows and of the new rows.
@@ -59,7 +61,7 @@ class ViolationRate:
         """Return the rates as a phrase."""
         (old, new), (many, rows) = self.rates, (self.violations[1], self.rows[1])
         return (
-            f"constraint {self.column} = {self.constraint}: violated in {many} of "
+            f"constraint {self.column} {self.constraint}: violated in {many} of "
             f"{rows} rows ({100 * new:.3g} %), {100 * old:.3g} % of the calibration "
             "rows"
         )
@@ -75,22 +77,41 @@ def derived_columns(encoder: TableEncoder) -> list[tuple[int, DerivedColumn]]:
 
 
 def gate_scales(encoder: TableEncoder) -> tuple[Scale, ...]:
-    """Return bins of the constraints of each derived column, and of violations."""
-    return tuple(
+    """Return bins of the constraints of each derived column, and of violations.
+
+    The inequalities follow the derived columns.
+    """
+    derived = tuple(
         Scale((), (*(f.describe() for f in column.formulas), VIOLATED))
         for _, column in derived_columns(encoder)
+    )
+    return derived + tuple(
+        Scale((), (each.describe(), VIOLATED)) for each in encoder.inequalities
     )
 
 
 def count_gates(
-    encoder: TableEncoder, scales: Sequence[Scale], encoded: Encoded
+    encoder: TableEncoder, scales: Sequence[Scale], rows: pa.Table, encoded: Encoded
 ) -> Iterator[Histogram]:
-    """Yield, for each derived column, in how many rows each constraint holds."""
+    """Yield, for each derived column, in how many rows each constraint holds.
+
+    The same for each inequality follows.
+
+    Args:
+        encoder: The model's encoder.
+        scales: Bins of the constraints.
+        rows: The rows.
+        encoded: Their variables.
+    """
     columns = derived_columns(encoder)
-    for (j, column), scale in zip(columns, scales, strict=True):
+    for (j, column), scale in zip(columns, scales, strict=False):
         numbers = column.numbers(encoded.x[:, encoder.span(j).start])
         places = np.where(numbers > 0, numbers - 1, len(column.formulas))
         yield scale.count(np.zeros(len(places)), places)
+    flat = encoder.flatten(rows)
+    violated = inequality.violations(encoder.inequalities, flat, encoder.schema)
+    for k, scale in enumerate(scales[len(columns) :]):
+        yield scale.count(np.zeros(len(violated)), violated[:, k].astype(np.int64))
 
 
 def violation_rates(
@@ -103,21 +124,26 @@ def violation_rates(
 
     Args:
         encoder: The model's encoder.
-        reference: Histograms of the constraints of each derived column in the
-            calibration rows.
+        reference: Histograms of the constraints of each derived column, and of each
+            inequality, in the calibration rows.
         batch: The same in the new rows.
         ignore: Columns whose drift is not reported.
     """
     found = []
-    columns = derived_columns(encoder)
-    for (_, column), old, new in zip(columns, reference, batch, strict=True):
+    constraints = [
+        (column.name, f"= {' or '.join(f.describe() for f in column.formulas)}")
+        for _, column in derived_columns(encoder)
+    ] + [
+        (each.column, f"{each.operator} {each.right}") for each in encoder.inequalities
+    ]
+    for (name, text), old, new in zip(constraints, reference, batch, strict=True):
         violations = int(old.counts[-1]), int(new.counts[-1])
         rows = int(old.counts.sum()), int(new.counts.sum())
         found.append(
             ViolationRate(
-                column.name,
-                " or ".join(formula.describe() for formula in column.formulas),
-                column.name not in ignore,
+                name,
+                text,
+                name not in ignore,
                 violations,
                 rows,
                 increase_p_value(violations, rows),

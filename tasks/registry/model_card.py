@@ -22,9 +22,9 @@ HOW_TO_READ = """\
 """
 
 CONSTRAINTS = """\
-Formulas that give a column from other cells of the same row, with the share of the
-training rows in which they hold. Synthetic rows satisfy them as often; a row that
-violates one is more anomalous the rarer violations were in training.
+Formulas that give a column from other cells of the same row, and inequalities, with the
+share of the training rows in which they hold. Synthetic rows satisfy them as often; a
+row that violates one is more anomalous the rarer violations were in training.
 """
 
 Json = dict[str, Any]  # JSON values

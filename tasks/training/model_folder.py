@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from ar_models.density.saved_form import file_hash, save_density
 from ar_models.density.table_density import TableDensity
+from ar_models.density.violation_weights import fit_violation_weights
 from ar_models.scoring.nearness import Nearness, stored_rows
 from tasks.data.prepared import read_encoder
 from tasks.monitoring import reference
@@ -76,7 +77,7 @@ def write_model(
         "split_rule": split_rule(run.prepared, prepared),
         "warm_start": started_from,
     }
-    density = TableDensity(encoder, model, info=info)
+    density = fit_violation_weights(TableDensity(encoder, model, info=info))
     density.nearness = stored_nearness(density, run.prepared)
     calibration_rows = prepared["rows"]["calibration"]
     density.calibration = calibration_scores(density, run.prepared, calibration_rows)

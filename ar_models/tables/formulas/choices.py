@@ -11,6 +11,9 @@ Rounding = Literal["half_up", "half_even", "floor", "numpy"]
 halves away from zero. numpy rounds as `numpy.round` does: floating-point errors decide
 about what would be a half in decimal arithmetic."""
 
+Operator = Literal["<=", "<", ">=", ">"]
+"""Comparisons of an inequality."""
+
 Part = Literal[
     "date",
     "year",

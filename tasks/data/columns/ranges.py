@@ -116,14 +116,14 @@ def _bound(name: str, key: str, bound: Bound, type: pa.DataType) -> int | float:
         assert isinstance(bound, int | float)
         return float(bound)
     if isinstance(bound, datetime.date):
-        return _moment(bound, type, is_last=key == "max")
+        return moment_units(bound, type, is_last=key == "max")
     scale = arrow.plain(type).scale if family == "decimal" else 0
     rounding = ROUND_CEILING if key == "min" else ROUND_FLOOR
     units = int(Decimal(str(bound)).scaleb(scale).to_integral_value(rounding))
     return units - (2**63 if pa.types.is_uint64(arrow.plain(type)) else 0)
 
 
-def _moment(bound: datetime.date, type: pa.DataType, *, is_last: bool) -> int:
+def moment_units(bound: datetime.date, type: pa.DataType, *, is_last: bool) -> int:
     """Return a date or timestamp in units of a type; without a zone it is local time.
 
     Args:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from ar_models.tables.formulas.formula import Formula, matches
+from ar_models.tables.inequality import Inequality, compared_cells
 from ar_models.tables.trained_cells import as_trained
 
 
@@ -75,3 +76,24 @@ def count_matches(
             table.num_rows, tuple(held), tuple(first), tuple(undefined)
         )
     return tallies
+
+
+def count_violations(
+    table: pa.Table, schema: pa.Schema, inequalities: Sequence[Inequality]
+) -> np.ndarray:
+    """Count the rows of a table that inequalities compare, and that violate them.
+
+    Args:
+        table: The rows.
+        schema: Schema of the dataset.
+        inequalities: The inequalities.
+
+    Returns:
+        (inequalities, 2) int64: rows in which both sides are known, and violations.
+    """
+    cells = compared_cells(inequalities, table, schema)
+    counts = [
+        (int(each.known(cells).sum()), int(each.violated(cells).sum()))
+        for each in inequalities
+    ]
+    return np.array(counts, np.int64).reshape(len(counts), 2)

@@ -1,12 +1,14 @@
 import math
 from datetime import datetime
 
+import pyarrow as pa
 import pytest
 import torch
 
 from ar_models.density.table_density import TableDensity
 from ar_models.scoring import explanation
 from tests.support.densities import odd_row, score_table
+from tests.support.inequalities import ordered_density
 
 
 @pytest.mark.parametrize(
@@ -79,3 +81,26 @@ def test_expected_days_are_dates(density: TableDensity) -> None:
 def test_a_text_is_told_in_one_line() -> None:
     assert explanation.text("To be,\nor not\r\n") == "To be,↵or not"
     assert explanation.text("") == ""
+
+
+def test_a_violated_inequality_is_named() -> None:
+    density = ordered_density("made")
+    rows = pa.table({"low": [4, 1], "kind": ["x", "x"], "high": [2, 2]})
+    broken, fine = score_table(density, rows, explain_columns=3)["explanation"]
+    named = {entry["column"]: entry["expected"] for entry in broken.as_py()}
+    text = "low <= high, which holds in 99 % of the training rows, is violated"
+    assert named["high"].endswith(f"; {text}")
+    assert text not in named["low"]
+    assert "violated" not in str(fine.as_py())
+
+
+@pytest.mark.parametrize("statistic", ["excess", "density", "surplus", "tail", "ratio"])
+def test_a_violated_inequality_counts_in_every_statistic(statistic: str) -> None:
+    density = ordered_density("made")
+    row = pa.table({"low": [4], "kind": ["x"], "high": [2]})
+    (with_weight,) = score_table(density, row, statistic=statistic)["anomaly_score"]
+    weight = density.encoder.inequalities[0].log_weight
+    density.encoder = density.encoder.without_weights()
+    (without,) = score_table(density, row, statistic=statistic)["anomaly_score"]
+    more = with_weight.as_py() - without.as_py()
+    assert more == pytest.approx(-weight, abs=0.5)

@@ -1,3 +1,4 @@
+import datetime
 from typing import Any
 
 import pytest
@@ -29,7 +30,9 @@ def test_a_single_key_of_a_function_may_stand_alone() -> None:
 @pytest.mark.parametrize(
     ("constraint", "message"),
     [
-        ({}, "needs exactly one of equals, function_of, part, prefix_of, got none"),
+        ({}, "needs exactly one of equals, function_of, part, .*, got none"),
+        ({"at_most": "a", "below": 0}, "got at_most, below"),
+        ({"at_least": "x"}, "compares the column with itself"),
         ({"equals": "a", "prefix_of": "b"}, "got equals, prefix_of"),
         ({"part": "hour"}, "needs of as well"),
         ({"prefix_of": "b"}, "needs length as well"),
@@ -51,3 +54,25 @@ def test_constraints_that_go_in_a_circle_are_refused() -> None:
     circle = [{"column": "a", "equals": "b + 1"}, {"column": "b", "equals": "a - 1"}]
     with pytest.raises(ValidationError, match="compute 'a' from itself"):
         ConstraintsConfig.model_validate(circle)
+
+
+def test_inequalities_stand_among_the_constraints() -> None:
+    listed = ConstraintsConfig.model_validate(
+        {
+            "add": [
+                {"column": "start", "at_most": "end"},
+                {"column": "end", "at_most": "start"},
+                {"column": "amount", "at_least": 0},
+                {"column": "day", "below": datetime.date(2026, 1, 1)},
+                {"column": "total", "equals": "a + b"},
+            ],
+            "ignore": ["low <= high", "x>=y", "z"],
+        }
+    )
+    keys = [(each.comparison, each.side) for each in listed.inequalities]
+    assert keys[0] == ("at_most", "end")
+    assert keys[2] == ("at_least", 0)
+    assert keys[3] == ("below", datetime.date(2026, 1, 1))
+    assert [each.column for each in listed.formulas] == ["total"]
+    named = "start end amount day total a b low high x y z"
+    assert listed.columns == tuple(named.split())

@@ -13,6 +13,7 @@ from tasks.monitoring import drift_page, drift_report, reference
 from tasks.monitoring.reference import Reference
 from tasks.monitoring.violations import ViolationRate, increase_p_value
 from tests.support.constraints import fares, fares_density
+from tests.support.inequalities import ordered_density, ordered_table
 
 CONFIG = MonitorConfig(resamples=20, max_ks=None, max_psi=None)
 
@@ -49,7 +50,7 @@ def test_rows_like_the_calibration_rows_keep_the_constraints(
     assert len(rates) == 6
     assert rates["total"]["violations"] == [0, 0]
     assert rates["total"]["rows"] == [800, 800]
-    assert rates["paid"]["constraint"] == "total or fare"
+    assert rates["paid"]["constraint"] == "= total or fare"
     assert rates["paid"]["rates"] == pytest.approx([0.13, 0.13], abs=0.05)
 
 
@@ -84,3 +85,18 @@ def test_small_increases_of_frequent_violations_do_not_matter() -> None:
     rate = ViolationRate("a", "b", True, (10**6, 10**6 + 9000), rows, 1e-9)
     assert not rate.is_drift(0.01)
     assert ViolationRate("a", "b", True, (0, 9), rows, 1e-5).is_drift(0.01)
+
+
+def test_violations_of_inequalities_are_drift() -> None:
+    density = ordered_density("independent", wrong=2)
+    rows = ordered_table(800, seed=5, wrong=0)
+    density.calibration = density.reference_scores(rows)
+    known = reference.build(density, lambda: [rows])
+    kept = summarized(density, known, ordered_table(800, seed=6, wrong=0))
+    assert kept["constraints"][0]["violations"] == [0, 0]
+    assert kept["verdict"] == "stable"
+    result = summarized(density, known, ordered_table(800, seed=6, wrong=10))
+    assert result["reasons"] == [
+        "constraint low <= high: violated in 10 of 800 rows (1.25 %), 0 % of the "
+        "calibration rows"
+    ]
