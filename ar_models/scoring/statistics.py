@@ -47,7 +47,8 @@ max_column: The density of the column where it is greatest, plus that of the oth
 weighted by `OTHER_COLUMNS_WEIGHT`; a component of combined only.
 
 A cell out of support has no network output: it contributes its surprisal (in tail, its
-tail probability), in combined on the scale of the component that is greatest.
+tail probability), in combined on the scale of the component that is greatest. A
+violated inequality adds minus its log-weight in every statistic.
 """
 
 from collections.abc import Callable, Mapping
@@ -277,7 +278,7 @@ class _Batch:
 
     def distance(self, neighbour: Neighbour) -> Contributions:
         """Return the contributions of columns to a distance; all orderings agree."""
-        shares = self.replace_out_of_support(neighbour.shares)
+        shares = self.replace_out_of_support(self.penalised(neighbour.shares))
         if self.encoded.unknown is not None:
             shares = np.where(self.encoded.unknown, 0.0, shares)
         scores = torch.from_numpy(shares.sum(axis=1))
