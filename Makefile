@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo test test-stack lint docs bench check-slow check-kill check-faults check-consumer check-fuzz check-image \
-  check-cluster clean
+  check-cluster gpu clean
 
 demo: .venv/installed  ## NYC flights: retrain, score, sample, and what came out
 	$(BIN)/chainrule demo
@@ -53,6 +53,12 @@ test-stack: .venv/installed-stack  ## the loop on real servers, minutes
 check-cluster: .venv/installed-stack  ## hosts of a cluster, killed and cut off; needs root
 	tests/system/install_postgres.sh
 	$(BIN)/python -m pytest -m cluster tests/system/test_cluster.py $(PYTEST_ARGS)
+
+gpu: .venv/installed  ## every family's laws on CUDA, CUDA graphs, bf16; needs a GPU
+	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; \
+	then $(BIN)/python -m pytest -m gpu tests/ar_models $(PYTEST_ARGS) && \
+	  PYTHONPATH=. $(BIN)/python benchmarks/gpu.py; \
+	else echo 'make gpu: skipped, since torch finds no GPU on this machine'; fi
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

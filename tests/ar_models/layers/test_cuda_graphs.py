@@ -5,7 +5,10 @@ import torch
 
 from tests.support.models import KINDS, every_kind_of_family, random_model, seeded
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+]
 
 
 @every_kind_of_family
