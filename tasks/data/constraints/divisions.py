@@ -20,6 +20,10 @@ SCREENED_ROWS = 400
 SCREENED_SHARE = 0.9
 """Share of these rows that agree, at least."""
 
+FIRST_ROWS, FIRST_SHARE = 24, 0.5
+"""Number of rows that are compared before these, and the share that agrees, at least:
+few pairs of columns pass."""
+
 
 def divisions(sample: Sample) -> Iterator[Candidate]:
     """Find columns that are a quotient or remainder of another one, rounded down."""
@@ -41,11 +45,28 @@ def divisions(sample: Sample) -> Iterator[Candidate]:
             ):
                 if len(np.unique(given[known])) < 3:
                     continue
-                agreement = np.isclose(head[known], given[known, None], rtol=1e-12)
-                for other in np.flatnonzero(agreement.mean(axis=0) >= SCREENED_SHARE):
+                for other in _agreeing(head[known], given[known]):
                     if other == at or np.array_equal(given[known], values[known]):
                         continue
                     target = columns[other]
                     candidate = evaluate(sample, target.name, formula)
                     if is_exact(candidate, target):
                         yield candidate
+
+
+def _agreeing(values: np.ndarray, given: np.ndarray) -> list[int]:
+    """Return the columns that agree with given numbers in most rows.
+
+    Args:
+        values: Numbers of the columns, (n, columns).
+        given: The numbers to compare with, (n,).
+    """
+
+    def share(rows: int, columns: np.ndarray | slice) -> np.ndarray:
+        agreement = np.isclose(values[:rows, columns], given[:rows, None], rtol=1e-12)
+        mean: np.ndarray = agreement.mean(axis=0)
+        return mean
+
+    likely = np.flatnonzero(share(FIRST_ROWS, slice(None)) >= FIRST_SHARE)
+    agreeing: list[int] = likely[share(len(given), likely) >= SCREENED_SHARE].tolist()
+    return agreeing

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -73,6 +74,11 @@ class ProductTerm:
     parts: tuple[str, str]
     numbers: np.ndarray
     missing: np.ndarray
+
+    @cached_property
+    def has_gaps(self) -> bool:
+        """Whether any value is missing."""
+        return bool(self.missing.any())
 
 
 Term = SampledColumn | ProductTerm
@@ -161,13 +167,13 @@ def _formulas_of(
     if found:
         yield from found
         return
-    if target.is_moment or not _is_explained(search, target, terms):
-        return
     categories = [
         c
         for c in search.sample.categories(MAX_CATEGORIES)
         if c.name not in excluded and not c.is_moment
     ]
+    if target.is_moment or not categories or not _is_explained(search, target, terms):
+        return
     categories.sort(key=lambda c: (not c.is_text, c.distinct))
     for category in categories[:MAX_CATEGORY_COLUMNS]:
         rest = [c for c in terms if category.name not in _names(c)]
@@ -193,6 +199,9 @@ def _is_explained(
     x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-300)
     y = target.numbers[rows]
     y = y - y.mean()
+    # As many columns as rows would explain everything.
+    strongest = np.argsort(-np.abs(y @ x), kind="stable")[: len(rows) // 6]
+    x = x[:, strongest]
     rest = y - x @ np.linalg.lstsq(x, y, rcond=1e-8)[0]
     return bool(rest @ rest < (1 - MIN_CORRELATION) * (y @ y))
 
@@ -213,14 +222,17 @@ def complete_rows(
     present = mask & ~target.missing
     if present.sum() < 50:
         return None
-    gaps = {c.name: float(c.missing[present].mean()) for c in terms}
+    gaps = {
+        c.name: float(c.missing[present].mean()) if c.has_gaps else 0.0 for c in terms
+    }
     kept = sorted(
         (c for c in terms if gaps[c.name] < 0.5), key=lambda c: (gaps[c.name], c.name)
     )
     while kept:
         complete = present.copy()
         for column in kept:
-            complete &= ~column.missing
+            if column.has_gaps:
+                complete &= ~column.missing
         rows = np.flatnonzero(complete)
         if len(rows) >= 50:
             step = max(1, len(rows) // FIT_ROWS)

@@ -141,7 +141,8 @@ def _ordinary_rows(z: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, float]:
 
 def _beam(z: np.ndarray, w: np.ndarray, most: int) -> Iterator[list[tuple[int, ...]]]:
     """Yield the sets of each size with the smallest squared errors, best first."""
-    gram, moments, total = z.T @ z, z.T @ w, float(w @ w)
+    moments, total = z.T @ w, float(w @ w)
+    gram = Gram(z)
     rows = len(w)
     beam: list[tuple[int, ...]] = [()]
     for _ in range(min(most, z.shape[1])):
@@ -152,7 +153,7 @@ def _beam(z: np.ndarray, w: np.ndarray, most: int) -> Iterator[list[tuple[int, .
             free[at, list(features)] = False
         gains = np.where(free, slopes**2 / np.where(free, left, 1.0), -1.0)
         for at, features in enumerate(beam):
-            for j in np.argsort(-gains[at])[: 4 * WIDTH].tolist():
+            for j in _largest(gains[at], 4 * WIDTH):
                 if gains[at, j] <= 0:
                     break
                 key = tuple(sorted((*features, j)))
@@ -166,13 +167,45 @@ def _beam(z: np.ndarray, w: np.ndarray, most: int) -> Iterator[list[tuple[int, .
         yield beam if unexplained <= MAX_UNEXPLAINED else []
 
 
+class Gram:
+    """Products of features, of which a search needs those of few features.
+
+    Args:
+        z: The features, (n, features).
+    """
+
+    def __init__(self, z: np.ndarray) -> None:
+        self._z = z
+        self._rows: dict[int, np.ndarray] = {}
+        self.diagonal: np.ndarray = np.einsum("ij,ij->j", z, z)
+
+    def __getitem__(self, features: np.ndarray) -> np.ndarray:
+        """Return the products of features (...) with all, (..., features)."""
+        unknown = sorted(set(features.ravel().tolist()) - self._rows.keys())
+        if unknown:
+            products = self._z[:, unknown].T @ self._z
+            self._rows |= dict(zip(unknown, products, strict=True))
+        shape = (*features.shape, self._z.shape[1])
+        found = [self._rows[j] for j in features.ravel().tolist()]
+        return np.array(found).reshape(shape)
+
+
+def _largest(values: np.ndarray, count: int) -> list[int]:
+    """Return the indices of the largest values, the largest first."""
+    found = np.arange(len(values))
+    if count < len(values):
+        found = np.sort(np.argpartition(-values, count)[:count])
+    order: list[int] = found[np.argsort(-values[found], kind="stable")].tolist()
+    return order
+
+
 def _projections(
-    gram: np.ndarray, moments: np.ndarray, sets: np.ndarray
+    gram: Gram, moments: np.ndarray, sets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
     """Return what fits to sets of k features leave of all features and of the numbers.
 
     Args:
-        gram: Products of features, (features, features).
+        gram: Products of features.
         moments: Products of features and numbers, (features,).
         sets: Indices of the features of each set, (sets, k).
 
@@ -181,11 +214,11 @@ def _projections(
         residuals of features and numbers, (sets, features); the explained squares of
         the numbers of each set.
     """
-    own = gram[sets[:, :, None], sets[:, None, :]]  # (sets, k, k)
     across = gram[sets]  # (sets, k, features)
+    own = np.take_along_axis(across, sets[:, None, :], axis=2)  # (sets, k, k)
     own_moments = moments[sets]  # (sets, k)
     inverse = np.linalg.pinv(own, rcond=1e-14, hermitian=True)
-    left = np.diagonal(gram) - (across * (inverse @ across)).sum(axis=1)
+    left = gram.diagonal - (across * (inverse @ across)).sum(axis=1)
     solved = np.einsum("skl,sl->sk", inverse, own_moments)
     slopes = moments - np.einsum("skj,sk->sj", across, solved)
     return left, slopes, (own_moments * solved).sum(axis=1).tolist()

@@ -68,7 +68,12 @@ class SampledColumn:
     @property
     def distinct(self) -> int:
         """Number of distinct values, null not counted."""
-        return len(self.counts) - int(self.missing.any())
+        return len(self.counts) - int(self.has_gaps)
+
+    @cached_property
+    def has_gaps(self) -> bool:
+        """Whether any cell is null, NaN or infinite."""
+        return bool(self.missing.any())
 
     @property
     def numbers(self) -> np.ndarray:
