@@ -21,3 +21,11 @@ def test_quotients_and_remainders_are_found() -> None:
         "minute = clock % 100",
         "whole = price // 1",
     }
+
+
+def test_few_exceptions_do_not_hide_a_quotient() -> None:
+    rng = np.random.default_rng(1)
+    clock = rng.integers(0, 24, ROWS) * 100 + rng.integers(0, 60, ROWS)
+    hour = np.where(rng.random(ROWS) < 0.004, 99, clock // 100)
+    hour[:8] = 99  # a third of the rows that are compared first
+    assert "hour = clock // 100" in texts(divisions(sample(clock=clock, hour=hour)))
