@@ -19,7 +19,7 @@ from mlflow.types import (
     Schema,
     TensorSpec,
 )
-from mlflow.types.schema import AnyType, Array, Object, Property
+from mlflow.types.schema import Array, Object, Property
 
 import ar_models
 from ar_models.density.table_density import MIN_SEGMENT_ROWS, TableDensity
@@ -58,7 +58,7 @@ def log_pyfunc(
     Raises:
         ValueError: MLflow changed the signature.
     """
-    expected = signature(density)
+    expected = signature()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         folder.mkdir()
@@ -73,6 +73,7 @@ def log_pyfunc(
                 artifacts={"model": str(folder)},
                 code_paths=[str(Path(ar_models.__file__).parent)],
                 signature=expected,
+                metadata={"inputs": input_types(density)},
                 input_example=input_example(density, prepared),
                 pip_requirements=pinned_requirements(),
             )
@@ -92,22 +93,24 @@ def pinned_requirements() -> list[str]:
     return [f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS]
 
 
-def signature(density: TableDensity) -> ModelSignature:
-    """Return the MLflow signature of a model: input columns, outputs and params.
+def signature() -> ModelSignature:
+    """Return the MLflow signature of a model: outputs and params.
 
-    Inputs have the type Any and are optional: MLflow would reject int64 for declared
-    doubles and, in columns with nulls, doubles for declared integers. The encoder
-    checks types and names missing columns; sampling needs no columns. The fields of a
-    struct may be given as columns or in a column of dicts.
+    It has no inputs, since MLflow would refuse Polars frames and Arrow tables then,
+    int64 for declared doubles and, in columns with nulls, doubles for declared
+    integers. The encoder checks types and names missing columns; `input_types` are in
+    the metadata of the model.
     """
-    anything = AnyType()  # type: ignore[no-untyped-call]  # MLflow's
-    names = dict.fromkeys([*density.columns, *density.encoder.structs])
-    inputs: list[ColSpec | TensorSpec] = [
-        ColSpec(anything, name, required=False) for name in names
-    ]
-    return ModelSignature(
-        inputs=Schema(inputs), outputs=_outputs(), params=ParamSchema(_params())
-    )
+    return ModelSignature(outputs=_outputs(), params=ParamSchema(_params()))
+
+
+def input_types(density: TableDensity) -> dict[str, str]:
+    """Return the Arrow type of each input column; of structs, that of their fields.
+
+    Types are those of the training files, where they were not text.
+    """
+    types = {f.name: str(f.type) for f in density.encoder.written}
+    return {name: types[name] for name in density.columns}
 
 
 def _outputs() -> Schema:
@@ -140,6 +143,7 @@ def _params() -> list[ParamSpec]:
         ParamSpec("missing", DataType.string, "model"),
         ParamSpec("rows", DataType.long, 1000),
         ParamSpec("seed", DataType.long, 0),
+        ParamSpec("new_keys", DataType.string, "pattern"),
         ParamSpec("log_prob", DataType.boolean, False),
         ParamSpec("temperature", DataType.double, 1.0),
         ParamSpec("top_p", DataType.double, 1.0),

@@ -6,6 +6,7 @@ that was logged with the version. Several versions in one process share no code.
 
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -39,12 +40,15 @@ MAX_EXACT_FLOAT = 2.0**53
 ZONE = r":\d\d.*(Z|[+-]\d\d:?\d\d)$"
 """Pattern of the end of an ISO 8601 timestamp that has a time zone."""
 
+UUID_BYTES = 16
+"""Number of bytes of a UUID."""
+
 LOADING = threading.Lock()
 """Held while the code of a version is imported."""
 
 
 class DensityModel(PythonModel):
-    """MLflow model that applies a `TableDensity` to pandas DataFrames."""
+    """MLflow model that applies a `TableDensity` to pandas, Polars and Arrow tables."""
 
     def load_context(self, context: PythonModelContext) -> None:
         folder = Path(context.artifacts["model"])
@@ -57,12 +61,13 @@ class DensityModel(PythonModel):
             self.conformal: Any = import_module(f"{PACKAGE}.scoring.conformal")
             self.text_formats: Any = import_module(f"{PACKAGE}.tables.text_formats")
             self.structs: Any = import_module(f"{PACKAGE}.tables.structs")
+            self.key_columns: Any = import_module(f"{PACKAGE}.tables.key_columns")
         self.density: Any = saved_form.load_density(folder)
 
     def predict(
         self,
         context: PythonModelContext,
-        model_input: pd.DataFrame,
+        model_input: pd.DataFrame,  # MLflow warns of hints of what else holds rows
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
         """Return what the param `output` names; for given rows, with their index.
@@ -72,34 +77,53 @@ class DensityModel(PythonModel):
         each column given those before it. `embed`: the features of each row.
         `impute`: the columns with their nulls filled.
         `sample`: new rows, as many as the param `rows`.
+
+        Args:
+            context: The artifacts, which `load_context` has read.
+            model_input: The rows: a pandas or Polars DataFrame, an Arrow table, a list
+                of dicts, or a dict of columns.
+            params: Output and options, see the signature.
         """
         chosen = params or {}
         output = chosen["output"]
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {OUTPUTS}, got {output!r}")
         if output == "sample":
-            names = ("log_prob", "temperature", "top_p")
-            options = self.sampler.SampleOptions(**{n: chosen[n] for n in names})
-            sampler = self.sampler.Sampler(self.density, options)
-            drawn = sampler.sample(chosen["rows"], seed=chosen["seed"])
-            drawn = self.structs.nest(self.text_formats.as_written(drawn))
-            frame: pd.DataFrame = drawn.to_pandas()
-            return frame
+            return self.sample(chosen)
+        given = to_rows(model_input)
+        table = to_arrow(given, self.density.encoder)
         if output == "score":
-            found = self.score(model_input, chosen)
+            found = self.score(table, chosen)
         elif output == "impute":
-            found = self.impute(model_input, chosen)
+            found = self.impute(table, chosen, set(self.structs_in(given)))
         else:
-            starts = range(0, max(1, len(model_input)), ROWS)
+            starts = range(0, max(1, len(table)), ROWS)
             found = pd.concat(
-                [self.describe(model_input.iloc[k : k + ROWS], chosen) for k in starts],
+                [self.describe(table.slice(k, ROWS), chosen) for k in starts],
                 ignore_index=True,
             )
-        return found.set_axis(model_input.index)
+        return found.set_axis(given.index) if isinstance(given, pd.DataFrame) else found
 
-    def describe(self, frame: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
+    def sample(self, chosen: dict[str, Any]) -> pd.DataFrame:
+        """Return new rows, with new values of ids and columns that are not modelled."""
+        names = ("log_prob", "temperature", "top_p")
+        options = self.sampler.SampleOptions(**{n: chosen[n] for n in names})
+        sampler = self.sampler.Sampler(self.density, options)
+        rows, seed = chosen["rows"], chosen["seed"]
+        drawn = self.key_columns.with_new_keys(
+            sampler.sample(rows, seed=seed),
+            self.density.encoder.keys,
+            chosen["new_keys"],
+            0,
+            rows,
+            seed,
+        )
+        drawn = self.structs.nest(self.text_formats.as_written(drawn))
+        frame: pd.DataFrame = drawn.to_pandas()
+        return frame
+
+    def describe(self, table: pa.Table, chosen: dict[str, Any]) -> pd.DataFrame:
         """Return the log-probabilities or features of some rows."""
-        table = to_arrow(frame, self.density.encoder)
         if chosen["output"] == "embed":
             return pd.DataFrame({"features": list(self.density.features(table))})
         values = self.density.column_log_prob(table, missing=chosen["missing"])
@@ -107,14 +131,13 @@ class DensityModel(PythonModel):
             return pd.DataFrame({"log_prob": values.sum(axis=1)})
         return pd.DataFrame(values, columns=self.density.columns)
 
-    def score(self, given: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
+    def score(self, table: pa.Table, chosen: dict[str, Any]) -> pd.DataFrame:
         """Return the scored columns of all rows; [] where there is no explanation."""
         rule = [chosen[name] for name in ("threshold", "fdr", "budget")]
         options = self.scorer.ScoreOptions(
             rule=self.conformal.Rule.of(*rule), **{n: chosen[n] for n in SCORE_PARAMS}
         )
-        scorer = self.scorer.Scorer(self.density, options)
-        scored = scorer.score(to_arrow(given, self.density.encoder))
+        scored = self.scorer.Scorer(self.density, options).score(table)
         place = scored.schema.get_field_index("explanation")
         reasons = scored.column(place)
         # Spark cannot convert a missing list.
@@ -124,10 +147,17 @@ class DensityModel(PythonModel):
         ).to_pandas()
         return frame
 
-    def impute(self, frame: pd.DataFrame, chosen: dict[str, Any]) -> pd.DataFrame:
-        """Return the rows with their nulls filled."""
+    def impute(
+        self, table: pa.Table, chosen: dict[str, Any], structs: set[str]
+    ) -> pd.DataFrame:
+        """Return the rows with their nulls filled.
+
+        Args:
+            table: The rows.
+            chosen: Values of the params.
+            structs: Names of the structs of which the rows have the fields.
+        """
         encoder = self.density.encoder
-        table = to_arrow(frame, encoder)
         for j, name in enumerate(encoder.names):
             if pa.types.is_null(table.schema.field(j).type):  # all values are null
                 values = table.column(j).cast(encoder.type_of(j))
@@ -139,10 +169,18 @@ class DensityModel(PythonModel):
         table = self.text_formats.with_formats(table, encoder.schema)
         filled = imputer.impute(table, seed=chosen["seed"])
         filled = self.text_formats.as_written(filled)
-        if set(encoder.structs) & set(frame):
+        if structs:
             filled = self.structs.nest(filled)
         found: pd.DataFrame = filled.to_pandas()
         return found
+
+    def structs_in(self, given: pd.DataFrame | pa.Table) -> list[str]:
+        """Return the names of the model's structs that stand as such in given rows."""
+        names = self.density.encoder.structs
+        if isinstance(given, pd.DataFrame):
+            return [name for name in names if name in given]
+        flags = ((f.name, pa.types.is_struct(f.type)) for f in given.schema)
+        return [name for name, is_struct in flags if is_struct and name in names]
 
 
 @contextmanager
@@ -168,28 +206,62 @@ def remove_modules() -> dict[str, Any]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's own code
-    """Convert the columns of a DataFrame to Arrow; NaN, NaT and None become nulls.
+def to_rows(given: Any) -> pd.DataFrame | pa.Table:
+    """Return rows as a DataFrame or an Arrow table.
 
-    In columns that had NaN and no null in training, NaN stays NaN, since pandas does
-    not distinguish them. Types may differ from those of training if the encoder can
-    convert them. Dates and times may be text in ISO 8601, as in JSON, and numbers and
-    bools text, too. A column that Parquet stored for the index may be the index, and
-    fields of a struct may be columns or stand in a column of dicts.
+    Args:
+        given: A pandas DataFrame, whatever exports an Arrow stream, such as a Polars
+            DataFrame or an Arrow table, a list of dicts, or a dict of columns.
+    """
+    if isinstance(given, (pd.DataFrame, pa.Table)):
+        return given
+    if hasattr(given, "__arrow_c_stream__"):
+        return pa.table(given)
+    return pd.DataFrame([given] if isinstance(given, pd.Series) else given)
+
+
+def without_views(type: pa.DataType) -> pa.DataType:
+    """Return the type of text or bytes instead of that of views of them."""
+    if pa.types.is_string_view(type):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(type) else type
+
+
+def to_arrow(given: pd.DataFrame | pa.Table, encoder: Any) -> pa.Table:
+    """Convert the columns of rows to those of a model; NaN, NaT and None become nulls.
+
+    In columns that had NaN and no null in training, NaN of pandas stays NaN, since
+    pandas does not distinguish them. Types may differ from those of training if the
+    encoder can convert them. Dates and times may be text in ISO 8601, as in JSON, and
+    numbers, bools and UUIDs text, too. A column that Parquet stored for the index may
+    be the index, and fields of a struct may be columns or stand in a column of dicts.
+
+    Args:
+        given: The rows.
+        encoder: Encoder of the model, of a version's own code.
+
+    Raises:
+        ValueError: A column is missing, or cannot be read as in training.
     """
     columns = encoder.names
-    frame = with_index(frame, columns)
-    fields = {
-        name: column
-        for struct, type in encoder.structs.items()
-        if struct in frame
-        for name, column in struct_fields(struct, frame[struct], type, encoder).items()
-    }
-    missing = [name for name in columns if name not in frame and name not in fields]
+    fields = {}
+    if isinstance(given, pa.Table):
+        given = encoder.flatten(given)
+        types = [f.with_type(without_views(f.type)) for f in given.schema]
+        given = given.cast(pa.schema(types))
+        fields = dict(zip(given.column_names, given.columns, strict=True))
+        names = given.column_names
+    else:
+        given = with_index(given, columns)
+        names = list(given.columns)
+        for struct, type in encoder.structs.items():
+            if struct in given:
+                fields |= struct_fields(struct, given[struct], type, encoder)
+    missing = [name for name in columns if name not in names and name not in fields]
     if missing:
         raise ValueError(
-            f"the columns {missing!r} are missing; given are {list(frame.columns)!r}, "
-            f"needed are {columns!r}"
+            f"the columns {missing!r} are missing; given are {names!r}, needed are "
+            f"{columns!r}"
         )
     arrays = {}
     for j, column in enumerate(encoder.columns):
@@ -198,7 +270,7 @@ def to_arrow(frame: pd.DataFrame, encoder: Any) -> pa.Table:  # of a version's o
         try:
             array = fields.get(name)
             if array is None:
-                array = to_array(frame[name], encoder.type_of(j), null)
+                array = to_array(given[name], encoder.type_of(j), null)
             array = encoder.as_modelled(j, array)
             check_exact(name, array, encoder.type_of(j))
             arrays[name] = parse_text(array, encoder.type_of(j))
@@ -273,7 +345,7 @@ def check_exact(
 def parse_text(
     array: pa.Array | pa.ChunkedArray, type: pa.DataType
 ) -> pa.Array | pa.ChunkedArray:
-    """Parse text as numbers, bools, dates or times if the column had such a type.
+    """Parse text as numbers, bools, dates, times or UUIDs if the column was of these.
 
     Args:
         array: Values of the column; other than text, they are returned as they are.
@@ -285,6 +357,8 @@ def parse_text(
     values = array.type.value_type if of.is_dictionary(array.type) else array.type
     if not (of.is_string(values) or of.is_large_string(values)):
         return array
+    if isinstance(type, pa.UuidType) or type == pa.binary(UUID_BYTES):
+        return parse_uuids(array, type)
     if of.is_floating(type) or of.is_boolean(type) or of.is_decimal(type):
         return array.cast(pa.string()).cast(type)
     if not of.is_integer(type):
@@ -293,6 +367,28 @@ def parse_text(
         return array.cast(pa.string()).cast(type)
     except pa.ArrowInvalid:  # pandas writes integers with nulls as 3.0
         return array.cast(pa.string()).cast(pa.float64())
+
+
+def parse_uuids(array: pa.Array | pa.ChunkedArray, type: pa.DataType) -> pa.Array:
+    """Parse text as UUIDs.
+
+    Args:
+        array: Text.
+        type: Type of UUIDs: the extension type, or 16 bytes.
+
+    Raises:
+        pa.ArrowInvalid: A text is not a UUID.
+    """
+    found = []
+    for text in array.to_pylist():
+        try:
+            found.append(None if text is None else uuid.UUID(text).bytes)
+        except ValueError as error:
+            raise pa.ArrowInvalid(f"{text!r} is not a UUID") from error
+    stored = pa.array(found, pa.binary(UUID_BYTES))
+    return (
+        stored if type == stored.type else pa.ExtensionArray.from_storage(type, stored)
+    )
 
 
 def to_array(
@@ -308,6 +404,8 @@ def to_array(
     Raises:
         pa.ArrowInvalid: The values suggest no type and do not fit that of training.
     """
+    if values.dtype == object:  # of which Arrow knows no type
+        values = values.map(lambda v: v.bytes if isinstance(v, uuid.UUID) else v)
     try:
         return pa.array(values, from_pandas=null)
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # such as the pairs of a map

@@ -165,8 +165,14 @@ def test_the_pyfunc_takes_structs_and_their_fields(folder: Path) -> None:
     flat = density.encoder.flatten(new).to_pandas()
     found = loaded.predict(flat, params=params)["log_prob"]
     np.testing.assert_allclose(found, expected, atol=1e-5)
+    found = loaded.predict(new, params=params)["log_prob"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    rows = new.to_pylist()
+    found = loaded.predict(rows, params=params)["log_prob"]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     drawn = loaded.predict(frame, params={"output": "sample", "rows": 50})
     assert {len(row) for row in drawn["customer"] if row is not None} == {2}
+    assert drawn["id"].tolist() == list(range(ROWS, ROWS + 50))
     filled = loaded.predict(frame, params={"output": "impute"})
     kept = [row is None for row in filled["customer"]]
     assert kept == [row is None for row in frame["customer"]]
@@ -191,7 +197,9 @@ def test_fields_may_be_new_or_gone(folder: Path) -> None:
     assert [row["customer.home"] for row in rows] == [False, False, True, False, False]
     assert [row["customer.vip"] for row in rows] == [None, None, True, None, None]
     pq.write_table(pa.table({"id": [6], "customer": ["a"]}), grown / "5.parquet")
-    with pytest.raises(ValueError, match=r"'customer' is struct in .*0.parquet but string in"):
+    with pytest.raises(
+        ValueError, match=r"'customer' is struct in .*0.parquet but string in"
+    ):
         open_dataset(str(grown), rows_per_fragment=10)
 
 

@@ -1,6 +1,7 @@
 """Tests of the pyfunc: the density's numbers, from any frame."""
 
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ar_models.density.saved_form import save_density
 from ar_models.density.table_density import TableDensity
 from ar_models.families.eonade import EoNADE
 from ar_models.tables.encoder import TableEncoder
+from ar_models.tables.key_columns import with_new_keys
 from ar_models.tables.real_column import RealColumn
 from ar_models.variables import Variable
 from tasks.registry import (
@@ -26,6 +28,7 @@ from tasks.registry.pyfunc_model import (
     check_exact,
     parse_text,
     parse_times,
+    to_array,
     to_arrow,
     with_index,
 )
@@ -71,7 +74,9 @@ def test_the_pyfuncs_params_choose_the_output(
     np.testing.assert_allclose(np.stack(embedded["features"]), features, atol=1e-5)
     params = {"output": "sample", "rows": 20, "seed": 3, "log_prob": True}
     drawn = pyfunc.predict(pd.DataFrame(), params=params)
-    expected = sample_table(density, 20, seed=3, log_prob=True).to_pandas()
+    expected = sample_table(density, 20, seed=3, log_prob=True)
+    expected = with_new_keys(expected, density.encoder.keys, "pattern", 0, 20, 3)
+    expected = expected.to_pandas()
     pd.testing.assert_frame_equal(drawn, expected, check_exact=False, atol=1e-5)
     columns = pyfunc.predict(frame, params={"output": "column_log_prob"})
     assert list(columns) == density.columns
@@ -96,6 +101,75 @@ def test_the_pyfunc_takes_frames_of_arrow_and_single_rows(
     one = pyfunc.predict(frame[3:4], params={"output": "log_prob"})["log_prob"]
     np.testing.assert_allclose(one, usual[3:4], atol=1e-5)
     assert len(pyfunc.predict(frame[:0])) == 0
+
+
+class Stream:
+    """Rows that are known by their Arrow stream alone, as Polars' are."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+@pytest.mark.parametrize("output", ["score", "log_prob", "embed", "impute"])
+def test_the_pyfunc_takes_whatever_holds_rows(
+    pyfunc: Any, frame: pd.DataFrame, output: str
+) -> None:
+    params = {"output": output, "explain": "none"}
+    usual = pyfunc.predict(frame, params=params)
+    table = pa.Table.from_pandas(frame)
+    views = table.cast(
+        pa.schema(
+            [
+                f.with_type(pa.string_view()) if f.type == pa.string() else f
+                for f in table.schema
+            ]
+        )
+    )
+    given = [table, Stream(views), frame.to_dict("records"), frame.to_dict("list")]
+    for rows in given:
+        found = pyfunc.predict(rows, params=params)
+        assert list(found) == list(usual)
+        numbers = usual.select_dtypes("number").columns
+        for name in numbers:
+            np.testing.assert_allclose(found[name], usual[name], atol=1e-5)
+        assert numbers.any() or output == "embed"
+
+
+def test_the_index_is_that_of_the_frame_alone(pyfunc: Any, frame: pd.DataFrame) -> None:
+    shuffled = frame.sample(frac=1, random_state=0)
+    params = {"output": "log_prob"}
+    found = pyfunc.predict(pa.Table.from_pandas(shuffled), params=params)
+    assert found.index.equals(pd.RangeIndex(len(frame)))
+
+
+@pytest.mark.parametrize("type", [pa.uuid(), pa.binary(16)])
+def test_uuids_may_be_text(type: pa.DataType) -> None:
+    known = uuid.UUID(int=7)
+    found = parse_text(pa.array([str(known), None, known.hex.upper()]), type)
+    assert found.type == type
+    stored = found.storage if type == pa.uuid() else found
+    assert stored.to_pylist() == [known.bytes, None, known.bytes]
+    with pytest.raises(pa.ArrowInvalid, match="'no' is not a UUID"):
+        parse_text(pa.array(["no"]), type)
+    objects = to_array(pd.Series([known, None], dtype=object), type, True)
+    assert objects.to_pylist() == [known.bytes, None]
+
+
+def test_large_integers_with_nulls_are_exact() -> None:
+    numbers = pd.Series([2**60 + 1, None], dtype="Int64")
+    assert to_array(numbers, pa.int64(), True).to_pylist() == [2**60 + 1, None]
+
+
+def test_the_types_of_the_columns_are_in_the_metadata(
+    pyfunc: Any, density: TableDensity
+) -> None:
+    types = pyfunc.metadata.metadata["inputs"]
+    assert set(types) == set(density.columns)
+    assert types["amount"] == "double"
+    assert "Any" not in str(pyfunc.metadata.signature)
 
 
 def test_the_pyfunc_imputes(
