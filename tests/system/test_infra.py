@@ -7,20 +7,16 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import ray
 import yaml
 from compose_spec import PyOptions
 from jsonschema import Draft202012Validator
 from jsonschema import ValidationError as InvalidManifest
-from mlflow import environment_variables
-from mlflow.cli import server as mlflow_server
-from prefect.settings.models.root import Settings
-from pydantic import BaseModel
 from typer.main import get_command
 
 from flows.cli import main
 from tasks.config.root import Config
 from tasks.runtime import environment
+from tests.support.environment_names import is_known
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -110,56 +106,6 @@ RAY = {
 }
 """The fields of KubeRay 1.5 resources by kind, as its reference of the API lists them;
 no package carries its schemas. Pods are held against those of Kubernetes itself."""
-
-RAY_NAMES = {"RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} & set(
-    re.findall(
-        r"RAY_[A-Z_]+",
-        "".join(
-            (Path(ray.__file__).parent / file).read_text()
-            for file in ("_private/ray_constants.py", "exceptions.py")
-        ),
-    )
-)
-"""Environment variables that Ray reads."""
-
-OTHERS = {
-    # Of AWS, PostgreSQL and MinIO.
-    *("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-    "AWS_EC2_METADATA_DISABLED",
-    *("POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"),
-    *("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"),
-}
-
-
-def code() -> str:
-    files = [p for folder in ("tasks", "flows") for p in ROOT.glob(f"{folder}/**/*.py")]
-    return "\n".join(path.read_text() for path in files)
-
-
-def is_known(variable: str) -> bool:
-    """Return whether this code or a library reads an environment variable."""
-    if variable in OTHERS or variable in re.findall(r"CHAINRULE_[A-Z_]+", code()):
-        return True
-    if variable.startswith("PREFECT_"):
-        return variable in prefect_names(Settings)
-    if variable.startswith("MLFLOW_"):
-        options = {str(option.envvar) for option in mlflow_server.params}
-        return hasattr(environment_variables, variable) or variable in options
-    return variable in RAY_NAMES
-
-
-def prefect_names(section: Any) -> set[str]:  # a class of settings
-    """Return the environment variables that Prefect reads."""
-    found: set[str] = set()
-    for name, field in section.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found |= prefect_names(kind)
-        else:
-            prefix = section.model_config["env_prefix"]
-            others = getattr(field.validation_alias, "choices", ())
-            found |= {f"{prefix}{name}".upper(), *(str(o).upper() for o in others)}
-    return found
 
 
 def environments() -> dict[str, dict[str, Any]]:
