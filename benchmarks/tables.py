@@ -7,13 +7,18 @@ all.parquet, of which every fifth row is a test row. The output is a Markdown ta
 
 - NLL: of the test rows, in nats per row, in probability masses where the encoder has
   atoms, and in densities else;
-- constraints: number of formulas that `prepare` found, and the share of the synthetic
-  rows that violate one which holds in at least 99.9 % of the training rows;
+- constraints: number of formulas and inequalities that `prepare` found, and the share
+  of the synthetic rows that violate one which holds in at least 99.9 % of the training
+  rows;
 - AUC of a classifier of test rows and synthetic rows, and of test and training rows;
 - findings: share of the synthetic rows that break a rule which the test rows keep;
 - closest: share of synthetic rows that are nearer to a training than to a test row;
 - downstream: AUC or R² on the test rows of a classifier or regression that is trained
   on synthetic rows, and on training rows.
+
+With --trees, a second table follows: the NLL of each column that has masses alone, and
+that of a chain of boosted trees on the same columns in the same order. The trees know
+which values occur, also in the test rows.
 """
 
 import argparse
@@ -29,12 +34,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from boosted_trees import chain_log_probs
 from harness import argument_parser, header, row
 
 from ar_models.density.sampler import Sampler
 from ar_models.density.table_density import TableDensity
 from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.formulas.formula import matches
+from ar_models.tables.inequality import violations
 from tasks.evaluation.fidelity.fidelity import compare
 from tasks.evaluation.fidelity.tables import Tables
 from tasks.runtime.model_store import load
@@ -62,6 +69,9 @@ def main() -> None:
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="KEY=VALUE", help="further settings"
     )
+    parser.add_argument(
+        "--trees", action="store_true", help="compare with a chain of boosted trees"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the samples")
     arguments = parser.parse_args()
     names = arguments.only or sorted(
@@ -83,17 +93,26 @@ def main() -> None:
             "downstream of training rows",
         )
     )
+    chains: list[str] = []
     for name in dict.fromkeys(names):
         with tempfile.TemporaryDirectory() as work:
             target = arguments.targets.get(name)
-            cells = measure(arguments.data / name, Path(work), target, arguments)
+            cells, density = measure(
+                arguments.data / name, Path(work), target, arguments
+            )
         print(row(name, *cells), flush=True)
+        if arguments.trees:
+            chains += beside_trees(name, density, *split(arguments.data / name))
+    if chains:
+        print()
+        print(header("table", "column", "NLL", "NLL of boosted trees"))
+        print(*chains, sep="\n")
 
 
 def measure(
     table: Path, work: Path, target: str | None, arguments: argparse.Namespace
-) -> list[str]:
-    """Return the cells of a table's row, from its number of training rows on."""
+) -> tuple[list[str], TableDensity]:
+    """Return the cells of a table's row, from its rows on, and the trained model."""
     train, test = split(table)
     pq.write_table(train, work / "train.parquet")
     began = time.perf_counter()
@@ -106,11 +125,11 @@ def measure(
     found = compare(judged, target)
     downstream = found["downstream"] or {}
     strict = [c for c in derived(density) if rate(c) >= CONSTANT_RATE]
-    return [
+    cells = [
         f"{len(train):,}",
         f"{lasted:.0f}",
         f"{-density.log_prob(test).mean():.2f}",
-        str(len(derived(density))),
+        str(len(derived(density)) + len(density.encoder.inequalities)),
         percent(violated(density, synthetic, strict)),
         f"{found['two_sample_auc']['synthetic']:.3f}",
         f"{found['two_sample_auc']['train']:.3f}",
@@ -120,6 +139,34 @@ def measure(
             f"{downstream[key]:.3f}" if downstream else ""
             for key in ("synthetic", "train")
         ),
+    ]
+    return cells, density
+
+
+def beside_trees(
+    name: str, density: TableDensity, train: pa.Table, test: pa.Table
+) -> list[str]:
+    """Return rows with the NLL of columns, by the model and by a chain of trees.
+
+    Args:
+        name: Name of the table.
+        density: The model.
+        train: Rows that the trees learn from.
+        test: Rows that are judged.
+    """
+    test = shuffled(test)
+    model, encoder = density.model, density.encoder
+    taken = [model.variables[i].column_index for i in model.ordering_list()]
+    order = [encoder.names[j] for j in dict.fromkeys(taken)]
+    kinds = {c.name: c.plain.kind for c in encoder.columns}
+    columns = [n for n in order if kinds[n] not in ("real", "sequence", "image")]
+    trees = chain_log_probs(train, test, order, columns)
+    own = dict(zip(encoder.names, -density.column_log_prob(test).mean(0), strict=True))
+    pairs = [(n, float(own[n]), float(-trees[n].mean())) for n in columns]
+    sums = [sum(numbers) for numbers in zip(*(pair[1:] for pair in pairs), strict=True)]
+    return [
+        row(name, column, *(f"{value:.3f}" for value in values))
+        for column, *values in [*pairs, ("sum", *sums)]
     ]
 
 
@@ -170,7 +217,10 @@ def rate(column: DerivedColumn) -> float:
 def violated(
     density: TableDensity, rows: pa.Table, columns: list[DerivedColumn]
 ) -> float:
-    """Return the share of rows that violate the constraints of one of the columns."""
+    """Return the share of rows that violate the constraints of one of the columns.
+
+    Inequalities that hold as often count, too.
+    """
     cells = {name: rows[name].combine_chunks() for name in rows.column_names}
     wrong = np.zeros(len(rows), bool)
     for column in columns:
@@ -179,6 +229,8 @@ def violated(
             values = formula.evaluate(cells, rows.schema.field(column.name).type)
             holds |= matches(formula, values, cells[column.name])
         wrong |= ~holds
+    ordered = [i for i in density.encoder.inequalities if i.rate >= CONSTANT_RATE]
+    wrong |= violations(ordered, rows, density.encoder.schema).any(axis=1)
     return float(wrong.mean())
 
 
