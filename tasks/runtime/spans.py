@@ -1,9 +1,10 @@
 """Spans: the phases of a command and how long each took, for `--timings`."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import psutil
@@ -35,9 +36,28 @@ class Span:
     depth: int = 0
 
 
+def exported_span(name: str) -> AbstractContextManager[object]:
+    """Return the context of an OpenTelemetry span, within that of Prefect's flow run.
+
+    Without a tracer provider nothing is exported. OpenTelemetry is not imported for
+    this; Prefect imports it, and so does whoever configures a provider.
+
+    Args:
+        name: Name of the span.
+    """
+    trace = sys.modules.get("opentelemetry.trace")
+    # Another thread may be importing it.
+    if trace is None or getattr(trace.__spec__, "_initializing", False):
+        return nullcontext()
+    context: AbstractContextManager[object] = trace.get_tracer(
+        "chainrule"
+    ).start_as_current_span(name)
+    return context
+
+
 @contextmanager
 def span(name: str) -> Iterator[None]:
-    """Record the block as a span.
+    """Record the block as a span, for OpenTelemetry as well.
 
     Args:
         name: What the block does, without line breaks.
@@ -46,7 +66,8 @@ def span(name: str) -> Iterator[None]:
     DEPTH.open = depth + 1
     began, start = time.time(), time.monotonic()
     try:
-        yield
+        with exported_span(name):
+            yield
     finally:
         DEPTH.open = depth
         RECORDED.append(Span(name, began, time.monotonic() - start, depth))

@@ -1,9 +1,16 @@
 """Tests of the phases of a command."""
 
 import re
+import sys
 import threading
+from types import ModuleType, SimpleNamespace
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from tasks.runtime import spans
 from tasks.runtime.spans import Span, span
@@ -56,3 +63,40 @@ def test_the_table_covers_the_whole_command() -> None:
     ]
     seconds = [float(line.split()[-1]) for line in lines[1:]]
     assert sum(seconds[i] for i in (0, 1, 3)) == pytest.approx(seconds[-1], abs=0.1)
+
+
+def test_phases_are_spans_of_a_tracer_provider(
+    recorded: list[Span], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+    with (
+        provider.get_tracer("prefect").start_as_current_span("flow run"),
+        pytest.raises(KeyError),
+        span("outer"),
+        span("inner"),
+    ):
+        raise KeyError
+    inner, outer, flow_run = exporter.get_finished_spans()
+    assert (inner.name, outer.name) == ("inner", "outer")
+    assert inner.parent is not None and outer.parent is not None
+    assert inner.parent.span_id == outer.get_span_context().span_id
+    assert outer.parent.span_id == flow_run.get_span_context().span_id
+    assert inner.status.status_code is StatusCode.ERROR
+    assert [found.name for found in recorded] == ["inner", "outer"]
+
+
+def test_nothing_is_exported_while_opentelemetry_is_absent_or_being_imported(
+    recorded: list[Span], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished = ModuleType("opentelemetry.trace")
+    unfinished.__spec__ = SimpleNamespace(_initializing=True)  # type: ignore[assignment]
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", unfinished)
+    with span("early"):
+        pass
+    monkeypatch.delitem(sys.modules, "opentelemetry.trace")
+    with span("earlier"):
+        pass
+    assert [found.name for found in recorded] == ["early", "earlier"]
