@@ -139,7 +139,7 @@ def _deliver(config: Config, receiver: str, text: str, content: Json) -> str | N
     try:
         if receiver == "webhook":
             assert config.alerts.webhook is not None
-            webhooks.post(config.alerts.webhook, content)
+            webhooks.post(config.alerts.webhook.get_secret_value(), content)
         else:
             blocks.send(receiver, text, content)
     except Exception as error:  # whatever a block of any type may raise

@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from tasks.config.paths import is_path_field
@@ -17,6 +17,7 @@ SYMBOLS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 
 NAMES = {
     str: "text",
+    SecretStr: "text",
     int: "integer",
     float: "number",
     bool: "true | false",

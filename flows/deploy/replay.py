@@ -118,6 +118,7 @@ def replayed_config(config: Config, data: str) -> Config:
     content["name"] += SUFFIX
     content["data"]["path"] = content["score"]["input"] = data
     content["score"]["output"] = content["monitor"]["output"] = None
+    content["alerts"] = config.alerts  # of which a dump hides the URL
     return Config.model_validate(content)
 
 

@@ -81,7 +81,7 @@ def deployment_spec(
     planned = prefect_schedule(kind, schedule)
     fields = {
         "entrypoint": f"chainrule_entry.{flow.fn.__name__}",
-        "parameters": {"config": make_paths_absolute(config).model_dump(mode="json")},
+        "parameters": {"config": _parameter(config)},
         "schedules": [schedule_fields(planned, schedule.active)],
         "tags": sorted([dataset_lock.TAG, config.name, kind]),
         "work_pool_name": config.schedules.work_pool,
@@ -102,6 +102,14 @@ def deployment_spec(
     }
     created = DeploymentScheduleCreate(schedule=planned, active=schedule.active)
     return DeploymentSpec(flow, fields, created, options)
+
+
+def _parameter(config: Config) -> Json:
+    """Return a configuration as a parameter, with the URL that dumps hide."""
+    content: Json = make_paths_absolute(config).model_dump(mode="json")
+    if config.alerts.webhook is not None:
+        content["alerts"]["webhook"] = config.alerts.webhook.get_secret_value()
+    return content
 
 
 def deployment_fields(deployment: DeploymentResponse) -> Json:

@@ -1,8 +1,18 @@
 """Configuration of alerts about flagged rows and drift."""
 
-from pydantic import Field, PositiveInt
+import re
+from typing import Annotated
 
-from tasks.config.section import Section
+from pydantic import AfterValidator, Field, PositiveInt, SecretStr
+
+from tasks.config.section import SecretError, Section
+
+
+def check_url(url: SecretStr) -> SecretStr:
+    """Return an http or https URL, or raise SecretError."""
+    if not re.match(r"https?://[^/\s]", url.get_secret_value()):
+        raise SecretError("must be a URL that starts with http:// or https://")
+    return url
 
 
 class AlertsConfig(Section):
@@ -11,9 +21,10 @@ class AlertsConfig(Section):
     A message names the most anomalous rows with their ids and values.
     """
 
-    webhook: str | None = Field(None, pattern=r"^https?://")
-    """URL that gets each alert as a JSON object by POST; default: none. A secret URL
-    belongs in a Prefect block."""
+    webhook: Annotated[SecretStr, AfterValidator(check_url)] | None = None
+    """URL that gets each alert as a JSON object by POST; default: none. Results and
+    logs do not show it, but deployments do; a secret URL belongs in a Prefect block
+    there."""
 
     blocks: tuple[str, ...] = ()
     """Prefect blocks that get each alert, such as slack-webhook/team or

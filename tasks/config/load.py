@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from tasks.config.root import Config
+from tasks.config.section import SecretError
 
 TEXT = "tag:yaml.org,2002:str"
 """YAML's tag of text."""
@@ -179,6 +180,8 @@ def _line(problem: Any) -> str:  # pydantic_core.ErrorDetails
             f"got {context['tag']!r}"
         )
     reason = problem["msg"].removeprefix("Value error, ")
+    if isinstance(problem.get("ctx", {}).get("error"), SecretError):
+        return f"{key}: {reason}"
     return f"{key}: {reason[:1].lower()}{reason[1:]}, got {given!r}"
 
 

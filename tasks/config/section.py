@@ -17,6 +17,10 @@ Confidence = Annotated[float, Field(gt=0, lt=1)]
 """The level of an interval or a test, such as 0.95."""
 
 
+class SecretError(ValueError):
+    """A mistake in a secret value, which messages do not show."""
+
+
 def written_null(value: object) -> object:
     """Return the text "null" for None, as which YAML reads null."""
     return "null" if value is None else value

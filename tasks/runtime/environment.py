@@ -79,6 +79,8 @@ def configure(storage: str) -> None:
         # Its handlers write to stderr; without them, records go to the root logger.
         "MLFLOW_CONFIGURE_LOGGING": "false",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        # MLflow would print the tracking URI with its password.
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         # A server that is down is given a minute, where MLflow's own settings would
         # take ten; one that is silent is asked again.
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",

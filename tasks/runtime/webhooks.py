@@ -6,8 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import Any
-
-from tasks.runtime.redaction import redact
+from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 10.0
 """Seconds that a receiver has to answer."""
@@ -48,4 +47,8 @@ def post(url: str, content: Mapping[str, Any], pause: float = PAUSE_SECONDS) -> 
             reason = f"cannot be reached ({getattr(error, 'reason', error)})"
         if attempt + 1 < ATTEMPTS:
             time.sleep(pause * 2**attempt)
-    raise ConnectionError(f"{redact(url)} {reason}; check the URL and the receiver")
+    # The path of a URL may be a secret, as of Slack.
+    parts = urlsplit(url)
+    place = f"{parts.scheme}://{parts.hostname}"
+    place += f":{parts.port}" if parts.port else ""
+    raise ConnectionError(f"{place} {reason}; check the URL and the receiver")

@@ -45,3 +45,11 @@ def test_text_is_no_number(tmp_path: Path) -> None:
     path.write_text("name: a\ndata: {path: p}\ntrain: {seed: x}")
     with pytest.raises(ValueError, match="train.seed: .*'x'"):
         load(path)
+
+
+def test_a_secret_is_not_in_a_message(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("name: a\ndata: {path: p}\nalerts: {webhook: 'ftp://x/hidden'}")
+    with pytest.raises(ValueError, match="alerts.webhook: must be a URL") as error:
+        load(path)
+    assert "hidden" not in str(error.value)

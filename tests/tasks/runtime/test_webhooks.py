@@ -19,7 +19,7 @@ def test_a_refusal_is_an_error_without_secrets(status: int, attempts: int) -> No
         with pytest.raises(
             ConnectionError, match=f"answered with status {status}"
         ) as e:
-            post(f"{receiver.url}?token=hidden", {}, pause=0.01)
+            post(f"{receiver.url}/hidden?token=hidden", {}, pause=0.01)
     assert len(receiver.got) == attempts
     assert "hidden" not in str(e.value)
 
