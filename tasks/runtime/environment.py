@@ -18,6 +18,19 @@ MAX_ROOT_BYTES = 400
 """Maximum length of the path of the local state."""
 
 
+QUIET_MLFLOW = {
+    # MLflow honours "true" only, not "1".
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # Its handlers write to stderr; without them, records go to the root logger.
+    "MLFLOW_CONFIGURE_LOGGING": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # MLflow would print the tracking URI with its password.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""Settings with which MLflow reports nothing to others and prints nothing itself."""
+
+
 def local_root(storage: str) -> Path:
     """Return the local directory of embedded databases and server state.
 
@@ -73,14 +86,7 @@ def configure(storage: str) -> None:
         "PREFECT_LOGGING_LEVEL": "WARNING",
         # Some of our threads log outside of a flow run.
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-        # MLflow honours "true" only, not "1".
-        "DO_NOT_TRACK": "true",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        # Its handlers write to stderr; without them, records go to the root logger.
-        "MLFLOW_CONFIGURE_LOGGING": "false",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-        # MLflow would print the tracking URI with its password.
-        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        **QUIET_MLFLOW,
         # A server that is down is given a minute, where MLflow's own settings would
         # take ten; one that is silent is asked again.
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
