@@ -40,10 +40,11 @@ class Constancy:
 
     def merge(self, other: "Constancy") -> "Constancy":
         """Return whether the rows of both hold the same value."""
+        if not (self.is_constant and other.is_constant):
+            return Constancy(False, self.first)
         # Compared by repr, so that NaN equals NaN.
         own, others = (repr(arrow.python_values(c.first)) for c in (self, other))
-        equal = own == others
-        return Constancy(self.is_constant and other.is_constant and equal, self.first)
+        return Constancy(own == others, self.first)
 
 
 @dataclass
@@ -147,11 +148,29 @@ def survey_fragment(plan: PreparePlan, fragment: Fragment) -> Survey | str:
 def merge_surveys(
     fragments: list[Fragment], surveys: Iterable[Survey | str], plan: PreparePlan
 ) -> tuple[Survey, list[BadFile]]:
-    """Merge the surveys of fragments; the files with faults are set aside."""
-    total, bad = Survey(), list[BadFile]()
+    """Merge the surveys of fragments; the files with faults are set aside.
+
+    Surveys of equally many fragments are merged, as the digits of a binary counter
+    carry, so that small ones are not merged one by one into a large one.
+    """
+    bad = list[BadFile]()
+    pending: list[tuple[int, Survey]] = []
     for survey in readable_results(fragments, surveys, bad):
-        total.add(survey, plan)
+        merged, size = survey, 1
+        while pending and pending[-1][0] == size:
+            merged = _sum(pending.pop()[1], merged, plan)
+            size *= 2
+        pending.append((size, merged))
+    total = Survey()
+    for _, survey in reversed(pending):
+        total = _sum(survey, total, plan)
     return total, bad
+
+
+def _sum(first: Survey, second: Survey, plan: PreparePlan) -> Survey:
+    """Add a survey to the one of earlier fragments, and return that."""
+    first.add(second, plan)
+    return first
 
 
 def is_constant(cells: Cells) -> bool:
