@@ -19,7 +19,7 @@ from ar_models.tables.derivations import known_cells
 from ar_models.tables.frequent_codes import without_rare_values
 from ar_models.tables.given_cells import check_determined, encode_given, solve_given
 from ar_models.tables.inequality import log_tilts
-from ar_models.tables.ranges import rows_outside, within_range
+from ar_models.tables.ranges import rare_atoms, rows_outside, rows_with, within_range
 
 LOG_PROB_COLUMN = "log_prob"
 """Name of the column of samples that holds each row's log-probability."""
@@ -79,6 +79,7 @@ class Sampler:
         least = options.min_category_count
         encoder = without_rare_values(density.encoder, least)
         self.density, self.options = replace(density, encoder=encoder), options
+        self.rare = rare_atoms(encoder, least)
         self.sampling = SamplingParams(options.temperature, options.top_p)
         self.effectiveness = Effectiveness()
 
@@ -161,6 +162,7 @@ class Sampler:
         uniform = self._uniform(BATCH_ROWS, generator)
         for attempt in range(MAX_REDRAWS):
             bad = encoder.undefined(x, part)
+            bad |= rows_with(self.rare, encoder, part, rows)
             if uniform is not None:
                 tilts = log_tilts(encoder.inequalities, part, encoder.schema, rows)
                 bad |= tilts < np.log(uniform)

@@ -1,5 +1,7 @@
 """Ranges that the numbers, dates and times of sampled rows stay in."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 
@@ -9,6 +11,52 @@ from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.encoder import TableEncoder
 from ar_models.tables.list_cells import assemble, element_types, lists
 from ar_models.tables.list_column import ListColumn
+
+
+def rare_atoms(encoder: TableEncoder, least: int) -> dict[str, np.ndarray]:
+    """Return the values by column that are atoms of fewer than `least` training rows.
+
+    Such as the one date that lies far before all others.
+    """
+    found = {}
+    for column in encoder.columns:
+        plain = column.plain
+        atoms, states = (getattr(plain, name, ()) for name in ("atoms", "states"))
+        shares = np.asarray(plain.variables[0].frequencies if atoms else ())
+        if not atoms or len(shares) != len(states) + len(atoms):
+            continue
+        # The shares were smoothed by half a row for each code.
+        counts = np.rint(shares * (plain.rows + len(shares) / 2) - 0.5)
+        rare = np.array(atoms)[counts[len(states) :] < least]
+        if len(rare):
+            found[column.name] = rare
+    return found
+
+
+def rows_with(
+    values: Mapping[str, np.ndarray],
+    encoder: TableEncoder,
+    table: pa.Table,
+    given: pa.Table | None = None,
+) -> np.ndarray:
+    """Return the rows with one of some values in a cell that is not given, (n,) bool.
+
+    Args:
+        values: Numbers by column, in units of its type.
+        encoder: Knows the types of the columns.
+        table: The rows, as the encoder decodes them.
+        given: Known cells of the first rows.
+    """
+    found = np.zeros(len(table), bool)
+    for name, some in values.items():
+        type = encoder.type_of(encoder.names.index(name))
+        cells, regular = numbers(arrow.flat(table.column(name)), type)
+        held = regular & np.isin(cells, some)
+        if given is not None and name in given.column_names:
+            known = given.column(name).is_valid().to_numpy()
+            held[: len(known)] &= ~known
+        found |= held
+    return found
 
 
 def rows_outside(

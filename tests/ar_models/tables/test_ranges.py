@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pytest
 
 from ar_models.density.table_density import TableDensity
-from ar_models.tables.ranges import rows_outside, within_range
+from ar_models.tables.ranges import rare_atoms, rows_outside, within_range
 from tests.support.densities import sample_table
 from tests.support.models import perturbed
 from tests.support.sketching import fit
@@ -82,3 +82,24 @@ def test_cells_outside_become_the_nearest_end_and_given_ones_stay() -> None:
     near = within_range(encoder.columns[0], far["count"].combine_chunks(), pa.int64())
     ends = pc.min_max(table["count"]).as_py()
     assert near.to_pylist() == [ends["min"], ends["max"]]
+
+
+def test_the_far_value_of_few_rows_is_not_drawn() -> None:
+    rng = np.random.default_rng(0)
+    born = np.datetime64("1990-01-01") + rng.integers(0, 3000, ROWS)
+    born[0], born[1:31] = np.datetime64("1907-03-05"), np.datetime64("1800-01-01")
+    pay = rng.lognormal(10, 0.3, ROWS).round()
+    pay[:2], pay[2:30] = 9e9, -1e9
+    table = pa.table({"born": pa.array(born).cast(pa.date32()), "pay": pay})
+    encoder = fit(table)
+    few = rare_atoms(encoder, 5)
+    assert {name: len(values) for name, values in few.items()} == {"born": 1, "pay": 1}
+    assert rare_atoms(encoder, 1) == {}
+    model = perturbed("made", encoder.variables, 0.5, hidden=16, components=2)
+    density = TableDensity(encoder, model)
+    for least, is_drawn in ((5, False), (1, True)):
+        drawn = sample_table(density, 20_000, seed=0, min_category_count=least)
+        assert (datetime.date(1907, 3, 5) in drawn["born"].to_pylist()) == is_drawn
+        assert (9e9 in drawn["pay"].to_pylist()) == is_drawn
+        assert datetime.date(1800, 1, 1) in drawn["born"].to_pylist()
+        assert -1e9 in drawn["pay"].to_pylist()
