@@ -2,15 +2,15 @@
 
 Each column is predicted from the columns before it by scikit-learn's histogram gradient
 boosting. Columns of more than `CLASSES` values are numbers, or rare categories merged:
-the trees predict one of as many classes with about equally many training rows, and
-within a class a value has its smoothed frequency.
+the trees predict one of as many classes with about equally many training rows. Within a
+class a value has its frequency, smoothed over the grid on which the values lie.
 
 Reference:
     Witten, Bell, The zero-frequency problem: estimating the probabilities of novel
     events in adaptive text compression, 1991 (the smoothing).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,7 @@ Integers = NDArray[np.int64]
 
 
 def chain_log_probs(
-    train: pa.Table, test: pa.Table, order: Sequence[str], columns: Sequence[str]
+    train: pa.Table, test: pa.Table, order: Sequence[str], steps: Mapping[str, float]
 ) -> dict[str, Floats]:
     """Return the log-probability of cells of test rows given the columns before them.
 
@@ -36,10 +36,11 @@ def chain_log_probs(
         train: Rows to learn from.
         test: Rows to judge, n.
         order: Names of all columns, in the order in which they are taken.
-        columns: Names of the columns to predict.
+        steps: Distance of neighbouring values of the columns to predict; 0 for
+            categories, of which those of the rows are known.
 
     Returns:
-        For each of these, nats (n,), of a mass for each distinct value.
+        For each of these, nats (n,), of a mass for each value.
     """
     both = pa.concat_tables([train.select(order), test.select(order)])
     known = slice(0, len(train))
@@ -47,9 +48,10 @@ def chain_log_probs(
     found = {}
     for name in order:
         codes, values = encoded(both.column(name))
-        if name in columns:
+        if name in steps:
             x = np.stack(features, axis=1) if features else np.zeros((len(both), 1))
-            found[name] = _log_probs(x, codes, known)
+            cells = _points(codes, values, steps[name])
+            found[name] = _log_probs(x, codes, known, cells)
         features.append(values)
     return found
 
@@ -74,13 +76,14 @@ def encoded(column: pa.ChunkedArray) -> tuple[Integers, Floats]:
     return codes, values
 
 
-def _log_probs(x: Floats, codes: Integers, known: slice) -> Floats:
+def _log_probs(x: Floats, codes: Integers, known: slice, points: Floats) -> Floats:
     """Return the log-probabilities of the test cells, given features, in nats.
 
     Args:
         x: Features of the training rows and of the test rows after them.
         codes: Numbers of the values, likewise.
         known: Places of the training rows.
+        points: Number of values of the grid that are nearest to each value.
     """
     rows, values = known.stop, int(codes.max()) + 1
     counts = np.bincount(codes[known], minlength=values)
@@ -98,7 +101,9 @@ def _log_probs(x: Floats, codes: Integers, known: slice) -> Floats:
         proba[:, trees.classes_] += (1 - weight) * predicted
     own = target[rows:]
     among = proba[np.arange(len(own)), own]
-    return np.asarray(np.log(among) + np.log(_within(counts, classes))[codes[rows:]])
+    return np.asarray(
+        np.log(among) + np.log(_within(counts, classes, points))[codes[rows:]]
+    )
 
 
 def _classes(counts: Integers) -> Integers:
@@ -110,12 +115,30 @@ def _classes(counts: Integers) -> Integers:
     return np.asarray(np.unique(ranks, return_inverse=True)[1].ravel(), np.int64)
 
 
-def _within(counts: Integers, classes: Integers) -> Floats:
+def _points(codes: Integers, values: Floats, step: float) -> Floats:
+    """Return how many values of a grid are nearest to each distinct value.
+
+    Args:
+        codes: Numbers of the values of cells.
+        values: The cells as numbers, NaN where missing.
+        step: Distance of neighbouring values of the grid; 0: there is no grid.
+    """
+    points = np.ones(int(codes.max()) + 1)
+    known = np.unique(values[~np.isnan(values)])
+    if step and len(known) > CLASSES:
+        middles = (known[1:] + known[:-1]) / 2
+        ends = known[0] - step / 2, known[-1] + step / 2
+        widths = np.diff(np.concatenate([ends[:1], middles, ends[1:]]))
+        points[: len(known)] = np.maximum(widths / step, 1)
+    return points
+
+
+def _within(counts: Integers, classes: Integers, points: Floats) -> Floats:
     """Return the smoothed share of each value in the rows of its class."""
-    sizes = np.bincount(classes)
+    sizes = np.bincount(classes, points)
     total = np.bincount(classes, counts)[classes]
     distinct = np.bincount(classes, counts > 0)[classes]
     smooth = distinct / sizes[classes]
-    alone = sizes[classes] == 1
+    alone = np.bincount(classes)[classes] == 1
     share = (counts + smooth) / np.maximum(total + distinct, 1)
-    return np.where(alone | (total == 0), 1 / sizes[classes], share)
+    return np.where(alone, 1.0, np.where(total == 0, 1 / sizes[classes], share))

@@ -17,8 +17,9 @@ all.parquet, of which every fifth row is a test row. The output is a Markdown ta
   on synthetic rows, and on training rows.
 
 With --trees, a second table follows: the NLL of each column that has masses alone, and
-that of a chain of boosted trees on the same columns in the same order. The trees know
-which values occur, also in the test rows.
+that of a chain of boosted trees on the same columns in the same order, derived columns
+after those that they are computed from. The trees know which categories occur and the
+range of numbers, also in the test rows.
 """
 
 import argparse
@@ -39,9 +40,12 @@ from harness import argument_parser, header, row
 
 from ar_models.density.sampler import Sampler
 from ar_models.density.table_density import TableDensity
+from ar_models.tables import arrow
+from ar_models.tables.columns import Column
 from ar_models.tables.derived_column import DerivedColumn
 from ar_models.tables.formulas.formula import matches
 from ar_models.tables.inequality import violations
+from ar_models.tables.number_column import NumberColumn
 from tasks.evaluation.fidelity.fidelity import compare
 from tasks.evaluation.fidelity.tables import Tables
 from tasks.runtime.model_store import load
@@ -156,11 +160,22 @@ def beside_trees(
     """
     test = shuffled(test)
     model, encoder = density.model, density.encoder
-    taken = [model.variables[i].column_index for i in model.ordering_list()]
-    order = [encoder.names[j] for j in dict.fromkeys(taken)]
-    kinds = {c.name: c.plain.kind for c in encoder.columns}
-    columns = [n for n in order if kinds[n] not in ("real", "sequence", "image")]
-    trees = chain_log_probs(train, test, order, columns)
+    names = [
+        encoder.names[model.variables[i].column_index] for i in model.ordering_list()
+    ]
+    rank = {name: float(place) for place, name in enumerate(dict.fromkeys(names))}
+    for column in (encoder.columns[j] for j in encoder.order):
+        if isinstance(column, DerivedColumn):  # which is known with its parents
+            last = max(rank[parent] for parent in column.parents)
+            rank[column.name] = max(rank[column.name], last + 1e-3)
+    order = sorted(rank, key=rank.__getitem__)
+    steps = {
+        c.name: step_of(c.plain, encoder.type_of(j))
+        for j, c in enumerate(encoder.columns)
+    }
+    known = {name: step for name, step in steps.items() if step is not None}
+    columns = [name for name in order if name in known]
+    trees = chain_log_probs(train, test, order, known)
     own = dict(zip(encoder.names, -density.column_log_prob(test).mean(0), strict=True))
     pairs = [(n, float(own[n]), float(-trees[n].mean())) for n in columns]
     sums = [sum(numbers) for numbers in zip(*(pair[1:] for pair in pairs), strict=True)]
@@ -168,6 +183,19 @@ def beside_trees(
         row(name, column, *(f"{value:.3f}" for value in values))
         for column, *values in [*pairs, ("sum", *sums)]
     ]
+
+
+def step_of(column: Column, type: pa.DataType) -> float | None:
+    """Return the distance of values of a column of numbers, 0 for categories.
+
+    It is None for other columns, such as those with densities.
+    """
+    if column.kind in ("binary", "categorical"):
+        return 0.0
+    if not isinstance(column, NumberColumn) or arrow.family(type) not in arrow.NUMBERS:
+        return None
+    scale = type.scale if arrow.family(type) == "decimal" else column.decimals
+    return float(column.step * 10.0**-scale)
 
 
 def split(table: Path) -> tuple[pa.Table, pa.Table]:
