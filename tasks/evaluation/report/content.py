@@ -88,7 +88,8 @@ def constraint_table(profile: Json) -> list[Json]:
         profile: The profile of the prepared dataset.
     """
     return [
-        {**entry, "share": constraint_share(entry)} for entry in profile["constraints"]
+        {"relation": "=", **entry, "share": constraint_share(entry)}
+        for entry in profile["constraints"]
     ]
 
 

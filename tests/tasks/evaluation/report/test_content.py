@@ -39,3 +39,10 @@ def test_shares_of_constraints_are_rounded_down() -> None:
     table = content.constraint_table(profile)
     assert [found["share"] for found in table] == ["100 %", "99.99 %", "60 %"]
     assert [found["exceptions"] for found in table] == [0, 1, 12_000]
+
+
+def test_constraints_are_shown_with_their_relation() -> None:
+    entry = {"column": "a", "formula": "b", "rows": 10, "exceptions": 0}
+    profile = {"constraints": [entry, {**entry, "relation": "<="}]}
+    table = content.constraint_table(profile)
+    assert [each["relation"] for each in table] == ["=", "<="]
