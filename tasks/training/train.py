@@ -35,7 +35,7 @@ class TrainResult(JobResult):
         epochs: Number of epochs.
         best_epoch: Epoch of the saved weights, counted from 1.
         valid_nll: Validation NLL of the saved weights, in nats per row of the original
-            columns.
+            columns, before violations of inequalities are made as rare as in training.
         rows_per_s: Median training throughput of the epochs.
         history: Metrics of each epoch.
         stopped: Why training ended: epochs, patience or time.
