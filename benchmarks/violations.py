@@ -9,6 +9,7 @@ each, how many of the 20 rows are among the 30 with the highest anomaly scores, 
 how many of the 20 the explanation names the constraint.
 """
 
+import datetime
 import tempfile
 from pathlib import Path
 
@@ -41,8 +42,9 @@ COLUMNS = {
     "function of one column": "country",
     "function of two columns": "miles",
     "prefix": "grade",
+    "inequality": "opened",
 }
-"""A derived column of each kind of constraint."""
+"""A column with a constraint of each kind."""
 
 
 def main() -> None:
@@ -58,11 +60,15 @@ def main() -> None:
     print(
         header("constraint", "formula", f"of {PLANTED} in the first {FIRST}", "named")
     )
-    known = {c.name: c.formulas[0].describe() for c in derived(density)}
+    known = {c.name: f"= {c.formulas[0].describe()}" for c in derived(density)}
+    for each in density.encoder.inequalities:
+        known[each.column] = f"{each.operator} {each.right}"
     for kind, column in COLUMNS.items():
         planted = violated(ordinary, column)
-        found, named = detected(density, planted, column, scores.to_numpy()[PLANTED:])
-        print(row(kind, f"{column} = {known.get(column, 'none')}", found, named))
+        others = scores.to_numpy()[PLANTED:]
+        found, named = detected(density, planted, kind, others)
+        text = f"{column} {known.get(column, 'has none')}"
+        print(row(kind, text, found, named))
 
 
 def table(rows: int, seed: int) -> pa.Table:
@@ -80,6 +86,8 @@ def table(rows: int, seed: int) -> pa.Table:
     start, late = rng.integers(300, 1380, rows), rng.geometric(0.05, rows)
     end = (start + late) % 1440
     placed = np.datetime64("2024-01-01T00:00:00") + rng.integers(0, 366 * 86400, rows)
+    opened = np.datetime64("2024-01-01") + rng.integers(0, 366, rows)
+    closed = opened + rng.geometric(0.02, rows)
     month = placed.astype("datetime64[M]").astype(int) % 12 + 1
     due = np.round(rng.lognormal(3, 1, rows), 2)
     city, origin = rng.integers(0, 60, rows), rng.integers(0, 5, rows)
@@ -114,18 +122,28 @@ def table(rows: int, seed: int) -> pa.Table:
             "miles": 100 + (origin * 131 + city * city * 17) % 997,
             "grade": grade,
             "subgrade": np.char.add(grade, level.astype(str)),
+            "opened": opened,
+            "closed": closed,
         }
     )
 
 
 def violated(ordinary: pa.Table, column: str) -> pa.Table:
-    """Return the first rows with other values of a column, which it has elsewhere."""
+    """Return the first rows with other values of a column, which it has elsewhere.
+
+    The values of `opened` are later than those of `closed`.
+    """
     first = ordinary.slice(0, PLANTED)
+    if column == "opened":  # rows for which there are later dates
+        is_early = pc.less(ordinary["closed"], datetime.date(2024, 10, 1))
+        first = ordinary.filter(is_early).slice(0, PLANTED)
     others = ordinary[column].slice(PLANTED, 50 * PLANTED)
     values = []
     for place in range(PLANTED):
         own = first[column][place]
         differ = others.filter(pc.not_equal(others, own))
+        if column == "opened":
+            differ = others.filter(pc.greater(others, first["closed"][place]))
         values.append(differ[place % len(differ)].as_py())
     position = first.column_names.index(column)
     type = ordinary.schema.field(column).type
@@ -133,7 +151,7 @@ def violated(ordinary: pa.Table, column: str) -> pa.Table:
 
 
 def detected(
-    density: TableDensity, planted: pa.Table, column: str, ordinary: np.ndarray
+    density: TableDensity, planted: pa.Table, kind: str, ordinary: np.ndarray
 ) -> tuple[int, int]:
     """Return how many planted rows are found, and how many explanations name it."""
     scored = Scorer(density, ScoreOptions(explain_columns=3)).score(planted)
@@ -142,8 +160,11 @@ def detected(
     above = [
         (ordinary >= score).sum() + (lowest > score).sum() for score in lowest.tolist()
     ]
+    column, sign = COLUMNS[kind], " = "
+    if kind == "inequality":  # a violation counts for the later column
+        column, sign = "closed", "opened <= closed"
     named = sum(
-        any(e["column"] == column and " = " in e["expected"] for e in explanation)
+        any(e["column"] == column and sign in e["expected"] for e in explanation)
         for explanation in scored["explanation"].to_pylist()
     )
     return int((np.array(above) < FIRST).sum()), named
