@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ar_models.tables import arrow, text_formats
+from ar_models.tables import arrow, structs, text_formats
 from ar_models.tables.columns import Column
 from ar_models.tables.derived_column import Candidate, derived_column
 from ar_models.tables.encoder import Image, TableEncoder
@@ -78,6 +78,8 @@ def fit_encoder(
         format = text_formats.format_of(schema.field(name))
         if format is not None:
             entry["reason"] += f", written as text ({format})"
+        if structs.is_presence(schema.field(name)):
+            entry["reason"] += ": whether the struct is there"
         entries.append({**entry, "type": str(written.field(name).type)})
     for name in plan.nested:
         type = str(schema.field(name).type)

@@ -31,6 +31,7 @@ def test_a_proposal_is_a_configuration_with_ids_and_exclusions(tmp_path: Path) -
     assert config.data.path == str(path)
     assert config.data.id == ("order id",)
     assert "#   deep.x: {kind: leave_out}  # int64, constant\n" in text
+    assert "  # bool, constant: whether the struct is there\n" in text
     assert "#   amount: {kind: categorical}  # double, 7 values\n" in text
     assert "string, one value, " in text
     assert config.train == TrainConfig()
